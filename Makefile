@@ -1,0 +1,51 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The interpreter that .venv is made from: 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The name of the stamp holds what was installed: another lock or pyproject is another stamp.
+STAMP := $(VENV)/.setup-$(shell $(PYTHON) -c 'import hashlib,pathlib; print(hashlib.sha256(b"".join(pathlib.Path(n).read_bytes() for n in ("requirements.lock","pyproject.toml"))).hexdigest()[:16])')
+
+.PHONY: help setup demo test up lint lock clean distclean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv from requirements.lock (nothing to do the second time)
+
+$(STAMP): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
+	@touch $@
+
+demo: $(STAMP) ## Start a mesh, run two real jobs through it, show what happened, stop it
+	@$(BIN)/python -m eldermesh.demo
+
+test: $(STAMP) ## Run all tests (ARGS="-k name" narrows), with coverage of in-process code
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+up: $(STAMP) ## Start the embedded stack and all services; Ctrl-C ends them
+	@$(BIN)/mesh up
+
+lint: $(STAMP) ## ruff, mypy, import-linter, file length
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_file_length.py
+
+lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean: ## Remove caches and build results
+	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find eldermesh services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	rm -rf $(VENV)

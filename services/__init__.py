@@ -1,0 +1,1 @@
+"""The processes of the mesh. A service imports `shared` and `eldermesh.contract`, never another service."""

@@ -1,0 +1,1 @@
+"""The router: admits jobs, owns their histories, decides, dispatches to the engines."""

@@ -1,0 +1,1 @@
+"""What every service needs: settings, events, the history machine, telemetry. Knows no service."""
