@@ -1,0 +1,76 @@
+"""Start services after what they depend on, and stop them before it; independent ones at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eldermesh.stack.service import Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopReport:
+    """What stopping took: processes stopped, how many of these had to be killed, and seconds."""
+
+    stopped_processes: int
+    killed_processes: int
+    stop_seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the contract's JSON object."""
+        return asdict(self)
+
+
+async def start_in_order(services: Mapping[str, Service], started: Callable[[], None]) -> None:
+    """Start all and return when each is ready; `started` is called after each.
+
+    Raises:
+        StartFailedError: one is not; the others are left as they are.
+    """
+    ready = {name: asyncio.Event() for name in services}
+
+    async def start_one(service: Service) -> None:
+        for name in service.spec.depends_on:
+            await ready[name].wait()
+        await service.bring_up()
+        started()
+        ready[service.spec.name].set()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services.values():
+                group.create_task(start_one(service))
+    except ExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__
+
+
+async def stop_in_order(services: Mapping[str, Service]) -> StopReport:
+    """Stop all that run, each within its grace, the last started first.
+
+    Raises:
+        ProcessWouldNotDieError: one outlived SIGKILL; the others have been stopped all the same.
+    """
+    began = time.monotonic()
+    running = [name for name, service in services.items() if service.pid is not None]
+    stopping: dict[str, asyncio.Task[bool]] = {}
+
+    async def stop_one(service: Service) -> bool:
+        name = service.spec.name
+        dependents = [task for other, task in stopping.items() if name in services[other].spec.depends_on]
+        await asyncio.gather(*dependents, return_exceptions=True)
+        return await service.shut_down()
+
+    for name in reversed(list(services)):
+        stopping[name] = asyncio.create_task(stop_one(services[name]))
+    ends = dict(zip(stopping, await asyncio.gather(*stopping.values(), return_exceptions=True), strict=True))
+    for end in ends.values():
+        if isinstance(end, BaseException):
+            raise end
+    killed = sum(ends[name] is True for name in running)
+    return StopReport(
+        stopped_processes=len(running), killed_processes=killed, stop_seconds=round(time.monotonic() - began, 3)
+    )

@@ -1,0 +1,219 @@
+"""Start the services of a stack in order, keep them running, stop them in reverse order; leave no process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eldermesh.stack.errors import GaveUpError, StackError, StartFailedError
+from eldermesh.stack.order import StopReport, start_in_order, stop_in_order
+from eldermesh.stack.report import ProcessReport, report_of
+from eldermesh.stack.restarts import Deaths, RestartPolicy
+from eldermesh.stack.service import Service, ServiceSpec, ServiceState, describe_end
+from eldermesh.stack.stopping import unless_stopped
+
+_LOSSES_SECONDS = 10.0
+_LOG_CHECK_SECONDS = 30.0
+
+DescribeLoss = Callable[[str], Awaitable[Sequence[str]]]
+"""Given the name of a memory-only service that died, says what was lost with it, a line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Death:
+    """A service ended, or did not start: which, how, and how long it had lived."""
+
+    service: Service
+    how: str
+    lived_seconds: float
+
+
+class _StateLostError(Exception):
+    """A memory-only service died: the stack starts anew."""
+
+    def __init__(self, death: _Death) -> None:
+        super().__init__(death.service.spec.name)
+        self.death = death
+
+
+def say(line: str) -> None:
+    """Tell the person who started the stack."""
+    sys.stderr.write(f"mesh: {line}\n")
+    sys.stderr.flush()
+
+
+class Supervisor:
+    """Services that run together.
+
+    A service is started when those it depends on are ready, so independent ones start at once; it is stopped when all
+    that depend on it have stopped.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ServiceSpec],
+        *,
+        log_dir: Path,
+        policy: RestartPolicy | None = None,
+        held_fds: Sequence[int] = (),
+        describe_loss: DescribeLoss | None = None,
+        changed: Callable[[], None] = lambda: None,
+        announce: Callable[[str], None] = say,
+    ) -> None:
+        """Take the services, dependencies before what depends on them.
+
+        `changed` is called whenever a service has got another process or state; `held_fds` stay open until the last
+        process of the stack is gone, also if this process is killed.
+
+        Raises:
+            StackError: a name is used twice, or a dependency does not come before.
+        """
+        self.services: dict[str, Service] = {}
+        for spec in specs:
+            if spec.name in self.services:
+                raise StackError(f"two services are called {spec.name}")
+            missing = [name for name in spec.depends_on if name not in self.services]
+            if missing:
+                raise StackError(f"{spec.name} depends on {', '.join(missing)}, which must come before it")
+            self.services[spec.name] = Service(spec, log_dir=log_dir, held_fds=held_fds)
+        self._policy = policy or RestartPolicy()
+        self._deaths = {name: Deaths(self._policy) for name in self.services}
+        self._describe_loss = describe_loss
+        self._changed = changed
+        self._announce = announce
+
+    async def start(self) -> None:
+        """Start all services and wait until each is ready.
+
+        Raises:
+            StartFailedError: one is not; what was started has been stopped again.
+        """
+        try:
+            await self._start_all()
+        except BaseException:
+            await self._stop_all()
+            raise
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep all services running until `stop` is set; the services then still run.
+
+        Raises:
+            GaveUpError: an essential service died too often; the services that remain still run.
+        """
+        while not stop.is_set():
+            try:
+                await self._watch_all(stop)
+            except _StateLostError as lost:
+                await unless_stopped(stop, self._start_anew(lost.death))
+
+    async def stop(self) -> StopReport:
+        """Stop all services, each within its grace."""
+        return await self._stop_all()
+
+    def hurry(self) -> None:
+        """Cut every grace short: kill what still runs."""
+        for service in self.services.values():
+            service.kill_soon()
+
+    async def report(self) -> list[ProcessReport]:
+        """Return name, pid, state, restarts and memory of each service."""
+        return await asyncio.to_thread(lambda: [report_of(service) for service in self.services.values()])
+
+    async def _start_all(self) -> None:
+        await start_in_order(self.services, self._changed)
+
+    async def _stop_all(self) -> StopReport:
+        report = await stop_in_order(self.services)
+        self._changed()
+        return report
+
+    async def _watch_all(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set; raise what a watcher raises."""
+        watchers = [asyncio.create_task(self._watch(service)) for service in self.services.values()]
+        others = [asyncio.create_task(stop.wait()), asyncio.create_task(self._keep_logs_bounded())]
+        try:
+            while not stop.is_set():
+                tasks = [task for task in (*watchers, *others) if not task.done()]
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in (*watchers, *others):
+                task.cancel()
+            await asyncio.gather(*watchers, *others, return_exceptions=True)
+
+    async def _watch(self, service: Service) -> None:
+        """Start the service again whenever it ends; return when a service that is not essential is given up."""
+        while True:
+            began = time.monotonic()
+            try:
+                if service.state is not ServiceState.RUNNING:
+                    await service.bring_up()
+                    self._changed()
+                how = describe_end(await service.wait())
+                death = _Death(service=service, how=how, lived_seconds=time.monotonic() - began)
+            except StartFailedError as failure:
+                death = _Death(service=service, how=f"did not start: {failure.reason}", lived_seconds=0.0)
+            if service.spec.memory_only:
+                raise _StateLostError(death)
+            delay_seconds = self._delay_after(death)
+            if delay_seconds is None:
+                return
+            await asyncio.sleep(delay_seconds)
+            service.restarts_total += 1
+
+    def _delay_after(self, death: _Death) -> float | None:
+        """Say what happened, and return the seconds until the restart, or None: the rest goes on without it.
+
+        Raises:
+            GaveUpError: the service is essential and died too often.
+        """
+        service = death.service
+        name, deaths = service.spec.name, self._deaths[service.spec.name]
+        delay_seconds = deaths.record(death.lived_seconds)
+        if delay_seconds is not None:
+            service.state = ServiceState.RESTARTING
+            self._announce(f"{name} {death.how}; starting it again in {delay_seconds:g} s (log: {service.log_path})")
+        else:
+            service.state = ServiceState.FAILED
+            self._announce(f"{name} {death.how}; given up after {deaths.quick} quick deaths (log: {service.log_path})")
+        self._changed()
+        if delay_seconds is None and service.spec.essential:
+            raise GaveUpError(name, deaths.quick, service.log_path)
+        return delay_seconds
+
+    async def _start_anew(self, death: _Death) -> None:
+        """Stop everything and start it again, since a service lost what it held."""
+        name = death.service.spec.name
+        self._announce(f"{name} {death.how}: what it held is lost, so the whole mesh starts anew")
+        for line in await self._losses(name):
+            self._announce(f"lost with {name}: {line}")
+        while True:
+            await self._stop_all()
+            await asyncio.sleep(self._delay_after(death) or 0.0)
+            for service in self.services.values():
+                service.restarts_total += 1
+            try:
+                return await self._start_all()
+            except StartFailedError as failure:
+                failed = self.services[failure.name]
+                death = _Death(service=failed, how=f"did not start: {failure.reason}", lived_seconds=0.0)
+
+    async def _losses(self, name: str) -> Sequence[str]:
+        if self._describe_loss is None:
+            return ()
+        try:
+            async with asyncio.timeout(_LOSSES_SECONDS):
+                return await self._describe_loss(name)
+        except Exception as error:  # noqa: BLE001 - it asks a stack of which a part just died: never in the restart's way
+            return (f"what, cannot be said: {error!r}",)
+
+    async def _keep_logs_bounded(self) -> None:
+        while True:
+            await asyncio.sleep(_LOG_CHECK_SECONDS)
+            for service in self.services.values():
+                await asyncio.to_thread(service.cut_log)
