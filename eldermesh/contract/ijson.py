@@ -1,0 +1,119 @@
+"""The one parse function for JSON that comes from outside: I-JSON (RFC 7493) of bounded depth, without duplicate names."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, cast
+
+from pydantic import JsonValue
+
+MAX_DEPTH = 64
+"""Deepest nesting of arrays and objects that is read (the outermost one counts as 1)."""
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Largest integer that every JSON reader agrees on (RFC 7493, section 2.2)."""
+
+
+class UndecodableJsonError(ValueError):
+    """The bytes are no I-JSON; the record that carries them is dead-lettered."""
+
+
+def parse_ijson(raw: bytes) -> JsonValue:
+    """Parse `raw` as I-JSON (RFC 7493) of a depth of at most `MAX_DEPTH`.
+
+    Raises:
+        UndecodableJsonError: not UTF-8, not JSON, a duplicate name, a number that a double cannot hold exactly or at
+            all (NaN, Infinity, 1e400, integers beyond ±(2^53 - 1)), a lone surrogate, or nested too deeply.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8: {error.reason} at byte {error.start}"
+        raise UndecodableJsonError(message) from error
+    if text.startswith("\ufeff"):
+        message = "starts with a byte order mark"
+        raise UndecodableJsonError(message)
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object_without_duplicates,
+            parse_int=_safe_integer,
+            parse_float=_finite_float,
+            parse_constant=_no_constant,
+        )
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at character {error.pos}"
+        raise UndecodableJsonError(message) from error
+    if "\\u" in text:
+        _check_surrogates(value)
+    return cast("JsonValue", value)
+
+
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _check_depth(text: str) -> None:
+    """Scan for nesting first, because the standard library answers deep nesting with a RecursionError."""
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        token = text[match.start()]
+        if token in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                message = f"nested deeper than {MAX_DEPTH}"
+                raise UndecodableJsonError(message)
+        elif token in "]}":
+            depth -= 1
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                message = f"duplicate name {name[:80]!r}"
+                raise UndecodableJsonError(message)
+            seen.add(name)
+    return value
+
+
+def _safe_integer(literal: str) -> int:
+    # Longer literals are out of range anyway, and int() refuses or slows down on thousands of digits.
+    if len(literal) <= len(str(-MAX_SAFE_INTEGER)):
+        value = int(literal)
+        if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+            return value
+    message = f"integer {literal[:24]} is outside ±(2^53 - 1)"
+    raise UndecodableJsonError(message)
+
+
+def _finite_float(literal: str) -> float:
+    value = float(literal)
+    if value in (float("inf"), float("-inf")):
+        message = f"number {literal[:24]} is too large for a double"
+        raise UndecodableJsonError(message)
+    return value
+
+
+def _no_constant(literal: str) -> NoReturn:
+    message = f"{literal} is not JSON"
+    raise UndecodableJsonError(message)
+
+
+def _check_surrogates(value: JsonValue) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            message = "a string holds a lone surrogate"
+            raise UndecodableJsonError(message) from error
+    elif isinstance(value, list):
+        for element in value:
+            _check_surrogates(element)
+    elif isinstance(value, dict):
+        for name, element in value.items():
+            _check_surrogates(name)
+            _check_surrogates(element)

@@ -1,0 +1,24 @@
+"""Instants in public records: UTC with milliseconds, as `2026-11-23T09:26:39.123Z`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def format_time(epoch_ms: int) -> str:
+    """RFC 3339 text of an instant given in integer milliseconds since 1970."""
+    instant = datetime.fromtimestamp(epoch_ms // 1000, tz=UTC)
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 text.
+
+    Raises:
+        ValueError: the text is no RFC 3339 instant with an offset.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        message = f"{text!r} has no offset from UTC"
+        raise ValueError(message)
+    return round(instant.timestamp() * 1000)

@@ -1,0 +1,9 @@
+"""Names of the public topics (each takes the environment's prefix in front)."""
+
+from __future__ import annotations
+
+JOBS = "jobs"
+JOBS_DECISIONS = "jobs.decisions"
+JOBS_PROGRESS = "jobs.progress"
+JOBS_DONE = "jobs.done"
+JOBS_DEAD = "jobs.dead"

@@ -1,0 +1,207 @@
+"""The pure fold of one job's facts, in log order: first in the log wins."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+from eldermesh.contract.deadletters import DeadLetterHeaders
+from eldermesh.contract.topics import JOBS_DEAD
+from services.router.jobs import clock
+from services.router.jobs.ending import ended
+from services.router.jobs.plan import first_plan, replaced_plan
+from services.router.jobs.results import fold_results
+from services.router.jobs.spec import job_spec
+from services.router.jobs.state import Acceptance, End, JobState, Wait
+from shared.events import (
+    ItemsCompleted,
+    JobAccepted,
+    JobAdvised,
+    JobCancelRequested,
+    JobDecided,
+    JobEnded,
+    JobFact,
+    JobHeld,
+    JobPaused,
+    JobRefused,
+    JobReplanned,
+    JobRouted,
+    TimerFired,
+    decode_job_fact,
+)
+from shared.history.facts import FactRecord
+from shared.history.machine import Folded, Publication
+
+STUB_MS = 24 * 3600 * 1000
+"""How long a cancel waits for its submit, by fact times."""
+
+_END_STATUS = {"completed": "completed", "failed": "failed", "cancelled": "cancelled", "rejected": "rejected"}
+
+
+def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
+    """Fold one fact into its job's state.
+
+    Raises:
+        UnreadableFactError: the record is no fact of this history.
+    """
+    fact = decode_job_fact(record.fact_type, record.value)
+    if state is None:
+        return _first(record, fact)
+    state = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    match fact:
+        case JobAccepted():
+            return _accepted(state, record, fact)
+        case ItemsCompleted():
+            return fold_results(state, fact)
+        case JobEnded():
+            return Folded(_marked(state, fact))
+        case JobCancelRequested() if state.acceptance is None and state.end is None:
+            return Folded(replace(state, stub_at=state.t, stub_reason=fact.reason))
+    if not state.is_live:
+        return Folded(state)
+    return Folded(_live(state, record, fact))
+
+
+def _first(record: FactRecord, fact: JobFact) -> Folded[JobState]:
+    empty = JobState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+    match fact:
+        case JobAccepted():
+            return _created(empty, fact)
+        case JobCancelRequested():
+            return Folded(replace(empty, stub_at=record.time_ms, stub_reason=fact.reason))
+        case JobEnded():
+            return Folded(_marked(empty, fact))
+    return Folded(None)
+
+
+def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
+    inbox = fact.inbox.coordinates
+    state = replace(
+        state,
+        acceptance=Acceptance(fact.content_hash, state.t, inbox, fact.trace_id, fact.traceparent, fact.tracestate),
+        terms=fact.terms,
+        items_total=fact.items_total,
+        submitted_at=fact.submitted_at,
+        stub_at=None,
+        stub_reason=None,
+    )
+    state = clock.start_clock(clock.arm(state, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
+    return Folded(state, spec=job_spec(fact))
+
+
+def _accepted(state: JobState, record: FactRecord, fact: JobAccepted) -> Folded[JobState]:
+    if state.acceptance is not None:
+        same = fact.inbox.coordinates == state.acceptance.inbox or fact.content_hash == state.acceptance.content_hash
+        return Folded(state) if same else Folded(state, conflict=_conflict(record, fact))
+    stub_at, reason = state.stub_at, state.stub_reason
+    created = _created(state, fact)
+    if created.state is None or stub_at is None or state.t - stub_at > STUB_MS:
+        return created
+    return Folded(ended(created.state, "cancelled", "cancelled", reason))
+
+
+def _conflict(record: FactRecord, fact: JobAccepted) -> Publication:
+    headers = DeadLetterHeaders(
+        topic=fact.inbox.topic,
+        partition=fact.inbox.partition,
+        offset=fact.inbox.offset,
+        error_type="conflict",
+        reason=f"job {record.key} exists already with other content",
+        key=None if fact.inbox_key_base64 is None else base64.b64decode(fact.inbox_key_base64),
+    ).encode((name, base64.b64decode(value)) for name, value in fact.inbox_headers_base64)
+    return Publication(JOBS_DEAD, record.key, fact.original.encode(), headers)
+
+
+def _marked(state: JobState, fact: JobEnded) -> JobState:
+    if state.end is not None:
+        return replace(state, marked=True)
+    # The facts that led here are gone (or were never folded by this release): the fact itself ends the job.
+    status = fact.event_type.split(".")[2]
+    acceptance = state.acceptance or Acceptance(
+        fact.content_hash, fact.ended_at, "", fact.traceparent[3:35], fact.traceparent, fact.tracestate
+    )
+    return replace(
+        state,
+        acceptance=acceptance,
+        end=End(_END_STATUS[status], fact.event_type, fact.ended_at, fact.end),  # type: ignore[arg-type]
+        marked=True,
+        terms=None,
+        stub_at=None,
+        plan=(),
+        bitmap=b"",
+        timers={},
+        armings={},
+        hold=None,
+        pause=None,
+    )
+
+
+def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:
+    match fact:
+        case JobCancelRequested():
+            return ended(state, "cancelled", "cancelled", fact.reason)
+        case JobAdvised():
+            return state if state.advice else replace(state, advice=fact.entries)
+        case JobRouted() | JobReplanned() | JobRefused() | JobHeld():
+            return _decision(state, fact) if fact.n == state.decisions else state
+        case JobDecided():
+            return _decided(state, fact)
+        case JobPaused():
+            return _paused(state, fact)
+        case TimerFired():
+            return _timer_fired(state, record, fact)
+    return state
+
+
+def _decision(state: JobState, fact: JobRouted | JobReplanned | JobRefused | JobHeld) -> JobState:
+    counted = replace(state, decisions=state.decisions + 1)
+    routed = state.engine is not None
+    match fact:
+        case JobReplanned() if routed and fact.epoch == state.epoch + 1:
+            return replace(counted, epoch=fact.epoch, plan=replaced_plan(state, fact))
+        case JobRouted() if not routed and state.hold is None and state.items_total is not None:
+            epoch = state.epoch + 1
+            plan = first_plan(state.items_total, fact.chunk_items, epoch, state.bitmap)
+            return replace(counted, engine=fact.engine, epoch=epoch, plan=plan)
+        case JobRefused() if not routed:
+            return ended(counted, "rejected", fact.error_type, fact.reason)
+        case JobHeld() if not routed and state.hold is None:
+            held = replace(clock.stop_clock(counted), hold=Wait(fact.reason, state.t, fact.until))
+            return clock.arm(held, clock.HOLD, fact.until)
+    return state
+
+
+def _decided(state: JobState, fact: JobDecided) -> JobState:
+    coordinates = fact.inbox.coordinates
+    own = state.terms is not None and state.terms.submitted_by == fact.by
+    if state.hold is None or own or coordinates in state.decided:
+        return state
+    state = replace(state, decided=(*state.decided, coordinates))
+    if fact.decision == "reject":
+        return ended(state, "rejected", "denied", fact.reason or f"rejected by {fact.by}")
+    released = replace(clock.disarm(state, clock.HOLD), hold=None, approved=True)
+    return clock.start_clock(released)
+
+
+def _paused(state: JobState, fact: JobPaused) -> JobState:
+    until = max(fact.until, state.pause.until if state.pause is not None else 0)
+    since = state.pause.since if state.pause is not None else state.t
+    paused = replace(clock.stop_clock(state), pause=Wait(fact.reason, since, until))
+    return clock.arm(paused, clock.PAUSE, until)
+
+
+def _timer_fired(state: JobState, record: FactRecord, fact: TimerFired) -> JobState:
+    name, _, arming = fact.timer_id.removeprefix(f"{state.job_id}:").rpartition(":")
+    timer = state.timers.get(name)
+    if timer is None or arming != str(timer.arming) or record.time_ms < timer.due:
+        return state
+    match name:
+        case clock.ACTIVE:
+            return ended(state, "failed", "timeout", "active_timeout_seconds is over")
+        case clock.EXPIRES:
+            return ended(state, "failed", "expired", "the job did not end within its time")
+        case clock.HOLD:
+            return ended(state, "rejected", "denied", "nobody decided on the hold in time")
+        case clock.PAUSE:
+            return clock.start_clock(replace(clock.disarm(state, clock.PAUSE), pause=None))
+    return state

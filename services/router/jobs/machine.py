@@ -1,0 +1,130 @@
+"""The job's machine, as the owner drives it: `jobs.history` → `jobs.progress` and `jobs.done`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from services.router.jobs import clock
+from services.router.jobs.ending import end_due
+from services.router.jobs.fold import fold_job
+from services.router.jobs.plan import successors
+from services.router.jobs.state import JobState, state_adapter
+from shared.events import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk, TimerFired
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord, fact_headers
+from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
+from shared.topics import JOBS_HISTORY
+
+OWNER_WORKER_ID = "router"
+
+
+@dataclass(frozen=True, slots=True)
+class JobMachine:
+    """`Machine[JobState]`.
+
+    Args:
+        max_chunk_deaths: deaths in a row after which a chunk is bisected.
+        max_item_deaths: deaths in a row after which a single item ends as `failed(crashed)`.
+    """
+
+    max_chunk_deaths: int = 2
+    max_item_deaths: int = 3
+    history_topic: str = JOBS_HISTORY
+    mark_fact_type: str = JobEnded.fact_type
+
+    def fold(self, state: JobState | None, record: FactRecord) -> Folded[JobState]:
+        """Fold one fact."""
+        return fold_job(state, record)
+
+    def due(self, state: JobState, now_ms: int) -> Sequence[Due]:
+        """Ends, timers, decisions and dispatches that the state calls for."""
+        if state.acceptance is None:
+            return ()
+        if state.end is not None:
+            return () if state.marked else (end_due(state, state.acceptance, state.end),)
+        due: list[Due] = [
+            TimerDue(identity := clock.timer_id(state, name), _fact(state, TimerFired(timer_id=identity)))
+            for name, timer in state.timers.items()
+            if timer.due <= now_ms
+        ]
+        if state.hold is not None or state.pause is not None:
+            return due
+        if state.engine is None:
+            due.append(DecisionDue(state.decisions))
+        else:
+            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1) for chunk in state.plan]
+        return due
+
+    def wake_at(self, state: JobState) -> int | None:
+        """Due time of the earliest armed timer."""
+        return min((timer.due for timer in state.timers.values()), default=None)
+
+    def replan(self, state: JobState, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
+        """A plan with a higher epoch for the missing items of dead chunks, or the end of an item that kills runners."""
+        if not state.is_live or state.engine is None:
+            return ()
+        crashed: list[PlannedChunk] = []
+        again: list[PlannedChunk] = []
+        for planned in successors(state, dead, bisect_after=self.max_chunk_deaths):
+            hopeless = planned.first == planned.last and planned.deaths >= self.max_item_deaths
+            (crashed if hopeless else again).append(planned)
+        facts = [_fact(state, self._crash(state, planned)) for planned in crashed]
+        if again:
+            replaced = tuple(str(chunk) for chunk in dead)
+            plan = JobReplanned(n=state.decisions, epoch=state.epoch + 1, replaced=replaced, chunks=tuple(again))
+            facts.append(_fact(state, plan))
+        return facts
+
+    def _crash(self, state: JobState, planned: PlannedChunk) -> ItemsCompleted:
+        result = FactResult(
+            item_index=planned.first,
+            status="failed",
+            error_type="crashed",
+            error_message=f"the runner died {planned.deaths} times on this item",
+            attempt=planned.deaths,
+        )
+        chunk = next(chunk for chunk in state.plan if chunk.first <= planned.first <= chunk.last)
+        return ItemsCompleted(
+            epoch=chunk.epoch,
+            chunk_id=str(state.chunk_id(chunk)),
+            engine=state.engine or "celery",
+            worker_id=OWNER_WORKER_ID,
+            results=(result,),
+        )
+
+    def chunks(self, state: JobState) -> Mapping[str, ChunkId]:
+        """The current chunks, in dispatch order."""
+        identities = (state.chunk_id(chunk) for chunk in state.plan)
+        return {str(identity): identity for identity in identities}
+
+    def bitmap(self, state: JobState) -> bytes:
+        """Which items are in."""
+        return state.bitmap
+
+    def is_ended(self, state: JobState) -> bool:
+        """Whether the job has its end."""
+        return state.end is not None
+
+    def is_settled(self, state: JobState) -> bool:
+        """Ended and marked, or a stub."""
+        return state.marked or state.acceptance is None
+
+    def last_offset(self, state: JobState) -> int:
+        """Offset of the job's last fact."""
+        return state.last_offset
+
+    def encode(self, state: JobState) -> bytes:
+        """JSON of the state, its bitmap left out."""
+        return state_adapter().dump_json(replace(state, bitmap=b""))
+
+    def decode(self, raw: bytes, bitmap: bytes) -> JobState:
+        """Read a state back."""
+        return replace(state_adapter().validate_json(raw), bitmap=bitmap)
+
+
+def _fact(state: JobState, fact: TimerFired | ItemsCompleted | JobReplanned) -> NewFact:
+    acceptance = state.acceptance
+    traceparent = acceptance.traceparent if acceptance is not None else None
+    tracestate = acceptance.tracestate if acceptance is not None else None
+    return NewFact(fact.fact_type, fact.encode(), fact_headers(fact.fact_type, state.job_id, traceparent, tracestate))

@@ -1,0 +1,76 @@
+"""Plans: which chunks a job's missing items are in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from services.router.jobs.state import Chunk, JobState
+from shared.events import JobReplanned, PlannedChunk
+from shared.history.chunks import ChunkId, all_items_in, missing_items
+
+
+def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) -> tuple[Chunk, ...]:
+    """Equal ranges over all items, those that are in already left out."""
+    ranges = (
+        PlannedChunk(first=first, last=min(first + chunk_items, items_total) - 1, deaths=0)
+        for first in range(0, items_total, chunk_items)
+    )
+    return tuple(chunk for planned in ranges if (chunk := _shrunk(planned, epoch, bitmap)) is not None)
+
+
+def without_finished(plan: tuple[Chunk, ...], bitmap: bytes, new: Collection[int]) -> tuple[Chunk, ...]:
+    """The plan without the chunks whose items are all in, now that the items `new` are."""
+    lowest, highest = min(new), max(new)
+    return tuple(
+        chunk
+        for chunk in plan
+        if chunk.last < lowest or chunk.first > highest or not all_items_in(bitmap, chunk.first, chunk.last)
+    )
+
+
+def replaced_plan(state: JobState, fact: JobReplanned) -> tuple[Chunk, ...]:
+    """The plan with dead chunks replaced, in the order of their items.
+
+    A replaced chunk gives way only if the fact's ranges hold all of its missing items; its siblings stay as they are.
+    """
+    replaced = set(fact.replaced)
+    plan: list[Chunk] = []
+    for chunk in state.plan:
+        if str(state.chunk_id(chunk)) not in replaced:
+            plan.append(chunk)
+            continue
+        parts = [planned for planned in fact.chunks if chunk.first <= planned.first and planned.last <= chunk.last]
+        covered = {item for planned in parts for item in range(planned.first, planned.last + 1)}
+        if covered.issuperset(missing_items(state.bitmap, chunk.first, chunk.last)):
+            shrunk = (_shrunk(planned, fact.epoch, state.bitmap) for planned in parts)
+            plan.extend(part for part in shrunk if part is not None)
+        else:
+            plan.append(chunk)
+    return tuple(plan)
+
+
+def _shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:
+    missing = missing_items(bitmap, planned.first, planned.last)
+    if not missing:
+        return None
+    return Chunk(epoch, missing[0], missing[-1], planned.deaths)
+
+
+def successors(state: JobState, dead: Sequence[ChunkId], *, bisect_after: int) -> list[PlannedChunk]:
+    """The chunks that should take the place of dead ones: their missing items, bisected after `bisect_after` deaths."""
+    by_id = {str(state.chunk_id(chunk)): chunk for chunk in state.plan}
+    planned: list[PlannedChunk] = []
+    for chunk_id in dead:
+        chunk = by_id.get(str(chunk_id))
+        missing = missing_items(state.bitmap, chunk.first, chunk.last) if chunk is not None else ()
+        if chunk is None or not missing:
+            continue
+        deaths = chunk.deaths + 1
+        if deaths >= bisect_after and len(missing) > 1:
+            middle = len(missing) // 2
+            halves = [missing[:middle], missing[middle:]]
+            # An item alone for the first time starts anew: its neighbours may have been the cause.
+            planned += [PlannedChunk(first=h[0], last=h[-1], deaths=deaths if len(h) > 1 else 0) for h in halves]
+        else:
+            planned.append(PlannedChunk(first=missing[0], last=missing[-1], deaths=deaths))
+    return planned

@@ -1,0 +1,111 @@
+"""Folding results: the first result of an item wins; the end is decided after the whole fact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eldermesh.contract.canonical import canonical_bytes
+from eldermesh.contract.cloudevents import PROGRESS, binary_headers
+from eldermesh.contract.times import format_time
+from eldermesh.contract.topics import JOBS_PROGRESS
+from services.router.jobs.ending import EVENT_SOURCE, ended
+from services.router.jobs.plan import without_finished
+from services.router.jobs.state import STAGE, Acceptance, JobState
+from shared.events import FactResult, ItemsCompleted
+from shared.history.chunks import has_item, with_items
+from shared.history.machine import Folded, Publication
+
+_MICROS = 1_000_000
+
+
+def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
+    """Take in what is new of a fact of results."""
+    state = _with_cost(state, fact)
+    acceptance, terms, total = state.acceptance, state.terms, state.items_total
+    if state.end is not None or acceptance is None or terms is None or total is None or fact.stage_index != STAGE:
+        return Folded(state)
+    new: dict[int, FactResult] = {}
+    for result in fact.results:
+        index = result.item_index
+        if 0 <= index < total and index not in new and not has_item(state.bitmap, index):
+            new[index] = result
+    if not new:
+        return Folded(state)
+    failures = sum(result.status == "failed" for result in new.values())
+    bitmap = with_items(state.bitmap, list(new), total)
+    state = replace(
+        state,
+        bitmap=bitmap,
+        sequence=state.sequence + 1,
+        succeeded=state.succeeded + len(new) - failures,
+        failed=state.failed + failures,
+        plan=without_finished(state.plan, bitmap, new),
+    )
+    progress = _progress(state, acceptance, fact, list(new.values()))
+    if state.failed > terms.max_failed_items:
+        reason = f"{state.failed} items failed, at most {terms.max_failed_items} may"
+        return Folded(ended(state, "failed", "too_many_failures", reason), progress)
+    if state.succeeded + state.failed == total:
+        return Folded(ended(state, "completed"), progress)
+    if terms.max_cost_micros is not None and (state.cost_micros or 0) > terms.max_cost_micros:
+        reason = f"cost {(state.cost_micros or 0) / _MICROS} USD is above max_cost_usd"
+        return Folded(ended(state, "failed", "budget", reason), progress)
+    return Folded(state, progress)
+
+
+def _with_cost(state: JobState, fact: ItemsCompleted) -> JobState:
+    known = set(state.cost_keys)
+    keys = []
+    micros = 0
+    for result in fact.results:
+        if result.cost_micros is None:
+            continue
+        key = f"{result.item_index}/{fact.epoch}/{result.attempt}"
+        if key not in known:
+            known.add(key)
+            keys.append(key)
+            micros += result.cost_micros
+    if not keys:
+        return state
+    return replace(state, cost_micros=(state.cost_micros or 0) + micros, cost_keys=(*state.cost_keys, *keys))
+
+
+def _progress(
+    state: JobState, acceptance: Acceptance, fact: ItemsCompleted, results: Sequence[FactResult]
+) -> Publication:
+    record = {
+        "job_id": state.job_id,
+        "sequence": state.sequence,
+        "stage_index": fact.stage_index,
+        "epoch": fact.epoch,
+        "engine": fact.engine,
+        "worker_id": fact.worker_id,
+        "items_ended": state.succeeded + state.failed,
+        "recorded_at": format_time(state.t),
+        "trace_id": acceptance.trace_id,
+        "results": [
+            {
+                "item_index": result.item_index,
+                "status": result.status,
+                "output": result.output,
+                "output_url": result.output_url,
+                "error_type": result.error_type,
+                "error_message": result.error_message,
+                "attempt": result.attempt,
+                "duration_seconds": None if result.duration_ms is None else result.duration_ms / 1000,
+                "cost_usd": None if result.cost_micros is None else result.cost_micros / _MICROS,
+            }
+            for result in results
+        ],
+    }
+    headers = binary_headers(
+        event_id=f"{state.job_id}:progress:{state.sequence}",
+        event_type=PROGRESS,
+        source=EVENT_SOURCE,
+        subject=state.job_id,
+        time_ms=state.t,
+        traceparent=acceptance.traceparent,
+        tracestate=acceptance.tracestate,
+    )
+    return Publication(JOBS_PROGRESS, state.job_id, canonical_bytes(record), headers)

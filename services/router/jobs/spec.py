@@ -1,0 +1,29 @@
+"""What runners need to know of a job, read once from its submit's original bytes."""
+
+from __future__ import annotations
+
+import orjson
+
+from eldermesh.contract.ijson import parse_ijson
+from shared.events import JobAccepted
+
+
+def job_spec(fact: JobAccepted) -> bytes:
+    """The specification kept in Redis while the job lives."""
+    submit = parse_ijson(fact.original.encode())
+    content = submit if isinstance(submit, dict) else {}
+    terms = fact.terms
+    return orjson.dumps(
+        {
+            "workload": terms.workload,
+            "options": content.get("options", {}),
+            "items": content.get("items"),
+            "item_timeout_ms": terms.item_timeout_ms,
+            "tenant": terms.tenant,
+            "labels": terms.labels,
+            "stream": terms.stream,
+            "trace_id": fact.trace_id,
+            "traceparent": fact.traceparent,
+            "tracestate": fact.tracestate,
+        }
+    )

@@ -1,0 +1,119 @@
+"""A job's state: what its facts, in log order, have made of it. All times are integer milliseconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from pydantic import TypeAdapter
+
+from eldermesh.contract.vocabulary import EndStatus, Engine
+from shared.events import AdviceEntry, JobTerms
+from shared.history.chunks import ChunkId
+from shared.history.keys import FOLD_VERSION
+
+STAGE = 0
+"""The only stage until pipelines exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk that stands in the plan: an inclusive range, and how often in a row a claim on it has died."""
+
+    epoch: int
+    first: int
+    last: int
+    deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """An armed timer; only a fact with this arming counts."""
+
+    arming: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A hold (for a person) or a pause (for quota)."""
+
+    reason: str
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What made the job; kept as long as the job is known."""
+
+    content_hash: str
+    at: int
+    inbox: str
+    trace_id: str
+    traceparent: str
+    tracestate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end as it is published: built once, by the deciding fact."""
+
+    status: EndStatus
+    event_type: str
+    at: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """The state of one job. A stub (a cancel that came before its submit) has neither acceptance nor end."""
+
+    job_id: str
+    t: int
+    first_offset: int
+    last_offset: int
+    fold_version: int = FOLD_VERSION
+    acceptance: Acceptance | None = None
+    stub_at: int | None = None
+    stub_reason: str | None = None
+    terms: JobTerms | None = None
+    items_total: int | None = None
+    submitted_at: int = 0
+    decisions: int = 0
+    engine: Engine | None = None
+    approved: bool = False
+    advice: tuple[AdviceEntry, ...] = ()
+    epoch: int = 0
+    plan: tuple[Chunk, ...] = ()
+    bitmap: bytes = b""
+    succeeded: int = 0
+    failed: int = 0
+    sequence: int = 0
+    timers: Mapping[str, Timer] = field(default_factory=dict)
+    armings: Mapping[str, int] = field(default_factory=dict)
+    active_ms: int = 0
+    active_since: int | None = None
+    hold: Wait | None = None
+    pause: Wait | None = None
+    decided: tuple[str, ...] = ()
+    cost_micros: int | None = None
+    cost_keys: tuple[str, ...] = ()
+    end: End | None = None
+    marked: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Accepted and not ended."""
+        return self.acceptance is not None and self.end is None
+
+    def chunk_id(self, chunk: Chunk) -> ChunkId:
+        """The identity of a chunk of this job."""
+        return ChunkId(self.job_id, STAGE, chunk.epoch, chunk.first, chunk.last)
+
+
+@cache
+def state_adapter() -> TypeAdapter[JobState]:
+    """Serialiser of states."""
+    return TypeAdapter(JobState)

@@ -1,0 +1,73 @@
+"""aiokafka clients as this project uses them: acks=all, positions and partitions always explicit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from shared.settings import Settings
+
+FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}
+"""The embedded broker's fetch sleeps in steps of this; Kafka answers as soon as there is data."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTimes:
+    """Group membership times in milliseconds."""
+
+    session_ms: int
+    heartbeat_ms: int
+    rebalance_ms: int
+
+
+GROUP_TIMES = {
+    "kafka": GroupTimes(session_ms=45_000, heartbeat_ms=3_000, rebalance_ms=60_000),
+    # Joining takes half the session there, so a long one makes every start crawl.
+    "embedded": GroupTimes(session_ms=3_000, heartbeat_ms=500, rebalance_ms=10_000),
+}
+
+MAX_REQUEST_BYTES = 1_400_000
+"""Above `max.message.bytes` of `jobs.dead`, so that the broker, not the client, judges sizes."""
+
+
+def make_producer(settings: Settings, *, client_id: str = "eldermesh") -> AIOKafkaProducer:
+    """A producer that is not started yet: acks=all, idempotent where the broker can."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=settings.broker_profile == "kafka",
+        max_request_size=MAX_REQUEST_BYTES,
+        linger_ms=0,
+        request_timeout_ms=10_000,
+    )
+
+
+def make_consumer(settings: Settings, *, group_id: str | None = None, **options: Any) -> AIOKafkaConsumer:
+    """A consumer that is not started yet: never commits by itself; `options` are aiokafka's and win."""
+    times = GROUP_TIMES[settings.broker_profile]
+    merged: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap,
+        "group_id": group_id,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": FETCH_WAIT_MS[settings.broker_profile],
+        "max_partition_fetch_bytes": 4 * 1024 * 1024,
+        "request_timeout_ms": 40_000,
+    }
+    if group_id is not None:
+        merged |= {
+            "session_timeout_ms": times.session_ms,
+            "heartbeat_interval_ms": times.heartbeat_ms,
+            "rebalance_timeout_ms": times.rebalance_ms,
+            "max_poll_interval_ms": 300_000,
+        }
+    return AIOKafkaConsumer(**(merged | options))
+
+
+def make_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """An admin client that is not started yet."""
+    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, client_id="eldermesh-admin")

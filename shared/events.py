@@ -1,0 +1,306 @@
+"""The facts of the job history, declared once. Facts are tolerant of unknown fields, so that releases can meet.
+
+Times are integer milliseconds since 1970, durations integer milliseconds, money integer micro-dollars: integers repeat
+byte by byte where floats may not. A fact's job is its record's key; its time is its record's time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus, ReasonText
+from shared.errors import StopServiceError
+
+FACT_TYPE_HEADER = "ce_type"
+
+
+class UnreadableFactError(StopServiceError):
+    """A history holds a record that no release of ours can have written: stop, rather than fold past it."""
+
+
+class Fact(BaseModel):
+    """An event in a history topic."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    fact_type: ClassVar[str]
+
+    def encode(self) -> bytes:
+        """The record value."""
+        return orjson.dumps(self.model_dump(mode="json"))
+
+
+class InboxRecord(BaseModel):
+    """Coordinates of the inbox record a fact was made of. `topic` carries the environment's prefix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def coordinates(self) -> str:
+        """One string that names the record."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class JobTerms(BaseModel):
+    """What a submit asks for, besides its items and options."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    workload: str
+    tenant: str
+    submitted_by: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    priority: Literal["interactive", "normal", "batch"] = "normal"
+    engine: Literal["auto", "celery", "ray"] = "auto"
+    advice: Literal["none", "rules", "full"] = "full"
+    active_timeout_ms: int | None = None
+    expires_after_ms: int
+    """Wall-clock limit from acceptance; never above `max_job_age`."""
+    item_timeout_ms: int | None = None
+    max_cost_micros: int | None = None
+    max_failed_items: int = 0
+    stream: bool = False
+
+
+class JobAccepted(Fact):
+    """Admission found a submit valid. The first of an id makes the job; other content under the id is a conflict."""
+
+    fact_type = "job.accepted"
+
+    inbox: InboxRecord
+    inbox_key_base64: str | None = None
+    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
+    original: str
+    """The submit as it came (I-JSON, hence text); items and options are read from here."""
+    content_hash: str
+    terms: JobTerms
+    items_total: int | None
+    submitted_at: int
+    """Time of the inbox record."""
+    trace_id: str
+    traceparent: str
+    tracestate: str | None = None
+
+
+class JobCancelRequested(Fact):
+    """Somebody asked that the job ends."""
+
+    fact_type = "job.cancel_requested"
+
+    inbox: InboxRecord
+    reason: ReasonText | None = None
+    traceparent: str | None = None
+
+
+class AdviceEntry(BaseModel):
+    """What one sage said of a job."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sage: str
+    status: Literal["ok", "late", "failed", "warming"]
+    advice: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class JobAdvised(Fact):
+    """The panel's advice."""
+
+    fact_type = "job.advised"
+
+    entries: tuple[AdviceEntry, ...]
+
+
+class JobRouted(Fact):
+    """The decision where a job runs: engine, chunk size, and why."""
+
+    fact_type = "job.routed"
+
+    n: int
+    engine: Engine
+    chunk_items: Annotated[int, Field(ge=1)]
+    policy: str
+    reasons: tuple[str, ...] = ()
+    alternatives: tuple[dict[str, JsonValue], ...] = ()
+    seed: int | None = None
+
+
+class PlannedChunk(BaseModel):
+    """One chunk of a new plan: an inclusive range of items, and how often a claim on them has died in a row."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    first: int
+    last: int
+    deaths: int
+
+
+class JobReplanned(Fact):
+    """The decision to run the missing items of dead chunks again, under a higher epoch."""
+
+    fact_type = "job.replanned"
+
+    n: int
+    stage_index: int = 0
+    epoch: int
+    replaced: tuple[str, ...]
+    chunks: tuple[PlannedChunk, ...]
+
+
+class JobRefused(Fact):
+    """Policy rejects the job before it ran."""
+
+    fact_type = "job.refused"
+
+    n: int
+    error_type: ErrorType = "rejected"
+    reason: str
+
+
+class JobHeld(Fact):
+    """The job waits for a person's decision, at most until `until`."""
+
+    fact_type = "job.held"
+
+    n: int
+    reason: str
+    until: int
+
+
+class JobDecided(Fact):
+    """A person's decision on a hold."""
+
+    fact_type = "job.decided"
+
+    inbox: InboxRecord
+    decision: Decision
+    by: str
+    reason: str | None = None
+
+
+class JobPaused(Fact):
+    """The job waits for quota until `until`; its clock stops and no retry is spent."""
+
+    fact_type = "job.paused"
+
+    reason: str
+    until: int
+
+
+class FactResult(BaseModel):
+    """What became of one item, in the history's integers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    item_index: int
+    status: ItemStatus
+    output: JsonValue = None
+    output_url: str | None = None
+    error_type: ErrorType | None = None
+    error_message: str | None = None
+    attempt: int = 1
+    duration_ms: int | None = None
+    cost_micros: int | None = None
+
+
+class ChunkTimes(BaseModel):
+    """When the run that speaks was dispatched, claimed its chunk, and began and ended these items."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dispatched_at: int
+    claimed_at: int
+    started_at: int
+    ended_at: int
+
+
+class ItemsCompleted(Fact):
+    """Results of items, appended by a runner (or, for an item that kills its runners, by the owner)."""
+
+    fact_type = "items.completed"
+
+    stage_index: int = 0
+    epoch: int
+    chunk_id: str
+    engine: Engine
+    worker_id: str
+    results: tuple[FactResult, ...]
+    times: ChunkTimes | None = None
+
+
+class TimerFired(Fact):
+    """An armed timer came due. `timer_id` is `{job_id}:{name}:{arming}`; only the armed number counts."""
+
+    fact_type = "timer.fired"
+
+    timer_id: str
+
+
+class JobEnded(Fact):
+    """The job's end stands on `jobs.done`, and here it is again: it ends the job even if all other facts are gone."""
+
+    fact_type = "job.ended"
+
+    content_hash: str
+    event_type: str
+    ended_at: int
+    end: str
+    """The value published on `jobs.done`, as text."""
+    traceparent: str
+    tracestate: str | None = None
+
+
+JobFact = (
+    JobAccepted
+    | JobCancelRequested
+    | JobAdvised
+    | JobRouted
+    | JobReplanned
+    | JobRefused
+    | JobHeld
+    | JobDecided
+    | JobPaused
+    | ItemsCompleted
+    | TimerFired
+    | JobEnded
+)
+
+JOB_FACTS: dict[str, type[JobFact]] = {
+    fact.fact_type: fact
+    for fact in (
+        JobAccepted,
+        JobCancelRequested,
+        JobAdvised,
+        JobRouted,
+        JobReplanned,
+        JobRefused,
+        JobHeld,
+        JobDecided,
+        JobPaused,
+        ItemsCompleted,
+        TimerFired,
+        JobEnded,
+    )
+}
+
+
+def decode_job_fact(fact_type: str, value: bytes) -> JobFact:
+    """Read a fact of `jobs.history`.
+
+    Raises:
+        UnreadableFactError: unknown type or wrong fields.
+    """
+    fact = JOB_FACTS.get(fact_type)
+    if fact is None:
+        message = f"unknown fact type {fact_type!r}"
+        raise UnreadableFactError(message)
+    try:
+        return fact.model_validate_json(value)
+    except ValidationError as error:
+        message = f"unreadable {fact_type}: {error.errors(include_input=False, include_url=False)}"
+        raise UnreadableFactError(message) from error

@@ -1,0 +1,95 @@
+"""The runner's side of claims: take a chunk, renew, finish; each one Lua call, judged by Redis' clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from redis.asyncio import Redis
+
+from shared.history.chunks import ChunkId, missing_items
+from shared.history.keys import PartitionKeys
+from shared.history.scripts import lua_script
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The chunk is held; run exactly these items."""
+
+    missing: tuple[int, ...]
+
+
+class ClaimRefusal(Enum):
+    """Why a chunk was not claimed."""
+
+    NOT_YET = "not_yet"
+    """The gate is closed or the job is not known yet: put the task back and wait, never run."""
+    LEAVE = "leave"
+    """Ended, replaced, or claimed already: acknowledge the task and leave."""
+
+
+class Renewal(Enum):
+    """What a renewal says."""
+
+    HELD = "held"
+    JOB_ENDED = "job_ended"
+    CLAIM_LOST = "claim_lost"
+    NOT_CURRENT = "not_current"
+
+
+class ClaimStore:
+    """Claims on the chunks of one history topic.
+
+    Args:
+        redis: a client with `decode_responses=False`.
+        topic: the history topic's full name.
+        lease_ms: how long a claim lives without renewal, in milliseconds.
+    """
+
+    def __init__(self, redis: Redis, topic: str, *, lease_ms: int) -> None:
+        self._redis = redis
+        self._topic = topic
+        self._lease_ms = lease_ms
+        self._claim = redis.register_script(lua_script("claim"))
+        self._renew = redis.register_script(lua_script("renew"))
+        self._finish = redis.register_script(lua_script("finish"))
+
+    async def claim(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Claimed | ClaimRefusal:
+        """Take the lease on a chunk for one run.
+
+        Raises:
+            redis.RedisError: Redis did not answer; nothing is known, ask again.
+        """
+        keys = PartitionKeys(self._topic, partition)
+        first_byte, last_byte = chunk.first >> 3, chunk.last >> 3
+        answer, bits = await self._claim(
+            keys=[keys.meta, keys.states, keys.specs, keys.current, keys.claims, keys.bitmaps],
+            args=[chunk.job_id, str(chunk), runner, run, self._lease_ms, first_byte, last_byte],
+        )
+        if answer == b"held":
+            return Claimed(missing_items(bytes(first_byte) + bits, chunk.first, chunk.last))
+        return ClaimRefusal(answer.decode())
+
+    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
+        """Extend the lease, or learn that the run must be killed.
+
+        Raises:
+            redis.RedisError: Redis did not answer; a run that cannot renew for a lease kills itself.
+        """
+        keys = PartitionKeys(self._topic, partition)
+        answer = await self._renew(
+            keys=[keys.meta, keys.states, keys.specs, keys.current, keys.claims],
+            args=[chunk.job_id, str(chunk), runner, run, self._lease_ms],
+        )
+        return Renewal(answer.decode())
+
+    async def finish(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> None:
+        """Mark the claim done, once Kafka has acknowledged all results."""
+        keys = PartitionKeys(self._topic, partition)
+        await self._finish(keys=[keys.claims], args=[str(chunk), runner, run])
+
+    async def spec(self, partition: int, job_id: str) -> bytes | None:
+        """What runners need to know of a job; None when it is not known or has ended."""
+        value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, job_id)
+        return None if value is None else bytes(value)

@@ -1,0 +1,124 @@
+"""A history partition on Kafka: a consumer without a group that seeks to the owner's place, and its producer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from shared.broker import make_consumer
+from shared.errors import LostOwnershipError, RetryableError
+from shared.history.facts import FactRecord
+from shared.history.log import Bounds
+from shared.history.machine import NewFact, Publication
+from shared.settings import Settings
+
+_CALL_SECONDS = 15.0
+_T = TypeVar("_T")
+
+
+class KafkaPartitionLog:
+    """`PartitionLog` on Kafka.
+
+    Args:
+        settings: of the cluster.
+        topic: the history topic's name, without prefix.
+        partition: the partition, also of all records published beside it.
+        producer: started, shared by all partitions of a process.
+    """
+
+    def __init__(self, settings: Settings, topic: str, partition: int, producer: AIOKafkaProducer) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic(topic), partition)
+        self._producer = producer
+        self._consumer: AIOKafkaConsumer = make_consumer(settings, auto_offset_reset="none")
+        self._next: int | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            RetryableError: the broker did not answer.
+        """
+        await _limited(self._consumer.start())
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await _limited(self._consumer.stop())
+
+    async def bounds(self) -> Bounds:
+        """Start and end of the log, as of now."""
+        starts = await _limited(self._consumer.beginning_offsets([self._partition]))
+        ends = await _limited(self._consumer.end_offsets([self._partition]))
+        return Bounds(starts[self._partition], ends[self._partition])
+
+    async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
+        """Records from `offset` on, waiting for the first one."""
+        if self._next != offset:
+            if not self._consumer.assignment():
+                # Only now, so that the client never looks for a position of its own.
+                self._consumer.assign([self._partition])
+            self._consumer.seek(self._partition, offset)
+            self._next = offset
+        try:
+            batch = await asyncio.wait_for(
+                self._consumer.getmany(
+                    self._partition, timeout_ms=max(0, round(wait_seconds * 1000)), max_records=max_records
+                ),
+                wait_seconds + _CALL_SECONDS,
+            )
+        except OffsetOutOfRangeError as error:
+            self._next = None
+            message = f"offset {offset} lies outside {self._partition}"
+            raise LostOwnershipError(message) from error
+        except (KafkaError, TimeoutError) as error:
+            self._next = None
+            message = f"reading {self._partition} failed: {error!r}"
+            raise RetryableError(message) from error
+        except asyncio.CancelledError:
+            self._next = None
+            raise
+        records = [_fact_record(record) for record in batch.get(self._partition, ())]
+        if records:
+            self._next = records[-1].offset + 1
+        return records
+
+    async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:
+        """Append facts and return their offsets, acknowledged."""
+        return await self._send((self._partition.topic, key.encode(), fact.value, fact.headers) for key, fact in facts)
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish public records into the same partition of their topics."""
+        await self._send((self._settings.topic(p.topic), p.key.encode(), p.value, p.headers) for p in publications)
+
+    async def _send(self, records: Iterable[tuple[str, bytes, bytes, Any]]) -> list[int]:
+        pending = []
+        for topic, key, value, headers in records:
+            sending = self._producer.send(
+                topic, value=value, key=key, headers=headers, partition=self._partition.partition
+            )
+            pending.append(await _limited(sending))
+        acknowledged = await _limited(asyncio.gather(*pending))
+        return [metadata.offset for metadata in acknowledged]
+
+
+def _fact_record(record: Any) -> FactRecord:
+    fact_type = next((value for name, value in record.headers if name == "ce_type"), b"")
+    return FactRecord(
+        offset=record.offset,
+        time_ms=record.timestamp,
+        key=(record.key or b"").decode("utf-8", "replace"),
+        fact_type=fact_type.decode("utf-8", "replace"),
+        value=record.value or b"",
+    )
+
+
+async def _limited(call: Awaitable[_T]) -> _T:
+    try:
+        return await asyncio.wait_for(call, _CALL_SECONDS)
+    except (KafkaError, TimeoutError) as error:
+        message = f"the broker did not answer: {error!r}"
+        raise RetryableError(message) from error

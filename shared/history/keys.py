@@ -1,0 +1,54 @@
+"""Names of the Redis keys of one partition of a history; all of one partition lie in one slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FOLD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionKeys:
+    """Keys of one history partition.
+
+    `topic` carries the environment's prefix. Hashes by job id: `states` (opaque; every known job), `specs` (opaque;
+    jobs that are not ended), `bitmaps`. Hashes by chunk id: `current` (the chunks that stand in a plan), `claims`.
+    `meta` holds `applied`, `token`, `ready` and `last` (the hash of the last applied record).
+    """
+
+    topic: str
+    partition: int
+    version: int = FOLD_VERSION
+
+    def _key(self, name: str) -> str:
+        return f"{{h:{self.topic}:{self.partition}}}:v{self.version}:{name}"
+
+    @property
+    def meta(self) -> str:
+        """`applied`, `token`, `ready`, `last`."""
+        return self._key("meta")
+
+    @property
+    def states(self) -> str:
+        """Job id → state."""
+        return self._key("states")
+
+    @property
+    def specs(self) -> str:
+        """Job id → what its runners need; gone when the job has ended."""
+        return self._key("specs")
+
+    @property
+    def bitmaps(self) -> str:
+        """Job id → which items are in."""
+        return self._key("bitmaps")
+
+    @property
+    def current(self) -> str:
+        """Chunk id → job id."""
+        return self._key("current")
+
+    @property
+    def claims(self) -> str:
+        """Chunk id → claim."""
+        return self._key("claims")

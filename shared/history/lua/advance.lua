@@ -1,0 +1,21 @@
+-- Advance, only if nothing moved underneath.
+-- KEYS: meta states specs bitmaps current claims
+-- ARGV: applied token run_id (the guard) new_applied last, then nine lists, each its length and then its elements:
+--   states set, states deleted, specs set, specs deleted, bitmaps set, bitmaps deleted, current set, current deleted,
+--   claims deleted ("set" lists alternate field and value)
+local guard = redis.call('HMGET', KEYS[1], 'applied', 'token')
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or run_id ~= ARGV[3] then return 0 end
+local at = 6
+local function each(step, act)
+  local length = tonumber(ARGV[at])
+  for index = at + 1, at + length, step do act(ARGV[index], ARGV[index + 1]) end
+  at = at + 1 + length
+end
+for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4], KEYS[5]}) do
+  each(2, function(field, value) redis.call('HSET', key, field, value) end)
+  each(1, function(field) redis.call('HDEL', key, field) end)
+end
+each(1, function(chunk) redis.call('HDEL', KEYS[6], chunk) end)
+redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
+return 1

@@ -1,0 +1,18 @@
+-- Extend a lease, or say why the run must be killed. An absent claim is taken again: after a wipe heartbeats re-create it.
+-- KEYS: meta states specs current claims
+-- ARGV: job chunk runner run lease_ms
+local known = redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1
+if known and redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then return 'job_ended' end
+local claim = redis.call('HGET', KEYS[5], ARGV[2])
+if claim and string.sub(claim, 1, #ARGV[3] + #ARGV[4] + 7) ~= 'held ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' then
+  return 'claim_lost'
+end
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if redis.call('HGET', KEYS[1], 'ready') == run_id and redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then
+  return 'not_current'
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease_end = string.format('%d', now + ARGV[5])
+redis.call('HSET', KEYS[5], ARGV[2], table.concat({'held', ARGV[3], ARGV[4], lease_end}, ' '))
+return 'held'

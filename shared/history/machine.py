@@ -1,0 +1,137 @@
+"""What the owner needs to know of the kind of state it folds: one implementation for each history topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from eldermesh.contract.cloudevents import Headers
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A public record; `topic` is without prefix, the partition is that of the history."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """A fact to append to the history."""
+
+    fact_type: str
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Folded(Generic[S]):
+    """What one fact made of a state, and the public records it calls for.
+
+    `spec` is what runners need to know, set by the fact that made the subject.
+    """
+
+    state: S | None
+    progress: Publication | None = None
+    conflict: Publication | None = None
+    spec: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndDue:
+    """The end is decided and not marked: publish it, await it, then append the mark."""
+
+    publication: Publication
+    mark: NewFact
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionDue:
+    """A decision is due that needs more than the log; `n` is the number of decisions folded so far."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """An armed timer has come due."""
+
+    timer_id: str
+    fact: NewFact
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchDue:
+    """A current chunk should be with an engine; `attempt` counts from 1."""
+
+    chunk: ChunkId
+    attempt: int
+
+
+Due = EndDue | DecisionDue | TimerDue | DispatchDue
+
+
+class Machine(Protocol[S]):
+    """The pure parts of one kind of history: everything here is a function of its arguments."""
+
+    @property
+    def history_topic(self) -> str:
+        """Name of the history topic, without prefix."""
+        ...
+
+    @property
+    def mark_fact_type(self) -> str:
+        """Type of the fact that says an end has been published."""
+        ...
+
+    def fold(self, state: S | None, record: FactRecord) -> Folded[S]:
+        """Fold one fact."""
+        ...
+
+    def due(self, state: S, now_ms: int) -> Sequence[Due]:
+        """What the state calls for at `now_ms`; level-triggered, so it says so until the log says otherwise."""
+        ...
+
+    def wake_at(self, state: S) -> int | None:
+        """The earliest time an armed timer comes due, in milliseconds; None without timers."""
+        ...
+
+    def replan(self, state: S, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
+        """The facts that take the place of dead chunks: a plan with a higher epoch, or the end of an item."""
+        ...
+
+    def chunks(self, state: S) -> Mapping[str, ChunkId]:
+        """The chunks that stand in the plan, by their identity's text, in dispatch order."""
+        ...
+
+    def bitmap(self, state: S) -> bytes:
+        """Which items are in."""
+        ...
+
+    def is_ended(self, state: S) -> bool:
+        """Whether nothing will run any more."""
+        ...
+
+    def last_offset(self, state: S) -> int:
+        """Offset of the last fact folded into the state."""
+        ...
+
+    def is_settled(self, state: S) -> bool:
+        """Whether the state may be forgotten once the log's start has passed its last fact."""
+        ...
+
+    def encode(self, state: S) -> bytes:
+        """The state without its bitmap, opaque to Redis."""
+        ...
+
+    def decode(self, raw: bytes, bitmap: bytes) -> S:
+        """Read a state back."""
+        ...

@@ -1,0 +1,131 @@
+"""Which partitions of a history this process owns: one consumer group member, one owner task a partition."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from shared.broker import make_consumer
+from shared.errors import LostOwnershipError, RetryableError
+from shared.history.kafka_log import KafkaPartitionLog
+from shared.history.owner import Owner
+from shared.logs import get_logger
+from shared.settings import Settings
+
+_log = get_logger(__name__)
+
+_IDLE_SECONDS = 0.25
+_BACK_OFF_SECONDS = 1.0
+_CONFIRM_SECONDS = 10.0
+_NEVER_MS = 2**31 - 1
+
+MakeOwner = Callable[[KafkaPartitionLog, int], Owner[Any]]
+
+
+class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Runs an owner for each partition the group assigns to this member.
+
+    Args:
+        settings: of the cluster.
+        topic: the history topic's name, without prefix.
+        group_id: with prefix.
+        producer: started.
+        make_owner: builds the owner of a partition.
+    """
+
+    def __init__(self, settings: Settings, topic: str, group_id: str, producer: Any, make_owner: MakeOwner) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._producer = producer
+        self._make_owner = make_owner
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._owners: dict[int, Owner[Any]] = {}
+        self._failure: BaseException | None = None
+        # Only its membership is used: it is paused and never polled, so no poll interval may expel it.
+        self._member: AIOKafkaConsumer = make_consumer(settings, group_id=group_id, max_poll_interval_ms=_NEVER_MS)
+
+    @property
+    def owners(self) -> dict[int, Owner[Any]]:
+        """The owners of the partitions held now."""
+        return dict(self._owners)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What stopped an owner for good; the service must stop and say so."""
+        return self._failure
+
+    async def start(self) -> None:
+        """Join the group."""
+        self._member.subscribe([self._settings.topic(self._topic)], listener=self)
+        await self._member.start()
+
+    async def stop(self) -> None:
+        """Stop all owners and leave the group."""
+        await self._stop_owners(list(self._tasks))
+        await self._member.stop()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """The group takes partitions away (all of them, the assignors being eager)."""
+        await self._stop_owners([partition.partition for partition in revoked])
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """The group gives partitions."""
+        if assigned:
+            self._member.pause(*assigned)
+        for partition in assigned:
+            number = partition.partition
+            self._tasks[number] = asyncio.create_task(self._own(number), name=f"owner {self._topic}/{number}")
+
+    async def _stop_owners(self, partitions: Collection[int]) -> None:
+        tasks = [self._tasks.pop(number) for number in partitions if number in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for number in partitions:
+            self._owners.pop(number, None)
+
+    async def _own(self, number: int) -> None:
+        log = KafkaPartitionLog(self._settings, self._topic, number, self._producer)
+        owner = self._make_owner(log, number)
+        self._owners[number] = owner
+        started = False
+        try:
+            while True:
+                try:
+                    if not started:
+                        await log.start()
+                        started = True
+                    await owner.step(_IDLE_SECONDS)
+                except LostOwnershipError as error:
+                    _log.warning("ownership in doubt", topic=self._topic, partition=number, reason=str(error))
+                    while not await self._confirmed(number, owner):  # noqa: ASYNC110 - asks a remote group
+                        await asyncio.sleep(_BACK_OFF_SECONDS)
+                except (RetryableError, RedisError, OSError) as error:
+                    _log.warning("owner waits", topic=self._topic, partition=number, reason=repr(error))
+                    await asyncio.sleep(_BACK_OFF_SECONDS)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            _log.exception("owner stopped", topic=self._topic, partition=number)
+            self._failure = error
+            raise
+        finally:
+            if started:
+                with contextlib.suppress(RetryableError):
+                    await log.stop()
+
+    async def _confirmed(self, number: int, owner: Owner[Any]) -> bool:
+        """Ask the group, by a commit that it refuses to those it has expelled, whether the partition is still ours."""
+        partition = TopicPartition(self._settings.topic(self._topic), number)
+        try:
+            await asyncio.wait_for(self._member.commit({partition: owner.position}), _CONFIRM_SECONDS)
+        except (KafkaError, TimeoutError, ValueError) as error:
+            _log.warning("assignment not confirmed", topic=self._topic, partition=number, reason=repr(error))
+            return False
+        return True

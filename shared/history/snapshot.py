@@ -1,0 +1,151 @@
+"""What Redis holds of one history partition: loaded at once, advanced under guard in one Lua call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+
+from shared.errors import LostOwnershipError
+from shared.history.keys import PartitionKeys
+from shared.history.scripts import lua_script
+
+ClaimWord = Literal["absent", "held", "dead", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What must still hold for a guarded call to write: `applied` ("" when absent), the load token, Redis' run id."""
+
+    applied: str
+    token: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A partition as loaded. `applied` is the offset of the next fact to fold, None when Redis knows nothing."""
+
+    guard: Guard
+    applied: int | None
+    is_ready: bool
+    last_record: str
+    states: Mapping[str, bytes]
+    bitmaps: Mapping[str, bytes]
+    claimed: Collection[str]
+
+
+@dataclass(slots=True)
+class Advance:
+    """What one batch changed."""
+
+    applied: int
+    last_record: str
+    states: dict[str, bytes | None] = field(default_factory=dict)
+    specs: dict[str, bytes | None] = field(default_factory=dict)
+    bitmaps: dict[str, bytes | None] = field(default_factory=dict)
+    current: dict[str, str | None] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    """Chunks that this batch finished or replaced: their claims are removed, no others."""
+
+
+class PartitionStore:
+    """The Redis side of one partition's owner.
+
+    Args:
+        redis: a client with `decode_responses=False`.
+        keys: the partition's keys.
+    """
+
+    def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
+        self._keys = keys
+        self._load = redis.register_script(lua_script("load"))
+        self._advance = redis.register_script(lua_script("advance"))
+        self._open = redis.register_script(lua_script("open"))
+        self._empty = redis.register_script(lua_script("empty"))
+        self._look = redis.register_script(lua_script("look"))
+
+    async def load(self, token: str) -> Snapshot:
+        """Write a fresh load token and read everything.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        keys = self._keys
+        run_id, applied, ready, last, states, bitmaps, claims = await self._load(
+            keys=[keys.meta, keys.states, keys.bitmaps, keys.claims], args=[token]
+        )
+        text = "" if applied is None else applied.decode()
+        return Snapshot(
+            guard=Guard(text, token, run_id.decode()),
+            applied=None if applied is None else int(text),
+            is_ready=ready == run_id,
+            last_record="" if last is None else last.decode(),
+            states=_pairs(states),
+            bitmaps=_pairs(bitmaps),
+            claimed=frozenset(_pairs(claims)),
+        )
+
+    async def advance(self, guard: Guard, advance: Advance) -> Guard:
+        """Write what a batch changed, and return the guard for the next call.
+
+        Raises:
+            LostOwnershipError: something moved underneath; nothing was written.
+            redis.RedisError: Redis did not answer; whether it wrote is unknown: load again.
+        """
+        keys = self._keys
+        args: list[Any] = [*_guard_args(guard), str(advance.applied), advance.last_record]
+        for changes in (advance.states, advance.specs, advance.bitmaps, advance.current):
+            written = [part for name, value in changes.items() if value is not None for part in (name, value)]
+            _append_list(args, written)
+            _append_list(args, [name for name, value in changes.items() if value is None])
+        _append_list(args, advance.finished)
+        written_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
+        if not await self._advance(keys=written_keys, args=args):
+            message = f"the owner of {keys.meta} was overtaken"
+            raise LostOwnershipError(message)
+        return Guard(str(advance.applied), guard.token, guard.run_id)
+
+    async def open_gate(self, guard: Guard) -> None:
+        """Let runners claim.
+
+        Raises:
+            LostOwnershipError: something moved underneath; nothing was written.
+        """
+        if not await self._open(keys=[self._keys.meta], args=_guard_args(guard)):
+            message = f"the owner of {self._keys.meta} was overtaken"
+            raise LostOwnershipError(message)
+
+    async def empty(self, guard: Guard) -> None:
+        """Forget everything, if `applied` is still what was loaded; whoever was faster will load again anyway."""
+        keys = self._keys
+        all_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
+        await self._empty(keys=all_keys, args=[guard.applied, guard.token])
+
+    async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
+        """The state of each chunk's claim; leases that are over die by this call.
+
+        Raises:
+            LostOwnershipError: something moved underneath, or the gate is closed.
+        """
+        words = await self._look(keys=[self._keys.meta, self._keys.claims], args=[*_guard_args(guard), *chunks])
+        if words is None:
+            message = f"the owner of {self._keys.meta} was overtaken"
+            raise LostOwnershipError(message)
+        return {chunk: word.decode() for chunk, word in zip(chunks, words, strict=True)}
+
+
+def _guard_args(guard: Guard) -> list[str]:
+    return [guard.applied, guard.token, guard.run_id]
+
+
+def _append_list(args: list[Any], elements: Iterable[Any]) -> None:
+    listed = list(elements)
+    args.append(len(listed))
+    args.extend(listed)
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -1,0 +1,113 @@
+"""All settings: one typed class, read from `MESH_*` environment variables and an optional `.env`."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_state_path
+from pydantic import Field, RedisDsn, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEMO_FUNCTIONS = "eldermesh.demo.work:*"
+_PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
+
+
+def _default_slots() -> int:
+    return max(2, os.cpu_count() or 2)
+
+
+class Settings(BaseSettings):
+    """The settings in force. Durations are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MESH_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
+    broker_profile: Literal["kafka", "embedded"] = Field(
+        "kafka", description="`embedded` turns off what the embedded broker cannot do and shortens its waits."
+    )
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey address.")
+    topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
+        "", description="Put before every topic name and Redis key, so that environments can share a cluster."
+    )
+    partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Partitions of each topic; 12 on Kafka, 4 embedded."
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_state_path("eldermesh"), description="Where all state of this machine lies."
+    )
+    blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
+    python_functions: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("math:*", DEMO_FUNCTIONS), description="Globs, comma separated, of functions that `python` jobs may call."
+    )
+    slots: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
+    )
+    chunk_items: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Items a chunk, instead of what the policy chooses."
+    )
+    lease_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="A claim's lease.")
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="Time between renewals of a claim.")
+    claim_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="A dispatched chunk without a claim for so long is sent again."
+    )
+    max_chunk_deaths: Annotated[int, Field(ge=1)] = Field(2, description="Deaths after which a chunk is bisected.")
+    max_item_deaths: Annotated[int, Field(ge=1)] = Field(3, description="Deaths after which an item has crashed.")
+    max_job_age_seconds: Annotated[float, Field(gt=0)] = Field(7 * 86400.0, description="No job lives longer.")
+    flush_items: Annotated[int, Field(ge=1)] = Field(50, description="Results a runner gathers before it publishes.")
+    flush_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="Longest time a result is gathered.")
+    drain_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="Longest a service takes to drain.")
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
+    trace_query_url: str | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
+    trace_ui_url: str | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("python_functions", mode="before")
+    @classmethod
+    def _split_globs(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(glob.strip() for glob in value.split(",") if glob.strip())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis_address(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith("unix://"):
+            RedisDsn(value.get_secret_value())
+        return value
+
+    @cached_property
+    def partition_count(self) -> int:
+        """Partitions of each topic, the profile's default applied."""
+        if self.partitions is not None:
+            return self.partitions
+        return 4 if self.broker_profile == "embedded" else 12
+
+    @cached_property
+    def blobs(self) -> str:
+        """The blob store's URL, the default applied."""
+        return self.blob_url or (self.data_dir / "blobs").as_uri()
+
+    def topic(self, name: str) -> str:
+        """A topic's full name."""
+        return f"{self.topic_prefix}{name}"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as `MESH_*` variables, for a child process."""
+        values: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+            elif isinstance(value, tuple):
+                text = ",".join(value)
+            else:
+                text = str(value)
+            values[f"MESH_{name.upper()}"] = text
+        return values

@@ -1,0 +1,79 @@
+"""All topics in one place: their names, keys, partitions and policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from eldermesh.contract import topics as public
+
+JOBS = public.JOBS
+JOBS_DECISIONS = public.JOBS_DECISIONS
+JOBS_PROGRESS = public.JOBS_PROGRESS
+JOBS_DONE = public.JOBS_DONE
+JOBS_DEAD = public.JOBS_DEAD
+JOBS_HISTORY = "jobs.history"
+CLAUDE_REQUESTS = "claude.requests"
+CLAUDE_HISTORY = "claude.history"
+CLAUDE_OUTPUT = "claude.output"
+NOTIFICATIONS = "notifications"
+SAGES_NOTES = "sages.notes"
+SAGES_DOCUMENTS = "sages.documents"
+MESH_META = "mesh.meta"
+
+_DAY_MS = 24 * 3600 * 1000
+_KIB = 1024
+SEGMENT_MS = _DAY_MS
+PUBLIC_RETENTION_MS = 7 * _DAY_MS
+HISTORY_RETENTION_MS = 16 * _DAY_MS
+"""Retention of the public topics (7 days) + `max_job_age` (7 days) + two segments of a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What `mesh topics apply` creates and holds a topic to; `partitions` None means as many as the mesh has."""
+
+    name: str
+    cleanup_policy: Literal["delete", "compact"]
+    retention_ms: int | None = None
+    partitions: int | None = None
+    log_append_time: bool = False
+    max_message_bytes: int = 1024 * _KIB
+
+    def config(self) -> dict[str, str]:
+        """The topic's configuration as Kafka names it."""
+        config = {
+            "cleanup.policy": self.cleanup_policy,
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime" if self.log_append_time else "CreateTime",
+            "segment.ms": str(SEGMENT_MS),
+        }
+        if self.retention_ms is not None:
+            config["retention.ms"] = str(self.retention_ms)
+            config["retention.bytes"] = "-1"
+        return config
+
+
+def _inbox(name: str) -> TopicSpec:
+    return TopicSpec(name, "delete", PUBLIC_RETENTION_MS)
+
+
+def _history(name: str) -> TopicSpec:
+    return TopicSpec(name, "delete", HISTORY_RETENTION_MS, log_append_time=True)
+
+
+TOPICS: tuple[TopicSpec, ...] = (
+    _inbox(JOBS),
+    _inbox(JOBS_DECISIONS),
+    _inbox(CLAUDE_REQUESTS),
+    _history(JOBS_HISTORY),
+    _history(CLAUDE_HISTORY),
+    _history(NOTIFICATIONS),
+    TopicSpec(JOBS_PROGRESS, "delete", PUBLIC_RETENTION_MS),
+    TopicSpec(JOBS_DONE, "delete", PUBLIC_RETENTION_MS),
+    TopicSpec(CLAUDE_OUTPUT, "delete", _DAY_MS),
+    TopicSpec(JOBS_DEAD, "delete", 30 * _DAY_MS, max_message_bytes=(1024 + 256) * _KIB),
+    TopicSpec(SAGES_NOTES, "compact"),
+    TopicSpec(SAGES_DOCUMENTS, "compact"),
+    TopicSpec(MESH_META, "compact", partitions=1),
+)
