@@ -113,7 +113,7 @@ class OwnedProcess:
     async def wait(self) -> int:
         """Wait until the command and all its descendants are gone; return how the command ended."""
         while (returncode := self.poll()) is None:
-            await self._ended(None)
+            await self.ended_within(None)
         return returncode
 
     async def stop(self, grace_seconds: float) -> bool:
@@ -127,11 +127,11 @@ class OwnedProcess:
         if not self._asked:  # a second SIGTERM means "at once" to some programs
             self._asked = True
             self._leash.send_signal(signal.SIGTERM)
-        if not await self._ended(grace_seconds):
+        if not await self.ended_within(grace_seconds):
             self.kill_soon()
-            if not await self._ended(_KILL_SECONDS):
+            if not await self.ended_within(_KILL_SECONDS):
                 self._kill_group()
-                if not await self._ended(_KILL_SECONDS):
+                if not await self.ended_within(_KILL_SECONDS):
                     raise ProcessWouldNotDieError(f"{self.command[0]} (pid {self._pid}) outlived SIGKILL")
         return self._killed
 
@@ -163,8 +163,8 @@ class OwnedProcess:
         if self._leash is not None:
             os.killpg(self._leash.pid, signal.SIGKILL)
 
-    async def _ended(self, timeout_seconds: float | None) -> bool:
-        """Wait for the end of the leash; return False when the limit came first."""
+    async def ended_within(self, timeout_seconds: float | None) -> bool:
+        """Wait for the end of the command and all its descendants; return False when the limit came first."""
         if self._leash is None or self.poll() is not None:
             return True
         descriptor = os.pidfd_open(self._leash.pid)

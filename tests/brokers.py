@@ -1,0 +1,63 @@
+"""A pytest plug-in: the real servers that tests share for a session. Each test takes topics and keys of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eldermesh.stack.broker import EmbeddedBroker
+from eldermesh.stack.redis import EmbeddedRedis
+from tests.kafka_server import KafkaServer, kafka_missing
+
+
+def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer) -> None:
+    # A loop of its own that is never made the current one: the tests have theirs.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(server.start())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Apache Kafka, so that nobody has to think of it."""
+    for item in items:
+        if "apache_kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers of the session keep data and logs."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(server_dir: Path) -> Iterator[str]:
+    """Address of an embedded broker (Tansu)."""
+    broker = EmbeddedBroker(server_dir / "embedded")
+    _start(broker)
+    yield broker.bootstrap
+    broker.service.kill()
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(server_dir: Path) -> Iterator[str]:
+    """Address of an Apache Kafka; without a JDK or the jars the test is skipped."""
+    missing = kafka_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    kafka = KafkaServer(server_dir / "kafka")
+    _start(kafka)
+    yield kafka.bootstrap
+    kafka.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_dir: Path) -> Iterator[str]:
+    """URL of a Redis (Valkey) that keeps nothing on disk."""
+    redis = EmbeddedRedis(server_dir / "redis")
+    _start(redis)
+    yield redis.url
+    redis.service.kill()
