@@ -133,6 +133,7 @@ class TopicAdminContract:
 class TestEmbedded(TopicAdminContract):
     @pytest.fixture
     async def settings(self, embedded_broker: str) -> AsyncIterator[Settings]:
+        """A prefix on the embedded broker."""
         async with deleted_afterwards(fresh_settings(embedded_broker, "embedded")) as settings:
             yield settings
 
@@ -140,11 +141,12 @@ class TestEmbedded(TopicAdminContract):
 class TestKafka(TopicAdminContract):
     @pytest.fixture
     async def settings(self, apache_kafka: str) -> AsyncIterator[Settings]:
+        """A prefix on Apache Kafka."""
         async with deleted_afterwards(fresh_settings(apache_kafka, "kafka")) as settings:
             yield settings
 
     async def test_defaults_of_kafka_are_judged(self, settings: Settings) -> None:
-        """A history made without any setting has Kafka's defaults: a producer's clock and seven days. Both are named."""
+        """A history made without settings has Kafka's defaults: a producer's clock and seven days; both are named."""
         history = settings.topic(JOBS_HISTORY)
         await _create(settings, NewTopic(history, 3, 1))
 
