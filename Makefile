@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 # The interpreter that .venv is made from: 3.11 or newer.
 PYTHON ?= python3
+export UV_SYSTEM_CERTS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was installed: another lock or pyproject is another stamp.
