@@ -81,7 +81,11 @@ async def test_a_command_starts_with_default_signals_and_no_foreign_descriptor(l
     os.close(held)
     assert await process.wait() == 0
     os.close(other_end)
-    assert log_tail(log_path).split() == ["SigIgn:", "0" * 16, "0", "1", "2", "3"]  # 3 is the listed directory
+    label, ignored, *descriptors = log_tail(log_path).split()
+    assert label == "SigIgn:"
+    # Signals 1 to 31: what `make` starts has 32 and 33 ignored, which glibc keeps to itself and lets nobody reset.
+    assert int(ignored, 16) & 0x7FFFFFFF == 0
+    assert descriptors == ["0", "1", "2", "3"]  # 3 is the listed directory
 
 
 async def test_stop_asks_first(tmp_path: Path, log_path: Path) -> None:
