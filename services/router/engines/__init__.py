@@ -1,0 +1,1 @@
+"""The engines: how chunks reach Celery, and the chunk runner that runs them there."""

@@ -1,0 +1,82 @@
+"""The blob store: what is too large for a record, kept under `MESH_BLOB_URL` by fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from shared.errors import ConfigurationError, RetryableError
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+_THREADS = 2
+
+
+class BlobStore:
+    """Blobs by name.
+
+    Args:
+        url: fsspec URL below which all blobs lie.
+        timeout_seconds: longest time one blob may take; a store that hangs holds at most `_THREADS` threads.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+
+    async def put(self, name: str, content: bytes) -> str:
+        """Store a blob, replacing one of the same name as a whole, and return its URL.
+
+        Raises:
+            RetryableError: the store failed or did not answer in time; the blob may or may not be there.
+            ConfigurationError: fsspec cannot serve the URL.
+            ValueError: `name` is no path of plain segments.
+        """
+        if not _NAME.fullmatch(name) or ".." in name.split("/") or "." in name.split("/"):
+            raise ValueError(f"{name!r} is no blob name")
+        url = f"{self._url}/{name}"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await asyncio.get_running_loop().run_in_executor(self._threads, _write, url, content)
+        except TimeoutError as error:
+            raise RetryableError(f"the blob store did not take {name} in {self._timeout_seconds:g} s") from error
+        except (ImportError, ValueError) as error:  # fsspec: a driver is missing, the protocol is unknown
+            raise ConfigurationError(f"MESH_BLOB_URL cannot be used: {error}") from error
+        except Exception as error:  # each driver raises what it likes
+            raise RetryableError(f"the blob store did not take {name}: {error!r}") from error
+        return url
+
+    def close(self) -> None:
+        """Let the threads go; one that hangs in the store is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _write(url: str, content: bytes) -> None:
+    filesystem: Any
+    filesystem, path = url_to_fs(url)
+    if isinstance(filesystem, LocalFileSystem):
+        _replace_file(Path(path), content)
+    else:  # object stores put whole objects
+        filesystem.pipe_file(path, content)
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    """Write beside it, then rename: nobody reads half a blob."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

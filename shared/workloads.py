@@ -1,0 +1,228 @@
+"""Workloads: code that runs the items of jobs, found by entry point (group `eldermesh.workloads`).
+
+A plug-in is a class without constructor arguments that satisfies `Workload`; its entry point's name is the name that
+jobs give. It needs nothing from the services: this module and `shared.errors` are all it imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, Protocol
+
+from pydantic import JsonValue
+
+from eldermesh.contract.vocabulary import ErrorType
+from shared.errors import ConfigurationError, DeadLetterError, MeshError
+from shared.settings import Settings
+
+ENTRY_POINT_GROUP = "eldermesh.workloads"
+
+Queue = Literal["batch_tasks", "claude_tasks", "sage_tasks", "notifications"]
+"""The Celery queue that a workload's chunks wait in."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One chunk that is about to run, and what its job asks for."""
+
+    job_id: str
+    tenant: str
+    labels: Mapping[str, str]
+    stage: int
+    epoch: int
+    """The fencing token: effects of an older epoch must not overwrite those of a newer one."""
+    chunk_id: str
+    options: Mapping[str, JsonValue]
+    item_timeout_seconds: float | None
+    stream: bool
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCall:
+    """One item to run. `repr` never shows the item."""
+
+    index: int
+    item: JsonValue
+    attempt: int
+    """1 + how often the chunk's runs died before; the outcome says how many it took in the end."""
+    idempotency_key: str
+    """`{job_id}/{stage}/{index}`: the same at every repeat."""
+    epoch: int
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ItemCall({self.idempotency_key}, attempt {self.attempt})"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSucceeded:
+    """The item's output, as I-JSON text (UTF-8). `cost_micros` is in micro-dollars; `attempt` None: that of the call.
+
+    `duration_seconds` None: what the runner measured.
+    """
+
+    output_json: bytes
+    attempt: int | None = None
+    duration_seconds: float | None = None
+    cost_micros: int | None = None
+
+    def __repr__(self) -> str:
+        return f"ItemSucceeded({len(self.output_json)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailed:
+    """The item failed for good, and why; fields as in `ItemSucceeded`."""
+
+    error_type: ErrorType
+    error_message: str
+    attempt: int | None = None
+    duration_seconds: float | None = None
+    cost_micros: int | None = None
+
+
+ItemOutcome = ItemSucceeded | ItemFailed
+
+
+class RunKilledError(MeshError):
+    """The run was killed while an item ran: the item has no outcome and nothing more of this run counts."""
+
+
+class WorkloadRun(Protocol):
+    """One run of one chunk."""
+
+    async def item(self, call: ItemCall) -> ItemOutcome:
+        """Run one item to its outcome. Items of a run come one after another.
+
+        Raises:
+            RunKilledError: the run was killed meanwhile.
+            shared.errors.RetryableError: something needed did not answer: the run ends, the item will be run again.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End the work at once, from another task; safe to call twice. Nothing the run started may go on."""
+        ...
+
+
+class Workload(Protocol):
+    """Code that runs items. One object serves a whole process; runs of several chunks may overlap."""
+
+    @property
+    def name(self) -> str:
+        """What jobs call it."""
+        ...
+
+    @property
+    def queue(self) -> Queue:
+        """Where its chunks wait for Celery."""
+        ...
+
+    @property
+    def flush_each_item(self) -> bool:
+        """Whether each result is published at once (dear items), or gathered with others (cheap ones)."""
+        ...
+
+    def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:
+        """Refuse a submit that can never run, at admission. `items` is None when they are not at hand (`items_url`).
+
+        Raises:
+            DeadLetterError: `invalid`, with the reason for the sender.
+        """
+        ...
+
+    def open(self, context: RunContext) -> AbstractAsyncContextManager[WorkloadRun]:
+        """A run of one chunk. Leaving the context ends what the run started, or keeps it warm for the next one."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything that is kept between runs. Bounded in time; nothing it started is left afterwards."""
+        ...
+
+
+class UnknownWorkloadError(DeadLetterError):
+    """No plug-in has this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__("invalid", f"workload {name!r} is not installed; installed: {', '.join(known) or 'none'}")
+
+
+def _make(entry: EntryPoint) -> Workload:
+    workload: Workload = entry.load()()
+    return workload
+
+
+class WorkloadRegistry:
+    """The workloads of a process by name, each made at its first use.
+
+    Args:
+        factories: name → what makes the workload.
+    """
+
+    def __init__(self, factories: Mapping[str, Callable[[], Workload]]) -> None:
+        self._factories = dict(factories)
+        self._made: dict[str, Workload] = {}
+
+    @classmethod
+    def installed(cls) -> WorkloadRegistry:
+        """All workloads that installed distributions offer. Nothing is imported before it is used.
+
+        Raises:
+            ConfigurationError: two distributions offer the same name.
+        """
+        factories: dict[str, Callable[[], Workload]] = {}
+        values: dict[str, str] = {}
+        for entry in entry_points(group=ENTRY_POINT_GROUP):
+            if values.setdefault(entry.name, entry.value) != entry.value:
+                raise ConfigurationError(f"two workloads are named {entry.name!r}: {values[entry.name]}, {entry.value}")
+            factories[entry.name] = partial(_make, entry)
+        return cls(factories)
+
+    @property
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._factories)
+
+    def get(self, name: str) -> Workload:
+        """The workload of this name.
+
+        Raises:
+            UnknownWorkloadError: there is none.
+            ConfigurationError: its plug-in cannot be loaded, or calls itself otherwise.
+        """
+        workload = self._made.get(name)
+        if workload is not None:
+            return workload
+        factory = self._factories.get(name)
+        if factory is None:
+            raise UnknownWorkloadError(name, self.names)
+        try:
+            workload = factory()
+        except Exception as error:
+            raise ConfigurationError(f"workload {name!r} cannot be loaded: {error!r}") from error
+        if workload.name != name:
+            raise ConfigurationError(f"the entry point {name!r} is a workload that calls itself {workload.name!r}")
+        self._made[name] = workload
+        return workload
+
+    async def close(self) -> None:
+        """Close every workload that was used.
+
+        Raises:
+            ExceptionGroup: some could not be closed; the others are.
+        """
+        errors: list[Exception] = []
+        while self._made:
+            _, workload = self._made.popitem()
+            try:
+                await workload.close()
+            except Exception as error:  # noqa: BLE001 - raised below, once the others are closed
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("workloads that could not be closed", errors)
