@@ -1,0 +1,234 @@
+"""The supervisor starts and stops services in order, starts again what dies, and gives up in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eldermesh.stack.errors import GaveUpError, NotReadyError, StackError, StartFailedError
+from eldermesh.stack.identity import ProcessIdentity
+from eldermesh.stack.restarts import RestartPolicy
+from eldermesh.stack.service import ServiceSpec
+from eldermesh.stack.supervisor import Supervisor
+from tests.waiting import wait_until
+
+FAST = RestartPolicy(first_delay_seconds=0.05, max_delay_seconds=0.1, give_up_after=3)
+
+
+class Stage:
+    """A directory in which small shell services write down when they start and stop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.said: list[str] = []
+        self.supervisors: list[Supervisor] = []
+        (path / "journal").touch()
+
+    @property
+    def journal(self) -> list[str]:
+        """`start NAME` and `stop NAME`, in order."""
+        return [" ".join(line.split()[:2]) for line in (self.path / "journal").read_text().splitlines()]
+
+    def service(self, name: str, *depends_on: str, memory_only: bool = False) -> ServiceSpec:
+        """A service that is ready when it has written that it started."""
+        journal = self.path / "journal"
+        script = (
+            f"trap 'echo stop {name} >> {journal}; exit 0' TERM; echo start {name} $$ >> {journal}; sleep 100 & wait"
+        )
+
+        async def ready() -> None:
+            pids = [line.split()[2] for line in journal.read_text().splitlines() if line.startswith(f"start {name} ")]
+            if not pids or ProcessIdentity.of(int(pids[-1])) is None:
+                raise NotReadyError("not yet")
+
+        return ServiceSpec(
+            name=name, command=("sh", "-c", script), depends_on=depends_on, ready=ready, memory_only=memory_only
+        )
+
+    def supervisor(self, *specs: ServiceSpec) -> Supervisor:
+        """A supervisor of these; what it says is in `said`."""
+
+        async def losses(name: str) -> Sequence[str]:
+            return [f"a thing of {name}"]
+
+        supervisor = Supervisor(
+            specs, log_dir=self.path / "logs", policy=FAST, describe_loss=losses, announce=self.said.append
+        )
+        self.supervisors.append(supervisor)
+        return supervisor
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage of which no process is left afterwards."""
+    before = set(psutil.Process().children(recursive=True))
+    stage = Stage(tmp_path)
+    yield stage
+    for supervisor in stage.supervisors:
+        await supervisor.stop()
+    assert set(psutil.Process().children(recursive=True)) - before == set()
+
+
+def fails(name: str, *, essential: bool = True) -> ServiceSpec:
+    """A service that ends as soon as it was started."""
+    return ServiceSpec(name=name, command=("sh", "-c", "echo no luck; exit 4"), essential=essential)
+
+
+async def test_start_and_stop_follow_the_dependencies(stage: Stage) -> None:
+    """What is depended on is ready before, and stopped after; the report counts what was stopped."""
+    supervisor = stage.supervisor(
+        stage.service("a"), stage.service("b", "a"), stage.service("c", "b"), stage.service("d", "b")
+    )
+    await supervisor.start()
+    assert stage.journal[:2] == ["start a", "start b"]
+    assert sorted(stage.journal[2:]) == ["start c", "start d"]
+    reports = {report.name: report for report in await supervisor.report()}
+    assert {name: report.state for name, report in reports.items()} == dict.fromkeys("abcd", "running")
+    assert all(report.pid and psutil.Process(report.pid).name() == "sh" for report in reports.values())
+    assert all(report.rss_bytes > 1_000_000 for report in reports.values())
+
+    report = await supervisor.stop()
+    assert (report.stopped_processes, report.killed_processes) == (4, 0)
+    assert sorted(stage.journal[4:6]) == ["stop c", "stop d"]
+    assert stage.journal[6:] == ["stop b", "stop a"]
+    assert {report.state for report in await supervisor.report()} == {"stopped"}
+    assert (await supervisor.stop()).stopped_processes == 0
+
+
+def test_an_order_that_cannot_be_is_refused(stage: Stage) -> None:
+    """Dependencies come first, names are unique."""
+    with pytest.raises(StackError, match="b depends on a, which must come before it"):
+        stage.supervisor(stage.service("b", "a"), stage.service("a"))
+    with pytest.raises(StackError, match="two services are called a"):
+        stage.supervisor(stage.service("a"), stage.service("a"))
+
+
+async def test_a_failed_start_stops_everything_and_says_why(stage: Stage) -> None:
+    """A service that ends instead of becoming ready: the error has its status and last lines; the rest is stopped."""
+    failing = fails("b")
+    supervisor = stage.supervisor(stage.service("a"), replace(failing, ready=never, depends_on=("a",)))
+    with pytest.raises(StartFailedError, match=r"b did not start: it exited with status 4(?s:.*)no luck"):
+        await supervisor.start()
+    assert stage.journal == ["start a", "stop a"]
+
+
+async def never() -> None:
+    """Not ready, ever."""
+    raise NotReadyError("the moon is not full")
+
+
+async def test_a_service_that_does_not_become_ready_is_not_waited_for_for_ever(stage: Stage) -> None:
+    """The limit passes: the error says what was missing, and the process is gone."""
+    spec = ServiceSpec(name="a", command=("sleep", "100"), ready=never, ready_timeout_seconds=0.2)
+    with pytest.raises(StartFailedError, match=r"not ready within 0.2 s: the moon is not full"):
+        await stage.supervisor(spec).start()
+
+
+async def test_a_preparation_is_done_at_each_start_before_the_dependents(stage: Stage) -> None:
+    """`prepare` runs between readiness and the dependents; when it raises, the start fails with its reason."""
+    seen: list[list[str]] = []
+
+    async def prepare() -> None:
+        seen.append(stage.journal)
+        if len(seen) > 1:
+            raise ValueError("cannot be prepared")
+
+    prepared = replace(stage.service("a"), prepare=prepare)
+    supervisor = stage.supervisor(prepared, stage.service("b", "a"))
+    await supervisor.start()
+    assert seen == [["start a"]]
+    await supervisor.stop()
+    with pytest.raises(StartFailedError, match="cannot be prepared"):
+        await supervisor.start()
+
+
+async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
+    """SIGKILL to one: it alone gets a new process, and the restart is counted and told."""
+    supervisor = stage.supervisor(stage.service("a"), stage.service("b", "a"))
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    first_pid, other_pid = supervisor.services["a"].pid, supervisor.services["b"].pid
+    assert first_pid is not None
+    os.kill(first_pid, signal.SIGKILL)
+    await wait_until(lambda: stage.journal.count("start a") == 2, description="a is started again")
+    await wait_until(lambda: supervisor.services["a"].state == "running", description="a runs")
+    assert supervisor.services["a"].pid not in (None, first_pid)
+    assert supervisor.services["b"].pid == other_pid
+    assert [report.restarts_total for report in await supervisor.report()] == [1, 0]
+    assert stage.said[0].startswith("a was ended by SIGKILL; starting it again in 0.05 s")
+    stop.set()
+    await running
+
+
+async def test_an_essential_service_that_keeps_dying_ends_the_run(stage: Stage) -> None:
+    """After the third quick death in a row `run` raises, naming the service."""
+    supervisor = stage.supervisor(stage.service("a"), fails("b"))
+    await supervisor.start()
+    with pytest.raises(GaveUpError, match="b died 3 times in quick succession"):
+        await supervisor.run(asyncio.Event())
+    assert [report.state for report in await supervisor.report()] == ["running", "failed"]
+    assert "given up after 3 quick deaths" in stage.said[-1]
+
+
+async def test_the_rest_goes_on_without_a_service_that_is_not_essential(stage: Stage) -> None:
+    """It is given up and reported as failed; another service is still started again when it dies."""
+    supervisor = stage.supervisor(stage.service("a"), fails("b", essential=False))
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    await wait_until(lambda: supervisor.services["b"].state == "failed", description="b is given up")
+    pid = supervisor.services["a"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await wait_until(lambda: stage.journal.count("start a") == 2, description="a is started again")
+    assert not running.done()
+    stop.set()
+    await running
+    report = await supervisor.stop()
+    assert report.stopped_processes == 1
+
+
+async def test_the_death_of_a_memory_only_service_starts_everything_anew(stage: Stage) -> None:
+    """What was lost is said; all services are stopped in order and started in order, and all restarts are counted."""
+    supervisor = stage.supervisor(stage.service("a", memory_only=True), stage.service("b"), stage.service("c", "a"))
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    pid = supervisor.services["a"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await wait_until(
+        lambda: all(
+            service.restarts_total == 1 and service.state == "running" for service in supervisor.services.values()
+        ),
+        description="everything was started anew",
+    )
+    assert sorted(stage.journal[3:5]) == ["stop b", "stop c"]
+    assert stage.journal.index("start c", 5) > stage.journal.index("start a", 5)
+    assert stage.said[:2] == [
+        "a was ended by SIGKILL: what it held is lost, so the whole mesh starts anew",
+        "lost with a: a thing of a",
+    ]
+    stop.set()
+    await running
+
+
+async def test_hurry_cuts_a_grace_short(stage: Stage) -> None:
+    """A stop that would wait a minute for a stubborn service ends at once, and says that it killed."""
+    script = f"trap '' TERM; echo start a $$ >> {stage.path}/journal; sleep 100"
+    supervisor = stage.supervisor(replace(stage.service("a"), command=("sh", "-c", script), stop_grace_seconds=60.0))
+    await supervisor.start()
+    async with asyncio.timeout(10):
+        stopping = asyncio.create_task(supervisor.stop())
+        await wait_until(lambda: supervisor.services["a"].state == "stopping", description="it is being stopped")
+        supervisor.hurry()
+        report = await stopping
+    assert (report.stopped_processes, report.killed_processes) == (1, 1)
