@@ -1,0 +1,293 @@
+"""All names of spans, metrics and attributes, declared once. `docs/telemetry.md` has the same tables; a test compares.
+
+Where the OpenTelemetry messaging conventions have a name it is used; all others begin with `eldermesh.`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from opentelemetry.trace import SpanKind
+
+# Attribute keys: the messaging conventions
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
+MESSAGING_DESTINATION_PARTITION_ID: Final = "messaging.destination.partition.id"
+MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
+MESSAGING_CONSUMER_GROUP_NAME: Final = "messaging.consumer.group.name"
+MESSAGING_KAFKA_OFFSET: Final = "messaging.kafka.offset"
+MESSAGING_MESSAGE_BODY_SIZE: Final = "messaging.message.body.size"
+ERROR_TYPE: Final = "error.type"
+
+# Attribute keys: the mesh's own
+JOB_ID: Final = "eldermesh.job.id"
+JOB_TENANT: Final = "eldermesh.job.tenant"
+JOB_WORKLOAD: Final = "eldermesh.job.workload"
+JOB_STATUS: Final = "eldermesh.job.status"
+JOB_ITEMS_TOTAL: Final = "eldermesh.job.items_total"
+DECISION: Final = "eldermesh.decision"
+ENGINE: Final = "eldermesh.engine"
+CHUNK_ID: Final = "eldermesh.chunk.id"
+CHUNK_ITEMS: Final = "eldermesh.chunk.items"
+CHUNK_ATTEMPT: Final = "eldermesh.chunk.attempt"
+ITEM_INDEX: Final = "eldermesh.item.index"
+ITEM_STATUS: Final = "eldermesh.item.status"
+REASON: Final = "eldermesh.reason"
+
+KAFKA: Final = "kafka"
+"""Value of `messaging.system`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute key and what its value means."""
+
+    key: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpanName:
+    """A span: its name, its kind, the names of the spans it is a child of (none: a root), what it covers."""
+
+    name: str
+    kind: SpanKind
+    parents: tuple[str, ...]
+    meaning: str
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric: its name, instrument, unit (UCUM), what it measures, by which attributes."""
+
+    name: str
+    instrument: Literal["counter", "histogram", "gauge"]
+    unit: str
+    meaning: str
+    attributes: tuple[str, ...] = ()
+
+
+ATTRIBUTES: tuple[Attribute, ...] = (
+    Attribute(MESSAGING_SYSTEM, "always `kafka`"),
+    Attribute(MESSAGING_DESTINATION_NAME, "topic, with the environment's prefix"),
+    Attribute(MESSAGING_DESTINATION_PARTITION_ID, "partition, as text"),
+    Attribute(MESSAGING_OPERATION_NAME, "`send` or `process`"),
+    Attribute(MESSAGING_OPERATION_TYPE, "`send` or `process`"),
+    Attribute(MESSAGING_CONSUMER_GROUP_NAME, "consumer group"),
+    Attribute(MESSAGING_KAFKA_OFFSET, "offset of the record"),
+    Attribute(MESSAGING_MESSAGE_BODY_SIZE, "bytes of the record's value"),
+    Attribute(ERROR_TYPE, "the word that the public contract has for the failure"),
+    Attribute(JOB_ID, "job id"),
+    Attribute(JOB_TENANT, "tenant of the job"),
+    Attribute(JOB_WORKLOAD, "workload of the job"),
+    Attribute(JOB_STATUS, "how the job ended: `completed`, `failed`, `cancelled`, `rejected`"),
+    Attribute(JOB_ITEMS_TOTAL, "items of the job"),
+    Attribute(DECISION, "what was decided: `routed`, `replanned`, `refused`, `held`"),
+    Attribute(ENGINE, "`celery` or `ray`"),
+    Attribute(CHUNK_ID, "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`"),
+    Attribute(CHUNK_ITEMS, "items of the chunk that this run has to do"),
+    Attribute(CHUNK_ATTEMPT, "1 + deaths of the chunk"),
+    Attribute(ITEM_INDEX, "index of the item in its job"),
+    Attribute(ITEM_STATUS, "`succeeded` or `failed`"),
+    Attribute(REASON, "one word or sentence that says why"),
+)
+
+SEND_JOBS: Final = SpanName(
+    "send jobs",
+    SpanKind.PRODUCER,
+    (),
+    "the publisher sends a command and waits until Kafka has it",
+    (MESSAGING_SYSTEM, MESSAGING_DESTINATION_NAME, MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, JOB_ID),
+)
+PROCESS_JOBS: Final = SpanName(
+    "process jobs",
+    SpanKind.CONSUMER,
+    ("send jobs",),
+    "admission handles one inbox record; without a context in its headers a root, whose trace id the job id gives",
+    (
+        MESSAGING_SYSTEM,
+        MESSAGING_DESTINATION_NAME,
+        MESSAGING_DESTINATION_PARTITION_ID,
+        MESSAGING_KAFKA_OFFSET,
+        MESSAGING_CONSUMER_GROUP_NAME,
+        MESSAGING_OPERATION_NAME,
+        MESSAGING_OPERATION_TYPE,
+        MESSAGING_MESSAGE_BODY_SIZE,
+        JOB_ID,
+        ERROR_TYPE,
+    ),
+)
+ACCEPT_JOB: Final = SpanName(
+    "accept job",
+    SpanKind.INTERNAL,
+    ("process jobs",),
+    "admission appends `job.accepted`; all that happens to the job later is below this span",
+    (JOB_ID, JOB_TENANT, JOB_WORKLOAD, JOB_ITEMS_TOTAL),
+)
+DECIDE_JOB: Final = SpanName(
+    "decide job",
+    SpanKind.INTERNAL,
+    ("accept job",),
+    "the owner takes a decision and appends it",
+    (JOB_ID, DECISION, ENGINE, REASON),
+)
+HOLD: Final = SpanName(
+    "hold", SpanKind.INTERNAL, ("accept job",), "the job waited for a person's decision", (JOB_ID, REASON)
+)
+PAUSE: Final = SpanName("pause", SpanKind.INTERNAL, ("accept job",), "the job waited for quota", (JOB_ID, REASON))
+DISPATCH_CHUNK: Final = SpanName(
+    "dispatch chunk",
+    SpanKind.PRODUCER,
+    ("accept job",),
+    "the owner hands a chunk to an engine",
+    (JOB_ID, CHUNK_ID, CHUNK_ITEMS, CHUNK_ATTEMPT, ENGINE),
+)
+QUEUE_WAIT: Final = SpanName(
+    "queue wait",
+    SpanKind.INTERNAL,
+    ("dispatch chunk",),
+    "from the dispatch of a chunk to its claim by a runner",
+    (JOB_ID, CHUNK_ID, ENGINE),
+)
+PROCESS_CHUNK: Final = SpanName(
+    "process chunk",
+    SpanKind.CONSUMER,
+    ("dispatch chunk",),
+    "a runner runs a chunk, from its claim to the acknowledged results",
+    (JOB_ID, CHUNK_ID, CHUNK_ITEMS, CHUNK_ATTEMPT, ENGINE),
+)
+PROCESS_ITEM: Final = SpanName(
+    "process item",
+    SpanKind.INTERNAL,
+    ("process chunk",),
+    "the workload runs one item",
+    (JOB_ID, JOB_WORKLOAD, ITEM_INDEX, ITEM_STATUS, ERROR_TYPE),
+)
+END_JOB: Final = SpanName(
+    "end job",
+    SpanKind.INTERNAL,
+    ("accept job",),
+    "the owner publishes the job's end and appends `job.ended`",
+    (JOB_ID, JOB_STATUS, ERROR_TYPE),
+)
+
+SPANS: tuple[SpanName, ...] = (
+    SEND_JOBS,
+    PROCESS_JOBS,
+    ACCEPT_JOB,
+    DECIDE_JOB,
+    HOLD,
+    PAUSE,
+    DISPATCH_CHUNK,
+    QUEUE_WAIT,
+    PROCESS_CHUNK,
+    PROCESS_ITEM,
+    END_JOB,
+)
+
+RECORDS_CONSUMED: Final = Metric(
+    "messaging.client.consumed.messages",
+    "counter",
+    "{message}",
+    "records handed to a handler",
+    (MESSAGING_DESTINATION_NAME, MESSAGING_CONSUMER_GROUP_NAME),
+)
+RECORD_DURATION: Final = Metric(
+    "messaging.process.duration",
+    "histogram",
+    "s",
+    "time to handle one record",
+    (MESSAGING_DESTINATION_NAME, MESSAGING_CONSUMER_GROUP_NAME, ERROR_TYPE),
+)
+DEAD_LETTERS: Final = Metric(
+    "eldermesh.dead_letters",
+    "counter",
+    "{message}",
+    "records published to `jobs.dead`",
+    (MESSAGING_DESTINATION_NAME, ERROR_TYPE),
+)
+JOBS_ACCEPTED: Final = Metric(
+    "eldermesh.jobs.accepted", "counter", "{job}", "submits that admission found valid", (JOB_TENANT, JOB_WORKLOAD)
+)
+JOBS_ENDED: Final = Metric(
+    "eldermesh.jobs.ended",
+    "counter",
+    "{job}",
+    "ends published, repeats after a crash included",
+    (JOB_TENANT, JOB_WORKLOAD, JOB_STATUS),
+)
+JOB_DURATION: Final = Metric(
+    "eldermesh.job.duration",
+    "histogram",
+    "s",
+    "from acceptance to end, holds and pauses included",
+    (JOB_WORKLOAD, JOB_STATUS, ENGINE),
+)
+FACTS_FOLDED: Final = Metric(
+    "eldermesh.facts.folded", "counter", "{fact}", "facts that the owner folded", (MESSAGING_DESTINATION_NAME,)
+)
+OWNER_LAG: Final = Metric(
+    "eldermesh.owner.lag",
+    "gauge",
+    "{fact}",
+    "facts that the owner has yet to fold",
+    (MESSAGING_DESTINATION_NAME, MESSAGING_DESTINATION_PARTITION_ID),
+)
+OWNER_BATCH_DURATION: Final = Metric(
+    "eldermesh.owner.batch.duration",
+    "histogram",
+    "s",
+    "one batch of the owner: fold, publish, advance, act",
+    (MESSAGING_DESTINATION_NAME,),
+)
+OWNERSHIPS_LOST: Final = Metric(
+    "eldermesh.owner.lost",
+    "counter",
+    "{ownership}",
+    "guarded calls that found that something had moved underneath",
+    (MESSAGING_DESTINATION_NAME,),
+)
+CHUNKS_DISPATCHED: Final = Metric(
+    "eldermesh.chunks.dispatched", "counter", "{chunk}", "chunks handed to an engine, repeats included", (ENGINE,)
+)
+CHUNKS_RUNNING: Final = Metric(
+    "eldermesh.chunks.running", "gauge", "{chunk}", "chunks that run in this process", (ENGINE,)
+)
+CHUNK_DURATION: Final = Metric(
+    "eldermesh.chunk.duration", "histogram", "s", "one run of a chunk", (ENGINE, JOB_WORKLOAD)
+)
+QUEUE_WAIT_DURATION: Final = Metric(
+    "eldermesh.queue_wait.duration", "histogram", "s", "from the dispatch of a chunk to its claim", (ENGINE,)
+)
+QUEUE_DEPTH: Final = Metric(
+    "eldermesh.queue.depth", "gauge", "{chunk}", "tasks that wait in an engine's queue", (MESSAGING_DESTINATION_NAME,)
+)
+ITEMS_ENDED: Final = Metric(
+    "eldermesh.items.ended",
+    "counter",
+    "{item}",
+    "items that a runner finished, repeats included",
+    (JOB_WORKLOAD, ITEM_STATUS, ERROR_TYPE),
+)
+
+METRICS: tuple[Metric, ...] = (
+    RECORDS_CONSUMED,
+    RECORD_DURATION,
+    DEAD_LETTERS,
+    JOBS_ACCEPTED,
+    JOBS_ENDED,
+    JOB_DURATION,
+    FACTS_FOLDED,
+    OWNER_LAG,
+    OWNER_BATCH_DURATION,
+    OWNERSHIPS_LOST,
+    CHUNKS_DISPATCHED,
+    CHUNKS_RUNNING,
+    CHUNK_DURATION,
+    QUEUE_WAIT_DURATION,
+    QUEUE_DEPTH,
+    ITEMS_ENDED,
+)

@@ -1,0 +1,65 @@
+"""Start a span of the registry around work, or record one of what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from shared.telemetry.names import SpanName
+
+_SCOPE = "eldermesh"
+_NS_PER_MS = 1_000_000
+
+
+def span(
+    name: SpanName,
+    *,
+    context: Context | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+) -> AbstractContextManager[Span]:
+    """A span around the body of a `with`, current inside it, a child of `context` (default: of the current span).
+
+    An exception that leaves the body is recorded and makes the span one that failed.
+    """
+    return trace.get_tracer(_SCOPE).start_as_current_span(
+        name.name, context=context, kind=name.kind, attributes=attributes, links=links
+    )
+
+
+def record_span(
+    name: SpanName,
+    *,
+    start_ms: int,
+    end_ms: int,
+    context: Context,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+    error: str | None = None,
+) -> SpanContext:
+    """Record what is over, as a wait that is known only afterwards. `error` makes it a span that failed.
+
+    Times are milliseconds since 1970. They may come from two machines: an end before the start counts as the start.
+    """
+    recorded = trace.get_tracer(_SCOPE).start_span(
+        name.name,
+        context=context,
+        kind=name.kind,
+        attributes=attributes,
+        links=links,
+        start_time=start_ms * _NS_PER_MS,
+    )
+    if error is not None:
+        fail_span(recorded, error)
+    recorded.end(end_time=max(start_ms, end_ms) * _NS_PER_MS)
+    return recorded.get_span_context()
+
+
+def fail_span(failed: Span, reason: str) -> None:
+    """Mark a span as failed without an exception, as for a bad record that became a dead letter."""
+    failed.set_status(Status(StatusCode.ERROR, reason))
