@@ -1,0 +1,134 @@
+"""Why a job took as long as it did: its facts, cut into segments whose lengths sum to the total.
+
+Pure. The job's own fold is replayed, so the answer never contradicts what the mesh did: a decision that did not count
+there does not count here. All times are integer milliseconds since 1970, all lengths integer milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from services.router.jobs.fold import fold_job
+from services.router.jobs.state import JobState
+from shared.events import AdviceEntry, ItemsCompleted, decode_job_fact
+from shared.history.facts import FactRecord
+
+SegmentName = Literal["admission", "decision", "hold", "pause", "queue", "run", "end"]
+"""In the order in which they usually come.
+
+`admission`: from the inbox record to `job.accepted` · `decision`: until the job is routed · `hold`, `pause`: it waited
+for a person, for quota · `queue`: routed, but no runner whose results arrived was at work · `run`: at least one was ·
+`end`: from the deciding fact to `job.ended`, when the end stands on `jobs.done`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """How much of a job's time went where, all stretches of one kind together."""
+
+    name: SegmentName
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a job's time went. The segments (those of length 0 left out) sum to `total_ms`."""
+
+    total_ms: int
+    segments: tuple[Segment, ...]
+    advice: tuple[AdviceEntry, ...]
+    is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    start: int
+    end: int
+    name: SegmentName
+
+
+def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> Explanation | None:
+    """Explain a job from all its facts, in log order.
+
+    Args:
+        records: the job's facts and nobody else's.
+        now_ms: until when the time of a job without its last fact counts.
+        is_running: whether a runner holds a chunk of the job now, of which no fact can tell yet.
+
+    Returns:
+        None when the job was never accepted, or its first facts are gone.
+
+    Raises:
+        UnreadableFactError: a record is no fact of a job.
+    """
+    state: JobState | None = None
+    stretches: list[_Stretch] = []
+    runs: list[tuple[int, int]] = []
+    for record in records:
+        before = state
+        state = fold_job(state, record).state
+        if state is None or state.acceptance is None:
+            continue
+        if before is None or before.acceptance is None:
+            start = min(state.submitted_at, state.t) if state.submitted_at else state.t
+            stretches.append(_Stretch(start, state.t, "admission"))
+        elif not before.marked:
+            stretches.append(_Stretch(before.t, state.t, _phase(before)))
+        runs += _runs(record)
+    if state is None or state.acceptance is None or not stretches or state.submitted_at == 0:
+        return None
+    if not state.marked:
+        until = max(now_ms, state.t)
+        if is_running:
+            runs.append((state.t, until))
+        stretches.append(_Stretch(state.t, until, _phase(state)))
+    lengths: dict[SegmentName, int] = dict.fromkeys(get_args(SegmentName), 0)
+    union = _union(runs)
+    for stretch in stretches:
+        length = stretch.end - stretch.start
+        ran = _overlap(stretch, union) if stretch.name == "queue" else 0
+        lengths["run"] += ran
+        lengths[stretch.name] += length - ran
+    return Explanation(
+        total_ms=stretches[-1].end - stretches[0].start,
+        segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
+        advice=state.advice,
+        is_over=state.marked,
+    )
+
+
+def _phase(state: JobState) -> SegmentName:
+    """What the job does from this state on; `queue` until it is known when runners were at work."""
+    if state.end is not None:
+        return "end"
+    if state.hold is not None:
+        return "hold"
+    if state.pause is not None:
+        return "pause"
+    return "decision" if state.engine is None else "queue"
+
+
+def _runs(record: FactRecord) -> list[tuple[int, int]]:
+    """From a run's claim to the record of its results: the runner's clock at one end, the log's at the other."""
+    if record.fact_type != ItemsCompleted.fact_type:
+        return []
+    fact = decode_job_fact(record.fact_type, record.value)
+    if not isinstance(fact, ItemsCompleted) or fact.times is None:
+        return []
+    return [(min(fact.times.claimed_at, record.time_ms), record.time_ms)]
+
+
+def _union(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    union: list[tuple[int, int]] = []
+    for start, end in sorted(runs):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], end))
+        else:
+            union.append((start, end))
+    return union
+
+
+def _overlap(stretch: _Stretch, union: Sequence[tuple[int, int]]) -> int:
+    return sum(max(0, min(stretch.end, end) - max(stretch.start, start)) for start, end in union)

@@ -1,0 +1,165 @@
+"""Where a job's time went: segments from facts alone, which sum to the total."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from services.router.jobs.why import Explanation, explain
+from shared.events import (
+    Fact,
+    InboxRecord,
+    JobCancelRequested,
+    JobDecided,
+    JobEnded,
+    JobHeld,
+    JobPaused,
+    JobReplanned,
+    PlannedChunk,
+    TimerFired,
+)
+from tests.unit.cli.job_facts import T0, accepted, completed, log_of, routed
+
+JOB = "0b8a3b0e-54a7-4d53-9a0c-0a3a2f6f9d10"
+SUBMIT = {"workload": "python", "options": {"function": "math:sqrt"}, "items": [1, 4, 9, 16]}
+INBOX = InboxRecord(topic="jobs.decisions", partition=0, offset=7)
+
+
+def _ended(at: int, status: str = "completed") -> JobEnded:
+    return JobEnded(
+        content_hash="", event_type=f"eldermesh.job.{status}.v1", ended_at=at, end="{}", traceparent="00-0-0-01"
+    )
+
+
+def _explain(*facts: tuple[int, Fact], now: int = T0 + 999_999, is_running: bool = False) -> Explanation:
+    explanation = explain(log_of(JOB, *facts), now_ms=now, is_running=is_running)
+    assert explanation is not None
+    return explanation
+
+
+def _lengths(explanation: Explanation) -> dict[str, int]:
+    assert sum(segment.length_ms for segment in explanation.segments) == explanation.total_ms
+    return {segment.name: segment.length_ms for segment in explanation.segments}
+
+
+def test_a_job_that_just_ran() -> None:
+    """Each stretch of a plain job has its own name; two runs at once count once."""
+    explanation = _explain(
+        (T0 + 10, accepted(JOB, SUBMIT)),
+        (T0 + 30, routed()),
+        (T0 + 500, completed(JOB, 0, 1, times=(T0 + 35, T0 + 80, T0 + 490))),
+        (T0 + 800, completed(JOB, 2, 3, times=(T0 + 35, T0 + 400, T0 + 790))),
+        (T0 + 805, _ended(T0 + 800)),
+    )
+
+    assert _lengths(explanation) == {"admission": 10, "decision": 20, "queue": 50, "run": 720, "end": 5}
+    assert explanation.is_over
+
+
+def test_time_without_a_runner_is_queue() -> None:
+    """Between a run that ended and the next claim nobody worked: a dead runner's time, with its re-plan, is no run."""
+    explanation = _explain(
+        (T0, accepted(JOB, SUBMIT)),
+        (T0, routed()),
+        (T0 + 100, completed(JOB, 0, 1, times=(T0, T0, T0 + 100))),
+        (T0 + 15_000, _replanned()),
+        (T0 + 15_200, completed(JOB, 2, 3, epoch=2, times=(T0 + 15_000, T0 + 15_050, T0 + 15_200))),
+        (T0 + 15_200, _ended(T0 + 15_200)),
+    )
+
+    assert _lengths(explanation) == {"queue": 14_950, "run": 250}
+
+
+def _replanned() -> JobReplanned:
+    chunks = (PlannedChunk(first=2, last=3, deaths=1),)
+    return JobReplanned(n=1, epoch=2, replaced=(f"{JOB}/0/1/2-3",), chunks=chunks)
+
+
+def test_hold_and_pause_are_their_own() -> None:
+    """Waiting for a person and for quota are neither decision nor queue."""
+    explanation = _explain(
+        (T0, accepted(JOB, SUBMIT)),
+        (T0 + 5, JobHeld(n=0, reason="writes files", until=T0 + 60_000)),
+        (T0 + 9_005, JobDecided(inbox=INBOX, decision="approve", by="ada")),
+        (T0 + 9_010, routed(1)),
+        (T0 + 9_020, JobPaused(reason="quota", until=T0 + 12_020)),
+        (T0 + 12_020, TimerFired(timer_id=f"{JOB}:pause:1")),
+        (T0 + 12_100, completed(JOB, 0, 3, times=(T0 + 12_020, T0 + 12_030, T0 + 12_100))),
+        (T0 + 12_101, _ended(T0 + 12_100)),
+    )
+
+    assert _lengths(explanation) == {"decision": 10, "hold": 9_000, "pause": 3_000, "queue": 20, "run": 70, "end": 1}
+
+
+def test_what_did_not_count_does_not_count_here() -> None:
+    """A hold that came after the routing is void for the fold, so no time is called a hold."""
+    explanation = _explain(
+        (T0, accepted(JOB, SUBMIT)),
+        (T0 + 5, routed()),
+        (T0 + 6, JobHeld(n=1, reason="late", until=T0 + 60_000)),
+        (T0 + 50, JobCancelRequested(inbox=INBOX)),
+        (T0 + 52, _ended(T0 + 50, "cancelled")),
+    )
+
+    assert _lengths(explanation) == {"decision": 5, "queue": 45, "end": 2}
+
+
+@pytest.mark.parametrize(("is_running", "name"), [(True, "run"), (False, "queue")])
+def test_a_job_that_goes_on_counts_until_now(is_running: bool, name: str) -> None:  # noqa: FBT001 - a table of cases
+    """What no fact tells yet, a claim does: the time since the last fact is a run if a runner holds a chunk."""
+    explanation = _explain((T0, accepted(JOB, SUBMIT)), (T0 + 5, routed()), now=T0 + 2_005, is_running=is_running)
+
+    assert _lengths(explanation) == {"decision": 5, name: 2_000}
+    assert not explanation.is_over
+
+
+def test_clocks_that_disagree() -> None:
+    """A submit stamped after its acceptance and a claim stamped after its result take no time from others."""
+    explanation = _explain(
+        (T0 + 10, accepted(JOB, SUBMIT, submitted_at=T0 + 5_000)),
+        (T0 + 20, routed()),
+        (T0 + 30, completed(JOB, 0, 3, times=(T0 + 9_000, T0 + 9_001, T0 + 9_002))),
+        (T0 + 31, _ended(T0 + 30)),
+    )
+
+    assert _lengths(explanation) == {"decision": 10, "queue": 10, "end": 1}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        [(T0, JobCancelRequested(inbox=INBOX))],
+        [(T0, _ended(T0))],
+    ],
+    ids=["no facts", "a stub", "only the end is left"],
+)
+def test_nothing_to_explain(facts: list[tuple[int, Fact]]) -> None:
+    """Without the acceptance there is no beginning to count from."""
+    assert explain(log_of(JOB, *facts), now_ms=T0, is_running=False) is None
+
+
+def test_always_sums() -> None:
+    """Whatever facts come at whatever times (seed 4), the segments sum to the total and none is negative."""
+    source = random.Random(4)
+    for _ in range(300):
+        times = itertools.accumulate(source.randint(-5, 50) for _ in itertools.count())
+        middle: list[Fact] = [
+            routed(source.randint(0, 1)),
+            JobHeld(n=0, reason="r", until=T0 + 10_000),
+            JobDecided(inbox=INBOX, decision="approve", by="ada"),
+            JobPaused(reason="q", until=T0 + 40),
+            TimerFired(timer_id=f"{JOB}:pause:1"),
+            *(
+                completed(JOB, at, at, times=(T0, T0 + source.randint(-50, 400), T0 + source.randint(-50, 400)))
+                for at in range(4)
+            ),
+        ]
+        source.shuffle(middle)
+        facts = [accepted(JOB, SUBMIT, submitted_at=T0 - source.randint(-20, 20)), *middle]
+        explanation = _explain(*((T0 + next(times), fact) for fact in facts), is_running=source.random() < 0.5)
+
+        assert all(segment.length_ms > 0 for segment in explanation.segments)
+        _lengths(explanation)
