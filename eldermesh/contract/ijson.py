@@ -1,4 +1,4 @@
-"""The one parse function for JSON that comes from outside: I-JSON (RFC 7493) of bounded depth, without duplicate names."""
+"""The one parse function for JSON from outside: I-JSON (RFC 7493) of bounded depth, without duplicate names."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def _check_depth(text: str) -> None:
     """Scan for nesting first, because the standard library answers deep nesting with a RecursionError."""
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
-        token = text[match.start()]
-        if token in "[{":
+        character = text[match.start()]
+        if character in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 message = f"nested deeper than {MAX_DEPTH}"
                 raise UndecodableJsonError(message)
-        elif token in "]}":
+        elif character in "]}":
             depth -= 1
 
 

@@ -57,3 +57,32 @@ class Dispatcher(Protocol[S_contra]):
             RetryableError: the engine did not take them.
         """
         ...
+
+
+class Observer(Protocol[S_contra]):
+    """Is told what an owner did, for telemetry; what it does must neither fail nor wait."""
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """A batch was folded and acted on."""
+        ...
+
+    def published_end(self, state: S_contra) -> None:
+        """An end was published and acknowledged (perhaps not for the first time)."""
+        ...
+
+    def lost(self) -> None:
+        """A guarded call found that something had moved underneath."""
+        ...
+
+
+class NoObserver:
+    """`Observer` that does not look."""
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """Nothing."""
+
+    def published_end(self, state: object) -> None:
+        """Nothing."""
+
+    def lost(self) -> None:
+        """Nothing."""

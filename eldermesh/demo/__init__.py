@@ -1,0 +1,1 @@
+"""The demo: real jobs on data that ships with Python."""

@@ -1,0 +1,86 @@
+"""Dispatch: current chunks become tasks of an engine, with the trace context of their dispatch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.router.engines.chunk_task import ChunkTask
+from services.router.jobs.state import JobState
+from shared.history.machine import DispatchDue
+from shared.history.ports import Clock
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
+from shared.telemetry.spans import span
+from shared.workloads import Queue, WorkloadRegistry
+
+PRIORITIES = {"interactive": 0, "normal": 3, "batch": 6}
+"""Celery's priorities on Redis: 0 is the highest."""
+
+
+class EngineQueue(Protocol):
+    """The submit side of an engine."""
+
+    async def dispatch(self, tasks: Sequence[ChunkTask], *, queue: Queue, priority: int) -> None:
+        """Put tasks into a queue.
+
+        Raises:
+            RetryableError: the engine did not take them; some may be queued all the same.
+        """
+        ...
+
+
+class JobDispatcher:
+    """`Dispatcher[JobState]`.
+
+    Args:
+        history_topic: full name of the job history.
+        celery: where chunks are queued.
+        workloads: know their queue.
+        clock: stamps `dispatched_at`.
+    """
+
+    def __init__(self, history_topic: str, celery: EngineQueue, workloads: WorkloadRegistry, clock: Clock) -> None:
+        self._history_topic = history_topic
+        self._celery = celery
+        self._workloads = workloads
+        self._clock = clock
+
+    def rank(self, state: JobState) -> tuple[int, int]:
+        """By priority, then in the order of acceptance."""
+        priority = state.terms.priority if state.terms is not None else "batch"
+        return PRIORITIES[priority], state.first_offset
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
+        """Queue chunks, each queue and priority in one call."""
+        tasks: defaultdict[tuple[Queue, int], list[ChunkTask]] = defaultdict(list)
+        for state, due in chunks:
+            if state.terms is not None:
+                queue = self._workloads.get(state.terms.workload).queue
+                tasks[queue, PRIORITIES[state.terms.priority]].append(self._task(partition, state, due))
+        for (queue, priority), queued in tasks.items():
+            await self._celery.dispatch(queued, queue=queue, priority=priority)
+
+    def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
+        acceptance = state.acceptance
+        if acceptance is None:
+            raise ValueError(f"job {state.job_id} was never accepted")
+        attributes: dict[str, str | int] = {
+            names.JOB_ID: state.job_id,
+            names.CHUNK_ID: str(due.chunk),
+            names.CHUNK_ITEMS: due.chunk.last - due.chunk.first + 1,
+            names.CHUNK_ATTEMPT: due.attempt,
+            names.ENGINE: state.engine or "",
+        }
+        parent = context_from(acceptance.traceparent, acceptance.tracestate)
+        with span(names.DISPATCH_CHUNK, context=parent, attributes=attributes) as dispatching:
+            return ChunkTask(
+                topic=self._history_topic,
+                partition=partition,
+                chunk=str(due.chunk),
+                dispatched_at=self._clock.now_ms(),
+                attempt=due.attempt,
+                traceparent=traceparent_of(dispatching) or acceptance.traceparent,
+                tracestate=tracestate_of(dispatching) or acceptance.tracestate,
+            )

@@ -1,0 +1,51 @@
+"""State in Redis belongs to one incarnation of the log; that of another one is thrown away before anybody reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+
+from shared.logs import get_logger
+from shared.settings import Settings
+from shared.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
+
+_log = get_logger(__name__)
+
+_SCAN_COUNT = 1000
+
+
+def celery_key_prefix(settings: Settings) -> str:
+    """What stands before every key that Celery writes."""
+    return f"{settings.topic_prefix}celery:"
+
+
+async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str) -> bool:
+    """Delete all states and Celery's queues if they were made from another incarnation; returns whether they were.
+
+    Two processes that do this at once are harmless: an owner whose state vanishes loads again.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    key = f"{{h:{settings.topic_prefix}}}:incarnation"
+    if await redis.get(key) == incarnation.encode():
+        return False
+    deleted = 0
+    async for name in _own_keys(redis, settings):
+        deleted += await redis.unlink(name)
+    await redis.set(key, incarnation)
+    if deleted:
+        _log.warning("dropped the state of another incarnation of the log", keys=deleted, incarnation=incarnation)
+    return True
+
+
+async def _own_keys(redis: Redis, settings: Settings) -> AsyncIterator[bytes]:
+    patterns = [f"{{h:{settings.topic(topic)}:*" for topic in (JOBS_HISTORY, CLAUDE_HISTORY, NOTIFICATIONS)]
+    for pattern in (*patterns, f"{celery_key_prefix(settings)}*"):
+        async for name in redis.scan_iter(match=_escaped(pattern), count=_SCAN_COUNT):
+            yield name
+
+
+def _escaped(pattern: str) -> str:
+    return pattern.replace("[", r"\[").replace("?", r"\?")

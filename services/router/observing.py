@@ -1,0 +1,55 @@
+"""What the router's owners tell telemetry: the spans of ends, and the owner's metrics."""
+
+from __future__ import annotations
+
+from opentelemetry import metrics
+
+from services.router.jobs.state import JobState
+from shared.history.ports import Clock
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from
+from shared.telemetry.spans import record_span
+
+
+class JobObserver:
+    """`Observer[JobState]`.
+
+    Args:
+        history_topic: full name of the job history.
+        clock: says when an end was acknowledged.
+    """
+
+    def __init__(self, history_topic: str, clock: Clock) -> None:
+        self._clock = clock
+        meter = metrics.get_meter(__name__)
+        self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
+        self._facts = meter.create_counter(names.FACTS_FOLDED.name, names.FACTS_FOLDED.unit)
+        self._batches = meter.create_histogram(names.OWNER_BATCH_DURATION.name, names.OWNER_BATCH_DURATION.unit)
+        self._lost = meter.create_counter(names.OWNERSHIPS_LOST.name, names.OWNERSHIPS_LOST.unit)
+        self._ends = meter.create_counter(names.JOBS_ENDED.name, names.JOBS_ENDED.unit)
+        self._durations = meter.create_histogram(names.JOB_DURATION.name, names.JOB_DURATION.unit)
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """Count a batch."""
+        self._facts.add(facts, self._topic)
+        self._batches.record(seconds, self._topic)
+
+    def published_end(self, state: JobState) -> None:
+        """Record the span of an end, from the deciding fact to the acknowledged record, and count it."""
+        end, acceptance = state.end, state.acceptance
+        if end is None or acceptance is None:
+            return
+        record_span(
+            names.END_JOB,
+            start_ms=end.at,
+            end_ms=self._clock.now_ms(),
+            context=context_from(acceptance.traceparent, acceptance.tracestate),
+            attributes={names.JOB_ID: state.job_id, names.JOB_STATUS: end.status},
+            error=None if end.status in ("completed", "cancelled") else end.status,
+        )
+        self._ends.add(1, {names.JOB_STATUS: end.status})
+        self._durations.record((end.at - acceptance.at) / 1000, {names.JOB_STATUS: end.status})
+
+    def lost(self) -> None:
+        """Count a lost ownership."""
+        self._lost.add(1, self._topic)
