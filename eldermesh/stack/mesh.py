@@ -1,0 +1,143 @@
+"""The embedded mesh: which services `mesh up` runs, where they listen, and when they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from pydantic import SecretStr
+from redis.exceptions import RedisError
+
+from eldermesh.stack.broker import BROKER_NAME, broker_service
+from eldermesh.stack.errors import NotReadyError
+from eldermesh.stack.ports import LOOPBACK, free_port
+from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
+from eldermesh.stack.runtime import Addresses
+from eldermesh.stack.service import ServiceSpec, python_command
+from shared.history.gates import closed_gates
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.topic_admin import apply_topics
+from shared.topics import JOBS_HISTORY
+
+TELEMETRY_NAME = "telemetry"
+ROUTER_NAME = "router"
+WORKER_NAME = "worker"
+
+_ANSWER_SECONDS = 5.0
+_PING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedMesh:
+    """The settings of an embedded mesh, and what follows from them."""
+
+    settings: Settings
+    addresses: Addresses
+    services: tuple[ServiceSpec, ...]
+
+
+def embedded_mesh(base: Settings) -> EmbeddedMesh:
+    """An embedded mesh in the data directory of `base`, on free ports of the loopback interface.
+
+    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there.
+    """
+    data_dir = base.data_dir.resolve()
+    broker_port, redis_port, telemetry_port = free_port(), free_port(), free_port()
+    telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
+    settings = base.model_copy(
+        update={
+            "kafka_bootstrap": f"{LOOPBACK}:{broker_port}",
+            "broker_profile": "embedded",
+            "redis_url": SecretStr(redis_url(redis_port)),
+            "data_dir": data_dir,
+            "otlp_endpoint": telemetry_url,
+            "trace_query_url": base.trace_query_url or telemetry_url,
+        }
+    )
+    addresses = Addresses(
+        kafka_bootstrap=settings.kafka_bootstrap,
+        redis_url=redis_url(redis_port),
+        otlp_endpoint=telemetry_url,
+        span_store_url=telemetry_url,
+        topic_prefix=settings.topic_prefix,
+    )
+    broker = broker_service(data_dir, broker_port)
+    services = (
+        ServiceSpec(
+            name=TELEMETRY_NAME,
+            command=python_command(
+                "eldermesh.stack.otlp_receiver",
+                *("--port", str(telemetry_port), "--db", str(_spans_path(data_dir))),
+                *(("--forward", base.otlp_endpoint) if base.otlp_endpoint else ()),
+            ),
+            ready=lambda: _answers(f"{telemetry_url}/healthz"),
+            stop_grace_seconds=10.0,
+            essential=False,
+        ),
+        _with_topics(broker, settings),
+        redis_service(data_dir, redis_port, append_only=True),
+        ServiceSpec(
+            name=ROUTER_NAME,
+            command=python_command("services.router"),
+            env=settings.environment(),
+            ready=lambda: _gates_are_open(settings),
+            depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+            ready_timeout_seconds=60.0,
+        ),
+        ServiceSpec(
+            name=WORKER_NAME,
+            command=python_command("services.router.engines.celery_worker"),
+            env=settings.environment(),
+            ready=lambda: _worker_answers(settings),
+            depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+            ready_timeout_seconds=60.0,
+        ),
+    )
+    return EmbeddedMesh(settings, addresses, services)
+
+
+def _spans_path(data_dir: Path) -> Path:
+    return data_dir / "spans.sqlite"
+
+
+def _with_topics(broker: ServiceSpec, settings: Settings) -> ServiceSpec:
+    async def create_topics() -> None:
+        await apply_topics(settings)
+
+    return replace(broker, prepare=create_topics)
+
+
+async def _answers(url: str) -> None:
+    try:
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
+            response = await client.get(url)
+    except httpx.HTTPError as error:
+        raise NotReadyError(f"no answer from {url}: {error!r}") from error
+    if response.status_code != httpx.codes.OK:
+        raise NotReadyError(f"{url} answers {response.status_code}")
+
+
+async def _gates_are_open(settings: Settings) -> None:
+    redis = make_redis(settings)
+    try:
+        closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+    except RedisError as error:
+        raise NotReadyError(f"Redis does not answer: {error!r}") from error
+    finally:
+        await redis.aclose()
+    if closed:
+        raise NotReadyError(f"partitions {closed} of the job history are not owned yet")
+
+
+async def _worker_answers(settings: Settings) -> None:
+    from services.router.engines.celery_app import make_celery_app
+
+    def ping() -> object:
+        with make_celery_app(settings) as app:
+            return app.control.ping(timeout=_PING_SECONDS, limit=1)
+
+    if not await asyncio.to_thread(ping):
+        raise NotReadyError("no Celery worker answers a ping")

@@ -1,0 +1,137 @@
+"""The router as a process: admission reads the inboxes, owners fold the job history and act on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+
+from services.router.admission import JobAdmission
+from services.router.deciding import JobDecider
+from services.router.dispatching import JobDispatcher
+from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.incarnation import drop_foreign_state
+from services.router.jobs.machine import JobMachine
+from services.router.jobs.state import JobState
+from services.router.observing import JobObserver
+from shared.broker import make_producer
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.errors import StopServiceError
+from shared.history.kafka_log import KafkaPartitionLog
+from shared.history.keys import PartitionKeys
+from shared.history.owner import Owner, OwnerTimes
+from shared.history.ownership import Ownership
+from shared.history.ports import SystemClock
+from shared.history.snapshot import PartitionStore
+from shared.incarnation import read_or_create_incarnation
+from shared.logs import get_logger
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.topics import JOBS, JOBS_DECISIONS, JOBS_HISTORY
+from shared.workloads import WorkloadRegistry
+
+_log = get_logger(__name__)
+
+GROUP = "eldermesh.router"
+ADMISSION_GROUP = "eldermesh.admission"
+_WATCH_SECONDS = 0.5
+
+
+class RouterService:
+    """Admission and owners of one process.
+
+    Args:
+        settings: the settings in force.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._redis: Redis = make_redis(settings)
+        self._workloads = WorkloadRegistry.installed()
+        self._celery = CeleryDispatcher(settings)
+        self._producer = make_producer(settings, client_id="eldermesh-router")
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start, and on leaving drain and stop.
+
+        Raises:
+            ConfigurationError: topics are missing.
+            RetryableError: the broker does not answer.
+        """
+        settings = self._settings
+        await drop_foreign_state(self._redis, settings, await read_or_create_incarnation(settings))
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._redis.aclose)
+            stack.push_async_callback(self._celery.close)
+            await self._producer.start()
+            stack.push_async_callback(self._producer.stop)
+            self._ownership = Ownership(settings, JOBS_HISTORY, settings.topic(GROUP), self._producer, self._make_owner)
+            await self._ownership.start()
+            stack.push_async_callback(self._ownership.stop)
+            admission = JobAdmission(settings, self._producer, self._workloads)
+            self._inboxes = InboxConsumer(
+                settings,
+                [
+                    Subscription(topic=JOBS, group=ADMISSION_GROUP, handler=admission),
+                    Subscription(topic=JOBS_DECISIONS, group=ADMISSION_GROUP, handler=admission),
+                ],
+                self._producer,
+            )
+            await self._inboxes.start()
+            stack.push_async_callback(self._inboxes.stop)
+            yield
+
+    async def failed(self) -> BaseException:
+        """Wait until a part has stopped by itself, and return why."""
+        while True:
+            if self._ownership.failure is not None:
+                return self._ownership.failure
+            if self._inboxes.failure is not None:
+                return self._inboxes.failure
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    def _make_owner(self, log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
+        settings = self._settings
+        topic = settings.topic(JOBS_HISTORY)
+        return Owner(
+            JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
+            log,
+            PartitionStore(self._redis, PartitionKeys(topic, partition)),
+            JobDecider(settings),
+            JobDispatcher(topic, self._celery, self._workloads, self._clock),
+            partition=partition,
+            window_size=2 * settings.slots,
+            times=OwnerTimes(
+                lease=settings.lease_seconds,
+                claim_timeout=settings.claim_timeout_seconds,
+                look=min(1.0, settings.heartbeat_seconds / 2),
+            ),
+            clock=self._clock,
+            observer=JobObserver(topic, self._clock),
+        )
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set.
+
+    Raises:
+        StopServiceError: a part stopped by itself; going on would do harm or help nobody.
+    """
+    service = RouterService(settings)
+    async with service.running():
+        _log.info("router started", partitions=settings.partition_count)
+        failing = asyncio.create_task(service.failed())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            failing.cancel()
+        if failing.done() and not failing.cancelled():
+            raise StopServiceError(f"the router stops itself: {failing.result()!r}") from failing.result()
+    _log.info("router stopped")
