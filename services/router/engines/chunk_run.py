@@ -1,0 +1,145 @@
+"""One run of one claimed chunk: lease, items and flushing side by side; whatever ends first ends the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from opentelemetry.trace import Span
+from redis.exceptions import RedisError
+
+from services.router.engines.chunk_items import ChunkItems
+from services.router.engines.chunk_task import ChunkTask
+from services.router.engines.job_specs import JobSpec, JobSpecs
+from services.router.engines.lease import Lease, LeaseLostError
+from services.router.engines.result_publisher import ResultPublisher
+from services.router.engines.runner_ports import RunnerPorts
+from shared.errors import RetryableError
+from shared.events import ItemsCompleted
+from shared.history.facts import fact_headers
+from shared.telemetry.propagation import traceparent_of, tracestate_of
+from shared.workloads import RunKilledError
+
+_SPEC_SECONDS = 10.0
+_SPEC_PAUSE_SECONDS = 0.2
+_STOP_SECONDS = 20.0
+
+_log = logging.getLogger(__name__)
+
+
+class ChunkRun:
+    """From the claim to the claim's end."""
+
+    def __init__(
+        self,
+        ports: RunnerPorts,
+        task: ChunkTask,
+        missing: tuple[int, ...],
+        claimed_at: int,
+        lease: Lease,
+        specs: JobSpecs,
+        chunk_span: Span,
+    ) -> None:
+        self._ports = ports
+        self._task = task
+        self._missing = missing
+        self._claimed_at = claimed_at
+        self._lease = lease
+        self._specs = specs
+        self._traceparent = traceparent_of(chunk_span)
+        self._tracestate = tracestate_of(chunk_span)
+
+    async def run(self) -> str | None:
+        """Run what is missing, and finish the claim. Return None, or in one word why the run was killed.
+
+        Raises:
+            RetryableError: see `ChunkRunner.run`.
+        """
+        if self._missing:
+            reason = await self._run_items()
+            if reason is not None:
+                return reason
+        try:
+            await self._lease.finish()
+        except LeaseLostError as lost:  # the results are in, which is all that matters to the owner
+            _log.warning("chunk %s: %s", self._task.chunk, lost)
+        return None
+
+    async def _run_items(self) -> str | None:
+        items = ChunkItems(self._ports, self._task, self._lease)
+        publisher = self._publisher()
+        keeping = asyncio.create_task(self._lease.keep())
+        flushing = asyncio.create_task(publisher.keep_flushing())
+        working = asyncio.create_task(self._work(items, publisher))
+        tasks: set[asyncio.Task[Any]] = {keeping, flushing, working}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if keeping.done():
+                return keeping.result().reason
+            flushing.result()
+        finally:
+            items.kill()
+            await self._stop(tasks)
+        return None
+
+    async def _stop(self, tasks: set[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        done, stuck = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.debug("chunk %s: ended with %r", self._task.chunk, error)
+        if stuck:
+            _log.error("chunk %s: the run does not stop", self._task.chunk)
+
+    async def _work(self, items: ChunkItems, publisher: ResultPublisher) -> str | None:
+        try:
+            spec = await self._spec()
+            await items.run(spec, self._missing, publisher)
+            await publisher.flush()
+        except LeaseLostError as lost:
+            return lost.reason
+        except RunKilledError:
+            return "killed"
+        return None
+
+    async def _spec(self) -> JobSpec:
+        """What is to be done.
+
+        Raises:
+            LeaseLostError: the job has ended.
+            RetryableError: Redis does not have it.
+        """
+        clock = self._ports.clock
+        give_up_at = clock.monotonic() + _SPEC_SECONDS
+        while True:
+            try:
+                claims = self._ports.claims(self._task.topic)
+                spec = await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id)
+            except (RedisError, OSError) as error:
+                _log.warning("chunk %s: its specification could not be read: %r", self._task.chunk, error)
+                spec = None
+            if spec is not None:
+                return spec
+            if clock.monotonic() > give_up_at:
+                raise RetryableError(f"chunk {self._task.chunk}: Redis does not have its specification")
+            await self._lease.renew()  # if the job has ended, this says so
+            await asyncio.sleep(_SPEC_PAUSE_SECONDS)
+
+    def _publisher(self) -> ResultPublisher:
+        ports, task = self._ports, self._task
+        return ResultPublisher(
+            ports.facts,
+            task,
+            claimed_at=self._claimed_at,
+            engine=ports.engine,
+            worker_id=ports.worker_id,
+            headers=fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, self._traceparent, self._tracestate),
+            flush_items=ports.settings.flush_items,
+            flush_seconds=ports.settings.flush_seconds,
+            patience_seconds=ports.patience_seconds,
+            clock=ports.clock,
+        )

@@ -1,0 +1,105 @@
+"""Takes chunks: claims one, runs it under a lease, and says what became of it. The same on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import uuid4
+
+from redis.exceptions import RedisError
+
+from services.router.engines.chunk_run import ChunkRun
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.job_specs import JobSpecs
+from services.router.engines.lease import Lease
+from services.router.engines.runner_ports import RunnerPorts
+from shared.history.claims import Claimed, ClaimRefusal
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from
+from shared.telemetry.spans import record_span, span
+
+NOT_YET_SECONDS = 10.0
+"""How long a runner waits for a closed gate or an unknown job before it puts the task back."""
+
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class ChunkRunner:
+    """Runs chunks, several at once if asked to."""
+
+    def __init__(self, ports: RunnerPorts) -> None:
+        self._ports = ports
+        self._specs = JobSpecs()
+
+    async def run(self, task: ChunkTask) -> ChunkOutcome:
+        """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
+
+        Raises:
+            RetryableError: results could not be published, or something an item needs did not answer. The chunk is not
+                finished; its claim dies by its lease, and the owner plans again.
+        """
+        ports, run = self._ports, uuid4().hex
+        claimed = await self._claim(task, run)
+        if isinstance(claimed, ChunkOutcome):
+            return claimed
+        missing, lease = claimed
+        claimed_at = ports.clock.now_ms()
+        attributes: dict[str, str | int] = {
+            names.JOB_ID: task.chunk_id.job_id,
+            names.CHUNK_ID: task.chunk,
+            names.ENGINE: ports.engine,
+        }
+        parent = context_from(task.traceparent, task.tracestate)
+        record_span(
+            names.QUEUE_WAIT, start_ms=task.dispatched_at, end_ms=claimed_at, context=parent, attributes=attributes
+        )
+        attributes |= {names.CHUNK_ITEMS: len(missing), names.CHUNK_ATTEMPT: task.attempt}
+        with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
+            reason = await ChunkRun(ports, task, missing, claimed_at, lease, self._specs, chunk_span).run()
+            if reason is None:
+                return ChunkOutcome.DONE
+            _log.info("chunk %s: run killed: %s", task.chunk, reason)
+            chunk_span.set_attribute(names.REASON, reason)
+            return ChunkOutcome.KILLED
+
+    async def _claim(self, task: ChunkTask, run: str) -> tuple[tuple[int, ...], Lease] | ChunkOutcome:
+        """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
+
+        An old task is not put back, because its owner has sent another one since (`claim_timeout_seconds`).
+        """
+        ports = self._ports
+        claims = ports.claims(task.topic)
+        give_up_at = ports.clock.monotonic() + NOT_YET_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            asked_at = ports.clock.monotonic()
+            answer: Claimed | ClaimRefusal = ClaimRefusal.NOT_YET
+            try:
+                answer = await claims.claim(task.partition, task.chunk_id, runner=ports.worker_id, run=run)
+            except (RedisError, OSError) as error:
+                _log.warning("chunk %s could not be claimed: %r", task.chunk, error)
+            if isinstance(answer, Claimed):
+                lease = Lease(
+                    claims,
+                    task.partition,
+                    task.chunk_id,
+                    runner=ports.worker_id,
+                    run=run,
+                    seconds=ports.settings.lease_seconds,
+                    heartbeat_seconds=ports.settings.heartbeat_seconds,
+                    clock=ports.clock,
+                    taken_at=asked_at,
+                )
+                return answer.missing, lease
+            if answer is ClaimRefusal.LEAVE:
+                return ChunkOutcome.LEFT
+            left = give_up_at - ports.clock.monotonic()
+            if left <= 0:
+                age_ms = ports.clock.now_ms() - task.dispatched_at
+                is_old = age_ms > ports.settings.claim_timeout_seconds * 1000
+                return ChunkOutcome.LEFT if is_old else ChunkOutcome.PUT_BACK
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

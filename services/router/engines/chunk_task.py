@@ -1,0 +1,67 @@
+"""The message that asks an engine to run a chunk, and what became of that."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import DeadLetterError
+from shared.history.chunks import ChunkId
+
+
+def _chunk_identity(text: str) -> str:
+    ChunkId.parse(text)
+    return text
+
+
+class ChunkTask(BaseModel):
+    """A chunk to run: its identity alone; what is to be done lies in Redis. Times are milliseconds since 1970."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    topic: str
+    """The history topic's full name."""
+    partition: Annotated[int, Field(ge=0)]
+    chunk: Annotated[str, AfterValidator(_chunk_identity)]
+    dispatched_at: int
+    attempt: Annotated[int, Field(ge=1)]
+    """1 + deaths of the chunk."""
+    traceparent: str
+    tracestate: str | None = None
+
+    @property
+    def chunk_id(self) -> ChunkId:
+        """The chunk's identity, taken apart."""
+        return ChunkId.parse(self.chunk)
+
+    def message(self) -> dict[str, Any]:
+        """As keyword arguments of the engine's task."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> ChunkTask:
+        """Read a message back.
+
+        Raises:
+            DeadLetterError: `invalid`: this is no such message; it is not run, and nobody misses it.
+        """
+        try:
+            return cls.model_validate(message)
+        except ValidationError as error:
+            reason = str(error.errors(include_input=False, include_url=False))
+            raise DeadLetterError("invalid", f"no chunk task: {reason}") from error
+
+
+class ChunkOutcome(Enum):
+    """What became of a task; in every case but `PUT_BACK` it is acknowledged."""
+
+    DONE = "done"
+    """The chunk ran, and Kafka has its results."""
+    LEFT = "left"
+    """Nothing to do: the chunk has ended, was replaced, is another run's, or its dispatch is too old."""
+    PUT_BACK = "put_back"
+    """Not yet: send the same task again."""
+    KILLED = "killed"
+    """The run was stopped: the job ended, or the claim was lost."""

@@ -1,0 +1,118 @@
+"""One run's lease on its chunk: renewed by heartbeat and before each item; whoever loses it stops without asking."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from redis.exceptions import RedisError
+
+from services.router.engines.clock import Clock
+from shared.errors import MeshError
+from shared.history.chunks import ChunkId
+from shared.history.claims import ClaimStore, Renewal
+
+_RETRY_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class LeaseLostError(MeshError):
+    """The run must be killed; `reason` says why in one word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the claim no longer holds: {reason}")
+        self.reason = reason
+
+
+class Lease:
+    """A claim that was just taken.
+
+    Args:
+        claims: where it was taken.
+        partition, chunk, runner, run: what it was taken for.
+        seconds: how long it lives without renewal.
+        heartbeat_seconds: time between renewals.
+        clock: judges when it has lapsed.
+        taken_at: `clock.monotonic()` from *before* it was taken, so that Redis never ends it before this side does.
+    """
+
+    def __init__(
+        self,
+        claims: ClaimStore,
+        partition: int,
+        chunk: ChunkId,
+        *,
+        runner: str,
+        run: str,
+        seconds: float,
+        heartbeat_seconds: float,
+        clock: Clock,
+        taken_at: float,
+    ) -> None:
+        self._claims = claims
+        self._partition = partition
+        self._chunk = chunk
+        self._runner = runner
+        self._run = run
+        self._seconds = seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._renewed_at = taken_at
+
+    async def renew(self) -> None:
+        """Renew; while Redis does not answer, ask again until the lease has lapsed.
+
+        Raises:
+            LeaseLostError: the run must be killed.
+        """
+        while True:
+            left = self._seconds_left()
+            asked_at = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    renewal = await self._claims.renew(self._partition, self._chunk, runner=self._runner, run=self._run)
+            except (RedisError, OSError) as error:  # TimeoutError is an OSError
+                _log.warning("chunk %s: the claim could not be renewed: %r", self._chunk, error)
+                await asyncio.sleep(min(_RETRY_SECONDS, self._seconds_left()))
+                continue
+            if renewal is not Renewal.HELD:
+                raise LeaseLostError(renewal.value)
+            self._renewed_at = max(self._renewed_at, asked_at)
+            return
+
+    async def keep(self) -> LeaseLostError:
+        """Renew at each heartbeat; return when the run must be killed."""
+        try:
+            while True:
+                await asyncio.sleep(min(self._heartbeat_seconds, self._seconds_left()))
+                await self.renew()
+        except LeaseLostError as lost:
+            return lost
+
+    async def finish(self) -> None:
+        """Mark the claim done, once Kafka has acknowledged all results; for as long as the lease lives.
+
+        Raises:
+            LeaseLostError: that could not be done in time.
+        """
+        while True:
+            left = self._seconds_left()
+            try:
+                async with asyncio.timeout(left):
+                    await self._claims.finish(self._partition, self._chunk, runner=self._runner, run=self._run)
+                return
+            except (RedisError, OSError) as error:
+                _log.warning("chunk %s: the claim could not be marked done: %r", self._chunk, error)
+                await asyncio.sleep(min(_RETRY_SECONDS, self._seconds_left()))
+
+    def _seconds_left(self) -> float:
+        """Time until it lapses, by this process' own monotonic clock.
+
+        Raises:
+            LeaseLostError: it has: stop without asking.
+        """
+        left = self._renewed_at + self._seconds - self._clock.monotonic()
+        if left <= 0:
+            raise LeaseLostError("lapsed")
+        return left
