@@ -68,7 +68,7 @@ class ChunkRunner:
     async def _claim(self, task: ChunkTask, run: str) -> tuple[tuple[int, ...], Lease] | ChunkOutcome:
         """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
 
-        An old task is not put back, because its owner has sent another one since (`claim_timeout_seconds`).
+        An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
         """
         ports = self._ports
         claims = ports.claims(task.topic)

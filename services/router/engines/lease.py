@@ -7,10 +7,10 @@ import logging
 
 from redis.exceptions import RedisError
 
-from services.router.engines.clock import Clock
 from shared.errors import MeshError
 from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore, Renewal
+from shared.history.ports import Clock
 
 _RETRY_SECONDS = 0.1
 
