@@ -46,7 +46,7 @@ def _shown(name: str, value: Any, depth: int) -> Any:
     return _text(str(value) if isinstance(value, str | BaseException) else repr(value))
 
 
-def _number(value: float | None) -> float | str | None:
+def _number(value: Any) -> Any:
     # What is larger no JSON serialiser takes.
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
         return f"[integer of {value.bit_length()} bits]"
