@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic
 from shared.history.chunks import ChunkId
 from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, EndDue, Machine, NewFact, S, TimerDue
-from shared.history.ports import Clock, Decider, Dispatcher
+from shared.history.ports import Clock, Decider, Dispatcher, Observer
 from shared.history.snapshot import Advance, PartitionStore
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Actor(Generic[S]):
         partition: int,
         times: OwnerTimes,
         clock: Clock,
+        observer: Observer[S],
     ) -> None:
         self._machine = machine
         self._log = log
@@ -52,6 +53,7 @@ class Actor(Generic[S]):
         self._partition = partition
         self._times = times
         self._clock = clock
+        self._observer = observer
         self._swept_at = self._looked_at = self._forgot_at = clock.monotonic()
 
     def shorten(self, memory: Memory[S], wait_seconds: float) -> float:
@@ -72,7 +74,7 @@ class Actor(Generic[S]):
         await self._open_gate(memory, now)
         if now - self._swept_at >= self._times.sweep:
             self._swept_at = now
-            self._sweep(memory)
+            self._sweep(memory, now)
         if memory.is_open and now - self._looked_at >= self._times.look:
             self._looked_at = now
             await self._look(memory, now)
@@ -99,11 +101,11 @@ class Actor(Generic[S]):
             await self._store.open_gate(memory.guard)
         memory.is_open = True
 
-    def _sweep(self, memory: Memory[S]) -> None:
+    def _sweep(self, memory: Memory[S], now: float) -> None:
         for subject, state in memory.states.items():
             if not self._machine.is_settled(state):
                 memory.agenda.attend(subject)
-        memory.agenda.forget_passed(memory.position)
+        memory.agenda.forget_passed(memory.position, now)
 
     async def _act_on(self, memory: Memory[S], subjects: set[str], now: float) -> None:
         now_ms = self._clock.now_ms()
@@ -123,6 +125,8 @@ class Actor(Generic[S]):
                     facts += await self._decided(memory, subject, state, entry, now)
         if ends:
             await self._log.publish([due.publication for _, due in ends])
+            for subject, _ in ends:
+                self._observer.published_end(memory.states[subject])
             facts += [_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]
         await self._append(memory, facts)
 
@@ -147,6 +151,8 @@ class Actor(Generic[S]):
 
     async def _dispatch(self, memory: Memory[S]) -> None:
         """Fill the window, the lowest rank first."""
+        if not memory.window.room:
+            return
         memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
         ranked = sorted(memory.waiting, key=lambda subject: self._dispatcher.rank(memory.states[subject]))
         candidates = (

@@ -5,6 +5,9 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+_SPARE_ALARMS = 1000
+"""Superseded alarms stay in the heap until they outnumber the others and this."""
+
 
 @dataclass(slots=True)
 class Agenda:
@@ -66,6 +69,10 @@ class Agenda:
         """When the earliest timer comes due, in milliseconds since 1970."""
         return self._alarms[0][0] if self._alarms else None
 
-    def forget_passed(self, position: int) -> None:
-        """Drop what the fold has passed and nothing asks for any more."""
+    def forget_passed(self, position: int, now: float) -> None:
+        """Drop what the fold or the clock has passed and nothing asks for any more."""
         self._asked = {what: offset for what, offset in self._asked.items() if offset >= position}
+        self._not_before = {what: until for what, until in self._not_before.items() if until > now}
+        if len(self._alarms) > 2 * len(self._alarm_of) + _SPARE_ALARMS:
+            self._alarms = [(at_ms, subject) for subject, at_ms in self._alarm_of.items()]
+            heapq.heapify(self._alarms)

@@ -10,20 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from shared.errors import LostOwnershipError
+from shared.errors import LostOwnershipError, RetryableError
 from shared.history.acting import Actor
 from shared.history.agenda import Agenda
+from shared.history.batch import fold_batch
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
-from shared.history.machine import DispatchDue, Machine, Publication, S
-from shared.history.ports import Clock, Decider, Dispatcher
-from shared.history.snapshot import Advance, Guard, PartitionStore, Snapshot
+from shared.history.machine import DispatchDue, Machine, S
+from shared.history.ports import Clock, Decider, Dispatcher, NoObserver, Observer
+from shared.history.snapshot import Guard, PartitionStore, Snapshot
 from shared.history.window import DispatchWindow
 
 BATCH_RECORDS = 500
 """Most facts, hence most subjects, of one batch."""
 
 _MAX_LOADS = 5
+_SURE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Owner(Generic[S]):
         window_size: int,
         times: OwnerTimes,
         clock: Clock,
+        observer: Observer[S] | None = None,
     ) -> None:
         self._machine = machine
         self._log = log
@@ -89,7 +92,18 @@ class Owner(Generic[S]):
         self._times = times
         self._clock = clock
         self._window_size = window_size
-        self._actor = Actor(machine, log, store, decider, dispatcher, partition=partition, times=times, clock=clock)
+        self._observer: Observer[S] = observer or NoObserver()
+        self._actor = Actor(
+            machine,
+            log,
+            store,
+            decider,
+            dispatcher,
+            partition=partition,
+            times=times,
+            clock=clock,
+            observer=self._observer,
+        )
         self._memory: Memory[S] | None = None
         self._position = 0
 
@@ -123,6 +137,7 @@ class Owner(Generic[S]):
         wait_seconds = self._actor.shorten(memory, wait_seconds)
         try:
             records = await self._log.read(memory.position, max_records=BATCH_RECORDS, wait_seconds=wait_seconds)
+            began = self._clock.monotonic()
             if records:
                 await self._batch(memory, records)
         except BaseException:
@@ -134,7 +149,10 @@ class Owner(Generic[S]):
                 await self._actor.act(memory)
             except LostOwnershipError:
                 self._memory = None
+                self._observer.lost()
                 raise
+        if records:
+            self._observer.folded(len(records), self._clock.monotonic() - began)
         return len(records)
 
     async def _load(self) -> Memory[S]:
@@ -183,68 +201,35 @@ class Owner(Generic[S]):
             return False
         if applied == start:
             return True
-        records = await self._log.read(applied - 1, max_records=1, wait_seconds=5.0)
-        return bool(records) and record_hash(records[0]) == snapshot.last_record
+        (record, *_) = await self._read_surely(applied - 1, end, max_records=1)
+        return record_hash(record) == snapshot.last_record
 
     async def _marked_between(self, position: int, end: int) -> frozenset[str]:
         marked: set[str] = set()
         while position < end:
-            records = await self._log.read(position, max_records=BATCH_RECORDS, wait_seconds=5.0)
-            if not records:
-                message = f"the log gave nothing at {position} though it ends at {end}"
-                raise LostOwnershipError(message)
+            records = await self._read_surely(position, end, max_records=BATCH_RECORDS)
             marked.update(r.key for r in records if r.offset < end and r.fact_type == self._machine.mark_fact_type)
             position = records[-1].offset + 1
         return frozenset(marked)
 
+    async def _read_surely(self, offset: int, end: int, *, max_records: int) -> Sequence[FactRecord]:
+        records = await self._log.read(offset, max_records=max_records, wait_seconds=_SURE_SECONDS)
+        if not records:
+            # A slow broker is no reason to throw a snapshot away.
+            message = f"the log gave nothing at {offset} though it ends at {end}"
+            raise RetryableError(message)
+        return records
+
     async def _batch(self, memory: Memory[S], records: Sequence[FactRecord]) -> None:
-        machine = self._machine
-        publications: list[Publication] = []
-        changed: dict[str, S | None] = {}
-        advance = Advance(applied=records[-1].offset + 1, last_record=record_hash(records[-1]))
-        for record in records:
-            subject = record.key
-            before = changed[subject] if subject in changed else memory.states.get(subject)
-            folded = machine.fold(before, record)
-            changed[subject] = folded.state
-            if folded.spec is not None:
-                advance.specs[subject] = folded.spec
-            published_before = record.offset < memory.caught_up_at and subject in memory.marked_ahead
-            if folded.progress is not None and not published_before:
-                publications.append(folded.progress)
-            if folded.conflict is not None:
-                publications.append(folded.conflict)
-        if publications:
-            await self._log.publish(publications)
-        for subject, state in changed.items():
-            if state is not None:
-                self._describe(memory, advance, subject, state)
+        batch = fold_batch(self._machine, memory, records)
+        if batch.publications:
+            await self._log.publish(batch.publications)
+        advance = batch.advance
         memory.guard = await self._store.advance(memory.guard, advance)
         memory.position = self._position = advance.applied
         memory.last_record = advance.last_record
-        memory.window.drop(chunk for chunk, job in advance.current.items() if job is None)
-        for subject, state in changed.items():
-            if state is not None:
-                memory.states[subject] = state
-                memory.agenda.attend(subject)
-                memory.agenda.wake(subject, machine.wake_at(state))
-
-    def _describe(self, memory: Memory[S], advance: Advance, subject: str, state: S) -> None:
-        """Add to an advance what has become of one subject."""
-        machine = self._machine
-        before = memory.states.get(subject)
-        advance.states[subject] = machine.encode(state)
-        bitmap = machine.bitmap(state)
-        if before is None or machine.bitmap(before) != bitmap:
-            advance.bitmaps[subject] = bitmap or None
-        if machine.is_ended(state):
-            advance.specs[subject] = None
-        old = machine.chunks(before) if before is not None else {}
-        new = machine.chunks(state)
-        for chunk in old:
-            if chunk not in new:
-                advance.current[chunk] = None
-                advance.finished.add(chunk)
-        for chunk in new:
-            if chunk not in old:
-                advance.current[chunk] = subject
+        memory.window.drop(advance.finished)
+        for subject, state in batch.changed.items():
+            memory.states[subject] = state
+            memory.agenda.attend(subject)
+            memory.agenda.wake(subject, self._machine.wake_at(state))

@@ -109,12 +109,13 @@ class PartitionStore:
         return Guard(str(advance.applied), guard.token, guard.run_id)
 
     async def open_gate(self, guard: Guard) -> None:
-        """Let runners claim.
+        """Let runners claim; claims that heartbeats re-created on chunks which stand in no plan go with it.
 
         Raises:
             LostOwnershipError: something moved underneath; nothing was written.
         """
-        if not await self._open(keys=[self._keys.meta], args=_guard_args(guard)):
+        written_keys = [self._keys.meta, self._keys.current, self._keys.claims]
+        if not await self._open(keys=written_keys, args=_guard_args(guard)):
             message = f"the owner of {self._keys.meta} was overtaken"
             raise LostOwnershipError(message)
 

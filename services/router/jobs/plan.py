@@ -66,11 +66,10 @@ def successors(state: JobState, dead: Sequence[ChunkId], *, bisect_after: int) -
         if chunk is None or not missing:
             continue
         deaths = chunk.deaths + 1
-        if deaths >= bisect_after and len(missing) > 1:
-            middle = len(missing) // 2
-            halves = [missing[:middle], missing[middle:]]
-            # An item alone for the first time starts anew: its neighbours may have been the cause.
-            planned += [PlannedChunk(first=h[0], last=h[-1], deaths=deaths if len(h) > 1 else 0) for h in halves]
-        else:
-            planned.append(PlannedChunk(first=missing[0], last=missing[-1], deaths=deaths))
+        middle = len(missing) // 2 if deaths >= bisect_after else 0
+        for part in (missing[:middle], missing[middle:]):
+            if part:
+                # An item alone for the first time starts anew: its neighbours may have been the cause.
+                alone_now = part[0] == part[-1] and chunk.first != chunk.last
+                planned.append(PlannedChunk(first=part[0], last=part[-1], deaths=0 if alone_now else deaths))
     return planned

@@ -1,0 +1,72 @@
+"""One batch of facts, folded: what to publish before the advance, and what the advance writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic
+
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord
+from shared.history.log import record_hash
+from shared.history.machine import Machine, Publication, S
+from shared.history.snapshot import Advance
+
+if TYPE_CHECKING:
+    from shared.history.owner import Memory
+
+
+@dataclass(slots=True)
+class Batch(Generic[S]):
+    """What the facts of one batch call for and come to."""
+
+    advance: Advance
+    publications: list[Publication] = field(default_factory=list)
+    changed: dict[str, S] = field(default_factory=dict)
+
+
+def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRecord]) -> Batch[S]:
+    """Fold consecutive records, of which there is at least one, from where `memory` stands.
+
+    Raises:
+        UnreadableFactError: a record is no fact of this history.
+    """
+    batch: Batch[S] = Batch(Advance(applied=records[-1].offset + 1, last_record=record_hash(records[-1])))
+    chunks: dict[str, Mapping[str, ChunkId]] = {}
+    for record in records:
+        subject = record.key
+        before = batch.changed.get(subject, memory.states.get(subject))
+        folded = machine.fold(before, record)
+        if folded.state is not None:
+            batch.changed[subject] = folded.state
+            # After each fact: a chunk that is planned and finished within one batch may have a claim, too.
+            old = chunks[subject] if subject in chunks else _chunks(machine, before)
+            new = chunks[subject] = machine.chunks(folded.state)
+            batch.advance.finished.update(chunk for chunk in old if chunk not in new)
+        if folded.spec is not None:
+            batch.advance.specs[subject] = folded.spec
+        # Before its end was marked, all of a job's progress was acknowledged.
+        if folded.progress is not None and not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
+            batch.publications.append(folded.progress)
+        if folded.conflict is not None:
+            batch.publications.append(folded.conflict)
+    for subject, state in batch.changed.items():
+        _describe(machine, batch.advance, subject, memory.states.get(subject), state)
+    return batch
+
+
+def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | None, state: S) -> None:
+    """Add to an advance what has become of one subject."""
+    advance.states[subject] = machine.encode(state)
+    bitmap = machine.bitmap(state)
+    if before is None or machine.bitmap(before) != bitmap:
+        advance.bitmaps[subject] = bitmap or None
+    if machine.is_ended(state):
+        advance.specs[subject] = None
+    old, new = _chunks(machine, before), machine.chunks(state)
+    advance.current.update((chunk, None) for chunk in old if chunk not in new)
+    advance.current.update((chunk, subject) for chunk in new if chunk not in old)
+
+
+def _chunks(machine: Machine[S], state: S | None) -> Mapping[str, ChunkId]:
+    return machine.chunks(state) if state is not None else {}
