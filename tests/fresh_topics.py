@@ -11,8 +11,10 @@ from shared.broker import make_admin
 from shared.settings import Settings
 from shared.topic_admin import apply_topics
 
+Profile = Literal["kafka", "embedded"]
 
-def fresh_settings(bootstrap: str, profile: Literal["kafka", "embedded"], **overrides: Any) -> Settings:
+
+def fresh_settings(bootstrap: str, profile: Profile, **overrides: Any) -> Settings:
     """Settings with a prefix that nobody else uses, and few partitions, which Kafka creates faster."""
     values: dict[str, Any] = {
         "kafka_bootstrap": bootstrap,
@@ -42,9 +44,7 @@ async def deleted_afterwards(settings: Settings) -> AsyncIterator[Settings]:
 
 
 @asynccontextmanager
-async def fresh_topics(
-    bootstrap: str, profile: Literal["kafka", "embedded"], **overrides: Any
-) -> AsyncIterator[Settings]:
+async def fresh_topics(bootstrap: str, profile: Profile, **overrides: Any) -> AsyncIterator[Settings]:
     """Settings whose topics exist; they are deleted afterwards."""
     async with deleted_afterwards(fresh_settings(bootstrap, profile, **overrides)) as settings:
         assert not (await apply_topics(settings)).refused

@@ -1,0 +1,28 @@
+"""The Python client of a mesh. Imports the contract and nothing else of the project."""
+
+from eldermesh.client.client import Client
+from eldermesh.client.errors import (
+    ClientError,
+    ContractBrokenError,
+    InvalidJobError,
+    JobDeadError,
+    MeshUnavailableError,
+    RecordTooLargeError,
+    TopicsMissingError,
+    WaitTimeoutError,
+)
+from eldermesh.client.submission import SentRecord, SubmittedJob
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "ContractBrokenError",
+    "InvalidJobError",
+    "JobDeadError",
+    "MeshUnavailableError",
+    "RecordTooLargeError",
+    "SentRecord",
+    "SubmittedJob",
+    "TopicsMissingError",
+    "WaitTimeoutError",
+]

@@ -1,0 +1,245 @@
+"""The client: submit jobs, wait for their ends, read their results, cancel them, over the public topics alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from eldermesh.client.errors import ClientError, WaitTimeoutError
+from eldermesh.client.feed import OutcomeFeed
+from eldermesh.client.kafka import (
+    Positions,
+    PublicTopics,
+    assign_at,
+    check_partitions,
+    end_positions,
+    kafka_errors,
+    read_topics,
+    started_consumer,
+    started_producer,
+)
+from eldermesh.client.reading import public_record
+from eldermesh.client.sequence import ProgressSequence
+from eldermesh.client.submission import (
+    SentRecord,
+    SubmittedJob,
+    cancel_command,
+    check_size,
+    command_headers,
+    encode,
+    known_submit,
+)
+from eldermesh.client.tracing import send_span
+from eldermesh.contract.cloudevents import CANCEL, SUBMIT, Headers
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.results import ItemResult, JobProgress
+from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+
+DEFAULT_TIMEOUT_SECONDS = 3600.0
+_POLL_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What an entered client works with. `since`: where results, ends and dead letters stood when it was entered."""
+
+    topics: PublicTopics
+    producer: Any
+    offsets: Any
+    since: Positions
+    feed: OutcomeFeed
+
+
+class Client:
+    """An asynchronous client of one mesh. Use it as `async with Client("127.0.0.1:9092") as client`.
+
+    Any number of tasks may use one client at once. It reads ends and dead letters with one consumer however many jobs
+    are waited for; each running `progress` or `results` has a consumer of its own.
+
+    Args:
+        bootstrap: Kafka bootstrap servers, `host:port`, comma separated.
+        topic_prefix: what the mesh puts before its topic names (`MESH_TOPIC_PREFIX`).
+        partitions: partitions of results and ends, if the caller wants them checked; else whatever the broker says.
+        source: `ce_source` of what this client sends.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic_prefix: str = "",
+        partitions: int | None = None,
+        *,
+        source: str = "/eldermesh/client",
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = topic_prefix
+        self._partitions = partitions
+        self._source = source
+        self._stack = AsyncExitStack()
+        self._entered: _Open | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            MeshUnavailableError: the broker does not answer.
+            TopicsMissingError: there is no mesh under this prefix.
+            ClientError: the number of partitions is not the expected one.
+        """
+        async with AsyncExitStack() as stack:
+            topics = await read_topics(self._bootstrap, self._prefix)
+            check_partitions(topics, self._partitions)
+            producer = await stack.enter_async_context(started_producer(self._bootstrap))
+            offsets = await stack.enter_async_context(started_consumer(self._bootstrap))
+            since = await end_positions(
+                offsets,
+                [each for name in (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD) for each in topics.all_partitions(name)],
+            )
+            outcomes = [*topics.all_partitions(JOBS_DONE), *topics.all_partitions(JOBS_DEAD)]
+            feed = OutcomeFeed(self._bootstrap, topics, {each: since[each] for each in outcomes})
+            stack.push_async_callback(feed.close)
+            self._entered = _Open(topics, producer, offsets, since, feed)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close all connections; what still waits fails with `ClientError`."""
+        self._entered = None
+        await self._stack.aclose()
+
+    async def submit(self, job: JobSubmit | None = None, /, **fields: Any) -> SubmittedJob:
+        """Send one job, given as a `JobSubmit` or by its fields, and return once Kafka has acknowledged it.
+
+        Whether the mesh accepts it, only its end or its dead letter tells: see `wait`. Without `job_id` and
+        `idempotency_key` each call makes a new job.
+
+        Raises:
+            InvalidJobError: the job breaks the contract; nothing was sent.
+            RecordTooLargeError: it is above 256 KiB as a record; nothing was sent.
+            MeshUnavailableError: not acknowledged; the record may or may not be there.
+        """
+        opened = self._opened()
+        known = known_submit(job, fields)
+        value = encode(known.job)
+        with send_span(opened.topics.name(JOBS), known.job_id) as span:
+            headers = command_headers(SUBMIT, self._source, known.job_id, span.carrier)
+            check_size(value, headers)
+            followed = opened.feed.follow(known.job_id, fresh=known.fresh)
+            ends_before = 0
+            if not known.fresh:
+                done = opened.topics.partition_of(JOBS_DONE, known.job_id)
+                ends_before = (await end_positions(opened.offsets, [done]))[done]
+            sent = await self._send(opened, known.job_id, value, headers)
+            followed.sent(sent, ends_before=ends_before)
+        trace_id = span.trace_id or trace_id_of(known.job_id)
+        return SubmittedJob(known.job_id, sent.topic, sent.partition, sent.offset, trace_id)
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> SentRecord:
+        """Ask that a job ends cancelled, and return once Kafka has acknowledged that. The end comes by `wait`.
+
+        Raises:
+            InvalidJobError: `job_id` is no lower-case UUID, or the reason is too long.
+            MeshUnavailableError: not acknowledged.
+        """
+        opened = self._opened()
+        value = encode(cancel_command(job_id, reason))
+        with send_span(opened.topics.name(JOBS), job_id) as span:
+            headers = command_headers(CANCEL, self._source, job_id, span.carrier)
+            return await self._send(opened, job_id, value, headers)
+
+    async def wait(self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> JobEnd:
+        """Wait for the end of a job, of this client or of any other.
+
+        Raises:
+            JobDeadError: its submit was refused.
+            WaitTimeoutError: it has not ended within `timeout_seconds`; it goes on.
+            MeshUnavailableError: the broker does not answer.
+            ContractBrokenError: the end cannot be read.
+        """
+        opened = self._opened()
+        scope = asyncio.timeout(timeout_seconds)
+        try:
+            async with scope:
+                return await opened.feed.end_of(job_id)
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            raise WaitTimeoutError(f"job {job_id} has not ended within {timeout_seconds:g} s") from error
+
+    async def progress(
+        self, job_id: str, from_sequence: int = 1, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> AsyncIterator[JobProgress]:
+        """The progress records of a job as they come: in order, each once, without gaps, until all of them are there.
+
+        Raises:
+            JobDeadError: its submit was refused.
+            WaitTimeoutError: not everything was there within `timeout_seconds`.
+            MeshUnavailableError: the broker does not answer.
+            ContractBrokenError: a record cannot be read.
+        """
+        if from_sequence < 1:
+            raise ValueError("from_sequence counts from 1")
+        opened = self._opened()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        sequence = ProgressSequence(from_sequence)
+        partition = opened.topics.partition_of(JOBS_PROGRESS, job_id)
+        start = opened.since[partition] if opened.feed.is_fresh(job_id) else 0
+        ending = asyncio.create_task(opened.feed.end_of(job_id), name=f"end of {job_id}")
+        try:
+            async with started_consumer(self._bootstrap) as consumer, kafka_errors("jobs.progress cannot be read"):
+                assign_at(consumer, {partition: start})
+                while not (ending.done() and sequence.complete(ending.result().progress_records_total)):
+                    for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(partition, ()):
+                        if record.key == job_id.encode():
+                            for progress in sequence.add(public_record(opened.topics, record)):
+                                yield progress
+                    if loop.time() > deadline:
+                        raise WaitTimeoutError(
+                            f"job {job_id} has not shown all results within {timeout_seconds:g} s; "
+                            f"the next would have been sequence {sequence.next}"
+                        )
+        finally:
+            ending.cancel()
+            await asyncio.wait([ending])
+            if not ending.cancelled():
+                ending.exception()  # told above, or nobody listens any more
+
+    async def results(self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> AsyncIterator[ItemResult]:
+        """All results of a job in ascending order of `item_index` (stage by stage), once it has ended.
+
+        Raises:
+            JobDeadError: its submit was refused.
+            WaitTimeoutError: not everything was there within `timeout_seconds`.
+            MeshUnavailableError: the broker does not answer.
+            ContractBrokenError: a record cannot be read.
+        """
+        gathered = [
+            (progress.stage_index, result.item_index, result)
+            async for progress in self.progress(job_id, timeout_seconds=timeout_seconds)
+            for result in progress.results
+        ]
+        for _, _, result in sorted(gathered, key=lambda each: each[:2]):
+            yield result
+
+    def _opened(self) -> _Open:
+        if self._entered is None:
+            raise ClientError("the client is not open: use it as `async with Client(…) as client`")
+        return self._entered
+
+    @staticmethod
+    async def _send(opened: _Open, job_id: str, value: bytes, headers: Headers) -> SentRecord:
+        to = opened.topics.partition_of(JOBS, job_id)
+        async with kafka_errors(f"the record for {to.topic} was not acknowledged"):
+            sent = await opened.producer.send_and_wait(
+                to.topic, value, key=job_id.encode(), partition=to.partition, headers=headers
+            )
+        return SentRecord(sent.topic, sent.partition, sent.offset)

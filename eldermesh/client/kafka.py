@@ -1,0 +1,151 @@
+"""aiokafka clients as the client library uses them, and where the public topics stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
+from eldermesh.contract.partitions import partition_of
+from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+
+FETCH_WAIT_MS = 50
+"""Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""
+
+_MAX_FETCH_BYTES = 4 * 1024 * 1024
+_REQUEST_MS = 10_000
+_PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
+
+Positions = Mapping[TopicPartition, int]
+"""Offsets to read from, by partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTopics:
+    """Full names of the public topics and their numbers of partitions."""
+
+    prefix: str
+    partitions: Mapping[str, int]
+
+    def name(self, topic: str) -> str:
+        """Full name of a public topic."""
+        return f"{self.prefix}{topic}"
+
+    def all_partitions(self, topic: str) -> list[TopicPartition]:
+        """Every partition of a public topic."""
+        return [TopicPartition(self.name(topic), number) for number in range(self.partitions[topic])]
+
+    def partition_of(self, topic: str, job_id: str) -> TopicPartition:
+        """The partition of a job on a topic that is keyed by `job_id`."""
+        return TopicPartition(self.name(topic), partition_of(job_id, self.partitions[topic]))
+
+
+@asynccontextmanager
+async def kafka_errors(doing: str) -> AsyncIterator[None]:
+    """Turn what aiokafka raises into `MeshUnavailableError`."""
+    try:
+        yield
+    except KafkaError as error:
+        raise MeshUnavailableError(f"{doing}: {error!r}") from error
+
+
+async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
+    """Ask the broker for the public topics.
+
+    All topics are listed: the embedded broker creates a topic that is asked for by name.
+
+    Raises:
+        TopicsMissingError: not all of them exist.
+        MeshUnavailableError: the broker does not answer.
+    """
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS
+    )
+    async with kafka_errors(f"the broker at {bootstrap} does not answer"):
+        try:
+            await admin.start()
+            listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        finally:
+            await admin.close()
+    missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
+    if missing:
+        raise TopicsMissingError(
+            f"the broker at {bootstrap} has no {', '.join(missing)}: run `mesh topics apply`, or check the topic prefix"
+        )
+    return PublicTopics(prefix, {name: listed[f"{prefix}{name}"] for name in _PUBLIC})
+
+
+@asynccontextmanager
+async def started_producer(bootstrap: str) -> AsyncIterator[Any]:
+    """A producer that waits for all replicas.
+
+    Not idempotent, since not every broker can: a record that is doubled by a retry is the same submit, by its id.
+    """
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        client_id="eldermesh-client",
+        acks="all",
+        enable_idempotence=False,
+        request_timeout_ms=_REQUEST_MS,
+    )
+    try:
+        async with kafka_errors(f"the broker at {bootstrap} does not answer"):
+            await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
+    """A consumer without a group: it commits nothing, its partitions are assigned by hand."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        client_id="eldermesh-client",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_partition_fetch_bytes=_MAX_FETCH_BYTES,
+        request_timeout_ms=_REQUEST_MS,
+    )
+    try:
+        async with kafka_errors(f"the broker at {bootstrap} does not answer"):
+            await consumer.start()
+        # A task of a consumer without a group has to have begun, or stopping it at once raises CancelledError.
+        await asyncio.sleep(0)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def end_positions(consumer: Any, partitions: Iterable[TopicPartition]) -> Positions:
+    """Where the partitions end now."""
+    async with kafka_errors("the ends of the topics cannot be read"):
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
+        return ends
+
+
+def assign_at(consumer: Any, positions: Positions) -> None:
+    """Read from these positions; one that retention has passed starts at what is left."""
+    consumer.assign(list(positions))
+    for partition, offset in positions.items():
+        consumer.seek(partition, offset)
+
+
+def check_partitions(topics: PublicTopics, expected: int | None) -> None:
+    """Compare the partitions of results and ends with what the caller expects.
+
+    Raises:
+        ClientError: they differ, so the caller talks to another mesh than it thinks.
+    """
+    for name in (JOBS_PROGRESS, JOBS_DONE):
+        if expected is not None and topics.partitions[name] != expected:
+            raise ClientError(f"{topics.name(name)} has {topics.partitions[name]} partitions, not {expected}")
