@@ -15,7 +15,7 @@ def test_everything_exported_is_there() -> None:
     for name in eldermesh.__all__:
         assert getattr(eldermesh, name).__name__ == name
     with pytest.raises(AttributeError, match="Nobody"):
-        _ = eldermesh.Nobody  # type: ignore[attr-defined]
+        _ = eldermesh.Nobody
 
 
 def test_the_contract_alone_does_not_load_kafka() -> None:
