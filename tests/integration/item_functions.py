@@ -1,0 +1,117 @@
+"""What the items of test jobs do."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+not_callable = 3
+
+
+def double(item: Any) -> Any:
+    """Twice the item."""
+    return item * 2
+
+
+async def double_later(item: Any) -> Any:
+    """Twice the item, from a coroutine."""
+    await asyncio.sleep(0)
+    return item * 2
+
+
+def sleep(seconds: float) -> str:
+    """Sleep."""
+    time.sleep(seconds)
+    return "slept"
+
+
+def hold_the_interpreter(seconds: float) -> float:
+    """Keep the interpreter's lock for at least so long, in calls of C code that never give it back by themselves."""
+    began = time.monotonic()
+    size = 20_000_000
+    while (took := time.monotonic() - began) < seconds:
+        sum(range(size))
+        size = min(size * 4, 400_000_000)
+    return took
+
+
+def fail(item: Any) -> None:
+    """Raise."""
+    raise ValueError(f"no {item}")
+
+
+def leave(status: int) -> None:
+    """End the process at once."""
+    os._exit(status)
+
+
+def crash_by_segfault(_: Any) -> None:
+    """Read from address 0."""
+    ctypes.string_at(0)
+
+
+def crash_until(path: str) -> int:
+    """End the process twice; the third time, return how often this ran. The count is in a file."""
+    count = int(Path(path).read_text("ascii")) + 1 if Path(path).exists() else 1
+    Path(path).write_text(str(count), encoding="ascii")
+    if count < 3:
+        os._exit(9)
+    return count
+
+
+def text_of(size: int) -> str:
+    """A text of so many characters."""
+    return "x" * size
+
+
+def odd(name: str) -> Any:
+    """Values that are no I-JSON."""
+    deep: list[Any] = []
+    for _ in range(61):
+        deep = [deep]
+    return {
+        "nan": float("nan"),
+        "large": 2**53,
+        "names": {1: "one"},
+        "set": {1},
+        "surrogate": "\ud800",
+        "deep": deep,
+        "bytes": b"x",
+    }[name]
+
+
+def chatter(lines: int) -> str:
+    """Print a lot, also where an answer would have to go."""
+    for line in range(lines):
+        print(f"line {line}")  # noqa: T201 - what is tested
+    os.write(1, b"straight to descriptor 1\n")
+    print("to standard error", file=sys.stderr)  # noqa: T201 - the same
+    return sys.stdin.read()
+
+
+def pid_of_host(path: str) -> int:
+    """Write this process' pid, and that of a child in a session of its own, to a file; then wait."""
+    child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    unfinished = Path(path).with_suffix(".new")
+    unfinished.write_text(f"{os.getpid()} {child.pid}", encoding="ascii")
+    unfinished.rename(path)
+    time.sleep(300)
+    return 0
+
+
+def own_pid(_: Any) -> int:
+    """This process' pid."""
+    return os.getpid()
+
+
+def note(item: list[Any]) -> None:
+    """Append a line to a file: `[path, text]`."""
+    path, text = item
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
