@@ -11,11 +11,6 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 _given_trace_id: ContextVar[int] = ContextVar("given_trace_id", default=0)
 
 
-def trace_id_of_job(job_id: str) -> str:
-    """The trace id made of a job id's 16 bytes: its 32 hexadecimal digits, in lower case."""
-    return job_id.replace("-", "").lower()
-
-
 @contextmanager
 def root_trace(trace_id_hex: str) -> Iterator[None]:
     """Give root spans that are started inside this trace id; spans with a parent keep their parent's.

@@ -85,7 +85,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(JOB_WORKLOAD, "workload of the job"),
     Attribute(JOB_STATUS, "how the job ended: `completed`, `failed`, `cancelled`, `rejected`"),
     Attribute(JOB_ITEMS_TOTAL, "items of the job"),
-    Attribute(DECISION, "what was decided: `routed`, `replanned`, `refused`, `held`"),
+    Attribute(DECISION, "what was decided, as `route`, `replan`, `refuse`, `hold`"),
     Attribute(ENGINE, "`celery` or `ray`"),
     Attribute(CHUNK_ID, "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`"),
     Attribute(CHUNK_ITEMS, "items of the chunk that this run has to do"),
@@ -106,7 +106,7 @@ PROCESS_JOBS: Final = SpanName(
     "process jobs",
     SpanKind.CONSUMER,
     ("send jobs",),
-    "admission handles one inbox record; without a context in its headers a root, whose trace id the job id gives",
+    "one record of the inbox is handled; without a context in its headers a root, its trace id from the job id",
     (
         MESSAGING_SYSTEM,
         MESSAGING_DESTINATION_NAME,

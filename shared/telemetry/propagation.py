@@ -66,11 +66,6 @@ def tracestate_of(span: Span) -> str | None:
     return _fields_of(span).get(TRACESTATE)
 
 
-def trace_id_of(span: Span) -> str:
-    """The span's trace id as 32 hexadecimal digits."""
-    return trace.format_trace_id(span.get_span_context().trace_id)
-
-
 def has_parent(context: Context) -> bool:
     """Whether a span started in this context would be a child."""
     return trace.get_current_span(context).get_span_context().is_valid

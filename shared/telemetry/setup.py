@@ -161,9 +161,8 @@ def _make(settings: Settings, service_name: str) -> Telemetry:
 
 
 def _install(telemetry: Telemetry) -> None:
-    providers.TRACERS.provider = telemetry.tracer_provider
-    providers.METERS.provider = telemetry.meter_provider
-    providers.TRACERS.before_use = providers.METERS.before_use = None
+    providers.TRACERS.replace(telemetry.tracer_provider)
+    providers.METERS.replace(telemetry.meter_provider)
     providers.install()
 
 
