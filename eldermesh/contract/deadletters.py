@@ -11,7 +11,16 @@ from eldermesh.contract.vocabulary import DeadLetterType
 
 MAX_REASON_CHARACTERS = 1000
 _OWN_HEADERS = frozenset(
-    {"dlq_key", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_error_type", "dlq_reason", "dlq_truncated_bytes"}
+    {
+        "dlq_key",
+        "dlq_topic",
+        "dlq_partition",
+        "dlq_offset",
+        "dlq_error_type",
+        "dlq_reason",
+        "dlq_truncated_bytes",
+        "dlq_sha256",
+    }
 )
 
 

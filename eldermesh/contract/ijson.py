@@ -51,7 +51,8 @@ def parse_ijson(raw: bytes) -> JsonValue:
     return cast("JsonValue", value)
 
 
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|"', re.DOTALL)
+"""A whole string, a bracket, or the quote of a string that never ends (scanning on from there would be quadratic)."""
 
 
 def _check_depth(text: str) -> None:
@@ -66,6 +67,8 @@ def _check_depth(text: str) -> None:
                 raise UndecodableJsonError(message)
         elif character in "]}":
             depth -= 1
+        elif match.end() - match.start() == 1:
+            return
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""A submit judged: is it valid, can it run here, and which terms does the history keep of it."""
+
+from __future__ import annotations
+
+import base64
+
+from pydantic import JsonValue, ValidationError
+
+from eldermesh.contract.commands import JobSubmit
+from services.router.admission_ids import job_id_of, job_id_of_invalid
+from services.router.admission_reasons import reason_of
+from services.router.admission_trace import FactTrace
+from services.router.support import unsupported
+from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
+from shared.errors import DeadLetterError
+from shared.events import InboxRecord, JobAccepted, JobTerms
+from shared.settings import Settings
+from shared.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
+from shared.workloads import WorkloadRegistry
+
+_OLDEST_MS = PUBLIC_RETENTION_MS + SEGMENT_MS
+"""No inbox keeps a record longer than this."""
+
+_MICROS = 1_000_000
+
+
+def judged_submit(
+    value: dict[str, JsonValue],
+    record: ConsumedRecord,
+    settings: Settings,
+    workloads: WorkloadRegistry,
+    tenant_of_inbox: str | None,
+) -> tuple[str, JobSubmit]:
+    """The job's id and the submit, if it is valid and can run.
+
+    Raises:
+        DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if a workload's
+            plug-in fails to judge it.
+    """
+    try:
+        submit = JobSubmit.model_validate(value)
+    except ValidationError as error:
+        raise DeadLetterError("invalid", reason_of(error), job_id=job_id_of_invalid(value, record)) from error
+    job_id = job_id_of(submit, record)
+    if tenant_of_inbox is not None and submit.tenant != tenant_of_inbox:
+        raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
+    refusal = _empty_prompt(submit) or unsupported(submit)
+    if refusal is not None:
+        raise DeadLetterError("invalid", refusal, job_id=job_id)
+    _ask_workload(submit, job_id, settings, workloads)
+    return job_id, submit
+
+
+def accepted_fact(
+    submit: JobSubmit, record: ConsumedRecord, settings: Settings, trace: FactTrace, *, now_ms: int
+) -> JobAccepted:
+    """What the history keeps of a submit; `record` is the one that it was read from.
+
+    A record that is delivered again gives the same content hash and the same inbox coordinates.
+    """
+    return JobAccepted(
+        inbox=inbox_of(record),
+        inbox_key_base64=None if record.key is None else _base64(record.key),
+        inbox_headers_base64=tuple((name, _base64(value or b"")) for name, value in record.headers),
+        original=(record.value or b"").decode(),
+        content_hash=submit.content_hash(),
+        terms=_terms(submit, settings),
+        items_total=None if submit.items is None else len(submit.items),
+        submitted_at=submitted_at(record, now_ms),
+        trace_id=trace.trace_id,
+        traceparent=trace.traceparent,
+        tracestate=trace.tracestate,
+    )
+
+
+def inbox_of(record: ConsumedRecord) -> InboxRecord:
+    """The coordinates that a fact keeps of its record."""
+    return InboxRecord(topic=record.topic, partition=record.partition, offset=record.offset)
+
+
+def submitted_at(record: ConsumedRecord, now_ms: int) -> int:
+    """When the record was published, in milliseconds since 1970.
+
+    Inboxes keep the time that the publisher claims, which may be anything. A time that cannot be true (in the future,
+    or before anything the inbox still holds) counts as now.
+    """
+    if record.timestamp_type == LOG_APPEND_TIME or now_ms - _OLDEST_MS <= record.timestamp_ms <= now_ms:
+        return record.timestamp_ms
+    return now_ms
+
+
+def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
+    max_age = settings.max_job_age_seconds
+    return JobTerms(
+        workload=submit.workload,
+        tenant=submit.tenant,
+        submitted_by=submit.submitted_by,
+        labels=submit.labels,
+        priority=submit.priority,
+        engine=submit.engine,
+        advice=submit.advice,
+        active_timeout_ms=_milliseconds(submit.active_timeout_seconds),
+        expires_after_ms=_milliseconds(min(submit.expires_after_seconds or max_age, max_age)) or 1,
+        item_timeout_ms=_milliseconds(submit.item_timeout_seconds),
+        max_cost_micros=None if submit.max_cost_usd is None else max(1, round(submit.max_cost_usd * _MICROS)),
+        max_failed_items=submit.max_failed_items,
+        stream=submit.stream,
+    )
+
+
+def _empty_prompt(submit: JobSubmit) -> str | None:
+    if submit.workload != "claude":
+        return None
+    for index, item in enumerate(submit.items or ()):
+        if isinstance(item, str) and not item.strip():
+            return f"items[{index}]: an empty prompt"
+    return None
+
+
+def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads: WorkloadRegistry) -> None:
+    try:
+        workloads.get(submit.workload).validate(submit.options, submit.items, settings)
+    except DeadLetterError as error:
+        raise DeadLetterError(error.error_type, error.reason, job_id=job_id) from error
+    except Exception as error:
+        # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others.
+        reason = f"workload {submit.workload} could not judge the job: {type(error).__name__}"
+        raise DeadLetterError("internal", reason, job_id=job_id) from error
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

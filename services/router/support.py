@@ -1,0 +1,104 @@
+"""What of the contract works, and what is refused as `not_supported_yet`: one table, for admission and for the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from eldermesh.contract.commands import JobSubmit
+
+NOT_SUPPORTED_YET = "not_supported_yet"
+
+SupportStatus = Literal["works", "refused"]
+CommandName = Literal["submit", "cancel", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """One row: a field of a command (or one of its values), and whether it works.
+
+    `refuses` tells, of a submit, whether it uses what this row refuses; rows of other commands have none.
+    """
+
+    command: CommandName
+    field: str
+    value: str
+    status: SupportStatus
+    note: str
+    refuses: Callable[[JobSubmit], bool] | None = None
+
+
+def _works(field: str, note: str, *, value: str = "any", command: CommandName = "submit") -> Support:
+    return Support(command, field, value, "works", note)
+
+
+def _refused(field: str, value: str, note: str, refuses: Callable[[JobSubmit], bool]) -> Support:
+    return Support("submit", field, value, "refused", note, refuses)
+
+
+SUPPORT: tuple[Support, ...] = (
+    _works("workload", "`python`, and every workload that an installed package offers", value="any but `claude`"),
+    _refused("workload", "`claude`", "there is no Claude executor yet", lambda job: job.workload == "claude"),
+    _works("items", "1..100,000 in a record of at most 256 KiB"),
+    _refused("items_url", "any", "items are not fetched yet: send them inline", lambda job: job.items_url is not None),
+    _works("options", "judged by the workload"),
+    _works("job_id", "the id of the job"),
+    _works("idempotency_key", "the job's id is derived from it"),
+    _works("tenant", "part of derived ids; reported on ends and metrics"),
+    _works("submitted_by", "recorded; nobody decides on a hold of their own job"),
+    _works("labels", "repeated on the end"),
+    _works("priority", "order of chunks in the engine's queue"),
+    _works("engine", "all jobs run on Celery, large ones too", value="`auto`, `celery`"),
+    _refused("engine", "`ray`", "there is no Ray engine yet", lambda job: job.engine == "ray"),
+    _works("advice", "accepted at every level; the panel has no members yet, so none changes anything"),
+    _works("active_timeout_seconds", "ends the job as failed(timeout)"),
+    _works("expires_after_seconds", "ends the job as failed(expired); never later than `MESH_MAX_JOB_AGE_SECONDS`"),
+    _works("item_timeout_seconds", "ends the item as failed(timeout)"),
+    _works("max_cost_usd", "counts what workloads report; `python` items cost nothing"),
+    _works("max_failed_items", "one more ends the job as failed(too_many_failures)"),
+    _works("stream", "the default", value="`false`"),
+    _refused("stream", "`true`", "there is no live output yet", lambda job: job.stream),
+    _works("job_id", "the job to cancel, submitted or not", command="cancel"),
+    _works("reason", "goes into the end", command="cancel"),
+    Support("decide", "(the command)", "any", "refused", "nothing holds a job yet, so there is nothing to decide"),
+)
+
+
+def unsupported(job: JobSubmit) -> str | None:
+    """Why a valid submit is refused although the contract has what it asks for; None if all of it works."""
+    for row in SUPPORT:
+        if row.refuses is not None and row.refuses(job):
+            return _reason(row)
+    return None
+
+
+def decide_refused() -> str:
+    """Why decisions are refused."""
+    return next(_reason(row) for row in SUPPORT if row.command == "decide")
+
+
+def support_markdown() -> str:
+    """The table as `docs/contract-support.md` has it."""
+    lines = [
+        "# What of the contract works",
+        "",
+        "Made from `services/router/support.py` by `python -m services.router.support`; a test compares. What is",
+        f"refused goes to `jobs.dead` as `invalid`, with a reason that begins with `{NOT_SUPPORTED_YET}`. No field is",
+        "accepted and ignored.",
+        "",
+        "| command | field | value | status | what it does, or why not |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [f"| {row.command} | {row.field} | {row.value} | {row.status} | {row.note} |" for row in SUPPORT]
+    return "\n".join(lines) + "\n"
+
+
+def _reason(row: Support) -> str:
+    what = row.command if row.command != "submit" else row.field
+    value = "" if row.value == "any" else f" {row.value.strip('`')}"
+    return f"{NOT_SUPPORTED_YET}: {what}{value}: {row.note}"
+
+
+if __name__ == "__main__":
+    print(support_markdown(), end="")  # noqa: T201 - this is what it is run for

@@ -1,0 +1,54 @@
+"""What a service does with the records of a topic: decode one, handle one, and say by an exception what follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from shared.consumer.record import ConsumedRecord
+
+DecodedT = TypeVar("DecodedT")
+
+
+class RecordHandler(Protocol[DecodedT]):
+    """Decodes and handles the records of one subscription. The class of an exception tells what follows.
+
+    `DeadLetterError`: the record goes to the dead-letter topic. `RetryableError`: it is tried again with back-off and,
+    if that does not help within the batch's time, the batch is rewound. Anything else is a failure of our own: after a
+    few more attempts the consumer stops.
+
+    Every record is handled at least once: what is done for it has to bear repetition.
+    """
+
+    def decode(self, record: ConsumedRecord) -> DecodedT:
+        """Read and judge the record: pure, and called before its span starts, because its trace may depend on it.
+
+        Raises:
+            DeadLetterError: the record can never be handled.
+        """
+        ...
+
+    def root_trace_id(self, decoded: DecodedT) -> str | None:
+        """Trace id (32 hex digits) for a record that came without a trace context; None for a random one."""
+        ...
+
+    async def handle(self, record: ConsumedRecord, decoded: DecodedT) -> None:
+        """Do the record's work, inside its span. Whatever is published has to be acknowledged before this returns.
+
+        Raises:
+            DeadLetterError: the record can never be handled.
+            RetryableError: a dependency did not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who reads what. `topic` and `group` are names without the environment's prefix.
+
+    Records of one key and partition are handled one after the other; records without a key know no order.
+    """
+
+    topic: str
+    group: str
+    handler: RecordHandler[Any]

@@ -1,0 +1,202 @@
+"""Inboxes: subscriptions read at least once with FastStream, drained on stop and on revocation, watched for life."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from faststream.middlewares import AckPolicy
+
+from shared.broker import FETCH_WAIT_MS, GROUP_TIMES
+from shared.consumer.alarm import DeadLetterAlarm
+from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
+from shared.consumer.client import InboxClient, require_codecs
+from shared.consumer.deadletter import DeadLetterPublisher
+from shared.consumer.handler import Subscription
+from shared.consumer.parsing import keep_message, parse_any_headers
+from shared.consumer.policies import require_ack_policies
+from shared.consumer.processing import RecordProcessor
+from shared.consumer.publisher import RecordPublisher
+from shared.consumer.reader import InboxReader
+from shared.errors import RetryableError, StopServiceError
+from shared.logs import get_logger
+from shared.settings import Settings
+
+_BATCH_TIMEOUT_MS = 10
+_WATCH_SECONDS = 0.5
+_POLL_GRACE_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+"""Beyond the drain: for leaving the groups and closing connections."""
+
+_log = get_logger(__name__)
+
+
+class DeadLoopError(StopServiceError):
+    """A consumer task ended, or did not poll for too long, though nobody stopped it."""
+
+
+class InboxConsumer:
+    """Reads subscriptions, each in a consumer group: at least once, concurrently, never stopped by bad input.
+
+    A batch is committed when each of its records was handled or stands in the dead-letter topic. `RetryableError`
+    rewinds it after some retries. A failure of our own stops the whole consumer and makes it fail `is_alive`.
+
+    Args:
+        settings: where the broker is, and its profile.
+        subscriptions: what is read, by whom.
+        producer: a started producer for dead letters (`shared.broker.make_producer`); it stays the caller's.
+        concurrency: lanes that run at once, for each subscription.
+        batch_seconds: longest that a batch takes, retries included.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        subscriptions: Sequence[Subscription],
+        producer: Any,
+        *,
+        concurrency: int = CONCURRENCY,
+        batch_seconds: float = BATCH_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._drain_seconds = settings.drain_seconds
+        self._poll_limit = GROUP_TIMES[settings.broker_profile].rebalance_ms / 1000 + _POLL_GRACE_SECONDS
+        self._watch: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self.failure: StopServiceError | None = None
+        self.broker = KafkaBroker(
+            settings.kafka_bootstrap,
+            client_id="eldermesh",
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            request_timeout_ms=40_000,
+            graceful_timeout=settings.drain_seconds,
+            apply_types=False,
+            # Its own log repeats each of our rewinds as a critical error; ours say what happened.
+            logger=None,
+        )
+        dead_letters = DeadLetterPublisher(RecordPublisher(producer), settings)
+        self._readers = [
+            self._subscribe(subscription, dead_letters, concurrency, batch_seconds) for subscription in subscriptions
+        ]
+
+    def _subscribe(
+        self, subscription: Subscription, dead_letters: DeadLetterPublisher, concurrency: int, batch_seconds: float
+    ) -> InboxReader:
+        settings = self._settings
+        alarm = DeadLetterAlarm(settings.topic(subscription.topic))
+        processor = RecordProcessor(subscription, dead_letters, alarm)
+        runner = BatchRunner(processor, seconds=batch_seconds, concurrency=concurrency)
+        reader = InboxReader(subscription, runner, alarm, settings, self._wake)
+        times = GROUP_TIMES[settings.broker_profile]
+        subscriber = self.broker.subscriber(
+            settings.topic(subscription.topic),
+            batch=True,
+            max_records=MAX_RECORDS,
+            batch_timeout_ms=_BATCH_TIMEOUT_MS,
+            group_id=settings.topic(subscription.group),
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            auto_offset_reset="earliest",
+            parser=parse_any_headers,
+            decoder=keep_message,
+            listener=reader,
+            no_reply=True,
+            fetch_max_wait_ms=FETCH_WAIT_MS[settings.broker_profile],
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            session_timeout_ms=times.session_ms,
+            heartbeat_interval_ms=times.heartbeat_ms,
+            rebalance_timeout_ms=times.rebalance_ms,
+            max_poll_interval_ms=300_000,
+        )
+        subscriber(reader.on_batch)
+        reader.subscriber = subscriber
+        return reader
+
+    async def start(self) -> None:
+        """Join the groups and read until `stop`.
+
+        Raises:
+            ConfigurationError: a subscriber could lose records, or a codec is missing.
+            RetryableError: the broker does not answer.
+        """
+        require_codecs()
+        require_ack_policies(self.broker)
+        await self.broker.connect()
+        config = self.broker.config.broker_config
+        builder = cast("partial[Any]", config.builder)
+        config.builder = partial(InboxClient, *builder.args, **builder.keywords)
+        try:
+            await self.broker.start()
+        except KafkaError as error:
+            await self._close()
+            raise RetryableError(
+                f"the broker at {self._settings.kafka_bootstrap} does not answer: {error!r}"
+            ) from error
+        except BaseException:
+            await self._close()
+            raise
+        self._watch = asyncio.create_task(self._watch_over(), name="inbox watch")
+
+    async def stop(self) -> None:
+        """Drain: finish and commit the batches at hand, leave the groups. Harmless if stopped already."""
+        if self._watch is not None:
+            self._watch.cancel()
+            (outcome,) = await asyncio.gather(self._watch, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                _log.error("the watch over the consumer failed", error=repr(outcome), exc_info=outcome)
+            self._watch = None
+        await self._close()
+
+    def is_alive(self) -> bool:
+        """Whether every subscription is being read: its loop runs, it polled recently, and no brake was pulled."""
+        watched = self._watch is not None and not self._watch.done()
+        return watched and self.failure is None and self._find_failure() is None
+
+    async def wait_failed(self) -> StopServiceError:
+        """Wait, without a limit, until the consumer stopped by itself, and return why."""
+        await self._stopped.wait()
+        if self.failure is None:
+            raise RuntimeError("the consumer was stopped in order")
+        return self.failure
+
+    async def _watch_over(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._wake.wait()
+            for reader in self._readers:
+                reader.alarm.speak()
+            failure = self._find_failure()
+            if failure is not None:
+                self.failure = failure
+                _log.error("consumer stops itself", error=repr(failure), exc_info=failure)
+                await self._close()
+                return
+
+    def _find_failure(self) -> StopServiceError | None:
+        for reader in self._readers:
+            if reader.failure is not None:
+                return reader.failure
+            # FastStream restarts a loop that raised, and keeps the dead task in the list; a cancelled one it forgets.
+            if all(task.done() for task in reader.subscriber.tasks):
+                return DeadLoopError(f"the consume loop of {reader.name} has ended")
+            silent = time.monotonic() - reader.subscriber.consumer.polled_at
+            if silent > self._poll_limit:
+                return DeadLoopError(f"{reader.name} has not polled successfully for {silent:.0f} s")
+        return None
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(self._drain_seconds + _STOP_SECONDS):
+                for reader in self._readers:
+                    reader.runner.giving_up.set()
+                await self.broker.stop()
+        finally:
+            self._stopped.set()

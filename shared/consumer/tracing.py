@@ -1,0 +1,53 @@
+"""The span of each record: its parent stands in the record's own headers, never in the batch around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
+
+from shared.consumer.record import ConsumedRecord
+from shared.errors import DeadLetterError
+from shared.telemetry import names
+from shared.telemetry.ids import root_trace
+from shared.telemetry.propagation import extract, has_parent
+from shared.telemetry.spans import fail_span
+
+
+@contextmanager
+def process_span(record: ConsumedRecord, *, group: str, root_trace_id: str | None, start_ns: int) -> Iterator[Span]:
+    """The current span while a record is processed: `process {inbox}`.
+
+    Its parent is the record's trace context. Without one it begins a trace, whose id is `root_trace_id` if given.
+    `start_ns` (since 1970) is when the work on the record began, which is before its trace was known.
+    """
+    parent = extract(record.headers)
+    with nullcontext() if root_trace_id is None or has_parent(parent) else root_trace(root_trace_id):
+        span = trace.get_tracer("eldermesh").start_span(
+            f"process {record.inbox}",
+            context=parent,
+            kind=SpanKind.CONSUMER,
+            start_time=start_ns,
+            attributes={
+                names.MESSAGING_SYSTEM: names.KAFKA,
+                names.MESSAGING_OPERATION_TYPE: "process",
+                names.MESSAGING_OPERATION_NAME: "process",
+                names.MESSAGING_DESTINATION_NAME: record.topic,
+                names.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
+                names.MESSAGING_CONSUMER_GROUP_NAME: group,
+                names.MESSAGING_KAFKA_OFFSET: record.offset,
+                names.MESSAGING_MESSAGE_BODY_SIZE: len(record.value or b""),
+            },
+        )
+    with trace.use_span(span, end_on_exit=True):
+        yield span
+
+
+def note_dead_letter(span: Span, error: DeadLetterError) -> None:
+    """Say on a record's span why it became a dead letter."""
+    span.set_attribute(names.ERROR_TYPE, error.error_type)
+    if error.job_id is not None:
+        span.set_attribute(names.JOB_ID, error.job_id)
+    fail_span(span, error.reason)
