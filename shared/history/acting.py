@@ -172,10 +172,8 @@ class Actor(Generic[S]):
             memory.window.sent(str(due.chunk), now)
 
     async def _look(self, memory: Memory[S], now: float) -> None:
-        chunks = memory.window.chunks()
-        if not chunks:
-            return
-        words = await self._store.look(memory.guard, chunks)
+        # With nothing to look at, too: so an idle owner learns that Redis was wiped or is another's.
+        words = await self._store.look(memory.guard, memory.window.chunks())
         dead: dict[str, list[ChunkId]] = {}
         for text, word in words.items():
             if word == "absent":

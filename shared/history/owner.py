@@ -133,6 +133,7 @@ class Owner(Generic[S]):
         memory = self._memory
         if memory is None:
             memory = self._memory = await self._load()
+            self._position = memory.position
             wait_seconds = 0.0
         wait_seconds = self._actor.shorten(memory, wait_seconds)
         try:

@@ -1,0 +1,121 @@
+"""One history partition in memory, with the public topics beside it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from eldermesh.contract.cloudevents import Headers, header_text
+from shared.errors import LostOwnershipError, RetryableError
+from shared.history.facts import FactRecord
+from shared.history.log import Bounds
+from shared.history.machine import NewFact, Publication
+from shared.history.ports import Clock
+
+ProduceFault = Literal["lost", "ambiguous", "partial"]
+"""lost: nothing is written and the call fails. ambiguous: all is written and it fails. partial: half is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRecord:
+    """A record of a public topic."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers
+
+    @property
+    def ce_id(self) -> str:
+        """Its CloudEvents id."""
+        return header_text(self.headers, "ce_id") or ""
+
+
+@dataclass(slots=True)
+class MemoryLog:
+    """The broker's side: all owners and runners of a world share it.
+
+    Attributes:
+        clock: gives record times, `skew_ms` added (a broker with a clock of its own; it may go backwards).
+        records: the partition; the first one has the offset `start`.
+        public: everything that was published, in order.
+        faults: each produce call takes one from the left.
+    """
+
+    clock: Clock
+    start: int = 0
+    skew_ms: int = 0
+    records: list[FactRecord] = field(default_factory=list)
+    public: list[PublicRecord] = field(default_factory=list)
+    faults: deque[ProduceFault] = field(default_factory=deque)
+
+    @property
+    def end(self) -> int:
+        """Offset of the next record."""
+        return self.start + len(self.records)
+
+    def bounds(self) -> Bounds:
+        """Start and end."""
+        return Bounds(self.start, self.end)
+
+    def read(self, offset: int, most: int) -> list[FactRecord]:
+        """Records from `offset` on; beyond the end nothing ever comes, as on the embedded broker.
+
+        Raises:
+            LostOwnershipError: retention has dropped the offset.
+        """
+        if offset < self.start:
+            raise LostOwnershipError(f"offset {offset} is below {self.start}")
+        return self.records[offset - self.start : offset - self.start + most]
+
+    def write(self, key: str, fact_type: str, value: bytes) -> int:
+        """Write one record; its offset."""
+        offset = self.end
+        self.records.append(FactRecord(offset, self.clock.now_ms() + self.skew_ms, key, fact_type, value))
+        return offset
+
+    def append(self, facts: Sequence[tuple[str, NewFact]]) -> list[int]:
+        """Append facts, under the next fault.
+
+        Raises:
+            RetryableError: by that fault.
+        """
+        fault = self._next_fault()
+        offsets = [
+            self.write(subject, header_text(fact.headers, "ce_type") or "", fact.value)
+            for subject, fact in facts[: self._written(fault, len(facts))]
+        ]
+        self._fail(fault)
+        return offsets
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish, under the next fault.
+
+        Raises:
+            RetryableError: by that fault.
+        """
+        fault = self._next_fault()
+        for publication in publications[: self._written(fault, len(publications))]:
+            self.public.append(
+                PublicRecord(publication.topic, publication.key, publication.value, list(publication.headers))
+            )
+        self._fail(fault)
+
+    def trim(self, start: int) -> None:
+        """Retention: forget everything below `start`."""
+        del self.records[: start - self.start]
+        self.start = start
+
+    def _next_fault(self) -> ProduceFault | None:
+        return self.faults.popleft() if self.faults else None
+
+    @staticmethod
+    def _written(fault: ProduceFault | None, asked: int) -> int:
+        return {None: asked, "ambiguous": asked, "partial": asked // 2, "lost": 0}[fault]
+
+    @staticmethod
+    def _fail(fault: ProduceFault | None) -> None:
+        if fault is not None:
+            raise RetryableError(f"injected: {fault}")

@@ -1,0 +1,183 @@
+"""An owner's process: the shipped owner over ports that stop, fail and can be killed at every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from services.router.engines.chunk_task import ChunkTask
+from services.router.jobs.machine import JobMachine
+from services.router.jobs.state import JobState
+from shared.errors import LostOwnershipError, RetryableError
+from shared.events import JobHeld, JobRefused, JobRouted
+from shared.history.facts import FactRecord, fact_headers
+from shared.history.log import Bounds
+from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publication
+from shared.history.owner import Owner, OwnerTimes
+from shared.history.snapshot import Advance, ClaimWord, Guard, PartitionStore, Snapshot
+from tests.property.process import Process
+
+if TYPE_CHECKING:
+    from tests.property.world import World
+
+LEASE_SECONDS = 900.0
+HEARTBEAT_SECONDS = 300.0
+CLAIM_TIMEOUT_SECONDS = 3600.0
+LOOK_SECONDS = 60.0
+HOLD_SECONDS = 7200.0
+
+TIMES = OwnerTimes(
+    lease=LEASE_SECONDS, claim_timeout=CLAIM_TIMEOUT_SECONDS, look=LOOK_SECONDS, sweep=LOOK_SECONDS, forget=600.0
+)
+"""Long against the real duration of a test, so that real time, which Redis sees too, decides nothing."""
+
+
+@dataclass(slots=True)
+class OwnerLog:
+    """`PartitionLog` of one owner's process."""
+
+    world: World
+    process: Process
+
+    async def bounds(self) -> Bounds:
+        """Start and end."""
+        await self.process.stop("bounds")
+        return self.world.log.bounds()
+
+    async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
+        """At most as many records as the world gives at once; nothing is waited for."""
+        del wait_seconds
+        await self.process.stop("read")
+        return self.world.log.read(offset, min(max_records, self.world.records_at_once))
+
+    async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:
+        """Append."""
+        await self.process.stop("append")
+        return self.world.log.append(facts)
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish."""
+        await self.process.stop("publish")
+        self.world.log.publish(publications)
+
+
+class OwnerStore(PartitionStore):
+    """The shipped store, behind the process' ports."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        super().__init__(world.redis.client, world.keys)
+        self._world = world
+        self._process = process
+
+    async def load(self, token: str) -> Snapshot:
+        """Load."""
+        await self._process.stop("load")
+        snapshot: Snapshot = await self._world.redis.call(super().load(token))
+        return snapshot
+
+    async def advance(self, guard: Guard, advance: Advance) -> Guard:
+        """Advance."""
+        await self._process.stop("advance")
+        advanced: Guard = await self._world.redis.call(super().advance(guard, advance))
+        return advanced
+
+    async def open_gate(self, guard: Guard) -> None:
+        """Open the gate."""
+        await self._process.stop("open_gate")
+        await self._world.redis.call(super().open_gate(guard))
+
+    async def empty(self, guard: Guard) -> None:
+        """Empty; a world counts it, since an intact snapshot is never to be emptied."""
+        await self._process.stop("empty")
+        self._world.snapshot_emptied()
+        await self._world.redis.call(super().empty(guard))
+
+    async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
+        """Look at claims."""
+        await self._process.stop("look")
+        words: dict[str, ClaimWord] = await self._world.redis.call(super().look(guard, chunks))
+        return words
+
+
+@dataclass(slots=True)
+class WorldDecider:
+    """Policy by labels: `refuse`, `hold` (once), else routed with chunks of `chunk` items."""
+
+    world: World
+    process: Process
+
+    async def decide(self, state: JobState, due: DecisionDue) -> NewFact | None:
+        """The decision."""
+        await self.process.stop("decide")
+        labels = state.terms.labels if state.terms is not None else {}
+        fact: JobRefused | JobHeld | JobRouted
+        if "refuse" in labels:
+            fact = JobRefused(n=due.n, reason="policy")
+        elif "hold" in labels and not state.approved:
+            until = self.world.clock.now_ms() + round(HOLD_SECONDS * 1000)
+            fact = JobHeld(n=due.n, reason="needs a person", until=until)
+        else:
+            fact = JobRouted(n=due.n, engine="celery", chunk_items=int(labels.get("chunk", "2")), policy="world")
+        return NewFact(fact.fact_type, fact.encode(), fact_headers(fact.fact_type, state.job_id, None))
+
+
+@dataclass(slots=True)
+class WorldDispatcher:
+    """Puts tasks into the world's queue."""
+
+    world: World
+    process: Process
+
+    def rank(self, state: JobState) -> tuple[int, int]:
+        """First come, first served."""
+        return (0, state.first_offset)
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
+        """Send tasks."""
+        await self.process.stop("dispatch")
+        for state, due in chunks:
+            acceptance = state.acceptance
+            self.world.queue.append(
+                ChunkTask(
+                    topic=self.world.keys.topic,
+                    partition=partition,
+                    chunk=str(due.chunk),
+                    dispatched_at=self.world.clock.now_ms(),
+                    attempt=due.attempt,
+                    traceparent=acceptance.traceparent if acceptance is not None else "",
+                )
+            )
+
+
+class OwnerProcess(Process):
+    """Repeats the owner's step as `shared.history.ownership` does, with the world in the group's place."""
+
+    def __init__(self, name: str, world: World) -> None:
+        super().__init__(name)
+        self._world = world
+        self.owner: Owner[JobState] = Owner(
+            JobMachine(),
+            OwnerLog(world, self),
+            OwnerStore(world, self),
+            WorldDecider(world, self),
+            WorldDispatcher(world, self),
+            partition=world.keys.partition,
+            window_size=world.window_size,
+            times=TIMES,
+            clock=world.clock,
+        )
+
+    async def live(self) -> None:
+        """Own until killed."""
+        while True:
+            try:
+                await self.owner.step(0.0)
+            except LostOwnershipError:
+                await self.stop("confirm")
+                while self._world.assigned is not self:
+                    await self.stop("confirm")
+            except (RetryableError, RedisError, OSError):
+                await self.stop("back_off")

@@ -1,0 +1,185 @@
+"""The promises, checked from outside: the contract's invariants, and what must be left behind once all is at rest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from eldermesh.contract.deadletters import DeadLetterHeaders
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.results import JobProgress
+from eldermesh.contract.times import parse_time
+from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from services.router.jobs.machine import JobMachine
+from services.router.jobs.state import JobState
+from shared.events import FactResult, ItemsCompleted, JobAccepted
+from tests.property.breach import Breach
+from tests.property.memory_log import PublicRecord
+
+if TYPE_CHECKING:
+    from tests.property.world import World
+
+
+@dataclass(slots=True)
+class PublicJob:
+    """What the public topics say of one job, repeats left out."""
+
+    progress: dict[int, JobProgress] = field(default_factory=dict)
+    end: JobEnd | None = None
+
+
+def check_public(world: World) -> dict[str, PublicJob]:
+    """What must hold at every moment, read from the public topics alone."""
+    jobs: dict[str, PublicJob] = defaultdict(PublicJob)
+    first: dict[str, PublicRecord] = {}
+    for record in world.log.public:
+        if record.topic == JOBS_DEAD:
+            continue
+        known = first.setdefault(record.ce_id, record)
+        if (known.value, known.headers) != (record.value, record.headers):
+            raise Breach(f"two records {record.ce_id} differ: {known.value!r} {record.value!r}")
+        if known is not record:
+            continue
+        job = jobs[record.key]
+        if record.topic == JOBS_PROGRESS:
+            progress = JobProgress.model_validate_json(record.value)
+            job.progress[progress.sequence] = progress
+        elif record.topic == JOBS_DONE:
+            job.end = JobEnd.model_validate_json(record.value)
+    for name, job in jobs.items():
+        _check_progress(name, job)
+        if job.end is not None:
+            _check_end(name, job.end)
+    return jobs
+
+
+def _check_progress(name: str, job: PublicJob) -> None:
+    items = [result.item_index for progress in job.progress.values() for result in progress.results]
+    if len(items) != len(set(items)):
+        raise Breach(f"an item of {name} appears twice: {sorted(items)}")
+    times = [parse_time(job.progress[sequence].recorded_at) for sequence in sorted(job.progress)]
+    if times != sorted(times):
+        raise Breach(f"the results of {name} go back in time: {times}")
+    if job.end is not None and job.end.status == "rejected" and items:
+        raise Breach(f"{name} was rejected and has results")
+    if job.end is not None and times and parse_time(job.end.ended_at) < times[-1]:
+        raise Breach(f"{name} ended before its last results were recorded")
+
+
+def _check_end(name: str, end: JobEnd) -> None:
+    total = end.items_total
+    if total is not None and end.items_succeeded + end.items_failed + (end.items_not_run or 0) != total:
+        raise Breach(f"the items of {name} do not add up: {end}")
+    accepted_at, ended_at = parse_time(end.accepted_at), parse_time(end.ended_at)
+    if not 0 <= end.active_seconds * 1000 <= ended_at - accepted_at:
+        raise Breach(f"{name} was active for {end.active_seconds} s within {ended_at - accepted_at} ms")
+    if (end.status == "completed") != (end.items_not_run == 0 and end.error_type is None):
+        raise Breach(f"{name} is {end.status}, which its numbers contradict: {end}")
+
+
+def check_all(world: World) -> None:
+    """What must hold once everything is at rest."""
+    jobs = check_public(world)
+    first_submits: dict[str, str] = {}
+    conflicts: set[str] = set()
+    same: set[str] = set()
+    for submit in world.submitted:
+        known = first_submits.setdefault(submit.job, submit.content_hash)
+        (same if known == submit.content_hash else conflicts).add(submit.inbox)
+    for name in first_submits:
+        _check_whole(world, name, jobs[name])
+    dead = {
+        f"{letter.topic}/{letter.partition}/{letter.offset}"
+        for record in world.log.public
+        if record.topic == JOBS_DEAD
+        for letter in [DeadLetterHeaders.decode(record.headers)]
+    }
+    if dead != conflicts - same:
+        raise Breach(f"conflicts {sorted(conflicts)}, but in jobs.dead are {sorted(dead)}")
+    if set(jobs) != set(first_submits):
+        raise Breach(f"public records of unknown jobs: {set(jobs) - set(first_submits)}")
+
+
+def _check_whole(world: World, name: str, job: PublicJob) -> None:
+    if job.end is None:
+        raise Breach(f"{name} was accepted and has no end")
+    end = job.end
+    if set(job.progress) != set(range(1, end.progress_records_total + 1)):
+        raise Breach(f"{name} has sequences {sorted(job.progress)} of {end.progress_records_total}")
+    results = [result for progress in job.progress.values() for result in progress.results]
+    if len(results) != end.items_succeeded + end.items_failed:
+        raise Breach(f"{name} has {len(results)} results, its end says {end}")
+    facts = [
+        ItemsCompleted.model_validate_json(record.value)
+        for record in world.log.records
+        if record.key == name and record.fact_type == ItemsCompleted.fact_type
+    ]
+    if world.log.start > 0:
+        return  # what follows needs the whole log
+    winners: dict[int, FactResult] = {}
+    for fact in facts:
+        for result in fact.results:
+            winners.setdefault(result.item_index, result)
+    for shown in results:
+        winner = winners.get(shown.item_index)
+        if winner is None or (winner.output, winner.status) != (shown.output, shown.status):
+            raise Breach(f"item {shown.item_index} of {name} is not as the log has it first")
+        if shown.error_type == "crashed" and world.deaths[name, shown.item_index] < 3 and not world.is_torn:
+            raise Breach(f"item {shown.item_index} of {name} crashed, but its runners did not die")
+    _check_limits(world, name, end)
+    _check_cost(name, end, facts)
+
+
+def _check_limits(world: World, name: str, end: JobEnd) -> None:
+    accepted = next(
+        JobAccepted.model_validate_json(record.value)
+        for record in world.log.records
+        if record.key == name and record.fact_type == JobAccepted.fact_type
+    )
+    lived_ms = parse_time(end.ended_at) - parse_time(end.accepted_at)
+    if end.error_type == "timeout" and end.active_seconds * 1000 < (accepted.terms.active_timeout_ms or 0):
+        raise Breach(f"{name} timed out after {end.active_seconds} s: too early")
+    if end.error_type == "expired" and lived_ms < accepted.terms.expires_after_ms:
+        raise Breach(f"{name} expired after {lived_ms} ms: too early")
+
+
+def _check_cost(name: str, end: JobEnd, facts: list[ItemsCompleted]) -> None:
+    """A completed job costs what its facts up to the deciding one say, each (item, epoch, attempt) once."""
+    if end.status != "completed":
+        return
+    items: set[int] = set()
+    costs: dict[tuple[int, int, int], int] = {}
+    for fact in facts:
+        for result in fact.results:
+            items.add(result.item_index)
+            if result.cost_micros is not None:
+                costs.setdefault((result.item_index, fact.epoch, result.attempt), result.cost_micros)
+        if len(items) == end.items_total:
+            break
+    expected = sum(costs.values()) / 1_000_000 if costs else None
+    if end.cost_usd != expected:
+        raise Breach(f"{name} cost {end.cost_usd} USD, its facts say {expected}")
+
+
+async def check_redis(world: World) -> None:
+    """Redis holds what a fold of the whole log makes, and nothing of ended jobs but their states."""
+    machine = JobMachine()
+    states: dict[str, JobState] = {}
+    for record in world.log.records:
+        folded = machine.fold(states.get(record.key), record).state
+        if folded is not None:
+            states[record.key] = folded
+    kept = await world.redis.content("states")
+    if world.log.start == 0:
+        for name, state in states.items():
+            if name in kept and orjson.loads(kept[name]) != orjson.loads(machine.encode(state)):
+                raise Breach(f"Redis' state of {name} is not what the log says: {kept[name]!r}")
+            if name not in kept:
+                raise Breach(f"Redis has forgotten {name}")
+    for name in ("specs", "bitmaps", "current", "claims"):
+        left = await world.redis.content(name)
+        if left:
+            raise Breach(f"all jobs have ended, and {name} holds {sorted(left)}")

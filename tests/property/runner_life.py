@@ -1,0 +1,200 @@
+"""A worker's process: the shipped chunk runner over ports that stop, fail and can be killed at every call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import orjson
+from pydantic import JsonValue
+
+from eldermesh.contract.cloudevents import Headers, header_text
+from services.router.engines.chunk_runner import ChunkRunner
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.runner_ports import RunnerPorts
+from shared.blobs import BlobStore
+from shared.errors import RetryableError
+from shared.history.chunks import ChunkId
+from shared.history.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
+from shared.history.machine import NewFact
+from shared.settings import Settings
+from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, Queue, RunContext, WorkloadRegistry
+from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS
+from tests.property.process import Process
+
+if TYPE_CHECKING:
+    from tests.property.world import World
+
+WORKLOAD = "python"
+POISON = "poison"
+"""An item that kills the process that runs it."""
+FAIL = "fail"
+COSTS = "costs"
+
+
+@dataclass(slots=True)
+class Run:
+    """What a world knows of a process' run: what it claimed, and when its lease was renewed last."""
+
+    chunk: ChunkId
+    missing: tuple[int, ...]
+    renewed_at: float
+    killed_by: Renewal | None = None
+    has_ended: bool = False
+
+
+class RunnerClaims(ClaimStore):
+    """The shipped claims, behind the process' ports. Renewals are not stopped at: heartbeats come on their own."""
+
+    def __init__(self, world: World, process: RunnerProcess) -> None:
+        super().__init__(world.redis.client, world.keys.topic, lease_ms=round(LEASE_SECONDS * 1000))
+        self._world = world
+        self._process = process
+
+    async def claim(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Claimed | ClaimRefusal:
+        """Claim."""
+        await self._process.stop("claim")
+        with self._world.pulse:
+            answer = await super().claim(partition, chunk, runner=runner, run=run)
+        self._process.check_alive()
+        if isinstance(answer, Claimed):
+            self._world.run_claimed(self._process, Run(chunk, answer.missing, self._world.clock.monotonic()))
+        return answer
+
+    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
+        """Renew."""
+        await self._process.go_on()
+        with self._world.pulse:
+            renewal = await super().renew(partition, chunk, runner=runner, run=run)
+        self._process.check_alive()
+        self._world.run_renewed(self._process, renewal)
+        return renewal
+
+    async def finish(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> None:
+        """Finish."""
+        await self._process.stop("finish")
+        with self._world.pulse:
+            await super().finish(partition, chunk, runner=runner, run=run)
+
+    async def spec(self, partition: int, job_id: str) -> bytes | None:
+        """The specification."""
+        await self._process.go_on()
+        with self._world.pulse:
+            return await super().spec(partition, job_id)
+
+
+@dataclass(slots=True)
+class RunnerSink:
+    """`FactSink`: the history's log."""
+
+    world: World
+    process: Process
+
+    async def append(self, topic: str, partition: int, *, key: str, value: bytes, headers: Headers) -> None:
+        """Append one fact."""
+        del topic, partition  # a world has one of each
+        await self.process.stop("append")
+        self.world.log.append([(key, NewFact(header_text(headers, "ce_type") or "", value, headers))])
+
+
+@dataclass(slots=True)
+class WorldRun:
+    """Runs items: each is a word that says what becomes of it."""
+
+    world: World
+    process: RunnerProcess
+    job_id: str
+
+    async def item(self, call: ItemCall) -> ItemOutcome:
+        """Run one item; its output tells this execution from every other."""
+        self.world.item_begins(self.process)
+        await self.process.stop("item")
+        number = self.world.item_runs(self.job_id, call.index)
+        match call.item:
+            case "poison":
+                self.world.kill(self.process)
+                await self.process.stop("dead")
+            case "fail":
+                return ItemFailed("exception", f"execution {number}", duration_seconds=1.0)
+        cost = 100 + number if call.item == COSTS else None
+        return ItemSucceeded(orjson.dumps({"execution": number}), duration_seconds=1.0, cost_micros=cost)
+
+    def kill(self) -> None:
+        """Items take no time of their own."""
+
+
+@dataclass(slots=True)
+class WorldWorkload:
+    """The one workload of a process."""
+
+    world: World
+    process: RunnerProcess
+    name: str = WORKLOAD
+    queue: Queue = "batch_tasks"
+    flush_each_item: bool = False
+
+    def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:
+        """Everything goes."""
+
+    @asynccontextmanager
+    async def open(self, context: RunContext) -> AsyncIterator[WorldRun]:
+        """A run."""
+        yield WorldRun(self.world, self.process, context.job_id)
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(slots=True)
+class _NoBlobs:
+    url: str = field(default="")
+
+
+class RunnerProcess(Process):
+    """One worker with one task."""
+
+    def __init__(self, name: str, world: World, task: ChunkTask) -> None:
+        super().__init__(name)
+        self.task = task
+        self.run: Run | None = None
+        self.outcome: ChunkOutcome | None = None
+        self._world = world
+        claims = RunnerClaims(world, self)
+        self._runner = ChunkRunner(
+            RunnerPorts(
+                settings=world.settings,
+                engine="celery",
+                worker_id=name,
+                claims=lambda _: claims,
+                facts=RunnerSink(world, self),
+                workloads=WorkloadRegistry({WORKLOAD: lambda: WorldWorkload(world, self)}),
+                blobs=cast("BlobStore", _NoBlobs()),  # outputs are small: it is never asked
+                clock=world.clock,
+            )
+        )
+
+    async def live(self) -> None:
+        """Run the task to its outcome."""
+        try:
+            self.outcome = await self._runner.run(self.task)
+        except RetryableError:
+            self.outcome = ChunkOutcome.KILLED  # the engine's own retries are off
+        finally:
+            if self.run is not None:
+                self.run.has_ended = True
+        if self.outcome is ChunkOutcome.PUT_BACK:
+            self._world.queue.append(self.task)
+
+
+def runner_settings() -> Settings:
+    """Settings of every worker; two results a fact, so that facts mix."""
+    return Settings(
+        lease_seconds=LEASE_SECONDS,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        claim_timeout_seconds=CLAIM_TIMEOUT_SECONDS,
+        flush_items=2,
+        flush_seconds=3600.0,
+        _env_file=None,
+    )
