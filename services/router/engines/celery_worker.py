@@ -1,0 +1,165 @@
+"""A Celery worker: `python -m services.router.engines.celery_worker [--queues a,b] [--ready-file PATH]`.
+
+Prefork: each child runs one chunk at a time, in its main thread, and holds one event loop thread for all that waits:
+claims, heartbeats, results. A child dies with the worker, and an item's process with its child, however they die.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task, signals
+
+from services.router.engines.celery_app import DEFAULT_PRIORITY, QUEUES, RUN_CHUNK, make_celery_app
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.runner_thread import RunnerThread
+from shared.errors import DeadLetterError, StopServiceError
+from shared.logs import configure_logging, get_logger
+from shared.settings import Settings
+from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
+
+SERVICE_NAME = "eldermesh-celery-worker"
+
+_STOP_SECONDS = 10.0
+
+_log = get_logger(__name__)
+
+
+class CeleryWorker:
+    """The worker's own process, and what becomes of it in its children.
+
+    Args:
+        settings: the settings in force; `slots` is the number of children.
+        queues: which queues to take tasks from.
+        ready_file: written when the worker takes tasks, removed when it ends.
+    """
+
+    def __init__(self, settings: Settings, *, queues: Sequence[str] = QUEUES, ready_file: Path | None = None) -> None:
+        self._settings = settings
+        self._queues = list(queues)
+        self._ready_file = ready_file
+        self._main_pid = os.getpid()
+        self._runner: RunnerThread | None = None
+        self._app = make_celery_app(settings)
+
+        @self._app.task(name=RUN_CHUNK, bind=True)
+        def run_chunk(task: Task[Any, Any], /, **message: Any) -> str:
+            outcome = self._run_chunk(message)
+            if outcome is ChunkOutcome.PUT_BACK:
+                put_back(self._app, task, message)
+            return outcome.value
+
+    def run(self) -> int:
+        """Take tasks until SIGTERM or SIGINT; return the exit status.
+
+        Tasks that run get `drain_seconds` to end. What has not ended by then is killed; its claims die by their lease.
+        """
+        signals.setup_logging.connect(_no_logging_setup)
+        signals.worker_process_init.connect(self._begin_child)
+        signals.worker_process_shutdown.connect(self._end_child)
+        signals.worker_ready.connect(self._ready)
+        signals.worker_shutting_down.connect(self._drain)
+        worker = self._app.Worker(
+            hostname=f"celery@{socket.gethostname()}",
+            pool="prefork",
+            concurrency=self._settings.slots,
+            queues=self._queues,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+        )
+        try:
+            worker.start()
+        finally:
+            if self._ready_file is not None:
+                self._ready_file.unlink(missing_ok=True)
+        return int(worker.exitcode or 0)
+
+    def _run_chunk(self, message: dict[str, Any]) -> ChunkOutcome:
+        """The task's body, in a child."""
+        if self._runner is None:
+            raise StopServiceError("a task came before the child was set up")
+        try:
+            chunk = ChunkTask.from_message(message)
+        except DeadLetterError as error:
+            _log.error("a task that is none was dropped", reason=error.reason)
+            return ChunkOutcome.LEFT
+        try:
+            return self._runner.run(chunk)
+        except StopServiceError:
+            _log.critical("this child is of no more use", exc_info=True)
+            os._exit(1)  # Celery replaces it; the claim dies by its lease
+
+    def _begin_child(self, **_: Any) -> None:
+        """Celery has asked the kernel already to kill this process when its parent dies; it may have died before."""
+        if os.getppid() != self._main_pid:
+            os._exit(1)
+        configure_logging(self._settings, SERVICE_NAME)
+        configure_telemetry(self._settings, SERVICE_NAME)
+        worker_id = f"celery@{socket.gethostname()}:{os.getpid()}"
+        self._runner = RunnerThread(self._settings, engine="celery", worker_id=worker_id)
+        self._runner.start()
+
+    def _end_child(self, **_: Any) -> None:
+        if self._runner is not None:
+            self._runner.stop(_STOP_SECONDS)
+        shutdown_telemetry()
+
+    def _ready(self, **_: Any) -> None:
+        _log.info("worker ready", queues=self._queues, slots=self._settings.slots)
+        if self._ready_file is not None:
+            self._ready_file.write_text(f"{self._main_pid}\n", encoding="ascii")
+
+    def _drain(self, **_: Any) -> None:
+        """A warm shutdown waits for its tasks without end: make it a cold one, which does not, after a while."""
+        timer = threading.Timer(self._settings.drain_seconds, os.kill, (self._main_pid, signal.SIGQUIT))
+        timer.daemon = True
+        timer.start()
+
+
+def put_back(app: Celery, task: Task[Any, Any], message: dict[str, Any]) -> None:
+    """Send the same message to the end of its queue; then the one at hand is acknowledged.
+
+    Not with a countdown, nor by Celery's retry: on Redis such a task lies unacknowledged in the memory of a worker, and
+    is not seen again for the whole visibility timeout if that worker dies. The runner has waited already.
+    """
+    delivery = task.request.delivery_info or {}
+    app.send_task(
+        RUN_CHUNK,
+        kwargs=message,
+        queue=delivery.get("routing_key"),
+        priority=delivery.get("priority", DEFAULT_PRIORITY),
+    )
+
+
+def _no_logging_setup(**_: Any) -> None:
+    """That somebody listens to this signal keeps Celery from setting up logging itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the settings from the environment and run a worker."""
+    parser = argparse.ArgumentParser(prog="celery_worker", description="A worker of the Celery engine.")
+    parser.add_argument("--queues", default=",".join(QUEUES), help="queues to take tasks from, comma separated")
+    parser.add_argument("--ready-file", type=Path, help="is written when the worker takes tasks")
+    chosen = parser.parse_args(arguments)
+    queues = [name for name in chosen.queues.split(",") if name]
+    if unknown := sorted(set(queues) - set(QUEUES)):
+        parser.error(f"unknown queue {unknown[0]!r}; there are {', '.join(QUEUES)}")
+    settings = Settings()
+    configure_logging(settings, SERVICE_NAME)
+    with suppress(KeyboardInterrupt):
+        return CeleryWorker(settings, queues=queues, ready_file=chosen.ready_file).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

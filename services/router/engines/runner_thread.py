@@ -1,0 +1,136 @@
+"""The event loop thread of a worker process: it holds the chunk runner and all connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from functools import lru_cache, partial
+
+from eldermesh.contract.vocabulary import Engine
+from services.router.engines.chunk_runner import ChunkRunner
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.fact_appender import FactAppender
+from services.router.engines.runner_ports import RunnerPorts
+from shared.blobs import BlobStore
+from shared.broker import make_producer
+from shared.errors import RetryableError, StopServiceError
+from shared.history.claims import ClaimStore
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.workloads import WorkloadRegistry
+
+_START_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class RunnerThread:
+    """Runs chunks for threads that may block.
+
+    Args:
+        settings: the settings in force.
+        engine: which engine the process is part of.
+        worker_id: who runs, without spaces.
+    """
+
+    def __init__(self, settings: Settings, *, engine: Engine, worker_id: str) -> None:
+        self._settings = settings
+        self._engine: Engine = engine
+        self._worker_id = worker_id
+        self._thread = threading.Thread(target=self._run_loop, name="chunk-runner", daemon=True)
+        self._serving: Future[tuple[asyncio.AbstractEventLoop, ChunkRunner, asyncio.Event]] = Future()
+
+    def start(self) -> None:
+        """Start the thread; return once it takes chunks. Kafka and Redis need not be there yet.
+
+        Raises:
+            StopServiceError: it could not be set up.
+        """
+        self._thread.start()
+        try:
+            self._serving.result(_START_SECONDS)
+        except Exception as error:
+            raise StopServiceError(f"the chunk runner did not start: {error!r}") from error
+
+    def run(self, task: ChunkTask) -> ChunkOutcome:
+        """Run a chunk, and wait for its end.
+
+        Raises:
+            RetryableError: see `ChunkRunner.run`.
+            StopServiceError: the thread has ended: this process is of no more use.
+        """
+        loop, runner, _ = self._serving.result(_START_SECONDS)
+        running = asyncio.run_coroutine_threadsafe(runner.run(task), loop)
+        while True:
+            try:
+                return running.result(_LOOK_SECONDS)
+            except TimeoutError:
+                if running.done():
+                    return running.result()
+                if not self._thread.is_alive():
+                    raise StopServiceError("the chunk runner has ended") from None
+
+    def stop(self, seconds: float) -> None:
+        """Kill what runs, close everything, end the thread; what takes longer than this is left to the process' end."""
+        if self._serving.done() and self._serving.exception() is None:
+            loop, _, stopping = self._serving.result()
+            loop.call_soon_threadsafe(stopping.set)
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            _log.error("the chunk runner did not end within %g s", seconds)
+
+    def _run_loop(self) -> None:
+        try:
+            asyncio.run(self._serve())  # cancels what runs on its way out
+        except BaseException as error:
+            if not self._serving.done():
+                self._serving.set_exception(error)
+            raise
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            redis = make_redis(settings)
+            stack.push_async_callback(redis.aclose)
+            blobs = BlobStore(settings.blobs)
+            stack.callback(blobs.close)
+            facts = FactAppender(partial(make_producer, settings, client_id=self._worker_id))
+            stack.push_async_callback(facts.close)
+            workloads = WorkloadRegistry.installed()
+            stack.push_async_callback(workloads.close)
+            lease_ms = round(settings.lease_seconds * 1000)
+            ports = RunnerPorts(
+                settings=settings,
+                engine=self._engine,
+                worker_id=self._worker_id,
+                claims=lru_cache(maxsize=8)(lambda topic: ClaimStore(redis, topic, lease_ms=lease_ms)),
+                facts=facts,
+                workloads=workloads,
+                blobs=blobs,
+            )
+            stopping = asyncio.Event()
+            self._serving.set_result((asyncio.get_running_loop(), ChunkRunner(ports), stopping))
+            connecting = asyncio.create_task(_connect(facts))
+            await stopping.wait()
+            connecting.cancel()
+            await _cancel_others()
+
+
+async def _connect(facts: FactAppender) -> None:
+    """Connect before the first chunk comes; if Kafka is not there yet, that chunk will try again."""
+    try:
+        await facts.start()
+    except RetryableError as error:
+        _log.warning("not connected to Kafka yet: %s", error)
+
+
+async def _cancel_others() -> None:
+    """Cancel the chunks that run while what they need is still there."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
