@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.ports import LOOPBACK, free_port
+from eldermesh.stack.ports import LOOPBACK, free_ports
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
@@ -45,10 +45,12 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
     Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there.
     """
     data_dir = base.data_dir.resolve()
-    broker_port, redis_port, telemetry_port = free_port(), free_port(), free_port()
+    broker_port, redis_port, telemetry_port = free_ports(3)
     telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
-    settings = base.model_copy(
-        update={
+    # Made anew, not copied: what a copy has derived from its former values would stay.
+    settings = Settings(
+        **base.model_dump()
+        | {
             "kafka_bootstrap": f"{LOOPBACK}:{broker_port}",
             "broker_profile": "embedded",
             "redis_url": SecretStr(redis_url(redis_port)),
@@ -63,6 +65,10 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         otlp_endpoint=telemetry_url,
         span_store_url=telemetry_url,
         topic_prefix=settings.topic_prefix,
+        broker_profile=settings.broker_profile,
+        partitions=settings.partition_count,
+        trace_query_url=settings.trace_query_url,
+        blob_url=settings.blobs,
     )
     broker = broker_service(data_dir, broker_port)
     services = (
@@ -73,30 +79,41 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
                 *("--port", str(telemetry_port), "--db", str(_spans_path(data_dir))),
                 *(("--forward", base.otlp_endpoint) if base.otlp_endpoint else ()),
             ),
+            env=settings.environment(),
             ready=lambda: _answers(f"{telemetry_url}/healthz"),
             stop_grace_seconds=10.0,
             essential=False,
         ),
         _with_topics(broker, settings),
         redis_service(data_dir, redis_port, append_only=True),
-        ServiceSpec(
-            name=ROUTER_NAME,
-            command=python_command("services.router"),
-            env=settings.environment(),
-            ready=lambda: _gates_are_open(settings),
-            depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
-            ready_timeout_seconds=60.0,
-        ),
-        ServiceSpec(
-            name=WORKER_NAME,
-            command=python_command("services.router.engines.celery_worker"),
-            env=settings.environment(),
-            ready=lambda: _worker_answers(settings),
-            depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
-            ready_timeout_seconds=60.0,
-        ),
+        router_service(settings),
+        worker_service(settings),
     )
     return EmbeddedMesh(settings, addresses, services)
+
+
+def router_service(settings: Settings) -> ServiceSpec:
+    """A router with these settings; ready when it owns every partition of the job history."""
+    return ServiceSpec(
+        name=ROUTER_NAME,
+        command=python_command("services.router"),
+        env=settings.environment(),
+        ready=lambda: _gates_are_open(settings),
+        depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+        ready_timeout_seconds=60.0,
+    )
+
+
+def worker_service(settings: Settings) -> ServiceSpec:
+    """A Celery worker with these settings; ready when it answers a ping."""
+    return ServiceSpec(
+        name=WORKER_NAME,
+        command=python_command("services.router.engines.celery_worker"),
+        env=settings.environment(),
+        ready=lambda: _worker_answers(settings),
+        depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+        ready_timeout_seconds=60.0,
+    )
 
 
 def _spans_path(data_dir: Path) -> Path:

@@ -1,0 +1,65 @@
+"""A mesh for one test: topics of its own, a Redis of its own, and router and worker as real processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from eldermesh.stack.mesh import router_service, worker_service
+from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh.stack.service import Service
+from shared.settings import Settings
+from tests.fresh_topics import Profile, fresh_topics
+
+
+@dataclass(frozen=True, slots=True)
+class MeshServices:
+    """The processes of a mesh, to be killed and started again."""
+
+    settings: Settings
+    redis: EmbeddedRedis
+    router: Service
+    worker: Service
+    log_dir: Path
+
+    def another_router(self) -> Service:
+        """A second router of the same mesh, not started."""
+        spec = replace(router_service(self.settings), name="router-2", depends_on=())
+        return Service(spec, log_dir=self.log_dir)
+
+
+@asynccontextmanager
+async def mesh_services(
+    bootstrap: str,
+    profile: Profile,
+    directory: Path,
+    *,
+    start: bool = True,
+    append_only: bool = False,
+    **overrides: Any,
+) -> AsyncIterator[MeshServices]:
+    """Run a mesh on a broker that is there; nothing of it is left afterwards."""
+    redis = EmbeddedRedis(directory, append_only=append_only)
+    await redis.start()
+    try:
+        values = {"data_dir": directory, "redis_url": SecretStr(redis.url), "slots": 2} | overrides
+        async with fresh_topics(bootstrap, profile, **values) as settings:
+            log_dir = directory / "logs"
+            router = Service(replace(router_service(settings), depends_on=()), log_dir=log_dir)
+            worker = Service(replace(worker_service(settings), depends_on=()), log_dir=log_dir)
+            services = MeshServices(settings, redis, router, worker, log_dir)
+            try:
+                if start:
+                    await router.bring_up()
+                    await worker.bring_up()
+                yield services
+            finally:
+                await worker.shut_down()
+                await router.shut_down()
+    finally:
+        await redis.stop()
