@@ -3,90 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from eldermesh.contract import cloudevents
-from eldermesh.contract.cloudevents import Headers, binary_headers
+from eldermesh.contract.cloudevents import Headers
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
-from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
 from eldermesh.contract.vocabulary import DeadLetterType
 from shared.broker import make_producer
 from shared.settings import Settings
-
-NOW_MS = 1_795_000_000_123
-_SOURCE = "/eldermesh/router"
-
-
-def result(item_index: int, output: Any = None, **fields: Any) -> dict[str, Any]:
-    """One item's result with every field of the contract."""
-    return {
-        "item_index": item_index,
-        "status": "succeeded",
-        "output": output,
-        "output_url": None,
-        "error_type": None,
-        "error_message": None,
-        "attempt": 1,
-        "duration_seconds": 0.01,
-        "cost_usd": None,
-    } | fields
-
-
-def progress(job_id: str, sequence: int, results: Sequence[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    """The value of a progress record with every field of the contract."""
-    return {
-        "job_id": job_id,
-        "sequence": sequence,
-        "stage_index": 0,
-        "epoch": 1,
-        "engine": "celery",
-        "worker_id": "worker-1",
-        "items_ended": len(results),
-        "recorded_at": format_time(NOW_MS),
-        "trace_id": trace_id_of(job_id),
-        "results": list(results),
-    } | fields
-
-
-def end(job_id: str, *, succeeded: int = 0, records: int = 0, **fields: Any) -> dict[str, Any]:
-    """The value of an end, `completed` unless `fields` say otherwise, with every field of the contract."""
-    return {
-        "job_id": job_id,
-        "status": "completed",
-        "tenant": "default",
-        "workload": "python",
-        "labels": {},
-        "engine": "celery",
-        "items_total": succeeded,
-        "items_succeeded": succeeded,
-        "items_failed": 0,
-        "items_not_run": 0,
-        "progress_records_total": records,
-        "error_type": None,
-        "reason": None,
-        "accepted_at": format_time(NOW_MS),
-        "ended_at": format_time(NOW_MS + 1500),
-        "active_seconds": 1.5,
-        "cost_usd": None,
-        "trace_id": trace_id_of(job_id),
-    } | fields
-
-
-def headers(event_id: str, event_type: str, job_id: str) -> Headers:
-    """The headers of such a record."""
-    return binary_headers(
-        event_id=event_id,
-        event_type=event_type,
-        source=_SOURCE,
-        subject=job_id,
-        time_ms=NOW_MS,
-        traceparent=f"00-{trace_id_of(job_id)}-00f067aa0ba902b7-01",
-    )
+from tests.contract_records import end, headers, progress
 
 
 class PlayedRouter:

@@ -30,8 +30,9 @@ from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
+from tests.contract_records import headers, result
 from tests.fresh_topics import Profile, fresh_topics
-from tests.played_router import PlayedRouter, headers, played_router, result
+from tests.played_router import PlayedRouter, played_router
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
