@@ -1,4 +1,4 @@
-"""What every integration test asks at its end: do the public topics keep the contract?"""
+"""What every integration test asks at its end: whether the public topics keep the contract."""
 
 from __future__ import annotations
 

@@ -77,9 +77,11 @@ async def read_public_topics(
     try:
         async with scope:
             topics = await read_topics(bootstrap, topic_prefix)
-            partitions = [partition for name in names for partition in topics.all_partitions(name)]
             async with started_consumer(bootstrap) as consumer:
-                until = await end_positions(consumer, partitions)
+                # The inbox last: whatever the other topics speak of is then in it.
+                until: dict[TopicPartition, int] = {}
+                for name in sorted(names, key=lambda each: each == JOBS):
+                    until |= await end_positions(consumer, topics.all_partitions(name))
                 found = [record async for record in read_range(consumer, topics, until)]
     except TimeoutError as error:
         if not scope.expired():
