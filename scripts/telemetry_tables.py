@@ -3,7 +3,6 @@
 Usage: telemetry_tables.py [--check] [DOCUMENT]
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,11 +55,11 @@ TABLES: dict[str, Callable[[], str]] = {"spans": spans, "metrics": metrics, "att
 def with_tables(document: str) -> str:
     """The document with each table between `<!-- table: NAME -->` and `<!-- end -->` written anew."""
     for name, table in TABLES.items():
-        marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not marked.search(document):
+        before, begin, rest = document.partition(f"<!-- table: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
             raise SystemExit(f"the document has no place for the table of {name}")
-        text = table()
-        document = marked.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", document)
+        document = f"{before}{begin}{table()}{end}{after}"
     return document
 
 

@@ -142,7 +142,7 @@ def _lines(root: _Node) -> Iterator[tuple[str, _Node]]:
 
 
 def _row(prefix: str, node: _Node, begin: int, end: int) -> tuple[Text, str, Text, Text]:
-    name = Text(prefix, style=_FAINT).append_text(node.text)
+    name = Text().append(prefix, style=_FAINT).append_text(node.text)
     if node.span is None:
         return name, "", Text(), Text()
     style = _ERROR if node.span.status == "error" else ""

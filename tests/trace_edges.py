@@ -1,0 +1,49 @@
+"""Which span is below which in the trace of a job: one matrix, asserted on real traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from eldermesh.cli.trace_source import Span
+
+Edge = tuple[str, str]
+"""Name of the parent, name of the child."""
+
+PUBLISHER_EDGES: list[Edge] = [("send jobs", "process jobs")]
+"""Only where the publisher is traced: the command line and the Python client are."""
+
+EDGES: list[Edge] = [
+    ("process jobs", "accept job"),
+    ("accept job", "decide job"),
+    ("accept job", "dispatch chunk"),
+    ("dispatch chunk", "queue wait"),
+    ("dispatch chunk", "process chunk"),
+    ("process chunk", "process item"),
+    ("accept job", "end job"),
+]
+"""What every job has that ran on an engine."""
+
+WAIT_EDGES: list[Edge] = [("accept job", "hold"), ("accept job", "pause")]
+"""What a job has that waited for a person, or for quota."""
+
+NOT_RECEIVED = "(not received)"
+
+
+def edges_of(spans: Sequence[Span]) -> set[Edge]:
+    """All edges of a trace; a parent that was not received is `NOT_RECEIVED`."""
+    names = {span.span_id: span.name for span in spans}
+    return {
+        (names.get(span.parent_span_id, NOT_RECEIVED), span.name) for span in spans if span.parent_span_id is not None
+    }
+
+
+def assert_edges(spans: Sequence[Span], edges: Iterable[Edge] = EDGES) -> None:
+    """Fail unless each of `edges` is in the trace, and every span named as a child in them has a parent they allow."""
+    wanted, found = set(edges), edges_of(spans)
+    children = {child for _, child in wanted}
+    missing = wanted - found
+    foreign = {edge for edge in found - wanted if edge[1] in children}
+    roots = {span.name for span in spans if span.parent_span_id is None} & children
+    assert not missing, f"edges that are not in the trace: {sorted(missing)}; it has {sorted(found)}"
+    assert not foreign, f"spans below a parent they do not belong to: {sorted(foreign)}"
+    assert not roots, f"spans without a parent: {sorted(roots)}"
