@@ -62,6 +62,19 @@ class DataDirLock:
         self.release()
 
 
+def data_dir_owner(data_dir: Path) -> ProcessIdentity | None:
+    """Return the process that runs a mesh on this data directory, ready or not; None when none does."""
+    try:
+        fd = os.open(data_dir / _LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        holder = _holder(fd)
+    finally:
+        os.close(fd)
+    return holder if holder is not None and holder.is_alive() else None
+
+
 def _open_lock(data_dir: Path) -> int:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     return os.open(data_dir / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""A free TCP port of the loopback interface."""
+"""Free TCP ports of the loopback interface."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ LOOPBACK = "127.0.0.1"
 
 _FIRST = 15_000
 _TRIES = 200
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many different ports, each as `free_port` finds it."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def free_port() -> int:

@@ -11,9 +11,10 @@ from eldermesh.stack.control import Handler, control_server
 from eldermesh.stack.data_dir import DataDirLock
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.order import StopReport
+from eldermesh.stack.report import ProcessReport
 from eldermesh.stack.restarts import RestartPolicy
 from eldermesh.stack.runtime import Addresses, Runtime, RuntimeProcess, remove_runtime, write_runtime
-from eldermesh.stack.service import ServiceSpec
+from eldermesh.stack.service import Service, ServiceSpec
 from eldermesh.stack.stopping import stop_on_signals, unless_stopped
 from eldermesh.stack.supervisor import DescribeLoss, Supervisor, say
 
@@ -23,13 +24,16 @@ async def run_stack(
     specs: Sequence[ServiceSpec],
     addresses: Addresses,
     *,
-    on_ready: Callable[[Runtime], None],
+    on_ready: Callable[[Runtime, Sequence[ProcessReport]], None],
+    on_change: Callable[[Mapping[str, Service]], None] = lambda _: None,
     policy: RestartPolicy | None = None,
     describe_loss: DescribeLoss | None = None,
     handlers: Mapping[str, Handler] | None = None,
     announce: Callable[[str], None] = say,
 ) -> StopReport:
     """Start the services, call `on_ready`, keep them running; when stopped, stop them and say what that took.
+
+    `on_change` is called with all services whenever one of them has got another process or state.
 
     While it runs, the runtime file tells where the stack is, and the control socket answers `ps`, `stop` (once all
     services have stopped) and what `handlers` add. Logs are in `logs/NAME.log` of the data directory. A first signal
@@ -41,13 +45,18 @@ async def run_stack(
         ProcessWouldNotDieError: a process outlived SIGKILL.
     """
     running = _RunningStack(lock, addresses)
+
+    def changed() -> None:
+        running.update(supervisor)
+        on_change(supervisor.services)
+
     supervisor = Supervisor(
         specs,
         log_dir=lock.data_dir / "logs",
         policy=policy,
         held_fds=(lock.fd,),
         describe_loss=describe_loss,
-        changed=lambda: running.update(supervisor),
+        changed=changed,
         announce=announce,
     )
     stop = asyncio.Event()
@@ -66,7 +75,7 @@ async def run_stack(
             try:
                 await unless_stopped(stop, supervisor.start())
                 if not stop.is_set():
-                    on_ready(running.begin(supervisor))
+                    on_ready(running.begin(supervisor), await supervisor.report())
                     await supervisor.run(stop)
             finally:
                 stop.set()  # from here on a signal means: hurry

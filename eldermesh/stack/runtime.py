@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +24,10 @@ class Addresses(BaseModel):
         otlp_endpoint: Base address that takes OTLP/HTTP.
         span_store_url: Base address of the HTTP interface of the span store.
         topic_prefix: Before every topic name.
+        broker_profile: What the broker can do, as the setting of this name.
+        partitions: Of each topic; None: as many as the profile has.
+        trace_query_url: Base address of a query API for traces, of Jaeger's form.
+        blob_url: Where large results lie.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -32,6 +37,10 @@ class Addresses(BaseModel):
     otlp_endpoint: str | None = None
     span_store_url: str | None = None
     topic_prefix: str = ""
+    broker_profile: Literal["kafka", "embedded"] = "embedded"
+    partitions: int | None = None
+    trace_query_url: str | None = None
+    blob_url: str | None = None
 
 
 class RuntimeProcess(BaseModel):

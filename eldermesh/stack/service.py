@@ -70,8 +70,11 @@ class ServiceSpec:
 
 
 def python_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module with this interpreter, its output not held back."""
-    return (sys.executable, "-u", "-m", module, *arguments)
+    """Return the command that runs a module with this interpreter, its output not held back.
+
+    `-P`: the directory in which somebody starts a mesh may hold packages called `shared` or `services`.
+    """
+    return (sys.executable, "-P", "-u", "-m", module, *arguments)
 
 
 class Service:

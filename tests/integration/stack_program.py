@@ -57,7 +57,7 @@ async def _run(data_dir: Path, *, with_worker: bool) -> None:
                 tree,
             ],
             Addresses(kafka_bootstrap=f"{LOOPBACK}:{broker_port}", redis_url=redis_url(redis_port)),
-            on_ready=lambda runtime: print("ready", runtime.supervisor.pid, flush=True),  # noqa: T201 - the test reads it
+            on_ready=lambda runtime, _: print("ready", runtime.supervisor.pid, flush=True),  # noqa: T201 - the test reads it
             describe_loss=say_what_was_lost,
         )
     print(report, flush=True)  # noqa: T201 - the test reads it

@@ -1,0 +1,51 @@
+"""`mesh up` without `--detach`: the mesh runs as long as this command does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from eldermesh.cli.output import Output
+from eldermesh.cli.stack_answers import ProcessAnswer
+from eldermesh.cli.stack_verbs.losses import lost_with
+from eldermesh.cli.stack_verbs.starting import IN_MEMORY, StartDisplay, show_ready, up_answer
+from eldermesh.stack.data_dir import DataDirLock
+from eldermesh.stack.mesh import embedded_mesh
+from eldermesh.stack.order import StopReport
+from eldermesh.stack.report import ProcessReport
+from eldermesh.stack.run import run_stack
+from eldermesh.stack.runtime import Runtime
+from shared.settings import Settings
+
+
+def run_in_foreground(settings: Settings, output: Output) -> None:
+    """Run a mesh until it is stopped.
+
+    Raises:
+        StackError: it does not start, or a service died too often; no process is left.
+    """
+    report = asyncio.run(_run(settings, output))
+    killed = f", {report.killed_processes} of them killed" if report.killed_processes else ""
+    output.note(f"mesh: stopped {report.stopped_processes} services in {report.stop_seconds:.1f} s{killed}")
+
+
+async def _run(settings: Settings, output: Output) -> StopReport:
+    data_dir = settings.data_dir
+    with await DataDirLock.acquire(data_dir) as lock, StartDisplay(output) as display:
+        mesh = embedded_mesh(settings)
+        output.note(f"mesh: starting on {data_dir}; {IN_MEMORY}")
+
+        def ready(runtime: Runtime, reports: Sequence[ProcessReport]) -> None:
+            display.done()
+            answer = up_answer(runtime.ready_seconds, [ProcessAnswer(**report.as_json()) for report in reports])
+            show_ready(output, answer, runtime, data_dir, stop="Ctrl-C, or `mesh down`")
+
+        return await run_stack(
+            lock,
+            mesh.services,
+            mesh.addresses,
+            on_ready=ready,
+            on_change=display.update,
+            describe_loss=lambda name: lost_with(name, mesh.settings),
+            announce=display.announce,
+        )

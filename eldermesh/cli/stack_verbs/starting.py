@@ -1,0 +1,101 @@
+"""Telling a person how far the start of a mesh is, and where it is once it is ready."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.status import Status
+
+from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.stack_answers import ProcessAnswer, UpAnswer
+from eldermesh.stack.runtime import Runtime
+from eldermesh.stack.service import Service, ServiceState
+
+MEGABYTE = 1_000_000
+IN_MEMORY = "the broker keeps everything in memory: when the mesh stops, its jobs and results are forgotten"
+
+
+class StartDisplay:
+    """Says on standard error which services are ready and which are awaited; a spinner where somebody looks."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._console = Console(stderr=True, highlight=False)
+        self._began = time.monotonic()
+        self._told: set[str] = set()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._output.shows_progress and not self._output.as_json:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.done()
+
+    def update(self, services: Mapping[str, Service]) -> None:
+        """Tell of each service, once, that it runs."""
+        for name, service in services.items():
+            if service.state is ServiceState.RUNNING and name not in self._told:
+                self._told.add(name)
+                self._note(f"{name} is ready after {time.monotonic() - self._began:.1f} s")
+        awaited = [name for name in services if name not in self._told]
+        if self._status is not None:
+            self._status.update(f"waiting for {', '.join(awaited)}" if awaited else "ready")
+
+    def announce(self, line: str) -> None:
+        """Tell what happened to a service; a script gets it, too, as a line of JSON that is not an error."""
+        if self._output.as_json:
+            sys.stderr.write(json.dumps({"notice": line}, ensure_ascii=False) + "\n")
+            sys.stderr.flush()
+        else:
+            self._note(line)
+
+    def done(self) -> None:
+        """Nothing is awaited any more."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _note(self, line: str) -> None:
+        # The console, not the stream: it keeps lines and spinner apart.
+        if not self._output.as_json:
+            self._console.print(f"mesh: {line}", markup=False, soft_wrap=True)
+
+
+def up_answer(ready_seconds: float, processes: Sequence[ProcessAnswer]) -> UpAnswer:
+    """The answer of `mesh up`."""
+    return UpAnswer(ready=True, ready_seconds=ready_seconds, processes=tuple(processes))
+
+
+def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Path, *, stop: str) -> None:
+    """Print that the mesh is ready: the answer, or for people where everything is and what to do next."""
+    if output.as_json:
+        output.answer(answer)
+        return
+    memory = sum(process.rss_bytes for process in answer.processes)
+    output.show(
+        f"The mesh is ready after {answer.ready_seconds:.1f} s: {len(answer.processes)} services, "
+        f"{memory / MEGABYTE:.0f} MB.\n",
+        pairs_table(
+            [
+                ("Kafka", runtime.kafka_bootstrap),
+                ("Redis", runtime.redis_url),
+                ("telemetry", f"{runtime.otlp_endpoint} (OTLP/HTTP; /metrics)"),
+                ("data, logs", data_dir),
+                ("try", "mesh submit python --function math:sqrt 1 4 9 --wait"),
+                ("other clients", "mesh env"),
+                ("stop", stop),
+            ]
+        ),
+    )
