@@ -33,6 +33,38 @@ class AppliedTopics:
     refused: tuple[RefusedTopic, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class InspectedTopics:
+    """How the topics stand, by full name."""
+
+    present: tuple[str, ...]
+    missing: tuple[str, ...]
+    refused: tuple[RefusedTopic, ...]
+
+
+async def inspect_topics(settings: Settings) -> InspectedTopics:
+    """What `apply_topics` would find, without creating anything.
+
+    Raises:
+        ConfigurationError: the broker does not let the topics be read.
+        RetryableError: the broker does not answer.
+    """
+    try:
+        async with asyncio.timeout(APPLY_SECONDS), _admin(settings) as admin:
+            wanted = wanted_topics(settings, len((await admin.describe_cluster())["brokers"]))
+            names = [topic.name for topic in wanted]
+            existing = await _existing(admin, names)
+    except TimeoutError as error:
+        raise RetryableError(f"the topics could not be read within {APPLY_SECONDS:g} s") from error
+    except KafkaError as error:
+        raise RetryableError(f"the broker at {settings.kafka_bootstrap} does not answer: {error!r}") from error
+    return InspectedTopics(
+        present=tuple(name for name in names if name in existing),
+        missing=tuple(name for name in names if name not in existing),
+        refused=broken_promises(settings, wanted, existing),
+    )
+
+
 async def apply_topics(settings: Settings) -> AppliedTopics:
     """Create what is missing, wait until every partition has a leader, and give a new log its incarnation.
 

@@ -1,0 +1,49 @@
+"""JSON Schemas of what the verbs answer with `--json`, beside those of the public events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from eldermesh.cli import answers, stack_answers
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.results import ItemResult
+from eldermesh.contract.schemas import CONTRACT_SCHEMA_NAMES, contract_schema, identified
+
+_ANSWERS: dict[str, Any] = {
+    "mesh-error": answers.ErrorAnswer,
+    "mesh-up": stack_answers.UpAnswer,
+    "mesh-down": stack_answers.DownAnswer,
+    "mesh-ps": stack_answers.PsAnswer,
+    "mesh-submit": answers.SubmitAnswer,
+    "mesh-submit-wait": JobEnd | answers.SubmitAnswer,
+    "mesh-status": answers.JobStatus,
+    "mesh-result": ItemResult,
+    "mesh-watch-line": answers.WatchLine,
+    "mesh-list": answers.ListAnswer,
+    "mesh-cancel": answers.CancelAnswer,
+    "mesh-trace": answers.TraceAnswer,
+    "mesh-why": answers.WhyAnswer,
+    "mesh-dlq": answers.DeadLetterList,
+    "mesh-audit": answers.AuditAnswer,
+    "mesh-topics-apply": answers.TopicsAnswer,
+    "mesh-doctor": answers.DoctorAnswer,
+    "mesh-version": answers.VersionAnswer,
+}
+
+
+def schema_names() -> list[str]:
+    """All names that `named_schema` knows, those of the contract first."""
+    return [*CONTRACT_SCHEMA_NAMES, *_ANSWERS]
+
+
+def named_schema(name: str) -> dict[str, Any]:
+    """A JSON Schema; in answers every field is always there.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    if name in CONTRACT_SCHEMA_NAMES:
+        return contract_schema(name)
+    return identified(name, TypeAdapter(_ANSWERS[name]).json_schema(mode="serialization"))

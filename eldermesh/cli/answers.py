@@ -1,0 +1,244 @@
+"""What the verbs answer with `--json`, as the contract has it. Times are RFC 3339 texts, durations seconds.
+
+What the contract does not name is added at the end of an answer, and null where it does not apply.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.results import JobProgress
+from eldermesh.contract.vocabulary import DeadLetterType, Engine, ErrorType, JobId
+
+StateWord = Literal["accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected", "dead"]
+WaitWord = Literal["routing", "decision", "quota", "engine"]
+Count = Field(ge=0)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ErrorContent(_Answer):
+    """A word for scripts, a sentence and a hint for people."""
+
+    error_type: str
+    message: str
+    hint: str | None
+
+
+class ErrorAnswer(_Answer):
+    """Why a verb failed, on standard error."""
+
+    error: ErrorContent
+
+
+class SubmitAnswer(_Answer):
+    """Whether the mesh took a submit; `dead`: it refused it, for this reason."""
+
+    job_id: JobId
+    state: StateWord
+    trace_id: str
+    trace_url: str | None
+    error_type: DeadLetterType | None = None
+    reason: str | None = None
+
+
+class JobStatus(_Answer):
+    """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter."""
+
+    job_id: JobId
+    state: StateWord
+    waiting_for: WaitWord | None
+    waiting_until: str | None
+    engine: Engine | None
+    items_total: int | None
+    items_succeeded: int = Count
+    items_failed: int = Count
+    items_running: int = Count
+    accepted_at: str | None
+    ended_at: str | None
+    cost_usd: float | None
+    advice: list[dict[str, JsonValue]]
+    trace_id: str
+    error_type: ErrorType | DeadLetterType | None = None
+    reason: str | None = None
+
+
+class StateLine(_Answer):
+    """A line of `mesh watch`: the job is in another state, or waits for something else."""
+
+    kind: Literal["state"] = "state"
+    record: JobStatus
+
+
+class ProgressLine(_Answer):
+    """A line of `mesh watch`: a record of `jobs.progress`."""
+
+    kind: Literal["progress"] = "progress"
+    record: JobProgress
+
+
+class EndLine(_Answer):
+    """The last line of `mesh watch`: the record of `jobs.done`."""
+
+    kind: Literal["end"] = "end"
+    record: JobEnd
+
+
+WatchLine = StateLine | ProgressLine | EndLine
+
+
+class ListedJob(_Answer):
+    """A job of `mesh list`."""
+
+    job_id: JobId
+    state: StateWord
+    tenant: str
+    workload: str
+    labels: dict[str, str]
+    engine: Engine | None
+    items_total: int | None
+    items_ended: int = Count
+    accepted_at: str
+    ended_at: str | None
+
+
+class ListAnswer(_Answer):
+    """A page of jobs, newest first."""
+
+    jobs: list[ListedJob]
+    next_cursor: str | None
+
+
+class CancelAnswer(_Answer):
+    """What state the job is in now; `changed`: it had not ended before."""
+
+    job_id: JobId
+    state: StateWord
+    reason: str | None = None
+    changed: bool = True
+
+
+class TraceSpan(_Answer):
+    """A span; those without a parent begin the trace."""
+
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    service_name: str
+    start_at: str
+    duration_seconds: float
+    status: Literal["unset", "ok", "error"]
+
+
+class TraceAnswer(_Answer):
+    """The spans of a trace by start time."""
+
+    trace_id: str
+    spans: list[TraceSpan]
+
+
+class WhySegment(_Answer):
+    """How much of a job's time went where."""
+
+    name: Literal["admission", "decision", "hold", "pause", "queue", "run", "end"]
+    seconds: float = Field(ge=0)
+
+
+class WhyAnswer(_Answer):
+    """Where a job's time went; the segments sum to the total, to the millisecond."""
+
+    job_id: JobId
+    total_seconds: float = Field(ge=0)
+    segments: list[WhySegment]
+    advice: list[dict[str, JsonValue]]
+
+
+class DeadLetterAnswer(_Answer):
+    """A dead letter. `topic`, `partition`, `offset` are the original's; the original itself only in `mesh dlq show`."""
+
+    position: str = Field(description="Where it lies on `jobs.dead`: partition/offset.")
+    recorded_at: str
+    key: str | None
+    error_type: DeadLetterType
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    traceparent: str | None
+    size_bytes: int = Count
+    headers: list[tuple[str, str]] | None = None
+    value: str | None = Field(None, description="The original, if it is UTF-8.")
+    value_base64: str | None = None
+
+
+class DeadLetterList(_Answer):
+    """A page of dead letters, newest first."""
+
+    records: list[DeadLetterAnswer]
+    next_cursor: str | None
+
+
+class BreachAnswer(_Answer):
+    """A broken promise: the number of the invariant in the contract (0: the form of a record)."""
+
+    invariant: int
+    job_id: str | None
+    detail: str
+
+
+class AuditAnswer(_Answer):
+    """The ledger. `missing` counts jobs that were accepted, and submits that were not refused, without an end."""
+
+    accepted: int = Count
+    ended: int = Count
+    missing: int = Count
+    differing_ends: int = Count
+    identical_duplicates: int = Count
+    items_expected: int = Count
+    items_counted: int = Count
+    breaches: list[BreachAnswer]
+    missing_jobs: list[str] = Field(description="The first hundred of what is missing.")
+
+
+class RefusedTopic(_Answer):
+    """A topic that would break a promise, and which."""
+
+    name: str
+    reason: str
+
+
+class TopicsAnswer(_Answer):
+    """What became of each topic, by full name."""
+
+    created: list[str]
+    unchanged: list[str]
+    refused: list[RefusedTopic]
+
+
+class Check(_Answer):
+    """What a check found, and what to do about it."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    hint: str | None
+
+
+class DoctorAnswer(_Answer):
+    """Whether no check failed, and all of them."""
+
+    ok: bool
+    checks: list[Check]
+
+
+class VersionAnswer(_Answer):
+    """Of the program, of the public contract, of the fold of histories."""
+
+    version: str
+    contract_version: int
+    fold_version: int

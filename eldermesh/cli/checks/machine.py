@@ -1,0 +1,57 @@
+"""Checks of this machine: settings, data directory, disk."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from eldermesh.cli.checks.check import CheckFailed, Found
+from eldermesh.cli.context import Mesh
+
+_MIB = 1024 * 1024
+_LOW_BYTES = 2048 * _MIB
+_TOO_LOW_BYTES = 200 * _MIB
+
+
+async def settings_found(mesh: Mesh) -> Found:
+    """Where the settings come from."""
+    settings = mesh.settings
+    where = f"broker {settings.kafka_bootstrap}, topic prefix {settings.topic_prefix!r}"
+    if mesh.found_by == "environment":
+        return Found(f"from the environment: {where}")
+    if mesh.found_by == "runtime":
+        return Found(f"of the mesh that runs on {settings.data_dir}: {where}")
+    return Found(f"defaults: {where}", mesh.hint)
+
+
+async def data_dir_writable(mesh: Mesh) -> Found:
+    """Whether state can be kept."""
+    data_dir = mesh.settings.data_dir
+    present = _present(data_dir)
+    try:
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except OSError as error:
+        raise CheckFailed(
+            f"{present} cannot be written: {error.strerror}", "give MESH_DATA_DIR a directory that is yours"
+        ) from error
+    return Found(str(data_dir) if present == data_dir else f"{data_dir} will be made when it is needed")
+
+
+async def disk_free(mesh: Mesh) -> Found:
+    """Whether there is room for state."""
+    free = shutil.disk_usage(_present(mesh.settings.data_dir)).free
+    detail = f"{free // _MIB} MiB free where {mesh.settings.data_dir} lies"
+    hint = "make room, or set MESH_DATA_DIR to another disk"
+    if free < _TOO_LOW_BYTES:
+        raise CheckFailed(detail, hint)
+    return Found(detail, hint if free < _LOW_BYTES else None)
+
+
+def _present(path: Path) -> Path:
+    """The directory, or the nearest of its parents that exists."""
+    present = path.absolute()
+    while not present.is_dir() and present != present.parent:
+        present = present.parent
+    return present

@@ -1,0 +1,76 @@
+"""Checks of the mesh's own services, as far as broker and Redis tell."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from contextlib import aclosing
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from eldermesh.cli.checks.check import CheckFailed, Found
+from eldermesh.cli.context import Mesh
+from eldermesh.client.errors import ClientError
+from eldermesh.client.kafka import read_topics
+from eldermesh.contract.topics import JOBS_PROGRESS
+from services.router.incarnation import celery_key_prefix
+from shared.history.gates import closed_gates
+from shared.redis_client import make_redis
+from shared.topics import JOBS_HISTORY
+
+_PING_SECONDS = 2.0
+_PYTHON_QUEUE = "batch_tasks"
+_PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
+"""What kombu appends to a queue's name for its priorities."""
+
+
+async def partitions_owned(mesh: Mesh) -> Found:
+    """Whether a router has loaded every partition of the job history since Redis was started."""
+    settings = mesh.settings
+    try:
+        partitions = (await read_topics(settings.kafka_bootstrap, settings.topic_prefix)).partitions[JOBS_PROGRESS]
+        async with aclosing(make_redis(settings)) as redis:
+            closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), partitions)
+    except (ClientError, RedisError, OSError) as error:
+        raise CheckFailed(f"cannot be told: {error}", "see the checks of broker and Redis") from error
+    if closed:
+        raise CheckFailed(
+            f"partitions {closed} of {partitions} are not owned",
+            "does a router run? `mesh ps`, and `mesh logs router` says what stops it",
+        )
+    return Found(f"all {partitions} partitions of the job history are owned")
+
+
+async def workers_answer(mesh: Mesh) -> Found:
+    """Whether anybody runs chunks."""
+    if importlib.util.find_spec("celery") is None:
+        return await _queues(mesh)
+    from services.router.engines.celery_app import make_celery_app
+
+    def ping() -> list[str]:
+        with make_celery_app(mesh.settings) as app:
+            answers: Any = app.control.ping(timeout=_PING_SECONDS)
+        return sorted(name for answer in answers for name in answer)
+
+    try:
+        names = await asyncio.to_thread(ping)
+    except Exception as error:  # kombu wraps whatever its transport raises in classes of several libraries
+        raise CheckFailed(f"cannot be told: {error!r}", "see the check of Redis") from error
+    if not names:
+        raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
+    return Found(", ".join(names))
+
+
+async def _queues(mesh: Mesh) -> Found:
+    """Where Celery is not installed, nobody can be asked; the length of the queue is all there is to see."""
+    queue = f"{celery_key_prefix(mesh.settings)}{_PYTHON_QUEUE}"
+    async with aclosing(make_redis(mesh.settings)) as redis:
+        try:
+            lengths: list[Any] = [await redis.llen(f"{queue}{suffix}") for suffix in _PRIORITY_SUFFIXES]
+        except (RedisError, OSError) as error:
+            raise CheckFailed(f"cannot be told: {error}", "see the check of Redis") from error
+    return Found(
+        f"{sum(lengths)} tasks wait in the queue {_PYTHON_QUEUE}",
+        "whether a worker answers, only an installation of `eldermesh[run]` can ask",
+    )

@@ -1,0 +1,66 @@
+"""How a verb fails: with an exit status, a word for scripts, a sentence and a hint for people."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What the exit status of `mesh` says; the numbers are the contract's."""
+
+    OK = 0
+    NOT_COMPLETED = 1
+    """The job did not complete, an invariant is broken, or a check failed."""
+    USAGE = 2
+    UNAVAILABLE = 3
+    NOT_FOUND = 4
+    """No such job, or its id belongs to other content."""
+    UNKNOWN = 5
+    """Waited long enough; the outcome is not known."""
+    BUG = 70
+    """An error of this program (`EX_SOFTWARE` of sysexits.h)."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C, as shells report SIGINT."""
+
+
+class CliError(Exception):
+    """A verb ends here; `main` says why on standard error.
+
+    Args:
+        status: the exit status.
+        error_type: one lower-case word for scripts.
+        message: what happened, one sentence.
+        hint: what to do about it.
+    """
+
+    def __init__(self, status: ExitStatus, error_type: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+        self.hint = hint
+
+
+def usage_error(message: str, hint: str | None = None) -> CliError:
+    """What was asked for cannot be asked for."""
+    return CliError(ExitStatus.USAGE, "usage", message, hint)
+
+
+def unavailable(message: str, hint: str | None = None) -> CliError:
+    """A part of the mesh does not answer."""
+    return CliError(ExitStatus.UNAVAILABLE, "unavailable", message, hint)
+
+
+def job_not_found(job_id: str) -> CliError:
+    """Nobody knows the job: neither the mesh nor the dead letters."""
+    return CliError(
+        ExitStatus.NOT_FOUND,
+        "not_found",
+        f"no job {job_id} is known",
+        "`mesh list` shows the jobs that are, `mesh dlq ls` what was refused",
+    )
+
+
+def outcome_unknown(message: str, hint: str | None = None) -> CliError:
+    """The wait is over and nothing is certain."""
+    return CliError(ExitStatus.UNKNOWN, "timeout", message, hint)

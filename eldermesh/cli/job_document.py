@@ -1,0 +1,189 @@
+"""A submit put together from what was typed: inline items, files of JSON lines, whole documents, options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eldermesh.cli.errors import CliError, usage_error
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from eldermesh.contract.commands import JobSubmit
+
+STDIN = "-"
+_MAX_FILE_BYTES = 16 * 1024 * 1024
+"""What is read of a file; the record's own limit, far below, is judged when it is encoded."""
+
+
+@dataclass(slots=True)
+class TypedJob:
+    """What was typed, by kind. `fields` are the submit's own fields, None where nothing was said."""
+
+    workload: str | None = None
+    inline: Sequence[str] = ()
+    items_file: str | None = None
+    document: str | None = None
+    as_text: bool = False
+    options: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    function: str | None = None
+    fields: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def build_submit(typed: TypedJob) -> JobSubmit:
+    """The submit; what is typed wins over what a document says.
+
+    Raises:
+        CliError: something typed or a file cannot be read, or the job breaks the contract.
+    """
+    from pydantic import ValidationError
+
+    from eldermesh.contract.commands import JobSubmit
+
+    content = _content(typed)
+    try:
+        return JobSubmit.model_validate(content)
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'the job'}: {each['msg']}"
+            for each in error.errors(include_input=False, include_url=False)[:5]
+        )
+        raise _invalid(reasons) from error
+
+
+def _content(typed: TypedJob) -> dict[str, JsonValue]:
+    if typed.document is not None and typed.workload is not None:
+        raise usage_error(
+            f"{typed.workload!r} beside --file, which names the workload itself", "add items with -i or --items-file"
+        )
+    content = {} if typed.document is None else _document(typed.document)
+    if typed.workload is not None:
+        content["workload"] = typed.workload
+    items = _items(typed)
+    if items is not None:
+        content.pop("items_url", None)
+        content["items"] = items
+    if typed.fields.get("items_url") is not None:
+        if items is not None:
+            raise usage_error("give items or --items-url, not both")
+        content.pop("items", None)
+    content |= {name: value for name, value in typed.fields.items() if value is not None}
+    options = dict(_pairs("--option", typed.options, as_json=True))
+    if typed.function is not None:
+        options["function"] = typed.function
+    _merge(content, "options", options)
+    _merge(content, "labels", dict(_pairs("--label", typed.labels, as_json=False)))
+    if "workload" not in content:
+        raise usage_error("no workload was given", "`mesh submit WORKLOAD ITEM…`, or a document by --file")
+    if "items" not in content and "items_url" not in content:
+        raise usage_error(
+            "no items were given", "type them after the workload, or use --items-file, --items-url or - for stdin"
+        )
+    return content
+
+
+def _merge(content: dict[str, JsonValue], name: str, added: Mapping[str, JsonValue]) -> None:
+    if added:
+        base = content.get(name)
+        content[name] = {**(base if isinstance(base, dict) else {}), **added}
+
+
+def _document(path: str) -> dict[str, JsonValue]:
+    from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+
+    try:
+        document = parse_ijson(_read(path))
+    except UndecodableJsonError as error:
+        raise _invalid(f"{_name(path)} is no job document: {error}") from error
+    if not isinstance(document, dict):
+        raise _invalid(f"{_name(path)} is no job document: it holds no JSON object")
+    return document
+
+
+def _items(typed: TypedJob) -> list[JsonValue] | None:
+    """Items typed and items of a file, in this order; None when none of either kind was given."""
+    inline = [item for item in typed.inline if item != STDIN]
+    from_stdin = len(inline) != len(typed.inline)
+    if from_stdin and typed.items_file is not None:
+        raise usage_error("give either - or --items-file, not both")
+    path = STDIN if from_stdin else typed.items_file
+    if path is None and not inline:
+        return None
+    if path == STDIN and typed.document == STDIN:
+        raise usage_error("standard input cannot be both the document and the items")
+    items: list[JsonValue] = [text if typed.as_text else json_or_text(text) for text in inline]
+    if path is not None:
+        items += _lines(path, as_text=typed.as_text)
+    return items
+
+
+def _lines(path: str, *, as_text: bool) -> Iterable[JsonValue]:
+    """One item a line; empty lines are skipped."""
+    from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+
+    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+        text = line.removesuffix(b"\r")
+        if not text.strip():
+            continue
+        try:
+            yield text.decode() if as_text else parse_ijson(text)
+        except UnicodeDecodeError as error:
+            raise _invalid(f"line {number} of {_name(path)} is not UTF-8") from error
+        except UndecodableJsonError as error:
+            raise _invalid(
+                f"line {number} of {_name(path)} is no JSON: {error}", "--text takes each line as a string"
+            ) from error
+
+
+def json_or_text(text: str) -> JsonValue:
+    """What was typed as JSON if it is JSON, else as a string.
+
+    Raises:
+        CliError: it is JSON, but not such that every reader reads the same (NaN, 2^64, a name twice).
+    """
+    from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    try:
+        return parse_ijson(text.encode())
+    except UndecodableJsonError as error:
+        raise _invalid(f"{text!r} is no I-JSON: {error}", "--text takes items as strings") from error
+
+
+def _pairs(option: str, texts: Sequence[str], *, as_json: bool) -> Iterable[tuple[str, JsonValue]]:
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise usage_error(f"{option} {text!r} is not NAME=VALUE")
+        yield name, json_or_text(value) if as_json else value
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path == STDIN:
+            raw = sys.stdin.buffer.read(_MAX_FILE_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                raw = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise usage_error(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > _MAX_FILE_BYTES:
+        raise usage_error(f"{_name(path)} is larger than {_MAX_FILE_BYTES >> 20} MiB, far above what a job may be")
+    return raw
+
+
+def _name(path: str) -> str:
+    return "standard input" if path == STDIN else path
+
+
+def _invalid(reason: str, hint: str | None = None) -> CliError:
+    return usage_error(reason, hint or "nothing was sent; `mesh schema job-submit` prints what a job may say")

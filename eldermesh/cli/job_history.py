@@ -1,0 +1,30 @@
+"""The facts of one job, read from its partition of the history."""
+
+from __future__ import annotations
+
+from aiokafka import TopicPartition
+
+from eldermesh.cli.connection import OpenMesh
+from eldermesh.cli.scanning import read_stretches
+from eldermesh.contract.cloudevents import header_text
+from shared.events import JobEnded
+from shared.history.facts import FactRecord
+
+
+async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> list[FactRecord]:
+    """The job's facts in log order, up to the mark of its end or the end of the log.
+
+    Raises:
+        MeshUnavailableError: the broker does not answer.
+    """
+    partition = TopicPartition(opened.history_topic, opened.jobs.partition(job_id))
+    key = job_id.encode()
+    facts: list[FactRecord] = []
+    async for record in read_stretches(opened.bootstrap, [partition], {partition: first_offset}):
+        if record.key != key:
+            continue
+        fact_type = header_text(record.headers, "ce_type") or ""
+        facts.append(FactRecord(record.offset, record.timestamp, job_id, fact_type, record.value or b""))
+        if fact_type == JobEnded.fact_type:
+            break
+    return facts

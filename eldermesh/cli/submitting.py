@@ -1,0 +1,166 @@
+"""Sending one job and following it as far as was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from eldermesh.cli.acceptance import wait_for_acceptance
+from eldermesh.cli.answers import SubmitAnswer
+from eldermesh.cli.connection import open_mesh
+from eldermesh.cli.context import Mesh
+from eldermesh.cli.errors import CliError, ExitStatus
+from eldermesh.cli.job_status import state_word
+from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.progress_bar import ItemsBar
+from eldermesh.client import Client, JobDeadError, SubmittedJob
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.ends import JobEnd
+from services.router.jobs.state import JobState
+from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
+
+SOURCE = "/eldermesh/cli"
+_FLUSH_SECONDS = 2.0
+_LAST_RECORDS_SECONDS = 1.0
+_SLACK_SECONDS = 60.0
+
+
+class Submission:
+    """One job on its way.
+
+    Args:
+        mesh: where it goes.
+        job: what is sent.
+        output: where the answer goes.
+    """
+
+    def __init__(self, mesh: Mesh, job: JobSubmit, output: Output) -> None:
+        self._mesh = mesh
+        self._job = job
+        self._output = output
+
+    async def accepted(self) -> ExitStatus:
+        """Send the job and wait until the mesh has taken or refused it."""
+        return await self._send(self._print_acceptance)
+
+    async def ended(self, timeout_seconds: float | None) -> ExitStatus:
+        """Send the job and wait for its end: by default as long as a job can live."""
+        limit = self._mesh.settings.max_job_age_seconds + _SLACK_SECONDS if timeout_seconds is None else timeout_seconds
+
+        async def follow(client: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+            self._output.note(f"job {sent.job_id} is {state_word(state, 0)}")
+            end = await self._follow(client, sent.job_id, state.items_total, limit)
+            self._print_end(end)
+            return ExitStatus.OK if end.status == "completed" else ExitStatus.NOT_COMPLETED
+
+        return await self._send(follow)
+
+    async def _send(
+        self, then: Callable[[Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
+    ) -> ExitStatus:
+        settings = self._mesh.settings
+        if settings.otlp_endpoint is not None:
+            configure_telemetry(settings, "mesh")
+        try:
+            async with (
+                open_mesh(self._mesh) as opened,
+                Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE) as client,
+            ):
+                sent = await client.submit(self._job)
+                try:
+                    state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
+                except JobDeadError as error:
+                    return self._refused(sent, error)
+                return await then(client, sent, state)
+        finally:
+            await asyncio.to_thread(shutdown_telemetry, _FLUSH_SECONDS)
+
+    async def _print_acceptance(self, _: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+        trace_id = sent.trace_id if state.acceptance is None else state.acceptance.trace_id
+        self._print(SubmitAnswer(job_id=sent.job_id, state=state_word(state, 0), **self._trace(trace_id)))
+        return ExitStatus.OK
+
+    def _refused(self, sent: SubmittedJob, error: JobDeadError) -> ExitStatus:
+        """Answer that the submit is dead, on standard output too: a script that reads states finds this one there."""
+        answer = SubmitAnswer(
+            job_id=sent.job_id,
+            state="dead",
+            error_type=error.error_type,
+            reason=error.reason,
+            **self._trace(sent.trace_id),
+        )
+        if self._output.as_json:
+            self._output.answer(answer)
+        if error.error_type == "conflict":
+            raise CliError(
+                ExitStatus.NOT_FOUND,
+                "conflict",
+                f"job {sent.job_id} exists already with other content",
+                f"`mesh status {sent.job_id}` shows it; take another --job-id or --idempotency-key for this one",
+            )
+        raise CliError(
+            ExitStatus.NOT_COMPLETED,
+            error.error_type,
+            f"job {sent.job_id} was refused: {error.reason}",
+            f"`mesh dlq show {sent.job_id}` shows it as it was sent",
+        )
+
+    async def _follow(self, client: Client, job_id: str, items_total: int | None, limit: float) -> JobEnd:
+        """Wait for the end, and show on standard error how far it is."""
+        with ItemsBar(self._output, items_total) as bar:
+
+            async def move() -> None:
+                async for progress in client.progress(job_id, timeout_seconds=limit):
+                    bar.move(progress.items_ended)
+
+            moving = asyncio.create_task(move(), name=f"progress of {job_id}")
+            try:
+                end = await client.wait(job_id, limit)
+                # For the looks only: the last records are there within moments of the end.
+                await asyncio.wait([moving], timeout=_LAST_RECORDS_SECONDS)
+                return end
+            finally:
+                moving.cancel()
+                await asyncio.wait([moving])
+
+    def _trace(self, trace_id: str) -> dict[str, Any]:
+        ui = self._mesh.settings.trace_ui_url
+        return {"trace_id": trace_id, "trace_url": None if ui is None else f"{ui.rstrip('/')}/trace/{trace_id}"}
+
+    def _print(self, answer: SubmitAnswer) -> None:
+        if self._output.as_json:
+            self._output.answer(answer)
+            return
+        self._output.show(
+            pairs_table(
+                [
+                    ("job", answer.job_id),
+                    ("state", answer.state),
+                    ("trace", answer.trace_url or answer.trace_id),
+                ]
+            )
+        )
+
+    def _print_end(self, end: JobEnd) -> None:
+        if self._output.as_json:
+            self._output.answer(end)
+        else:
+            self._output.show(pairs_table(end_pairs(end)))
+
+
+def end_pairs(end: JobEnd) -> list[tuple[str, object]]:
+    """An end for people."""
+    failed = f", {end.items_failed} failed" if end.items_failed else ""
+    not_run = f", {end.items_not_run} not run" if end.items_not_run else ""
+    return [
+        ("job", end.job_id),
+        ("state", end.status),
+        ("why", ": ".join(part for part in (end.error_type, end.reason) if part) or None),
+        ("items", f"{end.items_succeeded} succeeded{failed}{not_run} of {end.items_total}"),
+        ("took", f"{end.active_seconds:.3f} s, on {end.engine}" if end.engine else f"{end.active_seconds:.3f} s"),
+        ("accepted", end.accepted_at),
+        ("ended", end.ended_at),
+        ("cost", None if end.cost_usd is None else f"{end.cost_usd:.6f} USD"),
+        ("trace", end.trace_id),
+    ]

@@ -1,0 +1,87 @@
+"""`mesh audit`: say whether anything was lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eldermesh.cli.context import Mesh, find_mesh
+from eldermesh.cli.errors import ExitStatus
+from eldermesh.cli.options import PANEL_ANSWERS, JsonOption, example
+from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.running import run_on_mesh
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import AuditAnswer
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_ANSWERS, epilog=example("mesh audit", "mesh audit --wait 60 --json | jq .breaches")
+    )(audit)
+
+
+def audit(
+    *,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Give what is under way so long to end; then it is missing.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """Check that every accepted job has one end, and every invariant of the contract, from the topics alone.
+
+    Exits with 1 if anything is missing or broken. Jobs older than the retention of the public topics are left out.
+    """
+    mesh = find_mesh()
+    output = Output(as_json)
+    answer = run_on_mesh(mesh, lambda: _audit(mesh, output, wait))
+    if as_json:
+        output.answer(answer)
+    else:
+        output.show(pairs_table(_pairs(answer)))
+        for breach in answer.breaches:
+            about = f" job {breach.job_id}:" if breach.job_id is not None else ""
+            output.write(f"breach of invariant {breach.invariant}:{about} {breach.detail}\n")
+        for job_id in answer.missing_jobs:
+            output.write(f"no end: job {job_id}\n")
+    return ExitStatus.OK if _is_clean(answer) else ExitStatus.NOT_COMPLETED
+
+
+async def _audit(mesh: Mesh, output: Output, wait_seconds: float) -> AuditAnswer:
+    import asyncio
+    import time
+
+    from eldermesh.cli.auditing import audit
+
+    deadline = time.monotonic() + wait_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        answer = await audit(mesh.settings, told=lambda count: output.note(f"{count} records read"))
+        left = deadline - time.monotonic()
+        if _is_clean(answer) or left <= 0:
+            return answer
+        output.note(f"{answer.missing} jobs have not ended yet")
+        await asyncio.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_clean(answer: AuditAnswer) -> bool:
+    return not answer.missing and not answer.breaches
+
+
+def _pairs(answer: AuditAnswer) -> list[tuple[str, object]]:
+    return [
+        ("jobs accepted", answer.accepted),
+        ("jobs ended", answer.ended),
+        ("without an end", answer.missing),
+        ("ends that differ", answer.differing_ends),
+        ("identical repeats", answer.identical_duplicates),
+        ("results promised", answer.items_expected),
+        ("results there", answer.items_counted),
+        ("breaches", len(answer.breaches)),
+    ]

@@ -1,0 +1,65 @@
+"""`mesh config`: the settings in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import typer
+
+from eldermesh.cli.context import Mesh, find_mesh
+from eldermesh.cli.errors import ExitStatus
+from eldermesh.cli.options import PANEL_MESH, JsonOption, example
+from eldermesh.cli.output import Output
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+_FOUND = {
+    "environment": "the broker is the one of MESH_KAFKA_BOOTSTRAP",
+    "runtime": "the addresses are those of the mesh that runs on the data directory",
+    "defaults": "no mesh runs on the data directory, and MESH_KAFKA_BOOTSTRAP is not set: these are the defaults",
+}
+_HIDDEN = "***"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(rich_help_panel=PANEL_MESH, epilog=example("mesh config", "mesh config --json | jq .kafka_bootstrap"))(
+        config
+    )
+
+
+def config(*, as_json: JsonOption = False) -> ExitStatus:
+    """Print the settings in force, secrets hidden."""
+    mesh = find_mesh()
+    output = Output(as_json)
+    shown = _shown(mesh)
+    if as_json:
+        output.json(shown)
+        return ExitStatus.OK
+    for name, value in shown.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        output.write(f"MESH_{name.upper()}={'' if text is None else text}\n")
+    output.note(_FOUND[mesh.found_by])
+    return ExitStatus.OK
+
+
+def _shown(mesh: Mesh) -> dict[str, JsonValue]:
+    shown: dict[str, JsonValue] = mesh.settings.model_dump(mode="json")
+    shown["redis_url"] = without_password(mesh.settings.redis_url.get_secret_value())
+    for name in ("blob_url", "otlp_endpoint", "trace_query_url", "trace_ui_url"):
+        value = shown[name]
+        shown[name] = without_password(value) if isinstance(value, str) else None
+    shown["partitions"] = mesh.settings.partition_count
+    shown["blob_url"] = without_password(mesh.settings.blobs)
+    return shown
+
+
+def without_password(url: str) -> str:
+    """A URL with its password and its query hidden; the other parts are what one looks for."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if parts.password is not None:
+        netloc = f"{parts.username or ''}:{_HIDDEN}@{netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc, query=_HIDDEN if parts.query else ""))

@@ -1,0 +1,67 @@
+"""`mesh doctor`: look at every part of a mesh, and say what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from eldermesh.cli.context import Mesh, find_mesh
+from eldermesh.cli.errors import ExitStatus
+from eldermesh.cli.options import PANEL_MESH, JsonOption, example
+from eldermesh.cli.output import Output
+from eldermesh.cli.running import run_on_mesh
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import Check
+
+_SIGNS = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_MESH,
+        epilog=example("mesh doctor", "mesh doctor --json | jq '.checks[] | select(.status != \"ok\")'"),
+    )(doctor)
+
+
+def doctor(*, as_json: JsonOption = False) -> ExitStatus:
+    """Check settings, disk, broker, topics, Redis, router, workers, clocks and telemetry; say what to do.
+
+    Exits with 1 if a check fails; a warning fails nothing.
+    """
+    from eldermesh.cli.answers import DoctorAnswer
+
+    mesh = find_mesh()
+    output = Output(as_json)
+    checks = run_on_mesh(mesh, lambda: _look(mesh))
+    answer = DoctorAnswer(ok=all(check.status != "fail" for check in checks), checks=checks)
+    if as_json:
+        output.answer(answer)
+    else:
+        for check in checks:
+            output.write(f"{_SIGNS[check.status]} {check.name}: {check.detail}\n")
+            if check.hint is not None:
+                output.write(f"    → {check.hint}\n")
+    return ExitStatus.OK if answer.ok else ExitStatus.NOT_COMPLETED
+
+
+async def _look(mesh: Mesh) -> list[Check]:
+    from eldermesh.cli.checks import machine, servers, services
+    from eldermesh.cli.checks.check import run_checks
+
+    return await run_checks(
+        [
+            ("settings", lambda: machine.settings_found(mesh)),
+            ("data directory", lambda: machine.data_dir_writable(mesh)),
+            ("disk", lambda: machine.disk_free(mesh)),
+            ("broker", lambda: servers.broker_answers(mesh)),
+            ("topics", lambda: servers.topics_as_promised(mesh)),
+            ("redis", lambda: servers.redis_answers(mesh)),
+            ("clock", lambda: servers.clocks_agree(mesh)),
+            ("router", lambda: services.partitions_owned(mesh)),
+            ("workers", lambda: services.workers_answer(mesh)),
+            ("telemetry", lambda: servers.telemetry_received(mesh)),
+        ]
+    )

@@ -1,0 +1,82 @@
+"""`mesh status JOB`: what state a job is in, and what it waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from eldermesh.cli.context import Mesh, find_mesh
+from eldermesh.cli.errors import ExitStatus, job_not_found
+from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.running import run_on_mesh
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import JobStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_JOBS,
+        epilog=example(f"mesh status {EXAMPLE_JOB}", f"mesh status {EXAMPLE_JOB} --json | jq .state"),
+    )(status)
+
+
+def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
+    """Show what state a job is in, what it waits for, and how many of its items have ended."""
+    job_id = checked_job_id(job)
+    output = Output(as_json)
+    mesh = find_mesh()
+    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
+    if as_json:
+        output.answer(answer)
+    else:
+        output.show(pairs_table(status_pairs(answer)))
+    return ExitStatus.OK
+
+
+async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
+    from eldermesh.cli.connection import open_mesh
+    from eldermesh.cli.job_status import job_status
+
+    async with open_mesh(mesh) as opened:
+        answer = await job_status(opened, job_id)
+    if answer is None:
+        raise job_not_found(job_id)
+    return answer
+
+
+def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
+    """A status for people."""
+    waiting: str | None = answer.waiting_for
+    if waiting is not None and answer.waiting_until is not None:
+        waiting = f"{waiting}, at most until {answer.waiting_until}"
+    return [
+        ("job", answer.job_id),
+        ("state", answer.state),
+        ("waits for", waiting),
+        ("why", _why(answer)),
+        ("engine", answer.engine),
+        ("items", _items(answer)),
+        ("accepted", answer.accepted_at),
+        ("ended", answer.ended_at),
+        ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
+        ("trace", answer.trace_id),
+    ]
+
+
+def _why(answer: JobStatus) -> str | None:
+    return ": ".join(part for part in (answer.error_type, answer.reason) if part is not None) or None
+
+
+def _items(answer: JobStatus) -> str | None:
+    if answer.items_total is None:
+        return None
+    parts = [f"{answer.items_succeeded} succeeded"]
+    if answer.items_failed:
+        parts.append(f"{answer.items_failed} failed")
+    if answer.items_running:
+        parts.append(f"{answer.items_running} running")
+    return f"{', '.join(parts)} of {answer.items_total}"

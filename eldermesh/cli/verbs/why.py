@@ -1,0 +1,85 @@
+"""`mesh why JOB`: where a job's time went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from eldermesh.cli.context import Mesh, find_mesh
+from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
+from eldermesh.cli.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh.cli.output import Output
+from eldermesh.cli.running import run_on_mesh
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import WhyAnswer
+
+_BAR_CELLS = 40
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_ANSWERS,
+        epilog=example(f"mesh why {EXAMPLE_JOB}", f"mesh why {EXAMPLE_JOB} --json | jq .segments"),
+    )(why)
+
+
+def why(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
+    """Say where a job's time went: admission, decision, hold, pause, queue, run, end. They sum to the total.
+
+    This comes from the job's history alone; `mesh trace` shows the spans.
+    """
+    job_id = checked_job_id(job)
+    output = Output(as_json)
+    mesh = find_mesh()
+    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
+    if as_json:
+        output.answer(answer)
+    else:
+        output.write("\n".join(_lines(answer)) + "\n")
+    return ExitStatus.OK
+
+
+async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
+    import time
+
+    from eldermesh.cli.answers import WhyAnswer, WhySegment
+    from eldermesh.cli.connection import open_mesh
+    from eldermesh.cli.job_history import read_facts
+    from eldermesh.cli.job_status import job_status
+    from services.router.jobs.why import explain
+
+    async with open_mesh(mesh) as opened:
+        state = await opened.jobs.state(job_id)
+        facts = await read_facts(opened, job_id, 0 if state is None else state.first_offset)
+        running = 0 if state is None else await opened.jobs.items_running(state)
+        explanation = explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=running > 0)
+        if explanation is None:
+            status = await job_status(opened, job_id)
+            if status is None:
+                raise job_not_found(job_id)
+            raise CliError(
+                ExitStatus.NOT_FOUND,
+                "not_found",
+                f"job {job_id} is {status.state}, and its history tells nothing"
+                + (f": {status.reason}" if status.reason else ""),
+                f"`mesh status {job_id}` shows what is known",
+            )
+    return WhyAnswer(
+        job_id=job_id,
+        total_seconds=explanation.total_ms / 1000,
+        segments=[WhySegment(name=segment.name, seconds=segment.length_ms / 1000) for segment in explanation.segments],
+        advice=[entry.model_dump(mode="json") for entry in explanation.advice],
+    )
+
+
+def _lines(answer: WhyAnswer) -> list[str]:
+    total = answer.total_seconds
+    lines = [f"job {answer.job_id}: {total:.3f} s"]
+    for segment in answer.segments:
+        share = segment.seconds / total if total else 0.0
+        bar = "█" * max(1, round(share * _BAR_CELLS))
+        lines.append(f"  {segment.name:<10}{segment.seconds:>12.3f} s {share:>6.1%}  {bar}")
+    return lines
