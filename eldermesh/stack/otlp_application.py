@@ -77,9 +77,10 @@ class _Application:
         )
 
     async def take_traces(self, request: Request) -> Response:
-        body, kind = await self._take("traces", request)
-        spans, invalid = await asyncio.to_thread(decode_spans, body, kind)
+        kind, plain, received = await _receive("traces", request)
+        spans, invalid = await asyncio.to_thread(decode_spans, plain, kind)
         await self._store.add(spans)
+        self._pass_on(received)
         response = ExportTraceServiceResponse()
         if invalid:
             response.partial_success.rejected_spans = invalid
@@ -90,13 +91,15 @@ class _Application:
         return Response(response.SerializeToString(), media_type=PROTOBUF)
 
     async def take_metrics(self, request: Request) -> Response:
-        body, kind = await self._take("metrics", request)
-        self._metrics.update(await asyncio.to_thread(decode_metrics, body, kind))
+        kind, plain, received = await _receive("metrics", request)
+        self._metrics.update(await asyncio.to_thread(decode_metrics, plain, kind))
+        self._pass_on(received)
         return _taken(kind, ExportMetricsServiceResponse().SerializeToString())
 
     async def take_logs(self, request: Request) -> Response:
         """Logs are passed on, not kept: the stack has its log files."""
-        _, kind = await self._take("logs", request)
+        kind, _, received = await _receive("logs", request)
+        self._pass_on(received)
         return _taken(kind, ExportLogsServiceResponse().SerializeToString())
 
     async def show_trace(self, request: Request) -> Response:
@@ -121,15 +124,20 @@ class _Application:
         )
         return JSONResponse({"ok": True, "spans": await self._store.count(), **forwarded})
 
-    async def _take(self, signal_name: str, request: Request) -> tuple[bytes, str]:
-        """The unpacked body and its content type; as it came it goes to the forwarder, whatever we make of it."""
-        encoding = request.headers.get("content-encoding", "").strip().lower()
-        content_type = request.headers.get("content-type", "")
-        body = await _read(request)
-        plain = await asyncio.to_thread(unpacked, body, encoding, MAX_BODY_BYTES)
+    def _pass_on(self, received: OtlpBody) -> None:
+        """Only once it is kept: otherwise the sender tries again, and it would be passed on twice."""
         if self._forwarder is not None:
-            self._forwarder.offer(OtlpBody(signal_name, body, content_type, encoding))
-        return plain, content_type.partition(";")[0].strip().lower()
+            self._forwarder.offer(received)
+
+
+async def _receive(signal_name: str, request: Request) -> tuple[str, bytes, OtlpBody]:
+    """A request's content type, its unpacked body, and all of it as it came."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    content_type = request.headers.get("content-type", "")
+    body = await _read(request)
+    plain = await asyncio.to_thread(unpacked, body, encoding, MAX_BODY_BYTES)
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind, plain, OtlpBody(signal_name, body, content_type, encoding)
 
 
 def _taken(kind: str, protobuf: bytes) -> Response:

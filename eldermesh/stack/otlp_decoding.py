@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,13 +109,12 @@ def decode_metrics(body: bytes, content_type: str) -> list[Sample]:
     ]
 
 
-def _parse(request: Any, body: bytes, content_type: str, prepare: Any) -> None:
-    kind = content_type.partition(";")[0].strip().lower()
+def _parse(request: Any, body: bytes, content_type: str, prepare: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     try:
-        if kind == PROTOBUF:
+        if content_type == PROTOBUF:
             request.ParseFromString(body)
-        elif kind == JSON:
-            json_format.ParseDict(prepare(orjson.loads(body)), request, ignore_unknown_fields=True)
+        elif content_type == JSON:
+            json_format.ParseDict(prepare(_document(body)), request, ignore_unknown_fields=True)
         else:
             raise UndecodableBodyError(f"content type {content_type!r} is neither {PROTOBUF} nor {JSON}")
     except (
@@ -129,7 +128,14 @@ def _parse(request: Any, body: bytes, content_type: str, prepare: Any) -> None:
         raise UndecodableBodyError(f"not an OTLP request: {error}") from error
 
 
-def _with_base64_ids(document: Any) -> Any:
+def _document(body: bytes) -> dict[str, Any]:
+    document = orjson.loads(body)
+    if not isinstance(document, dict):
+        raise TypeError("not an object")
+    return document
+
+
+def _with_base64_ids(document: dict[str, Any]) -> dict[str, Any]:
     """OTLP/JSON writes ids as hexadecimal digits, where protobuf's own JSON wants base64."""
     for resource_spans in document.get("resourceSpans", ()):
         for scope_spans in resource_spans.get("scopeSpans", ()):
