@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from eldermesh.stack.identity import ProcessIdentity
 from services.router.engines.chunk_runner import NOT_YET_SECONDS, ChunkRunner
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.fact_appender import FactAppender
@@ -25,6 +24,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import fresh_topics
+from tests.integration.item_pids import all_gone, written_pids
 from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner, played_owner
 from tests.waiting import wait_until
 
@@ -104,22 +104,6 @@ async def held(owner: PlayedOwner, task: ChunkTask) -> None:
         return await owner.claim(task) == "held"
 
     await wait_until(is_held, description="the chunk is claimed")
-
-
-async def host_pids(path: Path) -> list[ProcessIdentity]:
-    """The processes of an item that wrote their pids, alive."""
-
-    def read() -> list[ProcessIdentity | None] | None:
-        return [ProcessIdentity.of(int(pid)) for pid in path.read_text("ascii").split()] if path.exists() else None
-
-    found = await wait_until(read, description="the item runs")
-    return [identity for identity in found if identity is not None]
-
-
-async def all_gone(identities: list[ProcessIdentity]) -> None:
-    """Wait until none of them is alive."""
-    assert len(identities) == 2
-    await wait_until(lambda: not any(i.is_alive() for i in identities), description="host and its child are gone")
 
 
 async def test_a_chunk_runs_and_its_facts_are_in_the_history(
@@ -242,7 +226,7 @@ async def test_cancel_stops_an_item_within_two_heartbeats(
     """A chunk taken out of the plan, or whose job ended, is killed with all that its item started, unpublished."""
     (task,) = await owner.plan([str(tmp_path / "pids"), "never"], "pid_of_host")
     running = asyncio.create_task(runner.run(task))
-    processes = await host_pids(tmp_path / "pids")
+    processes = await written_pids(tmp_path / "pids")
     await getattr(owner, how)(task)
     async with asyncio.timeout(2 * HEARTBEAT_SECONDS):
         assert await running is ChunkOutcome.KILLED
@@ -254,7 +238,7 @@ async def test_a_lost_claim_kills_the_run(owner: PlayedOwner, runner: ChunkRunne
     """A claim that the owner declared dead is never taken back."""
     (task,) = await owner.plan([str(tmp_path / "pids")], "pid_of_host")
     running = asyncio.create_task(runner.run(task))
-    processes = await host_pids(tmp_path / "pids")
+    processes = await written_pids(tmp_path / "pids")
     await owner.set_claim(task, "dead celery@test:1 x")
     assert await running is ChunkOutcome.KILLED
     await all_gone(processes)
@@ -280,7 +264,7 @@ async def test_a_run_that_stood_still_for_a_lease_stops_without_asking(
     async with chunk_runner(settings, clock=clock) as runner:
         (task,) = await owner.plan([str(tmp_path / "pids")], "pid_of_host")
         running = asyncio.create_task(runner.run(task))
-        processes = await host_pids(tmp_path / "pids")
+        processes = await written_pids(tmp_path / "pids")
         clock.shift_seconds = LEASE_SECONDS
         asked_until = await owner.lease_end_ms(task)
         assert await running is ChunkOutcome.KILLED
@@ -290,7 +274,7 @@ async def test_a_run_that_stood_still_for_a_lease_stops_without_asking(
 
 
 async def test_results_are_flushed_while_a_long_item_runs(owner: PlayedOwner, runner: ChunkRunner) -> None:
-    """What is done is published after `flush_seconds`, whatever the next item does; what a killed run has not is lost."""
+    """What is done is published after `flush_seconds`, whatever the next item does."""
     (task,) = await owner.plan([0, 0, 60], "sleep")
     running = asyncio.create_task(runner.run(task))
 
@@ -441,7 +425,7 @@ async def test_cancelling_the_runner_kills_the_run(owner: PlayedOwner, runner: C
     """A worker that shuts down leaves nothing behind; the claim dies by its lease."""
     (task,) = await owner.plan([str(tmp_path / "pids")], "pid_of_host")
     running = asyncio.create_task(runner.run(task))
-    processes = await host_pids(tmp_path / "pids")
+    processes = await written_pids(tmp_path / "pids")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

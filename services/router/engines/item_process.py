@@ -204,7 +204,7 @@ class ItemProcess:
         try:
             async with asyncio.timeout(_DEATH_SECONDS):
                 status = await running.process.wait()
-                await running.draining
+                await asyncio.wait({running.draining})
         except TimeoutError as error:
             raise RetryableError(f"item host {running.pid} outlived SIGKILL") from error
         finally:

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from functools import lru_cache, partial
+from typing import Any
 
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunk_runner import ChunkRunner
@@ -41,6 +42,7 @@ class RunnerThread:
         self._settings = settings
         self._engine: Engine = engine
         self._worker_id = worker_id
+        self._runs: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._run_loop, name="chunk-runner", daemon=True)
         self._serving: Future[tuple[asyncio.AbstractEventLoop, ChunkRunner, asyncio.Event]] = Future()
 
@@ -64,7 +66,7 @@ class RunnerThread:
             StopServiceError: the thread has ended: this process is of no more use.
         """
         loop, runner, _ = self._serving.result(_START_SECONDS)
-        running = asyncio.run_coroutine_threadsafe(runner.run(task), loop)
+        running = asyncio.run_coroutine_threadsafe(self._run(runner, task), loop)
         while True:
             try:
                 return running.result(_LOOK_SECONDS)
@@ -83,9 +85,18 @@ class RunnerThread:
         if self._thread.is_alive():
             _log.error("the chunk runner did not end within %g s", seconds)
 
+    async def _run(self, runner: ChunkRunner, task: ChunkTask) -> ChunkOutcome:
+        running = asyncio.current_task()
+        assert running is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+        self._runs.add(running)
+        try:
+            return await runner.run(task)
+        finally:
+            self._runs.discard(running)
+
     def _run_loop(self) -> None:
         try:
-            asyncio.run(self._serve())  # cancels what runs on its way out
+            asyncio.run(self._serve())
         except BaseException as error:
             if not self._serving.done():
                 self._serving.set_exception(error)
@@ -116,8 +127,9 @@ class RunnerThread:
             self._serving.set_result((asyncio.get_running_loop(), ChunkRunner(ports), stopping))
             connecting = asyncio.create_task(_connect(facts))
             await stopping.wait()
-            connecting.cancel()
-            await _cancel_others()
+            for task in {connecting, *self._runs}:  # what they need is still there
+                task.cancel()
+            await asyncio.gather(connecting, *self._runs, return_exceptions=True)
 
 
 async def _connect(facts: FactAppender) -> None:
@@ -126,11 +138,3 @@ async def _connect(facts: FactAppender) -> None:
         await facts.start()
     except RetryableError as error:
         _log.warning("not connected to Kafka yet: %s", error)
-
-
-async def _cancel_others() -> None:
-    """Cancel the chunks that run while what they need is still there."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for other in others:
-        other.cancel()
-    await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,29 @@
+"""The processes of an item that wrote their pids (`item_functions.pid_of_host`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eldermesh.stack.identity import ProcessIdentity
+from tests.waiting import wait_until
+
+
+async def written_pids(path: Path) -> list[ProcessIdentity]:
+    """The item host and its child, once the item has begun; both are alive."""
+
+    def read() -> list[ProcessIdentity | None] | None:
+        return [ProcessIdentity.of(int(pid)) for pid in path.read_text("ascii").split()] if path.exists() else None
+
+    found = [identity for identity in await wait_until(read, description="the item runs") if identity is not None]
+    assert len(found) == 2
+    return found
+
+
+async def all_gone(identities: Sequence[ProcessIdentity]) -> None:
+    """Wait until none of them is alive."""
+    assert identities
+    await wait_until(
+        lambda: not any(identity.is_alive() for identity in identities),
+        description=f"processes {[identity.pid for identity in identities]} are gone",
+    )
