@@ -23,11 +23,21 @@ class GroupTimes:
     rebalance_ms: int
 
 
-GROUP_TIMES = {
+_GROUP_TIMES = {
     "kafka": GroupTimes(session_ms=45_000, heartbeat_ms=3_000, rebalance_ms=60_000),
     # Joining takes half the session there, so a long one makes every start crawl.
     "embedded": GroupTimes(session_ms=3_000, heartbeat_ms=500, rebalance_ms=10_000),
 }
+
+
+def group_times(settings: Settings) -> GroupTimes:
+    """The profile's times; `group_session_seconds` wins, its heartbeats then a tenth of it."""
+    times = _GROUP_TIMES[settings.broker_profile]
+    if settings.group_session_seconds is None:
+        return times
+    session_ms = round(settings.group_session_seconds * 1000)
+    return GroupTimes(session_ms=session_ms, heartbeat_ms=session_ms // 10, rebalance_ms=times.rebalance_ms)
+
 
 MAX_REQUEST_BYTES = 1_400_000
 """Above `max.message.bytes` of `jobs.dead`, so that the broker, not the client, judges sizes."""
@@ -48,7 +58,7 @@ def make_producer(settings: Settings, *, client_id: str = "eldermesh") -> AIOKaf
 
 def make_consumer(settings: Settings, *, group_id: str | None = None, **options: Any) -> AIOKafkaConsumer:
     """A consumer that is not started yet: never commits by itself; `options` are aiokafka's and win."""
-    times = GROUP_TIMES[settings.broker_profile]
+    times = group_times(settings)
     merged: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap,
         "group_id": group_id,

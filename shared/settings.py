@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
     )
+    group_session_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="How long a dead consumer keeps its partitions; 45 on Kafka, 3 embedded."
+    )
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Partitions of each topic; 12 on Kafka, 4 embedded."
     )

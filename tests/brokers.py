@@ -10,6 +10,7 @@ import pytest
 
 from eldermesh.stack.broker import EmbeddedBroker
 from eldermesh.stack.redis import EmbeddedRedis
+from tests.fresh_topics import AnyBroker
 from tests.kafka_server import KafkaServer, kafka_missing
 
 
@@ -61,3 +62,10 @@ def redis_server(server_dir: Path) -> Iterator[str]:
     _start(redis)
     yield redis.url
     redis.service.kill()
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def any_broker(request: pytest.FixtureRequest) -> AnyBroker:
+    """Each of the two brokers in turn."""
+    fixture = "embedded_broker" if request.param == "embedded" else "apache_kafka"
+    return AnyBroker(request.getfixturevalue(fixture), request.param)

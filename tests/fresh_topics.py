@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from shared.broker import make_admin
@@ -12,6 +12,13 @@ from shared.settings import Settings
 from shared.topic_admin import apply_topics
 
 Profile = Literal["kafka", "embedded"]
+
+
+class AnyBroker(NamedTuple):
+    """A broker of either kind."""
+
+    bootstrap: str
+    profile: Profile
 
 
 def fresh_settings(bootstrap: str, profile: Profile, **overrides: Any) -> Settings:
