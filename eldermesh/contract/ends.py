@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from eldermesh.contract.vocabulary import EndStatus, Engine, ErrorType, JobId
+from eldermesh.contract.vocabulary import EndStatus, Engine, ErrorType, JobId, TraceId, UtcTime
 
 
 class JobEnd(BaseModel):
@@ -25,8 +25,8 @@ class JobEnd(BaseModel):
     progress_records_total: int
     error_type: ErrorType | None
     reason: str | None
-    accepted_at: str
-    ended_at: str
+    accepted_at: UtcTime
+    ended_at: UtcTime
     active_seconds: float
     cost_usd: float | None
-    trace_id: str
+    trace_id: TraceId

@@ -15,9 +15,9 @@ from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import ItemResult, JobProgress
 from eldermesh.contract.times import parse_time
+from eldermesh.contract.vocabulary import TIME_PATTERN
 
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
-_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_TIME = re.compile(TIME_PATTERN)
 _TRACEPARENT = re.compile(r"00-(?P<trace_id>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -112,8 +112,6 @@ def _headers(record: PublicRecord, job_id: str, trace_id: str, *, event_id: str,
     problems += _times(ce_time=record.header("ce_time") or "")
     if record.key != job_id.encode():
         problems.append(f"the key is {record.key!r} instead of the job id")
-    if _TRACE_ID.fullmatch(trace_id) is None:
-        problems.append(f"trace_id {trace_id!r} is not 32 hex digits")
     context = _TRACEPARENT.fullmatch(record.header("traceparent") or "")
     if context is None:
         problems.append(f"the header traceparent is {record.header('traceparent')!r}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from eldermesh.contract.vocabulary import Engine, ErrorType, ItemStatus, JobId
+from eldermesh.contract.vocabulary import Engine, ErrorType, ItemStatus, JobId, TraceId, UtcTime
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,6 +39,6 @@ class JobProgress(BaseModel):
     engine: Engine
     worker_id: str
     items_ended: int
-    recorded_at: str
-    trace_id: str
+    recorded_at: UtcTime
+    trace_id: TraceId
     results: Annotated[list[ItemResult], Field(min_length=1)]

@@ -44,9 +44,15 @@ MAX_RECORD_BYTES = 256 * 1024
 """Largest inline submit: value and headers together."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
+TRACE_ID_PATTERN = r"^[0-9a-f]{32}$"
 JOB_ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+UtcTime = Annotated[str, StringConstraints(pattern=TIME_PATTERN)]
+"""An instant with milliseconds, as `2026-11-23T09:26:39.123Z`."""
+
+TraceId = Annotated[str, StringConstraints(pattern=TRACE_ID_PATTERN)]
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 LabelText = Annotated[str, StringConstraints(max_length=256)]
