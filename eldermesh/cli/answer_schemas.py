@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from eldermesh.cli import answers, stack_answers
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
-from eldermesh.contract.schemas import CONTRACT_SCHEMA_NAMES, contract_schema, identified
+from eldermesh.contract.schemas import CONTRACT_SCHEMA_NAMES, AlwaysThere, contract_schema, identified
 
 _ANSWERS: dict[str, Any] = {
     "mesh-error": answers.ErrorAnswer,
@@ -46,4 +46,4 @@ def named_schema(name: str) -> dict[str, Any]:
     """
     if name in CONTRACT_SCHEMA_NAMES:
         return contract_schema(name)
-    return identified(name, TypeAdapter(_ANSWERS[name]).json_schema(mode="serialization"))
+    return identified(name, TypeAdapter(_ANSWERS[name]).json_schema(mode="serialization", schema_generator=AlwaysThere))

@@ -1,0 +1,119 @@
+"""Write docs/schemas, docs/asyncapi.json and the tables of docs/events.md from the registries of events and topics.
+
+With --check nothing is written: exit status 1 and the names of the files that differ.
+
+Usage: generate_docs.py [--check] [DIRECTORY] (default: docs)
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from eldermesh.cli.answer_schemas import named_schema, schema_names  # noqa: E402 - it is run by path, see above
+from eldermesh.contract import topics as public_topics  # noqa: E402
+from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
+from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
+from shared.events import JOB_FACTS  # noqa: E402
+from shared.topics import TOPICS, TopicSpec  # noqa: E402
+
+_DAY_MS = 24 * 3600 * 1000
+_PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.startswith("JOBS")}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
+
+
+def _first_line(described: type) -> str:
+    return (described.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+
+
+def public_events() -> str:
+    """The table of public events."""
+    rows = [
+        (
+            f"`{event.topic}`",
+            "<br>".join(f"`{event_type}`" for event_type in event.event_types),
+            event.sender,
+            event.summary.replace("|", "\\|"),
+            f"[{event.name}](schemas/{event.name}.json)",
+        )
+        for event in PUBLIC_EVENTS
+    ]
+    return _table(("topic", "`ce_type`", "sent by", "what it says", "schema"), rows)
+
+
+def facts() -> str:
+    """The table of facts."""
+    rows = [
+        (f"`{name}`", _first_line(fact), ", ".join(f"`{each}`" for each in fact.model_fields))
+        for name, fact in JOB_FACTS.items()
+    ]
+    return _table(("fact", "what it says", "fields"), rows)
+
+
+def topics() -> str:
+    """The table of topics."""
+    return _table(("topic", "for", "policy", "retention", "largest record"), [_topic(spec) for spec in TOPICS])
+
+
+def _topic(spec: TopicSpec) -> tuple[str, ...]:
+    policy = f"{spec.cleanup_policy}{', LogAppendTime' if spec.log_append_time else ''}"
+    retention = "for ever" if spec.retention_ms is None else f"{spec.retention_ms // _DAY_MS} days"
+    audience = "everybody" if spec.name in _PUBLIC_TOPICS else "the mesh alone"
+    return f"`{spec.name}`", audience, policy, retention, f"{spec.max_message_bytes // 1024} KiB"
+
+
+TABLES = {"public events": public_events, "facts": facts, "topics": topics}
+
+
+def with_tables(document: str) -> str:
+    """The document with each table between `<!-- table: NAME -->` and `<!-- end -->` written anew."""
+    for name, table in TABLES.items():
+        before, begin, rest = document.partition(f"<!-- table: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise SystemExit(f"events.md has no place for the table of {name}")
+        document = f"{before}{begin}{table()}{end}{after}"
+    return document
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def generated(directory: Path) -> dict[Path, str]:
+    """The files that have to be in `directory`, with their text."""
+    files = {directory / "schemas" / f"{name}.json": _json(named_schema(name)) for name in schema_names()}
+    files[directory / "asyncapi.json"] = _json(asyncapi_document())
+    events = directory / "events.md"
+    files[events] = with_tables(events.read_text("utf-8"))
+    return files
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files; with --check compare them, exit status 1 when one differs, is missing, or is one too many."""
+    paths = [Path(argument) for argument in arguments if argument != "--check"]
+    directory = paths[0] if paths else ROOT / "docs"
+    files = generated(directory)
+    stale = sorted(set((directory / "schemas").glob("*.json")) - set(files))
+    if "--check" not in arguments:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        for path in stale:
+            path.unlink()
+        return 0
+    differing = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
+    for path in [*differing, *stale]:
+        print(f"{path} is not what the registry says: run scripts/generate_docs.py", file=sys.stderr)
+    return 1 if differing or stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
