@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +11,13 @@ import pytest
 
 from services.router.engines.chunk_runner import NOT_YET_SECONDS, ChunkRunner
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
-from services.router.engines.fact_appender import FactAppender
 from services.router.engines.item_results import MAX_INLINE_BYTES
-from services.router.engines.runner_ports import RunnerPorts
-from shared.blobs import BlobStore
-from shared.broker import make_producer
-from shared.history.claims import ClaimStore
 from shared.history.ports import SystemClock
-from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.workloads import WorkloadRegistry
-from tests.fresh_topics import fresh_topics
+from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings
 from tests.integration.item_pids import all_gone, written_pids
 from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner, played_owner
 from tests.waiting import wait_until
-
-LEASE_SECONDS = 1.0
-HEARTBEAT_SECONDS = 0.3
 
 
 class ShiftedClock(SystemClock):
@@ -46,15 +34,7 @@ class ShiftedClock(SystemClock):
 @pytest.fixture
 async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings with topics of their own and a short lease."""
-    async with fresh_topics(
-        embedded_broker,
-        "embedded",
-        redis_url=redis_server,
-        data_dir=tmp_path,
-        python_functions=(f"{FUNCTIONS}:*",),
-        lease_seconds=LEASE_SECONDS,
-        heartbeat_seconds=HEARTBEAT_SECONDS,
-    ) as made:
+    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
         yield made
 
 
@@ -63,31 +43,6 @@ async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
     """The owner of partition 0."""
     async with played_owner(settings) as played:
         yield played
-
-
-@asynccontextmanager
-async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkRunner]:
-    """A runner as an engine makes it."""
-    redis = make_redis(settings)
-    facts = FactAppender(partial(make_producer, settings))
-    workloads = WorkloadRegistry.installed()
-    blobs = BlobStore(settings.blobs)
-    whole: dict[str, Any] = {
-        "settings": settings,
-        "engine": "celery",
-        "worker_id": "celery@test:1",
-        "claims": lambda topic: ClaimStore(redis, topic, lease_ms=round(settings.lease_seconds * 1000)),
-        "facts": facts,
-        "workloads": workloads,
-        "blobs": blobs,
-    } | ports
-    try:
-        yield ChunkRunner(RunnerPorts(**whole))
-    finally:
-        await workloads.close()
-        await facts.close()
-        blobs.close()
-        await redis.aclose()
 
 
 @pytest.fixture

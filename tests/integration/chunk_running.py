@@ -1,0 +1,65 @@
+"""A chunk runner in this process, made as an engine makes it, with any of its ports replaced."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from services.router.engines.chunk_runner import ChunkRunner
+from services.router.engines.fact_appender import FactAppender
+from services.router.engines.runner_ports import RunnerPorts
+from shared.blobs import BlobStore
+from shared.broker import make_producer
+from shared.history.claims import ClaimStore
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.workloads import WorkloadRegistry
+from tests.fresh_topics import fresh_topics
+from tests.integration.played_owner import FUNCTIONS
+
+LEASE_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.3
+WORKER_ID = "celery@test:1"
+
+
+@asynccontextmanager
+async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path) -> AsyncIterator[Settings]:
+    """Settings with topics of their own, a short lease, and the test functions allowed."""
+    async with fresh_topics(
+        bootstrap,
+        "embedded",
+        redis_url=redis_url,
+        data_dir=data_dir,
+        python_functions=(f"{FUNCTIONS}:*",),
+        lease_seconds=LEASE_SECONDS,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+    ) as settings:
+        yield settings
+
+
+@asynccontextmanager
+async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkRunner]:
+    """A runner; `ports` replace parts of `RunnerPorts`."""
+    redis = make_redis(settings)
+    facts = FactAppender(partial(make_producer, settings))
+    workloads = WorkloadRegistry.installed()
+    blobs = BlobStore(settings.blobs)
+    whole: dict[str, Any] = {
+        "settings": settings,
+        "engine": "celery",
+        "worker_id": WORKER_ID,
+        "claims": lambda topic: ClaimStore(redis, topic, lease_ms=round(settings.lease_seconds * 1000)),
+        "facts": facts,
+        "workloads": workloads,
+        "blobs": blobs,
+    } | ports
+    try:
+        yield ChunkRunner(RunnerPorts(**whole))
+    finally:
+        await workloads.close()
+        await facts.close()
+        blobs.close()
+        await redis.aclose()
