@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
+from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
@@ -16,6 +17,8 @@ from eldermesh.stack.ports import LOOPBACK, free_ports
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
+from services.router.groups import ADMISSION_GROUPS
+from shared.broker import make_admin
 from shared.history.gates import closed_gates
 from shared.redis_client import make_redis
 from shared.settings import Settings
@@ -28,6 +31,8 @@ WORKER_NAME = "worker"
 
 _ANSWER_SECONDS = 5.0
 _PING_SECONDS = 1.0
+_GROUP_STATE = 2
+"""Place of the state in Kafka's description of a group: error, id, state, …."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,14 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
 
 
 def router_service(settings: Settings) -> ServiceSpec:
-    """A router with these settings; ready when it owns every partition of the job history."""
+    """A router with these settings; ready when it owns every partition of the job history and reads the inboxes."""
     return ServiceSpec(
         name=ROUTER_NAME,
         command=python_command("services.router"),
         env=settings.environment(),
-        ready=lambda: _gates_are_open(settings),
-        depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+        ready=lambda: _router_works(settings),
+        depends_on=(BROKER_NAME, REDIS_NAME),
+        outlived_by=(TELEMETRY_NAME,),
         ready_timeout_seconds=60.0,
     )
 
@@ -111,7 +117,8 @@ def worker_service(settings: Settings) -> ServiceSpec:
         command=python_command("services.router.engines.celery_worker"),
         env=settings.environment(),
         ready=lambda: _worker_answers(settings),
-        depends_on=(TELEMETRY_NAME, BROKER_NAME, REDIS_NAME),
+        depends_on=(BROKER_NAME, REDIS_NAME),
+        outlived_by=(TELEMETRY_NAME,),
         ready_timeout_seconds=60.0,
     )
 
@@ -135,6 +142,27 @@ async def _answers(url: str) -> None:
         raise NotReadyError(f"no answer from {url}: {error!r}") from error
     if response.status_code != httpx.codes.OK:
         raise NotReadyError(f"{url} answers {response.status_code}")
+
+
+async def _router_works(settings: Settings) -> None:
+    await _gates_are_open(settings)
+    await _inboxes_are_read(settings)
+
+
+async def _inboxes_are_read(settings: Settings) -> None:
+    """Each of the groups that read an inbox has settled; a group that is new takes seconds for that."""
+    admin = make_admin(settings)
+    try:
+        await admin.start()
+        for group in ADMISSION_GROUPS.values():
+            (answer,) = await admin.describe_consumer_groups([settings.topic(group)])
+            state = answer.groups[0][_GROUP_STATE]
+            if state != "Stable":
+                raise NotReadyError(f"the consumer group {group} is not settled, but {state}")
+    except KafkaError as error:
+        raise NotReadyError(f"the broker does not answer: {error!r}") from error
+    finally:
+        await admin.close()
 
 
 async def _gates_are_open(settings: Settings) -> None:

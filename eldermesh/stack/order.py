@@ -60,8 +60,13 @@ async def stop_in_order(services: Mapping[str, Service]) -> StopReport:
 
     async def stop_one(service: Service) -> bool:
         name = service.spec.name
-        dependents = [task for other, task in stopping.items() if name in services[other].spec.depends_on]
-        await asyncio.gather(*dependents, return_exceptions=True)
+        specs = {other: services[other].spec for other in stopping}
+        before = [
+            task
+            for other, task in stopping.items()
+            if name in specs[other].depends_on or name in specs[other].outlived_by
+        ]
+        await asyncio.gather(*before, return_exceptions=True)
         return await service.shut_down()
 
     for name in reversed(list(services)):

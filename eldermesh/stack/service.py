@@ -45,6 +45,7 @@ class ServiceSpec:
         ready: Asked until it returns; None: ready as soon as the program is executed.
         prepare: Done each time the service has become ready, before what depends on it is started.
         depends_on: Names of services that must be ready first, and are stopped after this one.
+        outlived_by: Names of services that are stopped after this one, but need not be ready first.
         ready_timeout_seconds: Limit for `ready`, and again for `prepare`.
         stop_grace_seconds: From SIGTERM to SIGKILL.
         memory_only: Its death loses what it held: the whole stack is stopped and started anew.
@@ -58,6 +59,7 @@ class ServiceSpec:
     ready: Check | None = None
     prepare: Check | None = None
     depends_on: tuple[str, ...] = ()
+    outlived_by: tuple[str, ...] = ()
     ready_timeout_seconds: float = 30.0
     stop_grace_seconds: float = 30.0
     memory_only: bool = False

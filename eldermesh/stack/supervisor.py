@@ -70,13 +70,13 @@ class Supervisor:
         process of the stack is gone, also if this process is killed.
 
         Raises:
-            StackError: a name is used twice, or a dependency does not come before.
+            StackError: a name is used twice, or a dependency or what outlives a service does not come before it.
         """
         self.services: dict[str, Service] = {}
         for spec in specs:
             if spec.name in self.services:
                 raise StackError(f"two services are called {spec.name}")
-            missing = [name for name in spec.depends_on if name not in self.services]
+            missing = [name for name in (*spec.depends_on, *spec.outlived_by) if name not in self.services]
             if missing:
                 raise StackError(f"{spec.name} depends on {', '.join(missing)}, which must come before it")
             self.services[spec.name] = Service(spec, log_dir=log_dir, held_fds=held_fds)

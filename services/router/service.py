@@ -12,6 +12,7 @@ from services.router.admission import JobAdmission
 from services.router.deciding import JobDecider
 from services.router.dispatching import JobDispatcher
 from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from services.router.incarnation import drop_foreign_state
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
@@ -30,13 +31,11 @@ from shared.incarnation import read_or_create_incarnation
 from shared.logs import get_logger
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_DECISIONS, JOBS_HISTORY
+from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 
 _log = get_logger(__name__)
 
-GROUP = "eldermesh.router"
-ADMISSION_GROUP = "eldermesh.admission"
 _WATCH_SECONDS = 0.5
 
 
@@ -70,20 +69,18 @@ class RouterService:
             stack.push_async_callback(self._celery.close)
             await self._producer.start()
             stack.push_async_callback(self._producer.stop)
-            self._ownership = Ownership(settings, JOBS_HISTORY, settings.topic(GROUP), self._producer, self._make_owner)
-            await self._ownership.start()
-            stack.push_async_callback(self._ownership.stop)
-            admission = JobAdmission(settings, self._producer, self._workloads)
-            self._inboxes = InboxConsumer(
-                settings,
-                [
-                    Subscription(topic=JOBS, group=ADMISSION_GROUP, handler=admission),
-                    Subscription(topic=JOBS_DECISIONS, group=ADMISSION_GROUP, handler=admission),
-                ],
-                self._producer,
+            self._ownership = Ownership(
+                settings, JOBS_HISTORY, settings.topic(OWNER_GROUP), self._producer, self._make_owner
             )
-            await self._inboxes.start()
-            stack.push_async_callback(self._inboxes.stop)
+            admission = JobAdmission(settings, self._producer, self._workloads)
+            self._inboxes = [
+                InboxConsumer(settings, [Subscription(topic=topic, group=group, handler=admission)], self._producer)
+                for topic, group in ADMISSION_GROUPS.items()
+            ]
+            stack.push_async_callback(self._ownership.stop)
+            for inbox in self._inboxes:
+                stack.push_async_callback(inbox.stop)
+            await _start_at_once(self._ownership, *self._inboxes)
             yield
 
     async def failed(self) -> BaseException:
@@ -91,8 +88,9 @@ class RouterService:
         while True:
             if self._ownership.failure is not None:
                 return self._ownership.failure
-            if self._inboxes.failure is not None:
-                return self._inboxes.failure
+            for inbox in self._inboxes:
+                if inbox.failure is not None:
+                    return inbox.failure
             await asyncio.sleep(_WATCH_SECONDS)
 
     def _make_owner(self, log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
@@ -114,6 +112,17 @@ class RouterService:
             clock=self._clock,
             observer=JobObserver(topic, self._clock),
         )
+
+
+async def _start_at_once(*parts: Ownership | InboxConsumer) -> None:
+    """Have all join their groups, at the same time: on the embedded broker a group takes seconds to let one in."""
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for part in parts:
+                starting.create_task(part.start())
+    except ExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
