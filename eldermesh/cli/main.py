@@ -7,34 +7,13 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 
 import typer
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 from eldermesh.cli.errors import CliError, ExitStatus
-
-_VERBS = (
-    "submit",
-    "status",
-    "results",
-    "watch",
-    "jobs",
-    "cancel",
-    "why",
-    "trace",
-    "dlq",
-    "audit",
-    "topics",
-    "doctor",
-    "config",
-    "schema",
-    "version",
-)
-"""Modules of `eldermesh.cli.verbs`, in the order of the help."""
-
-_STACK_VERBS = "eldermesh.cli.stack_verbs"
+from eldermesh.cli.verb_group import VerbGroup
 
 _HELP = "Submit jobs to an ElderMesh, follow them, and ask what became of them."
 
@@ -43,6 +22,7 @@ def make_app() -> typer.Typer:
     """The command with all its verbs."""
     app = typer.Typer(
         name="mesh",
+        cls=VerbGroup,
         help=_HELP,
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -50,8 +30,6 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for module in (_STACK_VERBS, *(f"eldermesh.cli.verbs.{verb}" for verb in _VERBS)):
-        import_module(module).register(app)
     return app
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from eldermesh.cli.errors import usage_error
-from eldermesh.contract.vocabulary import JOB_ID_PATTERN
 
 PANEL_JOBS = "Jobs"
 PANEL_ANSWERS = "What happened"
@@ -29,6 +28,8 @@ def checked_job_id(text: str) -> str:
     Raises:
         CliError: it is no UUID.
     """
+    from eldermesh.contract.vocabulary import JOB_ID_PATTERN
+
     job_id = text.strip().lower()
     if not re.fullmatch(JOB_ID_PATTERN, job_id):
         raise usage_error(f"{text!r} is no job id", "job ids are UUIDs; `mesh list` shows them")

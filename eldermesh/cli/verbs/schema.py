@@ -33,7 +33,7 @@ def schema(
     *,
     as_json: JsonOption = False,
 ) -> ExitStatus:
-    """Print a JSON Schema: of a public event (job-submit, …), or of what a verb answers with --json (mesh-status, …)."""
+    """Print a JSON Schema: of a public event (job-submit, …), or of what a verb answers (mesh-status, …)."""
     import json
 
     from eldermesh.cli.answer_schemas import named_schema, schema_names

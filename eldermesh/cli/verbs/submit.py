@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "mesh submit python --function math:sqrt 1 4 9 --wait",
             "seq 100 | mesh submit python --function math:sqrt - --label team=data",
-            "mesh submit python --function math:hypot -i '[3, 4]' --idempotency-key nightly-42",
+            "mesh submit python --function math:fsum -i '[3, 4]' --idempotency-key nightly-42",
             "mesh submit --file job.json --json",
         ),
     )(submit)

@@ -1,0 +1,45 @@
+"""All verbs, so that the help can be shown, and one of them run, without importing the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eldermesh.cli.options import PANEL_ANSWERS, PANEL_JOBS, PANEL_MESH, PANEL_REFERENCE
+
+_VERBS = "eldermesh.cli.verbs"
+_STACK = "eldermesh.cli.stack_verbs"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb: where its `register` is, under which heading of the help it stands, and its line there."""
+
+    name: str
+    module: str
+    panel: str
+    summary: str
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("submit", f"{_VERBS}.submit", PANEL_JOBS, "Send a job; with --wait say how it ended."),
+    Verb("status", f"{_VERBS}.status", PANEL_JOBS, "Show what state a job is in, and what it waits for."),
+    Verb("results", f"{_VERBS}.results", PANEL_JOBS, "Print the results of a job's items."),
+    Verb("watch", f"{_VERBS}.watch", PANEL_JOBS, "Follow a job until it has ended."),
+    Verb("list", f"{_VERBS}.jobs", PANEL_JOBS, "List jobs, newest first."),
+    Verb("cancel", f"{_VERBS}.cancel", PANEL_JOBS, "End a job."),
+    Verb("why", f"{_VERBS}.why", PANEL_ANSWERS, "Say where a job's time went."),
+    Verb("trace", f"{_VERBS}.trace", PANEL_ANSWERS, "Show the spans of a job as a tree."),
+    Verb("dlq", f"{_VERBS}.dlq", PANEL_ANSWERS, "Look at dead letters: what was refused, and why."),
+    Verb("audit", f"{_VERBS}.audit", PANEL_ANSWERS, "Check that nothing was lost and no promise broken."),
+    Verb("up", f"{_STACK}.up", PANEL_MESH, "Run a whole mesh on this machine."),
+    Verb("down", f"{_STACK}.down", PANEL_MESH, "Stop the mesh that runs on this machine."),
+    Verb("ps", f"{_STACK}.ps", PANEL_MESH, "Show its services."),
+    Verb("logs", f"{_STACK}.logs", PANEL_MESH, "Show the services' logs."),
+    Verb("env", f"{_STACK}.env", PANEL_MESH, "Print the settings with which clients reach it."),
+    Verb("topics", f"{_VERBS}.topics", PANEL_MESH, "Create and check the topics of a mesh."),
+    Verb("doctor", f"{_VERBS}.doctor", PANEL_MESH, "Look at every part of a mesh, and say what to do."),
+    Verb("config", f"{_VERBS}.config", PANEL_MESH, "Print the settings in force, secrets hidden."),
+    Verb("schema", f"{_VERBS}.schema", PANEL_REFERENCE, "Print a JSON Schema of an event or an answer."),
+    Verb("version", f"{_VERBS}.version", PANEL_REFERENCE, "Print versions."),
+)
+"""In the order of the help."""
