@@ -14,6 +14,7 @@ from services.router.engines.job_specs import JobSpec
 from services.router.engines.lease import Lease
 from services.router.engines.patience import with_patience
 from services.router.engines.result_publisher import ResultPublisher, TimedResult
+from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import ConfigurationError, RetryableError
 from shared.events import FactResult
@@ -37,11 +38,12 @@ _log = logging.getLogger(__name__)
 class ChunkItems:
     """What one run does with its items."""
 
-    def __init__(self, ports: RunnerPorts, task: ChunkTask, lease: Lease) -> None:
+    def __init__(self, ports: RunnerPorts, task: ChunkTask, lease: Lease, metrics: RunnerMetrics) -> None:
         self._ports = ports
         self._task = task
         self._chunk = task.chunk_id
         self._lease = lease
+        self._metrics = metrics
         self._run: WorkloadRun | None = None
 
     def kill(self) -> None:
@@ -111,6 +113,7 @@ class ChunkItems:
             if result.error_type is not None:
                 item_span.set_attribute(names.ERROR_TYPE, result.error_type)
                 fail_span(item_span, result.error_message or result.error_type)
+        self._metrics.item_ended(spec.workload, result)
         inline = len(outcome.output_json) if isinstance(outcome, ItemSucceeded) else len(result.error_message or "")
         return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
 

@@ -14,6 +14,7 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.job_specs import JobSpec, JobSpecs
 from services.router.engines.lease import Lease, LeaseLostError
 from services.router.engines.result_publisher import ResultPublisher
+from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import RetryableError
 from shared.events import ItemsCompleted
@@ -40,6 +41,7 @@ class ChunkRun:
         lease: Lease,
         specs: JobSpecs,
         chunk_span: Span,
+        metrics: RunnerMetrics,
     ) -> None:
         self._ports = ports
         self._task = task
@@ -47,8 +49,11 @@ class ChunkRun:
         self._claimed_at = claimed_at
         self._lease = lease
         self._specs = specs
+        self._metrics = metrics
         self._traceparent = traceparent_of(chunk_span)
         self._tracestate = tracestate_of(chunk_span)
+        self.workload: str | None = None
+        """The job's workload, once that is known."""
 
     async def run(self) -> str | None:
         """Run what is missing, and finish the claim. Return None, or in one word why the run was killed.
@@ -67,7 +72,7 @@ class ChunkRun:
         return None
 
     async def _run_items(self) -> str | None:
-        items = ChunkItems(self._ports, self._task, self._lease)
+        items = ChunkItems(self._ports, self._task, self._lease, self._metrics)
         publisher = self._publisher()
         keeping = asyncio.create_task(self._lease.keep())
         flushing = asyncio.create_task(publisher.keep_flushing())
@@ -98,6 +103,7 @@ class ChunkRun:
     async def _work(self, items: ChunkItems, publisher: ResultPublisher) -> str | None:
         try:
             spec = await self._spec()
+            self.workload = spec.workload
             await items.run(spec, self._missing, publisher)
             await publisher.flush()
         except LeaseLostError as lost:

@@ -12,8 +12,10 @@ from services.router.engines.chunk_run import ChunkRun
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.job_specs import JobSpecs
 from services.router.engines.lease import Lease
+from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.history.claims import Claimed, ClaimRefusal
+from shared.logs import job_logs
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
@@ -33,6 +35,7 @@ class ChunkRunner:
     def __init__(self, ports: RunnerPorts) -> None:
         self._ports = ports
         self._specs = JobSpecs()
+        self._metrics = RunnerMetrics(ports.engine)
 
     async def run(self, task: ChunkTask) -> ChunkOutcome:
         """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
@@ -41,12 +44,13 @@ class ChunkRunner:
             RetryableError: results could not be published, or something an item needs did not answer. The chunk is not
                 finished; its claim dies by its lease, and the owner plans again.
         """
-        ports, run = self._ports, uuid4().hex
-        claimed = await self._claim(task, run)
-        if isinstance(claimed, ChunkOutcome):
-            return claimed
-        missing, lease = claimed
-        claimed_at = ports.clock.now_ms()
+        with job_logs(task.chunk_id.job_id):
+            claimed = await self._claim(task, uuid4().hex)
+            return claimed if isinstance(claimed, ChunkOutcome) else await self._run(task, *claimed)
+
+    async def _run(self, task: ChunkTask, missing: tuple[int, ...], lease: Lease) -> ChunkOutcome:
+        ports = self._ports
+        claimed_at, began = ports.clock.now_ms(), ports.clock.monotonic()
         attributes: dict[str, str | int] = {
             names.JOB_ID: task.chunk_id.job_id,
             names.CHUNK_ID: task.chunk,
@@ -58,7 +62,12 @@ class ChunkRunner:
         )
         attributes |= {names.CHUNK_ITEMS: len(missing), names.CHUNK_ATTEMPT: task.attempt}
         with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
-            reason = await ChunkRun(ports, task, missing, claimed_at, lease, self._specs, chunk_span).run()
+            chunk = ChunkRun(ports, task, missing, claimed_at, lease, self._specs, chunk_span, self._metrics)
+            self._metrics.began((claimed_at - task.dispatched_at) / 1000)
+            try:
+                reason = await chunk.run()
+            finally:
+                self._metrics.ended(ports.clock.monotonic() - began, chunk.workload)
             if reason is None:
                 return ChunkOutcome.DONE
             _log.info("chunk %s: run killed: %s", task.chunk, reason)

@@ -1,0 +1,45 @@
+"""Appending facts while the broker comes, goes and comes back."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from eldermesh.stack.broker import EmbeddedBroker
+from services.router.engines.fact_appender import FactAppender
+from shared.broker import make_producer
+from shared.errors import RetryableError
+from shared.topic_admin import apply_topics
+from shared.topics import JOBS_HISTORY
+from tests.fresh_topics import fresh_settings
+
+
+async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
+    """Nobody there, then a broker, then a dead one, then another at its address: it fails only meanwhile."""
+    broker = EmbeddedBroker(tmp_path / "first")
+    settings = fresh_settings(broker.bootstrap, "embedded")
+    topic = settings.topic(JOBS_HISTORY)
+    facts = FactAppender(partial(make_producer, settings), acknowledge_seconds=2.0)
+
+    async def append() -> None:
+        await facts.append(topic, 0, key=str(uuid4()), value=b"{}", headers=[("ce_type", b"x")])
+
+    try:
+        with pytest.raises(RetryableError, match="cannot be reached"):
+            await append()
+        await broker.start()
+        await apply_topics(settings)
+        await append()
+        broker.service.kill()
+        with pytest.raises(RetryableError):
+            await append()
+        broker = EmbeddedBroker(tmp_path / "second", port=int(broker.bootstrap.rpartition(":")[2]))
+        await broker.start()
+        await apply_topics(settings)
+        await append()
+    finally:
+        await facts.close()
+        broker.service.kill()

@@ -1,0 +1,60 @@
+"""Admission of `python` jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.router.engines.workloads.python import PythonWorkload, is_allowed, is_function_name
+from shared.errors import DeadLetterError
+from shared.settings import Settings
+
+SETTINGS = Settings(python_functions=("math:*", "package.work:count_*"), _env_file=None)
+
+
+@pytest.mark.parametrize("function", ["math:sqrt", "package.work:count_lines"])
+def test_an_allowed_function_is_admitted(function: str) -> None:
+    """It is not imported: the router may not have it."""
+    PythonWorkload().validate({"function": function}, [1], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "required"),
+        ({"function": 3}, "required"),
+        ({"function": "math"}, "required"),
+        ({"function": "math:__loader__.load_module"}, "required"),
+        ({"function": "math:sqrt", "timeout": 3}, "unknown 'timeout'"),
+        ({"function": "os:system"}, "does not allow os:system"),
+        ({"function": "package.work:remove"}, "does not allow"),
+        ({"function": "Math:sqrt"}, "does not allow"),
+    ],
+)
+def test_the_reason_of_a_refusal_says_what_is_wrong(options: dict[str, Any], reason: str) -> None:
+    """Refused as invalid, for the sender to read."""
+    with pytest.raises(DeadLetterError, match=reason) as refused:
+        PythonWorkload().validate(options, [1], SETTINGS)
+    assert refused.value.error_type == "invalid"
+
+
+@pytest.mark.parametrize("text", ["m:f", "a.b.c:D.e", "_private_module:f", "m:ü"])
+def test_function_names(text: str) -> None:
+    """A module path, a colon, a path of public names."""
+    assert is_function_name(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "m:", ":f", "m:f:g", "m:_f", "m:f._g", "m:f()", "m f:g", "m:lambda", "m:" + "f" * 400]
+)
+def test_what_is_no_function_name(text: str) -> None:
+    """Nothing that could be more than a name."""
+    assert not is_function_name(text)
+
+
+def test_a_glob_never_makes_a_name_of_what_is_none() -> None:
+    """Even an operator who allows everything allows functions only."""
+    everything = Settings(python_functions=("*",), _env_file=None)
+    assert is_allowed("os:system", everything)
+    assert not is_allowed("os:__builtins__", everything)
