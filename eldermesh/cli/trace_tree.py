@@ -40,7 +40,8 @@ def trace_tree(spans: Sequence[Span], *, show_all: bool = False) -> Table:
     only the first are shown, unless `show_all`.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style=_FAINT)
-    table.add_column("span", no_wrap=True, overflow="ellipsis", ratio=1)
+    # Rich narrows the columns that may wrap: so that only names give way, only theirs may, and their text does not.
+    table.add_column("span")
     table.add_column("service", no_wrap=True, style=_FAINT)
     table.add_column("duration", justify="right", no_wrap=True)
     begin = min((span.start_us for span in spans), default=0)
@@ -80,9 +81,10 @@ class _Forest:
         """The trees, each grown."""
         top = _Node(Text(), children=self._chosen([span for span in self._spans if span.parent_span_id is None]))
         known = {span.span_id for span in self._spans}
-        for parent in self._children.keys() - known:
-            note = Text(f"missing parent {parent}", style=_MISSING)
-            top.children.append(_Node(note, children=self._chosen(self._children[parent])))
+        for parent, orphans in self._children.items():
+            if parent not in known:
+                note = Text(f"missing parent {parent}", style=_MISSING)
+                top.children.append(_Node(note, children=self._chosen(orphans)))
         self._grow(top)
         for span in self._spans:
             if span.span_id not in self._drawn:  # its ancestors go round in a circle
@@ -142,7 +144,7 @@ def _lines(root: _Node) -> Iterator[tuple[str, _Node]]:
 
 
 def _row(prefix: str, node: _Node, begin: int, end: int) -> tuple[Text, str, Text, Text]:
-    name = Text().append(prefix, style=_FAINT).append_text(node.text)
+    name = Text(no_wrap=True, overflow="ellipsis").append(prefix, style=_FAINT).append_text(node.text)
     if node.span is None:
         return name, "", Text(), Text()
     style = _ERROR if node.span.status == "error" else ""

@@ -27,9 +27,9 @@ def _span(
     return Span(span_id, parent, name, "router", start, duration, status, named)
 
 
-def _drawn(spans: Sequence[Span], *, show_all: bool = False, color: bool = False) -> list[str]:
+def _drawn(spans: Sequence[Span], *, show_all: bool = False, color: bool = False, width: int = 140) -> list[str]:
     out = StringIO()
-    console = Console(file=out, width=140, force_terminal=color, color_system="standard" if color else None)
+    console = Console(file=out, width=width, force_terminal=color, color_system="standard" if color else None)
     console.print(trace_tree(spans, show_all=show_all))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
@@ -116,3 +116,12 @@ def test_durations_in_readable_units() -> None:
     """From microseconds to minutes."""
     texts = [duration_text(us) for us in (0, 480, 1_500, 12_340, 250_000, 1_234_567, 61_000_000, 3_661_000_000)]
     assert texts == ["0 µs", "480 µs", "1.5 ms", "12.3 ms", "250 ms", "1.23 s", "1 min 01 s", "61 min 01 s"]
+
+
+def test_in_a_narrow_terminal_only_names_are_cut() -> None:
+    """Service, duration and bar stay whole at 80 columns however long a name is."""
+    lines = _drawn([_span("a", None, "x" * 200, duration=671), _span("b", "a", "short", duration=48)], width=80)
+    assert all(len(line) <= 80 for line in lines)
+    assert "x… router" in lines[1]
+    assert "0.671 ms " + "━" * BAR_CELLS in lines[1]
+    assert "48 µs" in lines[2]
