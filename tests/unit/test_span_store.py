@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from pathlib import Path
 
@@ -145,4 +146,4 @@ async def test_writers_and_readers_at_once(tmp_path: Path) -> None:
     await asyncio.gather(*(write(first) for first in range(0, 400, 20)))
     assert await store.count() == 400
     await store.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["s.sqlite"]
+    assert await asyncio.to_thread(os.listdir, tmp_path) == ["s.sqlite"]
