@@ -77,7 +77,7 @@ class FollowedJob:
         """A record of `jobs.done` with this job's key."""
         if self._end is None:
             try:
-                self._end = JobEnd.model_validate(parse_ijson(record.value or b""))
+                self._end = JobEnd.model_validate(parse_ijson(record.value or b"", whole_doubles=True))
                 self._end_offset = record.offset
             except (UndecodableJsonError, ValidationError) as error:
                 self._broken = f"the end of job {self.job_id} on jobs.done cannot be read: {error}"

@@ -28,7 +28,7 @@ class ProgressSequence:
             ContractBrokenError: the record cannot be read.
         """
         try:
-            progress = JobProgress.model_validate(parse_ijson(record.value or b""))
+            progress = JobProgress.model_validate(parse_ijson(record.value or b"", whole_doubles=True))
         except (UndecodableJsonError, ValidationError) as error:
             raise ContractBrokenError(f"{record!r} is no progress record: {error}") from error
         if progress.sequence >= self.next:

@@ -8,19 +8,29 @@ from typing import Any, NoReturn, cast
 
 from pydantic import JsonValue
 
+from eldermesh.contract.canonical import canonical_bytes
+
 MAX_DEPTH = 64
 """Deepest nesting of arrays and objects that is read (the outermost one counts as 1)."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON reader agrees on (RFC 7493, section 2.2)."""
 
+_LONGEST_WHOLE_DOUBLE = len("-100000000000000000000")
+"""The canonical form writes larger numbers with an exponent."""
+
 
 class UndecodableJsonError(ValueError):
     """The bytes are no I-JSON; the record that carries them is dead-lettered."""
 
 
-def parse_ijson(raw: bytes) -> JsonValue:
+def parse_ijson(raw: bytes, *, whole_doubles: bool = False) -> JsonValue:
     """Parse `raw` as I-JSON (RFC 7493) of a depth of at most `MAX_DEPTH`.
+
+    Args:
+        raw: the bytes.
+        whole_doubles: for what the mesh has written: the canonical form (RFC 8785) writes the float 1e20 as
+            100000000000000000000, so integers beyond ±(2^53 - 1) that are such a form are read as floats.
 
     Raises:
         UndecodableJsonError: not UTF-8, not JSON, a duplicate name, a number that a double cannot hold exactly or at
@@ -39,7 +49,7 @@ def parse_ijson(raw: bytes) -> JsonValue:
         value = json.loads(
             text,
             object_pairs_hook=_object_without_duplicates,
-            parse_int=_safe_integer,
+            parse_int=_safe_integer_or_double if whole_doubles else _safe_integer,
             parse_float=_finite_float,
             parse_constant=_no_constant,
         )
@@ -91,6 +101,14 @@ def _safe_integer(literal: str) -> int:
             return value
     message = f"integer {literal[:24]} is outside ±(2^53 - 1)"
     raise UndecodableJsonError(message)
+
+
+def _safe_integer_or_double(literal: str) -> int | float:
+    if len(literal) <= _LONGEST_WHOLE_DOUBLE:
+        value = float(literal)
+        if abs(value) > MAX_SAFE_INTEGER and canonical_bytes(value) == literal.encode():
+            return value
+    return _safe_integer(literal)
 
 
 def _finite_float(literal: str) -> float:

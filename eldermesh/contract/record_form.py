@@ -82,7 +82,7 @@ def read_dead_letter(record: PublicRecord) -> tuple[DeadLetterHeaders | None, li
 
 def _read(record: PublicRecord, model: type[Model]) -> tuple[Model | None, dict[str, Any] | None, list[str]]:
     try:
-        value = parse_ijson(record.value or b"")
+        value = parse_ijson(record.value or b"", whole_doubles=True)
         if not isinstance(value, dict):
             return None, None, ["the value is no object"]
         read = model.model_validate(value, strict=True)

@@ -336,6 +336,15 @@ class TestForm:
         records[3] = replace(records[3], value=value.replace(b"{", b'{"later": 1, ', 1))
         assert breaches(records) == []
 
+    def test_large_floats(self) -> None:
+        """The canonical form writes the float 1e20 with all its digits; that is no integer out of range."""
+        records = _completed()
+        value = records[2].value or b""
+        records[2] = replace(records[2], value=value.replace(b'"output": null', b'"output": 100000000000000000000'))
+        assert breaches(records) == []
+        records[2] = replace(records[2], value=value.replace(b'"output": null', b'"output": 100000000000000000001'))
+        assert FORM in _numbers(records)
+
     def test_dead_letters(self) -> None:
         """They carry the original's bytes, key and headers, and tell of a record that exists."""
         original = PublicRecord("jobs", 0, 7, b"key", (("mine", b"1"),), b"{")
