@@ -105,6 +105,12 @@ def pid_of_host(path: str) -> int:
     return 0
 
 
+def begin_and_sleep(path: str) -> None:
+    """Make a file, then take half a second."""
+    Path(path).touch()
+    time.sleep(0.5)
+
+
 def own_pid(_: Any) -> int:
     """This process' pid."""
     return os.getpid()

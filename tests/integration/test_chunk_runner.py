@@ -189,6 +189,19 @@ async def test_cancel_stops_an_item_within_two_heartbeats(
     assert await owner.results(task) == []
 
 
+async def test_no_item_begins_without_a_fresh_renewal(settings: Settings, owner: PlayedOwner, tmp_path: Path) -> None:
+    """With heartbeats a minute apart, a chunk replaced during its first item still does not begin the second."""
+    slow = settings.model_copy(update={"heartbeat_seconds": 60.0, "lease_seconds": 120.0})
+    first, second = tmp_path / "first", tmp_path / "second"
+    async with chunk_runner(slow) as runner:
+        (task,) = await owner.plan([str(first), str(second)], "begin_and_sleep")
+        running = asyncio.create_task(runner.run(task))
+        await wait_until(first.exists, description="the first item runs")
+        await owner.replace(task)
+        assert await running is ChunkOutcome.KILLED
+    assert not second.exists()
+
+
 async def test_a_lost_claim_kills_the_run(owner: PlayedOwner, runner: ChunkRunner, tmp_path: Path) -> None:
     """A claim that the owner declared dead is never taken back."""
     (task,) = await owner.plan([str(tmp_path / "pids")], "pid_of_host")
