@@ -14,14 +14,13 @@ from eldermesh.cli.errors import CliError, ExitStatus
 from eldermesh.cli.job_status import state_word
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.progress_bar import ItemsBar
+from eldermesh.cli.tracing import traced
 from eldermesh.client import Client, JobDeadError, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from services.router.jobs.state import JobState
-from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
 SOURCE = "/eldermesh/cli"
-_FLUSH_SECONDS = 2.0
 _LAST_RECORDS_SECONDS = 1.0
 _SLACK_SECONDS = 60.0
 
@@ -39,6 +38,15 @@ class Submission:
         self._mesh = mesh
         self._job = job
         self._output = output
+        self._sent: SubmittedJob | None = None
+
+    def interrupted(self) -> None:
+        """Tell who pressed Ctrl-C what they have left behind."""
+        if self._sent is None:
+            self._output.note("nothing was sent")
+        else:
+            job_id = self._sent.job_id
+            self._output.note(f"job {job_id} goes on; `mesh watch {job_id}` follows it, `mesh cancel {job_id}` ends it")
 
     async def accepted(self) -> ExitStatus:
         """Send the job and wait until the mesh has taken or refused it."""
@@ -60,21 +68,17 @@ class Submission:
         self, then: Callable[[Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
     ) -> ExitStatus:
         settings = self._mesh.settings
-        if settings.otlp_endpoint is not None:
-            configure_telemetry(settings, "mesh")
-        try:
-            async with (
-                open_mesh(self._mesh) as opened,
-                Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE) as client,
-            ):
-                sent = await client.submit(self._job)
-                try:
-                    state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
-                except JobDeadError as error:
-                    return self._refused(sent, error)
-                return await then(client, sent, state)
-        finally:
-            await asyncio.to_thread(shutdown_telemetry, _FLUSH_SECONDS)
+        async with (
+            traced(settings),
+            open_mesh(self._mesh) as opened,
+            Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE) as client,
+        ):
+            sent = self._sent = await client.submit(self._job)
+            try:
+                state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
+            except JobDeadError as error:
+                return self._refused(sent, error)
+            return await then(client, sent, state)
 
     async def _print_acceptance(self, _: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
         trace_id = sent.trace_id if state.acceptance is None else state.acceptance.trace_id

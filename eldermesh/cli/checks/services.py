@@ -46,9 +46,11 @@ async def workers_answer(mesh: Mesh) -> Found:
     """Whether anybody runs chunks."""
     if importlib.util.find_spec("celery") is None:
         return await _queues(mesh)
-    from services.router.engines.celery_app import make_celery_app
 
     def ping() -> list[str]:
+        # Here and not above: it takes a second, for which the other checks would stand still.
+        from services.router.engines.celery_app import make_celery_app
+
         with make_celery_app(mesh.settings) as app:
             answers: Any = app.control.ping(timeout=_PING_SECONDS)
         return sorted(name for answer in answers for name in answer)

@@ -53,6 +53,7 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
     from eldermesh.cli.connection import open_mesh
     from eldermesh.cli.job_status import job_status
     from eldermesh.cli.submitting import SOURCE
+    from eldermesh.cli.tracing import traced
     from eldermesh.client import Client
 
     async with open_mesh(mesh) as opened:
@@ -68,7 +69,10 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
             )
         changed = status.ended_at is None
         if changed:
-            async with Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client:
+            async with (
+                traced(mesh.settings),
+                Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
+            ):
                 await client.cancel(job_id, reason)
             status = await _ended(opened, job_id)
     return CancelAnswer(job_id=job_id, state=status.state, reason=status.reason, changed=changed)

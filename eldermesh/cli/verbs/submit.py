@@ -135,4 +135,8 @@ def submit(  # noqa: PLR0913 - each is an option of the command line
     from eldermesh.cli.submitting import Submission
 
     submission = Submission(mesh, job, Output(as_json))
-    return run_on_mesh(mesh, (lambda: submission.ended(timeout)) if wait else submission.accepted)
+    try:
+        return run_on_mesh(mesh, (lambda: submission.ended(timeout)) if wait else submission.accepted)
+    except KeyboardInterrupt:
+        submission.interrupted()
+        raise
