@@ -1,4 +1,4 @@
-"""A pytest plug-in: one whole embedded mesh, started by `mesh up`, that tests share, each with its own tenants and ids."""
+"""A pytest plug-in: one whole embedded mesh, started by `mesh up`; tests that share it take tenants and ids of their own."""
 
 from __future__ import annotations
 
