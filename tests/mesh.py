@@ -1,4 +1,4 @@
-"""A pytest plug-in: one whole embedded mesh, started by `mesh up`; tests that share it take tenants and ids of their own."""
+"""A pytest plug-in: one whole embedded mesh, started by `mesh up`, for tests with tenants and ids of their own."""
 
 from __future__ import annotations
 
