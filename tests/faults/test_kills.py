@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -71,7 +72,7 @@ async def test_every_part_killed_once(any_broker: AnyBroker, tmp_path: Path) -> 
         job = JobSubmit(workload="python", items=[0.05] * ITEMS, options={"function": "time:sleep"})
         submitted = await client.submit(job)
         items_ended = 0
-        faults = iter(
+        faults: Iterator[Callable[[], Awaitable[None]]] = iter(
             [
                 lambda: _kill_and_start(mesh.router),
                 lambda: _kill_child(mesh),

@@ -1,0 +1,44 @@
+"""Everything that stands in a topic now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from shared.broker import make_consumer
+from shared.settings import Settings
+
+
+async def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
+    """The end offset of each partition of a topic (its name without prefix)."""
+    partitions = [TopicPartition(settings.topic(topic), number) for number in range(settings.partition_count)]
+    consumer = make_consumer(settings)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(partitions)
+    finally:
+        await consumer.stop()
+    return {partition.partition: ends[partition] for partition in partitions}
+
+
+async def read_topic(settings: Settings, topic: str) -> list[Any]:
+    """All records of a topic (its name without prefix), by partition and offset."""
+    ends = await end_offsets(settings, topic)
+    consumer = make_consumer(settings)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(settings.topic(topic), number) for number, end in ends.items() if end]
+        consumer.assign(partitions)
+        if partitions:
+            await consumer.seek_to_beginning(*partitions)
+        records: list[Any] = []
+        unread = {partition.partition: ends[partition.partition] for partition in partitions}
+        while unread:
+            for partition, batch in (await consumer.getmany(*partitions, timeout_ms=200)).items():
+                records += batch
+                if batch[-1].offset + 1 >= ends[partition.partition]:
+                    unread.pop(partition.partition, None)
+    finally:
+        await consumer.stop()
+    return sorted(records, key=lambda record: (record.partition, record.offset))
