@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from eldermesh.cli import answers, stack_answers
 from eldermesh.contract.ends import JobEnd
@@ -16,6 +16,8 @@ _ANSWERS: dict[str, Any] = {
     "mesh-up": stack_answers.UpAnswer,
     "mesh-down": stack_answers.DownAnswer,
     "mesh-ps": stack_answers.PsAnswer,
+    "mesh-env": stack_answers.EnvAnswer,
+    "mesh-log-line": stack_answers.LogLine,
     "mesh-submit": answers.SubmitAnswer,
     "mesh-submit-wait": JobEnd | answers.SubmitAnswer,
     "mesh-status": answers.JobStatus,
@@ -29,6 +31,7 @@ _ANSWERS: dict[str, Any] = {
     "mesh-audit": answers.AuditAnswer,
     "mesh-topics-apply": answers.TopicsAnswer,
     "mesh-doctor": answers.DoctorAnswer,
+    "mesh-config": dict[str, JsonValue],
     "mesh-version": answers.VersionAnswer,
 }
 

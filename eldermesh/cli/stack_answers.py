@@ -48,3 +48,13 @@ class LogLine(_Answer):
 
     name: str
     line: str
+
+
+class EnvAnswer(BaseModel):
+    """The settings with which any client reaches the mesh, those that have no value left out."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, str]
+
+    MESH_KAFKA_BOOTSTRAP: str
+    MESH_REDIS_URL: str

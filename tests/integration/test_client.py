@@ -31,21 +31,14 @@ from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
 from tests.contract_records import headers, result
-from tests.fresh_topics import Profile, fresh_topics
+from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.played_router import PlayedRouter, played_router
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def broker(request: pytest.FixtureRequest) -> tuple[str, Profile]:
-    """Each broker in turn: its address and profile."""
-    profile: Profile = request.param
-    return request.getfixturevalue("embedded_broker" if profile == "embedded" else "apache_kafka"), profile
-
-
 @pytest.fixture
-async def settings(broker: tuple[str, Profile]) -> AsyncIterator[Settings]:
+async def settings(any_broker: AnyBroker) -> AsyncIterator[Settings]:
     """Topics of their own."""
-    async with fresh_topics(*broker) as settings:
+    async with fresh_topics(*any_broker) as settings:
         yield settings
 
 
