@@ -33,11 +33,11 @@ class _Node:
     children: list[_Node] = field(default_factory=list)
 
 
-def trace_tree(spans: Sequence[Span], *, show_all: bool = False) -> Table:
+def trace_tree(spans: Sequence[Span], *, show_all: bool = False, max_alike: int = MAX_ALIKE) -> Table:
     """The trace as lines of a table: tree of names, service, duration, bar.
 
     Spans whose parent was not received are below a note that names the parent. Of many children with the same name
-    only the first are shown, unless `show_all`.
+    only the first `max_alike` are shown, unless `show_all`.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style=_FAINT)
     # Rich narrows the columns that may wrap: so that only names give way, only theirs may, and their text does not.
@@ -47,7 +47,7 @@ def trace_tree(spans: Sequence[Span], *, show_all: bool = False) -> Table:
     begin = min((span.start_us for span in spans), default=0)
     end = max((span.start_us + span.duration_us for span in spans), default=0)
     table.add_column(f"0 … {duration_text(end - begin)}", no_wrap=True, min_width=BAR_CELLS)
-    for root in _Forest(spans, show_all=show_all).roots():
+    for root in _Forest(spans, show_all=show_all, max_alike=max_alike).roots():
         for prefix, node in _lines(root):
             table.add_row(*_row(prefix, node, begin, end))
     return table
@@ -68,8 +68,9 @@ def duration_text(duration_us: int) -> str:
 class _Forest:
     """The trees that a trace's spans make: one, unless spans are missing. Nothing is recursive: traces can be deep."""
 
-    def __init__(self, spans: Sequence[Span], *, show_all: bool) -> None:
+    def __init__(self, spans: Sequence[Span], *, show_all: bool, max_alike: int) -> None:
         self._show_all = show_all
+        self._max_alike = max_alike
         self._spans = sorted(spans, key=lambda span: (span.start_us, span.span_id))
         self._children: dict[str, list[Span]] = {}
         for span in self._spans:
@@ -112,7 +113,7 @@ class _Forest:
         nodes = []
         for span in siblings:
             alike[span.name] += 1
-            if self._show_all or alike[span.name] <= MAX_ALIKE or span.status == "error":
+            if self._show_all or alike[span.name] <= self._max_alike or span.status == "error":
                 self._drawn.add(span.span_id)
                 nodes.append(_Node(_name(span), span))
             else:

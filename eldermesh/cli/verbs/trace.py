@@ -28,6 +28,9 @@ def trace(
     job: JobArgument,
     *,
     show_all: Annotated[bool, typer.Option("--all", help="Draw every span, even of many alike.")] = False,
+    alike: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Spans of one name below one span that are drawn.")
+    ] = 8,
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """Show the trace of a job: what happened where and when, as a tree with bars.
@@ -51,7 +54,7 @@ def trace(
         return ExitStatus.OK
     from eldermesh.cli.trace_tree import trace_tree
 
-    output.show(trace_tree(spans, show_all=show_all))
+    output.show(trace_tree(spans, show_all=show_all, max_alike=alike))
     output.note(f"trace {trace_id}, {len(spans)} spans")
     return ExitStatus.OK
 
