@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,8 +96,13 @@ class RunnerSink:
     async def append(self, topic: str, partition: int, *, key: str, value: bytes, headers: Headers) -> None:
         """Append one fact."""
         del topic, partition  # a world has one of each
-        await self.process.stop("append")
-        self.world.log.append([(key, NewFact(header_text(headers, "ce_type") or "", value, headers))])
+        fact = NewFact(header_text(headers, "ce_type") or "", value, headers)
+        try:
+            await self.process.stop("append")
+        except asyncio.CancelledError:
+            self.world.in_flight.append((key, fact))  # it may be on the wire
+            raise
+        self.world.log.append([(key, fact)])
 
 
 @dataclass(slots=True)

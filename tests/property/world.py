@@ -28,6 +28,7 @@ from shared.events import (
 )
 from shared.history.claims import Renewal
 from shared.history.keys import PartitionKeys
+from shared.history.machine import NewFact
 from shared.settings import Settings
 from tests.property.breach import Breach
 from tests.property.memory_log import MemoryLog
@@ -41,8 +42,10 @@ _STEP_SECONDS = 50.0
 """Time passes in steps in which each heartbeat fires long before its lease is over."""
 
 _MAX_JOB_AGE_MS = 30 * 86400 * 1000
-_SETTLE_ROUNDS = 2000
-_CALLS_OF_A_STEP = 60
+_SETTLE_ROUNDS = 240
+"""Some 13 days: less than the longest age of a job, which would end even a stuck one."""
+_SETTLE_CALLS = 6000
+_CALLS_OF_ONE_GO = 1000
 
 
 def job_id(number: int) -> str:
@@ -66,7 +69,8 @@ class World:
     Attributes:
         assigned: the owner that the group holds for the owner; others are stale.
         records_at_once: what one read of an owner gives at most.
-        is_torn: Redis went back in time: then, and only then, may healthy runs be killed or doubled.
+        is_torn: Redis went back in time twice, or under the same run id, which no real one does: then, and only then,
+            healthy runs may be killed or doubled (that is waste, nothing is lost).
     """
 
     server: EmbeddedRedis
@@ -78,10 +82,12 @@ class World:
     assigned: OwnerProcess | None = None
     runners: list[RunnerProcess] = field(default_factory=list)
     queue: list[ChunkTask] = field(default_factory=list)
+    in_flight: list[tuple[str, NewFact]] = field(default_factory=list)
     submitted: list[Submitted] = field(default_factory=list)
     executions: Counter[tuple[str, int]] = field(default_factory=Counter)
     deaths: Counter[tuple[str, int]] = field(default_factory=Counter)
     pasts: list[Past] = field(default_factory=list)
+    breaches: list[str] = field(default_factory=list)
     is_torn: bool = False
     may_empty: bool = False
     settings: Settings = field(default_factory=runner_settings)
@@ -91,6 +97,8 @@ class World:
     redis: WorldRedis = field(init=False)
     _inbox_offset: int = 0
     _executed: int = 0
+    _rolled_back: bool = False
+    _calls_left: int = 0
 
     def __post_init__(self) -> None:
         self.loop = cast("VirtualLoop", asyncio.get_running_loop())
@@ -213,7 +221,9 @@ class World:
         for _ in range(calls):
             if not process.let_through():
                 return
+            self._calls_left -= 1
             await self.pulse.rest()
+            self.raise_breaches()
 
     async def advance_to(self, process: Process, port: str, *, past: int = 0) -> None:
         """Let a process go on until it is about to make this call (for the `past`-th time after the next)."""
@@ -228,9 +238,11 @@ class World:
     async def work(self, owner: OwnerProcess) -> None:
         """Let an owner do all that it can do now."""
         reads = 0
-        for _ in range(_CALLS_OF_A_STEP * 20):
+        for _ in range(_CALLS_OF_ONE_GO):
             reads = reads + 1 if owner.stopped_at == "read" and owner.owner.position >= self.log.end else 0
             if reads == 2 or owner.is_dead:  # a whole step without a call between two reads
+                return
+            if owner.stopped_at == "confirm" and owner is not self.assigned:
                 return
             await self.advance(owner)
 
@@ -260,6 +272,11 @@ class World:
             self.run_died(process)
         process.kill()
 
+    def land(self) -> None:
+        """A fact that its runner did not live to see acknowledged is in the log after all."""
+        key, fact = self.in_flight.pop(0)
+        self.log.write(key, fact.fact_type, fact.value)
+
     @property
     def live_runners(self) -> list[RunnerProcess]:
         """Runners that are not dead."""
@@ -274,6 +291,7 @@ class World:
             await self.redis.age_leases(step)
             self.loop.pass_time(step)
             await self.pulse.rest()
+            self.raise_breaches()
             seconds -= step
 
     async def wipe(self) -> None:
@@ -286,7 +304,8 @@ class World:
 
     async def roll_back(self, index: int = -1, *, restart: bool) -> None:
         """Redis is as it was once; with `restart` under another run id, as after a restart from an older file."""
-        self.is_torn = self.may_empty = True
+        self.is_torn = self.is_torn or self._rolled_back or not restart
+        self._rolled_back = self.may_empty = True
         if restart:
             await self.redis.restart()
         await self.redis.roll_back(self.pasts[index], self.clock.monotonic())
@@ -300,10 +319,23 @@ class World:
 
     # What the ports report -------------------------------------------------------------------------------------------
 
+    def _report(self, message: str) -> None:
+        """Note a breach inside a process, whose code must not be able to swallow it."""
+        self.breaches.append(message)
+
+    def raise_breaches(self) -> None:
+        """Raise what processes were seen to do.
+
+        Raises:
+            Breach: the first of it.
+        """
+        if self.breaches:
+            raise Breach(self.breaches[0])
+
     def snapshot_emptied(self) -> None:
         """An owner throws a snapshot away."""
         if not self.may_empty:
-            raise Breach("an owner emptied a snapshot that fitted its log")
+            self._report("an owner emptied a snapshot that fitted its log")
 
     def run_claimed(self, process: RunnerProcess, run: Run) -> None:
         """A runner got a claim."""
@@ -314,7 +346,7 @@ class World:
             is_live = self.clock.monotonic() - theirs.renewed_at < LEASE_SECONDS
             both = set(theirs.missing) & set(run.missing) - self.items_in(run.chunk.job_id)
             if is_live and theirs.chunk.job_id == run.chunk.job_id and both and not self.is_torn:
-                raise Breach(f"{process.name} was given items {both}, which {other.name} runs under a live lease")
+                self._report(f"{process.name} was given items {both}, which {other.name} runs under a live lease")
         process.run = run
 
     def run_renewed(self, process: RunnerProcess, renewal: Renewal) -> None:
@@ -332,7 +364,7 @@ class World:
         if lapsed:
             self.run_died(process)
         elif renewal is not Renewal.JOB_ENDED and still_missing and not self.is_torn:
-            raise Breach(f"{process.name}, a healthy run of {run.chunk}, was killed: {renewal.value}")
+            self._report(f"{process.name}, a healthy run of {run.chunk}, was killed: {renewal.value}")
 
     def run_died(self, process: RunnerProcess) -> None:
         """A runner dies with its claim."""
@@ -344,11 +376,11 @@ class World:
         """A run turns to an item."""
         run = process.run
         if run is None:
-            raise Breach(f"{process.name} runs an item without a claim")
-        if run.killed_by is not None:
-            raise Breach(f"{process.name} runs an item though it was told to stop: {run.killed_by.value}")
-        if self.clock.monotonic() - run.renewed_at >= LEASE_SECONDS:
-            raise Breach(f"{process.name} turns to an item on a lease that lapsed, without asking")
+            self._report(f"{process.name} runs an item without a claim")
+        elif run.killed_by is not None:
+            self._report(f"{process.name} runs an item though it was told to stop: {run.killed_by.value}")
+        elif self.clock.monotonic() - run.renewed_at >= LEASE_SECONDS:
+            self._report(f"{process.name} turns to an item on a lease that lapsed, without asking")
 
     def item_runs(self, job: str, index: int) -> int:
         """An item has its effect; the number of this execution."""
@@ -369,6 +401,7 @@ class World:
 
     async def settle(self) -> None:
         """Faults stop; everything comes to rest within a bound, or that is a breach."""
+        self._raise_failures()
         self.log.faults.clear()
         self.redis.faults.clear()
         self.log.skew_ms = 0
@@ -380,18 +413,25 @@ class World:
                 owner.kill()
         if self.assigned is None or self.assigned.is_dead:
             await self.start_owner()
+        self._calls_left = _SETTLE_CALLS
         for round_number in range(_SETTLE_ROUNDS):
+            if self._calls_left < 0:
+                break
             # Looks first, then claim time-outs, then the longest timers.
             await self.pass_time(LOOK_SECONDS if round_number < 60 else 1800.0 if round_number < 200 else 21600.0)
             await self._settle_round()
+            self._raise_failures()
             if await self._is_settled():
                 return
         raise Breach("faults have stopped, but not every accepted job ends")
 
+    def _raise_failures(self) -> None:
+        for process in (*self.owners, *self.runners):
+            if process.failure is not None:
+                raise Breach(f"{process.name} stopped for good: {process.failure!r}") from process.failure
+
     async def _settle_round(self) -> None:
         owner = self.assigned
-        if owner is not None and owner.is_dead:
-            raise Breach(f"the owner stopped for good: {owner.failure!r}")
         if owner is not None:
             await self.work(owner)
         for runner in self.live_runners:
@@ -401,6 +441,6 @@ class World:
     async def _is_settled(self) -> bool:
         if self.queue or self.live_runners or self.assigned is None or self.assigned.stopped_at != "read":
             return False
-        accepted = {s.job for s in self.submitted}
+        accepted = {r.key for r in self.log.records if r.fact_type == JobAccepted.fact_type}
         ended = {r.key for r in self.log.records if r.fact_type == "job.ended"}
         return accepted <= ended and self.assigned.owner.position == self.log.end

@@ -1,0 +1,49 @@
+"""Mutations of claims: their scripts, and the runner's use of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.router.engines.chunk_items import ChunkItems
+from tests.property.patches import mutate_code, mutate_lua
+
+
+def freed_at_finish(patch: pytest.MonkeyPatch) -> None:
+    """A finished claim is removed instead of marked done."""
+    done = "redis.call('HSET', KEYS[1], ARGV[1], table.concat({'done', ARGV[2], ARGV[3]}, ' '))"
+    mutate_lua(patch, "finish", done, "redis.call('HDEL', KEYS[1], ARGV[1])")
+
+
+def freed_by_time(patch: pytest.MonkeyPatch) -> None:
+    """A claim whose lease is over is gone, as under a TTL, instead of dead."""
+    dead = """      word = 'dead'
+      redis.call('HSET', KEYS[2], ARGV[index], 'dead ' .. string.match(claim, '^held (%S+ %S+)'))
+"""
+    gone = "      word = 'absent'\n      redis.call('HDEL', KEYS[2], ARGV[index])\n"
+    mutate_lua(patch, "look", dead, gone)
+
+
+def known_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """A claim is given as soon as the job is known, the gate closed or open."""
+    mutate_lua(patch, "claim", "if redis.call('HGET', KEYS[1], 'ready') ~= run_id then return {'not_yet', ''} end", "")
+
+
+def missing_claim_kills(patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat that finds no claim stops the run."""
+    mutate_lua(patch, "renew", "if claim and string.sub", "if not claim or string.sub")
+
+
+def blind_heartbeat(patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat writes its lease and asks nothing."""
+    first = "local known = "
+    blind = """local t = redis.call('TIME')
+redis.call('HSET', KEYS[5], ARGV[2], 'held ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' ..
+  string.format('%d', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[5]))
+if true then return 'held' end
+"""
+    mutate_lua(patch, "renew", first, blind + first)
+
+
+def no_renewal_before_item(patch: pytest.MonkeyPatch) -> None:
+    """Only heartbeats renew; a run turns to its next item without asking."""
+    mutate_code(patch, ChunkItems, "run", "await self._lease.renew()", "pass")

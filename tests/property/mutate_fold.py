@@ -1,0 +1,115 @@
+"""Mutations of the job's fold and of what is made of its states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.router.jobs import ending, fold, machine, plan, results
+from services.router.jobs.state import JobState
+from shared.history.facts import FactRecord
+from shared.history.machine import Folded
+from shared.history.snapshot import PartitionStore, Snapshot
+from tests.property.patches import mutate_code
+
+_CLAMP = "t=max(state.t, record.time_ms)"
+
+
+def end_rebuilt(patch: pytest.MonkeyPatch) -> None:
+    """The end is built when it is published, from the state as it is then."""
+    rebuilt = """canonical_bytes(
+            __import__("json").loads(end.value)
+            | {"cost_usd": None if state.cost_micros is None else state.cost_micros / _MICROS}
+        )"""
+    mutate_code(patch, ending, "end_due", "end.value.encode()", rebuilt)
+
+
+def no_clamp(patch: pytest.MonkeyPatch) -> None:
+    """Published times are record times, which may go back."""
+    mutate_code(patch, fold, "fold_job", _CLAMP, "t=record.time_ms")
+
+
+def clamp_in_memory(patch: pytest.MonkeyPatch) -> None:
+    """The latest time of a job is remembered by the owner's process, not by the job's state."""
+    _remember_times(patch, by_job=True)
+
+
+def clamp_by_partition(patch: pytest.MonkeyPatch) -> None:
+    """Times never go back in the partition (kept with `applied`), rather than in the job."""
+    _remember_times(patch, by_job=False)
+
+
+def _remember_times(patch: pytest.MonkeyPatch, *, by_job: bool) -> None:
+    latest: dict[str, int] = {}
+    mutate_code(patch, fold, "fold_job", _CLAMP, "t=record.time_ms")
+    unclamped, load = fold.fold_job, PartitionStore.load
+
+    def clamped(state: JobState | None, record: FactRecord) -> Folded[JobState]:
+        whose = record.key if by_job else ""
+        time_ms = latest[whose] = max(latest.get(whose, 0), record.time_ms)
+        return unclamped(state, replace(record, time_ms=time_ms))
+
+    async def forgetting_load(self: PartitionStore, token: str) -> Snapshot:
+        snapshot = await load(self, token)
+        if by_job or snapshot.applied is None:
+            latest.clear()
+        return snapshot
+
+    patch.setattr(machine, "fold_job", clamped)
+    patch.setattr(PartitionStore, "load", forgetting_load)
+
+
+def epoch_of_the_job(patch: pytest.MonkeyPatch) -> None:
+    """Results count only under the job's latest epoch."""
+    mutate_code(
+        patch,
+        results,
+        "fold_results",
+        "or fact.stage_index != STAGE",
+        "or fact.stage_index != STAGE or fact.epoch != state.epoch",
+    )
+
+
+def plan_keeps_items(patch: pytest.MonkeyPatch) -> None:
+    """A new plan names its items whether they are in or not."""
+    old = "missing_items(bitmap, planned.first, planned.last)"
+    mutate_code(patch, plan, "_shrunk", old, "tuple(range(planned.first, planned.last + 1))")
+
+
+def decision_without_n(patch: pytest.MonkeyPatch) -> None:
+    """Decisions count whatever their owner had folded."""
+    mutate_code(
+        patch, fold, "_live", "_decision(state, fact) if fact.n == state.decisions else state", "_decision(state, fact)"
+    )
+
+
+def late_refusal_counts(patch: pytest.MonkeyPatch) -> None:
+    """A refusal counts after the job was routed, too."""
+    mutate_code(patch, fold, "_decision", "case JobRefused() if not routed:", "case JobRefused():")
+
+
+def timer_without_arming(patch: pytest.MonkeyPatch) -> None:
+    """A fired timer is known by its name alone."""
+    whole = "if timer is None or arming != str(timer.arming) or record.time_ms < timer.due:"
+    mutate_code(patch, fold, "_timer_fired", whole, "if timer is None:")
+
+
+def timer_before_its_time(patch: pytest.MonkeyPatch) -> None:
+    """A fired timer counts though its record is older than its due time."""
+    mutate_code(patch, fold, "_timer_fired", " or record.time_ms < timer.due", "")
+
+
+def published_whole(patch: pytest.MonkeyPatch) -> None:
+    """A fact that brings something new is published with everything it holds."""
+    mutate_code(patch, results, "fold_results", "fact, list(new.values()))", "fact, fact.results)")
+
+
+def cost_without_key(patch: pytest.MonkeyPatch) -> None:
+    """Every cost that is reported counts."""
+    mutate_code(patch, results, "_with_cost", "if key not in known:", "if key:")
+
+
+def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
+    """What comes after a job's end is a repeat, whatever it says."""
+    mutate_code(patch, fold, "_accepted", "if same else", "if same or state.end is not None else")

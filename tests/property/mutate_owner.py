@@ -1,0 +1,119 @@
+"""Mutations of the owner: load, batch, advance, act."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.history import batch
+from shared.history.acting import Actor
+from shared.history.owner import Owner
+from shared.history.snapshot import PartitionStore
+from tests.property.patches import mutate_code, mutate_lua
+
+
+def applied_is_last_folded(patch: pytest.MonkeyPatch) -> None:
+    """`applied` is the offset of the last fact, not of the next one."""
+    mutate_code(patch, batch, "fold_batch", "applied=records[-1].offset + 1", "applied=records[-1].offset")
+
+
+def silent_catch_up(patch: pytest.MonkeyPatch) -> None:
+    """Below the log's end at load no progress is published."""
+    mutate_code(patch, batch, "fold_batch", " and subject in memory.marked_ahead", "")
+
+
+def publish_after_advance(patch: pytest.MonkeyPatch) -> None:
+    """Redis is advanced first, and the public records follow."""
+    publish = """    if batch.publications:
+        await self._log.publish(batch.publications)
+"""
+    advance = """    advance = batch.advance
+    memory.guard = await self._store.advance(memory.guard, advance)
+"""
+    mutate_code(patch, Owner, "_batch", publish + advance, advance + publish)
+
+
+def advance_unguarded(patch: pytest.MonkeyPatch) -> None:
+    """The advance writes whatever moved underneath."""
+    guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or run_id ~= ARGV[3] then return 0 end"
+    mutate_lua(patch, "advance", guard, "")
+
+
+def stop_when_overtaken(patch: pytest.MonkeyPatch) -> None:
+    """An advance that fails stops the owner instead of making it load again."""
+    mutate_code(patch, PartitionStore, "advance", "raise LostOwnershipError(message)", "raise RuntimeError(message)")
+
+
+def keep_memory(patch: pytest.MonkeyPatch) -> None:
+    """An advance that fails is tried again with a fresh guard and the states that are in memory."""
+    mutate_code(
+        patch,
+        Owner,
+        "step",
+        "only a load can tell.\n        self._memory = None",
+        "only a load can tell.\n        memory.guard = (await self._store.load(uuid.uuid4().hex)).guard",
+    )
+
+
+def no_load_token(patch: pytest.MonkeyPatch) -> None:
+    """The guard compares `applied` and the run id alone."""
+    for script in ("advance", "open", "look"):
+        mutate_lua(patch, script, " or guard[2] ~= ARGV[2]", "")
+
+
+def mark_with_the_end(patch: pytest.MonkeyPatch) -> None:
+    """`job.ended` does not wait until the end is acknowledged on `jobs.done`."""
+    publish = "await self._log.publish([due.publication for _, due in ends])"
+    marks = '[_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]'
+    mutate_code(patch, Actor, "_act_on", publish, f"await self._append(memory, {marks}); {publish}")
+
+
+def end_before_advance(patch: pytest.MonkeyPatch) -> None:
+    """Ends are published and marked from the folded states, ahead of the batch's own steps."""
+    ends = """    for subject, state in batch.changed.items():
+        for due in self._machine.due(state, 0):
+            if hasattr(due, "mark"):
+                await self._log.publish([due.publication])
+                await self._log.append([(subject, due.mark)])
+"""
+    first = "    if batch.publications:\n"
+    mutate_code(patch, Owner, "_batch", first, ends + first)
+
+
+def gate_opens_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The gate opens at the log's end without waiting for heartbeats."""
+    mutate_code(patch, Actor, "_open_gate", "if holds_chunks and ", "if False and holds_chunks and ")
+
+
+def unclaimed_is_dead(patch: pytest.MonkeyPatch) -> None:
+    """A chunk without a claim for the claim time-out counts as dead."""
+    wait = "            memory.window.unclaimed(text, now)\n            continue\n"
+    dies = wait.replace("continue", "if text not in memory.window.overdue(now):\n                continue")
+    mutate_code(patch, Actor, "_look", wait, dies + '            word = "dead"\n')
+
+
+def bounds_before_load(patch: pytest.MonkeyPatch) -> None:
+    """The log's end is read first, then Redis."""
+    load = "        snapshot = await self._store.load(uuid.uuid4().hex)\n"
+    why = "        # Read after `applied`: an end read before it could lie below it.\n"
+    bounds = "        start, end = await self._log.bounds()\n"
+    mutate_code(patch, Owner, "_load", load + why + bounds, bounds + load)
+
+
+def outside_the_log(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot whose `applied` lies outside the log is used as it is."""
+    mutate_code(patch, Owner, "_continues", "<= end:\n        return False", "<= end:\n        return True")
+
+
+def forget_by_time(patch: pytest.MonkeyPatch) -> None:
+    """Settled states go after a while, whether their facts are still in the log or not."""
+    mutate_code(patch, Actor, "_forget", " and self._machine.last_offset(state) < start", "")
+
+
+def advance_removes_strange_claims(patch: pytest.MonkeyPatch) -> None:
+    """Each advance removes all claims on chunks that stand in no plan (yet)."""
+    last = "redis.call('HSET', KEYS[1], 'applied'"
+    removal = """for _, chunk in ipairs(redis.call('HKEYS', KEYS[6])) do
+  if redis.call('HEXISTS', KEYS[5], chunk) == 0 then redis.call('HDEL', KEYS[6], chunk) end
+end
+"""
+    mutate_lua(patch, "advance", last, removal + last)

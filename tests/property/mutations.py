@@ -1,0 +1,195 @@
+"""The mutations that tests must catch: each a change of shipped code, and a directed run that breaks under it.
+
+Names are those of the rules' last section. `docs/history-proof.md` is made from this table.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.property import (
+    mutate_claims,
+    mutate_fold,
+    mutate_owner,
+    scenarios_facts,
+    scenarios_owner,
+    scenarios_runner,
+)
+from tests.property.running import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One mutation.
+
+    Attributes:
+        name: what the rules call it.
+        apply: changes the shipped code; its docstring says how.
+        scenario: what passes without it and breaks with it; its docstring says what happens there.
+        breaks: part of the message of the broken promise.
+    """
+
+    name: str
+    apply: Callable[[pytest.MonkeyPatch], None]
+    scenario: Scenario
+    breaks: str
+
+    def row(self) -> str:
+        """Its line of the table in the docs."""
+        change = inspect.getdoc(self.apply) or ""
+        run = inspect.getdoc(self.scenario) or ""
+        name = getattr(self.scenario, "__name__", "")
+        return f"| {self.name} | {change} | `{name}`: {run} | {self.breaks} |"
+
+
+_owner, _runner, _facts = scenarios_owner, scenarios_runner, scenarios_facts
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation(
+        "`applied` as “last folded”",
+        mutate_owner.applied_is_last_folded,
+        _owner.plain_job,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "catch-up that publishes nothing",
+        mutate_owner.silent_catch_up,
+        _owner.killed_before_publishing_results,
+        "has sequences",
+    ),
+    Mutation(
+        "publish after the advance",
+        mutate_owner.publish_after_advance,
+        _owner.killed_after_the_advance,
+        "has sequences",
+    ),
+    Mutation(
+        "advance without comparing",
+        mutate_owner.advance_unguarded,
+        _owner.stale_owner_advances,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "advance that stops on failure",
+        mutate_owner.stop_when_overtaken,
+        _owner.wiped_once,
+        "stopped for good",
+    ),
+    Mutation(
+        "advance that keeps memory",
+        mutate_owner.keep_memory,
+        _owner.wiped_under_an_owner,
+        "not every accepted job ends",
+    ),
+    Mutation("no load token (two flushes)", mutate_owner.no_load_token, _owner.two_flushes, "under a live lease"),
+    Mutation(
+        "`job.ended` together with the end",
+        mutate_owner.mark_with_the_end,
+        _owner.killed_between_end_and_mark,
+        "has no end",
+    ),
+    Mutation(
+        "end published before the advance",
+        mutate_owner.end_before_advance,
+        _owner.killed_after_two_calls_of_the_last_batch,
+        "has sequences",
+    ),
+    Mutation(
+        "end rebuilt with later facts",
+        mutate_fold.end_rebuilt,
+        _owner.late_cost_after_an_unmarked_end,
+        "differ",
+    ),
+    Mutation("clamp in memory", mutate_fold.clamp_in_memory, _facts.broker_clock_goes_back, "differ"),
+    Mutation(
+        "clamp by partition", mutate_fold.clamp_by_partition, _facts.neighbour_with_a_fast_clock_is_forgotten, "differ"
+    ),
+    Mutation("no clamp", mutate_fold.no_clamp, _facts.broker_clock_goes_back, "was active for"),
+    Mutation(
+        "epoch of the whole job as fence",
+        mutate_fold.epoch_of_the_job,
+        _runner.results_of_an_older_epoch,
+        "not every accepted job ends",
+    ),
+    Mutation("claim freed at finish", mutate_claims.freed_at_finish, _runner.task_delivered_twice, "more than once"),
+    Mutation(
+        "claim freed by TTL", mutate_claims.freed_by_time, _runner.item_kills_its_runners, "not every accepted job ends"
+    ),
+    Mutation(
+        "“known” in place of the gate",
+        mutate_claims.known_is_enough,
+        _runner.older_file_under_a_live_run,
+        "under a live lease",
+    ),
+    Mutation(
+        "no lease's wait after a wipe",
+        mutate_owner.gate_opens_at_once,
+        _runner.wiped_under_a_live_run,
+        "under a live lease",
+    ),
+    Mutation("missing claim kills", mutate_claims.missing_claim_kills, _runner.wiped_under_a_live_run, "healthy run"),
+    Mutation("blind heartbeat", mutate_claims.blind_heartbeat, _runner.cancelled_while_running, "still runs"),
+    Mutation(
+        "no renewal before an item",
+        mutate_claims.no_renewal_before_item,
+        _runner.frozen_past_its_lease,
+        "without asking",
+    ),
+    Mutation(
+        "unclaimed counts as dead", mutate_owner.unclaimed_is_dead, _owner.engine_delivers_nothing, "not completed"
+    ),
+    Mutation(
+        "plan with items already in",
+        mutate_fold.plan_keeps_items,
+        _owner.bisected_while_results_arrive,
+        "not every accepted job ends",
+    ),
+    Mutation("decision without n", mutate_fold.decision_without_n, _facts.late_hold_after_an_approval, "not completed"),
+    Mutation(
+        "late `refused` counts",
+        mutate_fold.late_refusal_counts,
+        _facts.late_refusal_after_the_route,
+        "was rejected and has results",
+    ),
+    Mutation("timer without arming", mutate_fold.timer_without_arming, _facts.superseded_deadline, "too early"),
+    Mutation(
+        "timer before its time", mutate_fold.timer_before_its_time, _facts.timer_fires_early_by_the_log, "too early"
+    ),
+    Mutation(
+        "end offset read before `applied`",
+        mutate_owner.bounds_before_load,
+        _owner.two_owners_load,
+        "emptied a snapshot",
+    ),
+    Mutation(
+        "going on with `applied` outside the log",
+        mutate_owner.outside_the_log,
+        _owner.log_lost_its_tail,
+        "not every accepted job ends",
+    ),
+    Mutation("ended job by TTL", mutate_owner.forget_by_time, _owner.repeated_long_after_its_end, "differ"),
+    Mutation("stub by TTL", mutate_owner.forget_by_time, _owner.cancelled_long_before_its_submit, "not cancelled"),
+    Mutation(
+        "mixed facts published whole",
+        mutate_fold.published_whole,
+        _facts.fact_with_old_and_new_results,
+        "appears twice",
+    ),
+    Mutation("cost without key", mutate_fold.cost_without_key, _facts.fact_written_twice, "its facts say"),
+    Mutation(
+        "conflicts skipped for ended jobs",
+        mutate_fold.conflicts_of_live_jobs_only,
+        _facts.other_content_after_the_end,
+        "conflicts",
+    ),
+    Mutation(
+        "advance that removes claims of chunks not in a plan during catch-up",
+        mutate_owner.advance_removes_strange_claims,
+        _owner.slow_catch_up_with_a_live_run,
+        "under a live lease",
+    ),
+)

@@ -1,0 +1,100 @@
+"""Directed runs around claims: gate, leases, heartbeats, deaths."""
+
+from __future__ import annotations
+
+from tests.property.expectations import expect_each_item_once, expect_end, expect_stopped
+from tests.property.owner_life import HEARTBEAT_SECONDS
+from tests.property.world import World
+
+
+async def task_delivered_twice(world: World) -> None:
+    """A task is delivered again when its run has finished and its facts are not folded yet."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run(await world.deliver(keep=True))
+    await world.run(await world.deliver())
+    await world.settle()
+    expect_each_item_once(world)
+
+
+async def item_kills_its_runners(world: World) -> None:
+    """One item kills each process that runs it; its neighbours get through, and it ends as crashed."""
+    world.submit(1, ["a", "poison", "b"], labels={"chunk": "3"}, max_failed=1)
+    await world.start_owner()
+    await world.settle()
+    expect_end(world, 1, "completed")
+
+
+async def older_file_under_a_live_run(world: World) -> None:
+    """Redis restarts from a file that is older than a live run's claim; its task is delivered again."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.remember()
+    runner = await world.deliver(keep=True)
+    await world.advance_to(runner, "item")
+    await world.roll_back(restart=True)
+    await world.run(await world.deliver())
+
+
+async def wiped_under_a_live_run(world: World) -> None:
+    """Redis is wiped while a chunk runs, and the task is delivered again before the next heartbeat."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver(keep=True)
+    await world.advance_to(runner, "item")
+    await world.wipe()
+    await world.pass_time(60)
+    await world.work(owner)
+    second = await world.deliver()
+    await world.run(second)
+    await world.pass_time(2 * HEARTBEAT_SECONDS)
+    await world.run(runner)
+    await world.run(second)
+    await world.settle()
+    expect_each_item_once(world)
+
+
+async def cancelled_while_running(world: World) -> None:
+    """A cancel stops the run within two heartbeats."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    world.cancel(1)
+    await world.work(owner)
+    await world.pass_time(2 * HEARTBEAT_SECONDS)
+    expect_stopped(runner)
+
+
+async def frozen_past_its_lease(world: World) -> None:
+    """A runner is stopped for longer than its lease, its chunk is planned again, and it wakes up in the middle."""
+    world.submit(1, ["a", "b", "c"], labels={"chunk": "3"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    frozen = await world.deliver()
+    await world.advance_to(frozen, "item")
+    frozen.freeze()
+    await world.pass_time(1000)
+    await world.work(owner)
+    await world.advance_to(await world.deliver(), "item")
+    frozen.thaw(timers=False)  # its work is quicker than its heartbeat
+    await world.advance(frozen, 2)
+    frozen.release_timers()
+
+
+async def results_of_an_older_epoch(world: World) -> None:
+    """One chunk dies and is planned again under a higher epoch while its sibling runs on under its own."""
+    world.submit(1, ["a", "b", "c", "d"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    dying, sibling = await world.deliver(), await world.deliver()
+    await world.advance_to(dying, "item")
+    await world.advance_to(sibling, "item")
+    world.kill(dying)
+    await world.pass_time(950)
+    await world.work(owner)
+    await world.run(sibling)

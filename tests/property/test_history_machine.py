@@ -1,0 +1,290 @@
+"""Random runs of the history machine: crashes, stale owners, lost Redis, duplicated tasks, whatever comes to mind.
+
+`MESH_PROPERTY_EXAMPLES` (default 60) runs of at most `MESH_PROPERTY_STEPS` (40) steps each; the seed is fixed
+(`MESH_PROPERTY_SEED`) and printed. Each run ends with `settle()`: faults stop, everything must end, and all promises
+are checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from eldermesh.stack.redis import EmbeddedRedis
+from tests.property.memory_log import ProduceFault
+from tests.property.process import Process
+from tests.property.promises import check_all, check_public, check_redis
+from tests.property.runner_life import COSTS, FAIL, POISON
+from tests.property.virtual_loop import VirtualLoop
+from tests.property.world import World
+from tests.property.world_redis import RedisFault
+
+EXAMPLES = int(os.environ.get("MESH_PROPERTY_EXAMPLES", "60"))
+STEPS = int(os.environ.get("MESH_PROPERTY_STEPS", "40"))
+SEED = int(os.environ.get("MESH_PROPERTY_SEED", "20261123"))
+
+_MOST_OWNERS = 3
+_MOST_RUNNERS = 5
+_HOUR_MS = 3600 * 1000
+
+numbers = st.integers(1, 4)
+which = st.integers(0, 4)
+words = st.lists(st.sampled_from(["a", "b", COSTS, COSTS, FAIL, POISON]), min_size=1, max_size=5)
+
+
+class HistoryRuns(RuleBasedStateMachine):
+    """One random run."""
+
+    server: ClassVar[EmbeddedRedis]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner(loop_factory=VirtualLoop)
+        self._is_broken = False
+        self.world = self._runner.run(self._begin(self.server))
+
+    async def _begin(self, server: EmbeddedRedis) -> World:
+        world = World(server, window_size=2)
+        await world.begin()
+        await world.start_owner()
+        return world
+
+    def _do(self, action: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            answer = self._runner.run(action)
+            check_public(self.world)
+        except BaseException:
+            self._is_broken = True
+            raise
+        return answer
+
+    def _pick(self, processes: list[Any], index: int) -> Any:
+        return processes[index % len(processes)]
+
+    @property
+    def _owners(self) -> list[Process]:
+        return [owner for owner in self.world.owners if not owner.is_dead]
+
+    # People ----------------------------------------------------------------------------------------------------------
+
+    @rule(
+        number=numbers,
+        items=words,
+        chunk=st.sampled_from(["1", "2", "5"]),
+        label=st.sampled_from(["", "", "", "hold", "refuse"]),
+        max_failed=st.integers(0, 2),
+        hours=st.sampled_from([None, None, 1, 4]),
+        max_cost=st.sampled_from([None, None, 150]),
+    )
+    def submit(
+        self,
+        number: int,
+        items: list[str],
+        chunk: str,
+        label: str,
+        max_failed: int,
+        hours: int | None,
+        max_cost: int | None,
+    ) -> None:
+        """A submit; of an id that was used before it is a conflict, or the same once more."""
+        self.world.submit(
+            number,
+            items,
+            labels={"chunk": chunk, label: "1"} if label else {"chunk": chunk},
+            max_failed=max_failed,
+            active_timeout_ms=None if hours is None else hours * _HOUR_MS,
+            max_cost_micros=max_cost,
+        )
+
+    @precondition(lambda self: self.world.submitted)
+    @rule(index=which, redelivered=st.booleans())
+    def repeat(self, index: int, redelivered: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """The same submit again."""
+        job = self._pick(self.world.submitted, index).job
+        self.world.repeat(int(job[-4:], 16), redelivered=redelivered)
+
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        """A cancel, of a job that is there or is not."""
+        self.world.cancel(number)
+
+    @rule(number=numbers, approve=st.booleans(), twice=st.booleans())
+    def decide(self, number: int, approve: bool, twice: bool) -> None:  # noqa: FBT001 - hypothesis gives them
+        """A decision on a hold, or on none."""
+        inbox = self.world.decide(number, approve=approve)
+        if twice:
+            self.world.decide(number, approve=approve, inbox=inbox)
+
+    @rule(number=numbers, hours=st.integers(0, 3))
+    def pause(self, number: int, hours: int) -> None:
+        """A quota is used up."""
+        self.world.pause(number, hours * 3600.0)
+
+    # Owners ----------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self._owners)
+    @rule(index=which, calls=st.integers(1, 6))
+    def owner_steps(self, index: int, calls: int) -> None:
+        """An owner, stale or not, makes some calls."""
+        self._do(self.world.advance(self._pick(self._owners, index), calls))
+
+    @precondition(lambda self: self._owners)
+    @rule(index=which)
+    def owner_works(self, index: int) -> None:
+        """An owner does all it can."""
+        self._do(self.world.work(self._pick(self._owners, index)))
+
+    @precondition(lambda self: len(self._owners) < _MOST_OWNERS)
+    @rule()
+    def another_owner(self) -> None:
+        """The group gives the partition to somebody else."""
+        self._do(self.world.start_owner())
+
+    @precondition(lambda self: len(self._owners) > 1)
+    @rule(index=which)
+    def owner_is_assigned(self, index: int) -> None:
+        """The group gives the partition back to one that lives."""
+        self.world.assigned = self._pick(self._owners, index)
+
+    @precondition(lambda self: self._owners)
+    @rule(index=which)
+    def owner_crashes(self, index: int) -> None:
+        """SIGKILL, between any two calls."""
+        self.world.kill(self._pick(self._owners, index))
+
+    @rule(at_once=st.sampled_from([1, 2, 3, 500]))
+    def reads_are_short(self, at_once: int) -> None:
+        """How many records one read gives."""
+        self.world.records_at_once = at_once
+
+    # Runners ---------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.queue and len(self.world.live_runners) < _MOST_RUNNERS)
+    @rule(index=which, keep=st.booleans(), calls=st.integers(0, 5))
+    def deliver(self, index: int, keep: bool, calls: int) -> None:  # noqa: FBT001 - hypothesis gives it
+        """The engine delivers a task; perhaps not for the last time."""
+        runner = self._do(self.world.deliver(index % len(self.world.queue), keep=keep))
+        self._do(self.world.advance(runner, calls))
+
+    @precondition(lambda self: self.world.queue)
+    @rule(index=which)
+    def lose_task(self, index: int) -> None:
+        """The engine loses a task."""
+        self.world.queue.pop(index % len(self.world.queue))
+
+    @precondition(lambda self: self.world.live_runners)
+    @rule(index=which, calls=st.integers(1, 6))
+    def runner_steps(self, index: int, calls: int) -> None:
+        """A runner makes some calls."""
+        self._do(self.world.advance(self._pick(self.world.live_runners, index), calls))
+
+    @precondition(lambda self: self.world.live_runners)
+    @rule(index=which, redeliver=st.booleans())
+    def runner_dies(self, index: int, redeliver: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """SIGKILL of a worker; the engine may deliver its task again."""
+        runner = self._pick(self.world.live_runners, index)
+        self.world.kill(runner)
+        if redeliver:
+            self.world.queue.append(runner.task)
+
+    @precondition(lambda self: self.world.live_runners)
+    @rule(index=which)
+    def runner_freezes(self, index: int) -> None:
+        """SIGSTOP of a worker."""
+        self._pick(self.world.live_runners, index).freeze()
+
+    @precondition(lambda self: any(runner.is_frozen for runner in self.world.live_runners))
+    @rule(index=which, calls=st.integers(0, 3))
+    def runner_thaws(self, index: int, calls: int) -> None:
+        """SIGCONT; its work may go on a little before its timers fire."""
+        runner = self._pick([runner for runner in self.world.live_runners if runner.is_frozen], index)
+        runner.thaw(timers=False)
+        self._do(self.world.advance(runner, calls))
+        runner.release_timers()
+
+    @precondition(lambda self: self.world.in_flight)
+    @rule()
+    def fact_lands(self) -> None:
+        """A dead runner's last fact arrives."""
+        self.world.land()
+
+    # The world -------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0]))
+    def time_passes(self, seconds: float) -> None:
+        """For everybody."""
+        self._do(self.world.pass_time(seconds))
+
+    @rule(skew_ms=st.sampled_from([0, -5000, -_HOUR_MS, 7000]))
+    def broker_clock_jumps(self, skew_ms: int) -> None:
+        """Record times go backwards."""
+        self.world.log.skew_ms = skew_ms
+
+    @rule(fault=st.sampled_from(["lost", "ambiguous", "partial"]))
+    def produce_fails(self, fault: ProduceFault) -> None:
+        """The next produce call fails."""
+        self.world.log.faults.append(fault)
+
+    @rule(fault=st.sampled_from(["down", "reply_lost"]))
+    def redis_fails(self, fault: RedisFault) -> None:
+        """An owner's next call of Redis fails."""
+        self.world.redis.faults.append(fault)
+
+    @rule()
+    def redis_is_wiped(self) -> None:
+        """FLUSHALL."""
+        self._do(self.world.wipe())
+
+    @rule()
+    def redis_is_saved(self) -> None:
+        """Redis writes its file."""
+        self._do(self.world.remember())
+
+    @precondition(lambda self: self.world.pasts)
+    @rule(index=which, restart=st.integers(0, 3))
+    def redis_rolls_back(self, index: int, restart: int) -> None:
+        """Redis restarts from an older file; sometimes (which no real one does) it even keeps its run id."""
+        index %= len(self.world.pasts)
+        self._do(self.world.roll_back(index, restart=restart > 0))
+
+    @rule(empty=st.booleans())
+    def redis_restarts(self, empty: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """Redis restarts from an up-to-date file, or from none."""
+        self._do(self.world.restart_redis(empty=empty))
+
+    def teardown(self) -> None:
+        """Everything ends, and every promise was kept."""
+        try:
+            if not self._is_broken:
+                self._runner.run(self._settle())
+        finally:
+            self._runner.run(self.world.end())
+            self._runner.close()
+
+    async def _settle(self) -> None:
+        await self.world.settle()
+        check_all(self.world)
+        await check_redis(self.world)
+
+
+@pytest.mark.timeout(1800)
+def test_every_promise_survives_random_faults(world_redis: EmbeddedRedis) -> None:
+    """Whatever fails in whatever order: no job is lost, no item counts twice, and repeats have the same bytes."""
+    print(f"seed {SEED}, {EXAMPLES} examples of {STEPS} steps")  # noqa: T201 - shown when the test fails
+    run = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    HistoryRuns.server = world_redis
+    run_state_machine_as_test(seed(SEED)(HistoryRuns), settings=run)
