@@ -78,16 +78,20 @@ def find_mesh() -> Mesh:
     if runtime is None:
         return Mesh(settings, "defaults")
     found: dict[str, object] = {
-        "kafka_bootstrap": runtime.kafka_bootstrap,
-        "redis_url": runtime.redis_url,
-        "topic_prefix": runtime.topic_prefix,
-        "broker_profile": "embedded",
+        name: value
+        for name, value in (
+            ("kafka_bootstrap", runtime.kafka_bootstrap),
+            ("redis_url", runtime.redis_url),
+            ("topic_prefix", runtime.topic_prefix),
+            ("broker_profile", runtime.broker_profile),
+            ("partitions", runtime.partitions),
+            ("blob_url", runtime.blob_url),
+            # The mesh keeps what it receives, and passes it on to the endpoint of the settings.
+            ("otlp_endpoint", runtime.otlp_endpoint),
+            ("trace_query_url", settings.trace_query_url or runtime.trace_query_url),
+        )
+        if value is not None
     }
-    if runtime.otlp_endpoint is not None:
-        # The mesh keeps what it receives, and forwards it to the endpoint of the settings.
-        found["otlp_endpoint"] = runtime.otlp_endpoint
-    if runtime.span_store_url is not None and settings.trace_query_url is None:
-        found["trace_query_url"] = runtime.span_store_url
     # Made anew and not copied, so that these values are checked as well.
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     return Mesh(type(settings)(**(given | found)), "runtime")

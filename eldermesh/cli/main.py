@@ -45,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = get_command(make_app()).main(args=list(arguments), prog_name="mesh", standalone_mode=False)
     except CliError as error:
+        if error.hint is None and error.status is ExitStatus.USAGE:
+            error.hint = f"`mesh {arguments[0]} --help` shows how"
         _report(error, as_json=as_json)
         return error.status
     except TyperException as error:

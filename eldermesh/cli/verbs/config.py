@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import typer
 
@@ -62,4 +62,7 @@ def without_password(url: str) -> str:
     netloc = parts.netloc
     if parts.password is not None:
         netloc = f"{parts.username or ''}:{_HIDDEN}@{netloc.rpartition('@')[2]}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_HIDDEN if parts.query else ""))
+    # By hand: urlunsplit drops the slashes of schemes that it does not know.
+    start, _, _ = url.partition("://")
+    query = f"?{_HIDDEN}" if parts.query else ""
+    return f"{start}://{netloc}{parts.path}{query}" if "://" in url else url
