@@ -6,6 +6,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from eldermesh.client.kafka import end_positions
 from shared.broker import make_consumer
 from shared.settings import Settings
 
@@ -13,12 +14,7 @@ from shared.settings import Settings
 async def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     """The end offset of each partition of a topic (its name without prefix)."""
     partitions = [TopicPartition(settings.topic(topic), number) for number in range(settings.partition_count)]
-    consumer = make_consumer(settings)
-    await consumer.start()
-    try:
-        ends = await consumer.end_offsets(partitions)
-    finally:
-        await consumer.stop()
+    ends = await end_positions(settings.kafka_bootstrap, partitions)
     return {partition.partition: ends[partition] for partition in partitions}
 
 

@@ -26,7 +26,7 @@ async def read_stretches(
         MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
     """
     async with started_consumer(bootstrap) as consumer, kafka_errors("the topics cannot be read"):
-        ends = await end_positions(consumer, partitions)
+        ends = await end_positions(bootstrap, partitions)
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
         left = {each for each in ends if ends[each] > begins[each]}
         consumer.assign(list(left))

@@ -51,7 +51,6 @@ class _Open:
 
     topics: PublicTopics
     producer: Any
-    offsets: Any
     since: Positions
     feed: OutcomeFeed
 
@@ -96,15 +95,14 @@ class Client:
             topics = await read_topics(self._bootstrap, self._prefix)
             check_partitions(topics, self._partitions)
             producer = await stack.enter_async_context(started_producer(self._bootstrap))
-            offsets = await stack.enter_async_context(started_consumer(self._bootstrap))
             since = await end_positions(
-                offsets,
+                self._bootstrap,
                 [each for name in (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD) for each in topics.all_partitions(name)],
             )
             outcomes = [*topics.all_partitions(JOBS_DONE), *topics.all_partitions(JOBS_DEAD)]
             feed = OutcomeFeed(self._bootstrap, topics, {each: since[each] for each in outcomes})
             stack.push_async_callback(feed.close)
-            self._entered = _Open(topics, producer, offsets, since, feed)
+            self._entered = _Open(topics, producer, since, feed)
             self._stack = stack.pop_all()
         return self
 
@@ -136,7 +134,7 @@ class Client:
             ends_before = 0
             if not known.fresh:
                 done = opened.topics.partition_of(JOBS_DONE, known.job_id)
-                ends_before = (await end_positions(opened.offsets, [done]))[done]
+                ends_before = (await end_positions(self._bootstrap, [done]))[done]
             sent = await self._send(opened, known.job_id, value, headers)
             followed.sent(sent, ends_before=ends_before)
         trace_id = span.trace_id or trace_id_of(known.job_id)

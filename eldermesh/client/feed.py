@@ -124,7 +124,7 @@ class OutcomeFeed:
         """Read what was there before the followed positions: the job's partition of ends, and all dead letters."""
         partitions = [self._topics.partition_of(JOBS_DONE, job.job_id), *self._topics.all_partitions(JOBS_DEAD)]
         async with started_consumer(self._bootstrap) as consumer:
-            until = await end_positions(consumer, partitions)
+            until = await end_positions(self._bootstrap, partitions)
             async for record in read_range(consumer, self._topics, until):
                 if record.key_text() == job.job_id:
                     self._show(job, record)

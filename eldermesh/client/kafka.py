@@ -55,6 +55,8 @@ async def kafka_errors(doing: str) -> AsyncIterator[None]:
     except KafkaError as error:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
 
+_END_POLL_MS = 50
+
 
 async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
     """Ask the broker for the public topics.
@@ -126,11 +128,26 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
         await consumer.stop()
 
 
-async def end_positions(consumer: Any, partitions: Iterable[TopicPartition]) -> Positions:
-    """Where the partitions end now."""
-    async with kafka_errors("the ends of the topics cannot be read"):
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
-        return ends
+async def end_positions(bootstrap: str, partitions: Iterable[TopicPartition]) -> Positions:
+    """Where the partitions end now.
+
+    The embedded broker answers with the place behind the *first* record of the last batch, so the last record is
+    fetched, too: what comes with it, the high watermark, is right on every broker.
+
+    Raises:
+        MeshUnavailableError: the broker does not answer.
+    """
+    listed = list(partitions)
+    async with started_consumer(bootstrap) as consumer, kafka_errors("the ends of the topics cannot be read"):
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(listed)
+        starts: dict[TopicPartition, int] = await consumer.beginning_offsets(listed)
+        last = {partition: end - 1 for partition, end in ends.items() if end > starts[partition]}
+        if last:
+            assign_at(consumer, last)
+            async with asyncio.timeout(_REQUEST_MS / 1000):
+                while unknown := [partition for partition in last if consumer.highwater(partition) is None]:
+                    await consumer.getmany(*unknown, timeout_ms=_END_POLL_MS)
+        return ends | {partition: max(ends[partition], consumer.highwater(partition)) for partition in last}
 
 
 def assign_at(consumer: Any, positions: Positions) -> None:

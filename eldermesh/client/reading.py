@@ -81,7 +81,7 @@ async def read_public_topics(
                 # The inbox last: whatever the other topics speak of is then in it.
                 until: dict[TopicPartition, int] = {}
                 for name in sorted(names, key=lambda each: each == JOBS):
-                    until |= await end_positions(consumer, topics.all_partitions(name))
+                    until |= await end_positions(bootstrap, topics.all_partitions(name))
                 found = [record async for record in read_range(consumer, topics, until)]
     except TimeoutError as error:
         if not scope.expired():

@@ -53,7 +53,13 @@ class KafkaPartitionLog:
         """Start and end of the log, as of now."""
         starts = await _limited(self._consumer.beginning_offsets([self._partition]))
         ends = await _limited(self._consumer.end_offsets([self._partition]))
-        return Bounds(starts[self._partition], ends[self._partition])
+        start, end = starts[self._partition], ends[self._partition]
+        if start < end:
+            # The embedded broker answers with the place behind the first record of the last batch; the high watermark
+            # that comes with a record is right on every broker.
+            await self.read(end - 1, max_records=1, wait_seconds=_CALL_SECONDS)
+            end = max(end, self._consumer.highwater(self._partition) or 0)
+        return Bounds(start, end)
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
         """Records from `offset` on, waiting for the first one."""
