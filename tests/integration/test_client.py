@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import UUID, uuid4
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, SpanContext, TraceFlags, TracerProvider
 
 from eldermesh.client import (
     Client,
@@ -30,6 +33,9 @@ from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
+from shared.telemetry import providers
+from shared.telemetry.current import Current
+from shared.telemetry.names import JOB_ID, SEND_JOBS
 from tests.contract_records import headers, result
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.played_router import PlayedRouter, played_router
@@ -57,6 +63,16 @@ async def _inbox(settings: Settings) -> list[PublicRecord]:
     return await read_public_topics(settings.kafka_bootstrap, settings.topic_prefix, names=(JOBS,))
 
 
+@pytest.fixture
+def tracers() -> Iterator[Current[TracerProvider]]:
+    """Who makes the spans of this process: nobody, until the test says otherwise."""
+    providers.install()
+    providers.TRACERS.replace(NoOpTracerProvider())
+    yield providers.TRACERS
+    providers.TRACERS.replace(NoOpTracerProvider())
+
+
+@pytest.mark.usefixtures("tracers")
 class TestSubmit:
     async def test_is_a_record_of_the_contract(self, settings: Settings) -> None:
         """The inbox holds the fields that were given, nothing else, with CloudEvents headers and a new id."""
@@ -91,6 +107,24 @@ class TestSubmit:
         (record,) = await _inbox(settings)
         assert sent.trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
         assert (record.header("traceparent") or "").startswith("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+
+    async def test_is_a_span(self, settings: Settings, tracers: Current[TracerProvider]) -> None:
+        """Where the program traces, the record carries a producer span with the registry's name and attributes."""
+        exporter, provider = InMemorySpanExporter(), SdkTracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracers.replace(provider)
+        async with _client(settings) as client:
+            sent = await client.submit(workload="python", items=[1])
+
+        (record,) = await _inbox(settings)
+        (span,) = (each for each in exporter.get_finished_spans() if each.name == SEND_JOBS.name)
+        context = span.get_span_context()
+        assert context is not None
+        assert sent.trace_id == f"{context.trace_id:032x}"
+        assert (record.header("traceparent") or "").startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
+        assert span.kind is SEND_JOBS.kind
+        assert set(span.attributes or {}) == set(SEND_JOBS.attributes)
+        assert (span.attributes or {})[JOB_ID] == sent.job_id
 
     async def test_ids(self, settings: Settings) -> None:
         """A given id stays, an idempotency key gives the contract's vector, two submits without are two jobs."""
