@@ -1,0 +1,1 @@
+"""Benchmarks: what the mesh does beside the raw libraries, in the same run. `python -m bench --help`."""

@@ -1,0 +1,86 @@
+"""What a benchmark measured, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import quantiles
+from typing import Literal
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+_GIB = 2**30
+_PACKAGES = ("eldermesh", "aiokafka", "celery", "faststream", "redis", "opentelemetry-sdk", "pydantic")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value; `ratio` is to what the raw libraries took in the same run, where there is such a thing.
+
+    Attributes:
+        name: What was measured.
+        broker: On which broker.
+        value: In `unit`.
+        unit: `ms`, `s`, `MiB` or `/s`.
+        raw: The same of the raw libraries.
+        goal: Bound of the ratio, or of the value where there is no ratio in question.
+        met: Whether it is; None where there is no goal.
+    """
+
+    name: str
+    broker: str
+    value: float
+    unit: Literal["ms", "s", "MiB", "/s"]
+    raw: float | None = None
+    goal: str = ""
+    met: bool | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Value by raw."""
+        return None if not self.raw else self.value / self.raw
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """A percentile of at least two values, interpolated (`statistics.quantiles`, inclusive)."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def show(figures: Sequence[Figure], console: Console) -> None:
+    """Print a table."""
+    table = Table(title="ElderMesh beside the raw libraries")
+    for heading in ("figure", "broker"):
+        table.add_column(heading)
+    for heading in ("value", "raw", "ratio", "goal"):
+        table.add_column(heading, justify="right")
+    for figure in figures:
+        raw = "" if figure.raw is None else f"{figure.raw:,.1f} {figure.unit}"
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        mark = {None: "", True: " ✓", False: " ✗"}[figure.met]
+        value = f"{figure.value:,.1f} {figure.unit}"
+        table.add_row(figure.name, figure.broker, value, raw, ratio, f"{figure.goal}{mark}")
+    console.print(table)
+
+
+def write_json(figures: Sequence[Figure], path: Path) -> None:
+    """Write the figures with what they depend on: date, machine, versions."""
+    document = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / _GIB),
+            "python": platform.python_version(),
+            "load_before": round(os.getloadavg()[2], 2),
+        },
+        "versions": {name: version(name) for name in _PACKAGES},
+        "figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures],
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,110 @@
+"""One item that does nothing: from its publish to the record on `jobs.done`, beside the raw libraries.
+
+A job takes six hops over Kafka (submit, accepted, routed, items completed, the end, and its way back through the owner)
+and one over Celery. So the raw side of the comparison is six raw Kafka hops and one raw Celery round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from aiokafka import TopicPartition
+
+from bench.figures import Figure, percentile
+from bench.parts import parts
+from bench.raw_celery import raw_celery
+from bench.raw_hops import raw_hops
+from eldermesh.stack.mesh import router_service, worker_service
+from eldermesh.stack.service import Service
+from shared.broker import make_consumer, make_producer
+from shared.settings import Settings
+from shared.topics import JOBS, JOBS_DONE
+from tests.fresh_topics import Profile
+
+HOPS = 6
+GOAL = 1.5
+
+_WARM_UP = 20
+_WAIT_SECONDS = 30.0
+
+
+async def measure_noop_job(profile: Profile, directory: Path, jobs: int) -> list[Figure]:
+    """p50 and p90 of `jobs` jobs, each followed by the raw round trips."""
+    async with (
+        parts(profile, directory, python_functions="math:*") as settings,
+        raw_hops(settings, HOPS) as hops,
+        raw_celery(settings.redis_url.get_secret_value(), settings.slots, directory / "logs") as celery,
+    ):
+        services = [
+            Service(replace(spec, depends_on=()), log_dir=directory / "logs")
+            for spec in (router_service(settings), worker_service(settings))
+        ]
+        try:
+            for service in services:
+                await service.bring_up()
+            mesh, raw_kafka, raw_task = await _interleaved(settings, hops, celery, jobs)
+        finally:
+            for service in reversed(services):
+                await service.shut_down()
+    figures = []
+    for percent in (50, 90):
+        value = percentile(mesh, percent)
+        kafka, task = percentile(raw_kafka, percent), percentile(raw_task, percent)
+        raw = kafka + task
+        goal = f"≤ {GOAL} ×" if percent == 50 else ""  # noqa: PLR2004 - the goal is of the median
+        met = value <= GOAL * raw if goal else None
+        figures += [
+            Figure(f"no-op job, p{percent} (raw: {HOPS} hops + 1 task)", profile, value, "ms", raw, goal, met),
+            Figure(f"  {HOPS} raw Kafka hops, p{percent}", profile, kafka, "ms"),
+            Figure(f"  1 raw Celery round trip, p{percent}", profile, task, "ms"),
+        ]
+    return figures
+
+
+async def _interleaved(
+    settings: Settings, hops: Any, celery: Any, jobs: int
+) -> tuple[list[float], list[float], list[float]]:
+    mesh: list[float] = []
+    raw_kafka: list[float] = []
+    raw_task: list[float] = []
+    producer = make_producer(settings, client_id="bench")
+    done = make_consumer(settings)
+    topic = settings.topic(JOBS_DONE)
+    done.assign([TopicPartition(topic, partition) for partition in range(settings.partition_count)])
+    await producer.start()
+    try:
+        await done.start()
+        await done.seek_to_end()
+        for number in range(_WARM_UP + jobs):
+            times = (
+                await _one_job(settings, producer, done),
+                await hops.round_trip(),
+                await asyncio.to_thread(celery.round_trip),
+            )
+            if number >= _WARM_UP:
+                for values, value in zip((mesh, raw_kafka, raw_task), times, strict=True):
+                    values.append(value)
+    finally:
+        await done.stop()
+        await producer.stop()
+    return mesh, raw_kafka, raw_task
+
+
+async def _one_job(settings: Settings, producer: Any, done: Any) -> float:
+    """Milliseconds from the send to the end in hand."""
+    job_id = str(uuid4())
+    value = orjson.dumps(
+        {"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}}
+    )
+    began = time.perf_counter()
+    await producer.send_and_wait(settings.topic(JOBS), value)
+    async with asyncio.timeout(_WAIT_SECONDS):
+        while (await done.getone()).key != job_id.encode():
+            pass
+    return (time.perf_counter() - began) * 1000

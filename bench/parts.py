@@ -1,0 +1,56 @@
+"""The real parts that benchmarks run on: a broker, a Redis, the receiver of telemetry, topics of one run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from eldermesh.stack.broker import EmbeddedBroker
+from eldermesh.stack.mesh import embedded_mesh
+from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh.stack.service import Service
+from shared.settings import Settings
+from tests.fresh_topics import Profile, fresh_topics
+from tests.kafka_server import KafkaServer
+
+_SLOTS = 2
+
+
+@asynccontextmanager
+async def parts(profile: Profile, directory: Path, **overrides: Any) -> AsyncIterator[Settings]:
+    """Settings of a broker, a Redis and a receiver of telemetry that run, with topics of their own."""
+    async with AsyncExitStack() as stack:
+        broker = KafkaServer(directory / "broker") if profile == "kafka" else EmbeddedBroker(directory / "broker")
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        redis = EmbeddedRedis(directory / "redis")
+        await redis.start()
+        stack.push_async_callback(redis.stop)
+        endpoint = await stack.enter_async_context(_receiver(directory / "telemetry"))
+        values: dict[str, Any] = {
+            "partitions": None,
+            "redis_url": SecretStr(redis.url),
+            "data_dir": directory,
+            "otlp_endpoint": endpoint,
+            "slots": _SLOTS,
+        }
+        yield await stack.enter_async_context(fresh_topics(broker.bootstrap, profile, **(values | overrides)))
+
+
+@asynccontextmanager
+async def _receiver(directory: Path) -> AsyncIterator[str]:
+    """The receiver of `mesh up`, as a process; yields its address."""
+    mesh = embedded_mesh(Settings(data_dir=directory))
+    spec = next(each for each in mesh.services if each.name == "telemetry")
+    directory.mkdir(parents=True, exist_ok=True)
+    service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
+    await service.bring_up()
+    try:
+        yield mesh.addresses.otlp_endpoint or ""
+    finally:
+        await service.shut_down()
