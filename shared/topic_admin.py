@@ -26,7 +26,10 @@ _ASK_AGAIN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class AppliedTopics:
-    """What became of the topics, by full name. If one is refused, nothing was created or changed."""
+    """What became of the topics, by full name.
+
+    If one is refused, nothing was created or changed, unless somebody made the refused one at the same moment.
+    """
 
     created: tuple[str, ...]
     unchanged: tuple[str, ...]

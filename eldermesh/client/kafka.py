@@ -49,11 +49,12 @@ class PublicTopics:
 
 @asynccontextmanager
 async def kafka_errors(doing: str) -> AsyncIterator[None]:
-    """Turn what aiokafka raises into `MeshUnavailableError`."""
+    """Turn what aiokafka raises, and a limit of our own on it, into `MeshUnavailableError`."""
     try:
         yield
-    except KafkaError as error:
+    except (KafkaError, TimeoutError) as error:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
+
 
 _END_POLL_MS = 50
 

@@ -16,14 +16,21 @@ from shared.settings import Settings
 from shared.topic_admin import apply_topics
 from shared.topics import JOBS, JOBS_DONE, JOBS_HISTORY, MESH_META, TOPICS
 from tests.fresh_topics import deleted_afterwards, fresh_settings
+from tests.waiting import wait_until
 
 
 async def _create(settings: Settings, *topics: NewTopic) -> None:
+    """Create topics by hand, and wait until the broker that is asked next lists them."""
     admin = make_admin(settings)
     try:
         await admin.start()
         response = await admin.create_topics(list(topics))
         assert [error for _, error, *_ in response.topic_errors] == [0] * len(topics)
+
+        async def listed() -> bool:
+            return {topic.name for topic in topics} <= set(await admin.list_topics())
+
+        await wait_until(listed, description="the new topics are listed")
     finally:
         await admin.close()
 
