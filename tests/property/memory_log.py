@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from eldermesh.contract.cloudevents import Headers, header_text
+from eldermesh.contract.cloudevents import header_text
+from eldermesh.contract.records import PublicRecord
 from shared.errors import LostOwnershipError, RetryableError
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
@@ -16,21 +17,6 @@ from shared.history.ports import Clock
 
 ProduceFault = Literal["lost", "ambiguous", "partial"]
 """lost: nothing is written and the call fails. ambiguous: all is written and it fails. partial: half is written."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublicRecord:
-    """A record of a public topic."""
-
-    topic: str
-    key: str
-    value: bytes
-    headers: Headers
-
-    @property
-    def ce_id(self) -> str:
-        """Its CloudEvents id."""
-        return header_text(self.headers, "ce_id") or ""
 
 
 @dataclass(slots=True)
@@ -98,9 +84,8 @@ class MemoryLog:
         """
         fault = self._next_fault()
         for publication in publications[: self._written(fault, len(publications))]:
-            self.public.append(
-                PublicRecord(publication.topic, publication.key, publication.value, list(publication.headers))
-            )
+            key, headers = publication.key.encode(), tuple(publication.headers)
+            self.public.append(PublicRecord(publication.topic, 0, len(self.public), key, headers, publication.value))
         self._fail(fault)
 
     def trim(self, start: int) -> None:

@@ -10,6 +10,8 @@ import orjson
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.invariants import breaches
+from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import JobProgress
 from eldermesh.contract.times import parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
@@ -17,7 +19,6 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.events import FactResult, ItemsCompleted, JobAccepted
 from tests.property.breach import Breach
-from tests.property.memory_log import PublicRecord
 
 if TYPE_CHECKING:
     from tests.property.world import World
@@ -38,17 +39,18 @@ def check_public(world: World) -> dict[str, PublicJob]:
     for record in world.log.public:
         if record.topic == JOBS_DEAD:
             continue
-        known = first.setdefault(record.ce_id, record)
+        event_id = record.header("ce_id") or ""
+        known = first.setdefault(event_id, record)
         if (known.value, known.headers) != (record.value, record.headers):
-            raise Breach(f"two records {record.ce_id} differ: {known.value!r} {record.value!r}")
+            raise Breach(f"two records {event_id} differ: {known.value!r} {record.value!r}")
         if known is not record:
             continue
-        job = jobs[record.key]
+        job = jobs[record.key_text() or ""]
         if record.topic == JOBS_PROGRESS:
-            progress = JobProgress.model_validate_json(record.value)
+            progress = JobProgress.model_validate_json(record.value or b"")
             job.progress[progress.sequence] = progress
         elif record.topic == JOBS_DONE:
-            job.end = JobEnd.model_validate_json(record.value)
+            job.end = JobEnd.model_validate_json(record.value or b"")
     for name, job in jobs.items():
         _check_progress(name, job)
         if job.end is not None:
@@ -101,6 +103,9 @@ def check_all(world: World) -> None:
         raise Breach(f"conflicts {sorted(conflicts)}, but in jobs.dead are {sorted(dead)}")
     if set(jobs) != set(first_submits):
         raise Breach(f"public records of unknown jobs: {set(jobs) - set(first_submits)}")
+    found = breaches(world.log.public, inbox=False)
+    if found:
+        raise Breach(f"the contract's check says: {found}")
 
 
 def _check_whole(world: World, name: str, job: PublicJob) -> None:

@@ -46,6 +46,7 @@ _SETTLE_ROUNDS = 240
 """Some 13 days: less than the longest age of a job, which would end even a stuck one."""
 _SETTLE_CALLS = 6000
 _CALLS_OF_ONE_GO = 1000
+_CALLS_OF_AN_APPROACH = 30
 
 
 def job_id(number: int) -> str:
@@ -234,6 +235,13 @@ class World:
                 past -= 1
             await self.advance(process)
         raise AssertionError(f"{process.name} never came to {port}; it is at {process.stopped_at}")
+
+    async def approach(self, process: Process, port: str) -> None:
+        """Let a process make some calls, until it is about to make this one."""
+        for _ in range(_CALLS_OF_AN_APPROACH):
+            if process.stopped_at == port:
+                return
+            await self.advance(process)
 
     async def work(self, owner: OwnerProcess) -> None:
         """Let an owner do all that it can do now."""
