@@ -1,0 +1,331 @@
+"""The verbs that ask, in front of states that a running mesh passes through too quickly, or should never be in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from eldermesh.contract.times import format_time
+from shared.events import InboxRecord, JobCancelRequested, JobHeld, JobPaused
+from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
+from tests.played_router import played_router
+from tests.unit.cli.command_line import check_answer
+from tests.unit.cli.job_facts import completed, routed
+
+SUBMIT: dict[str, Any] = {"workload": "python", "options": {"function": "math:sqrt"}, "items": [1, 4, 9, 16]}
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def mesh(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[SeededMesh]:
+    """Topics and Redis keys of this test alone."""
+    async with seeded_mesh(embedded_broker, redis_server, data_dir=tmp_path) as seeded:
+        yield seeded
+
+
+def _lines(text: str, schema: str) -> list[Any]:
+    values = [json.loads(line) for line in text.splitlines()]
+    for value in values:
+        check_answer(value, schema)
+    return values
+
+
+async def test_states_on_the_way(mesh: SeededMesh) -> None:
+    """Status says of each job what it waits for, and until when at the latest."""
+    names = ("routing", "held", "paused", "engine", "running", "partly")
+    jobs = {name: str(uuid4()) for name in names}
+    for job_id in jobs.values():
+        await mesh.accept(job_id, SUBMIT)
+    until = mesh.began_ms + 2 * HOUR_MS
+    await mesh.append(jobs["held"], (20, JobHeld(n=0, reason="may write files", until=until)))
+    await mesh.append(jobs["paused"], (20, routed()), (30, JobPaused(reason="rate limit", until=until)))
+    for name in ("engine", "running", "partly"):
+        await mesh.append(jobs[name], (20, routed(chunk_items=2)))
+    await mesh.append(jobs["partly"], (40, completed(jobs["partly"], 0, 1)))
+    await mesh.settle()
+    await mesh.hold_claim(f"{jobs['running']}/0/1/2-3", lease_ms=60_000)
+    await mesh.hold_claim(f"{jobs['engine']}/0/1/2-3", lease_ms=-1_000)
+
+    answers = {
+        name: (await mesh.run("status", job_id, "--json")).answer("mesh-status") for name, job_id in jobs.items()
+    }
+
+    seen = {
+        name: (answer["state"], answer["waiting_for"], answer["waiting_until"], answer["items_running"])
+        for name, answer in answers.items()
+    }
+    assert seen == {
+        "routing": ("accepted", "routing", None, 0),
+        "held": ("held", "decision", format_time(until), 0),
+        "paused": ("paused", "quota", format_time(until), 0),
+        "engine": ("accepted", "engine", None, 0),
+        "running": ("running", None, None, 2),
+        "partly": ("running", "engine", None, 0),
+    }
+    assert answers["held"]["reason"] == "may write files"
+    assert (answers["partly"]["items_succeeded"], answers["partly"]["items_total"]) == (2, 4)
+    assert answers["running"]["accepted_at"] == format_time(mesh.began_ms + 10)
+    text = await mesh.run("status", jobs["held"])
+    assert f"decision, at most until {format_time(until)}" in text.stdout
+
+
+async def test_results_so_far(mesh: SeededMesh) -> None:
+    """Of a job that runs the results are those which are there, in the order of items; a note says how many."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    facts = [(30, completed(job_id, 2, 3)), (40, completed(job_id, 0, 0))]
+    await mesh.append(job_id, (20, routed(chunk_items=2)), *facts)
+    await mesh.settle()
+
+    as_json, as_text = await mesh.run("results", job_id, "--json"), await mesh.run("results", job_id)
+
+    assert as_json.stdout == as_text.stdout
+    assert [line["item_index"] for line in _lines(as_json.stdout, "mesh-result")] == [0, 2, 3]
+    assert (as_json.status, as_json.stderr) == (0, "")
+    assert "3 of 4 results so far" in as_text.stderr
+
+
+async def test_why_of_a_job_that_has_ended(mesh: SeededMesh) -> None:
+    """Segments come from the times of the facts, and sum to the total."""
+    job_id, began = str(uuid4()), mesh.began_ms
+    await mesh.accept(job_id, SUBMIT)
+    times = (began + 40, began + 60, began + 200)
+    await mesh.append(job_id, (40, routed(chunk_items=4)), (200, completed(job_id, 0, 3, times=times)))
+    await mesh.settle()
+
+    answer = (await mesh.run("why", job_id, "--json")).answer("mesh-why")
+    text = await mesh.run("why", job_id)
+
+    seconds = {segment["name"]: segment["seconds"] for segment in answer["segments"]}
+    assert {name: seconds[name] for name in ("admission", "decision", "queue", "run")} == {
+        "admission": 0.01,
+        "decision": 0.03,
+        "queue": 0.02,
+        "run": 0.14,
+    }
+    assert round(sum(seconds.values()), 3) == answer["total_seconds"]
+    assert "decision" in text.stdout
+
+
+async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:
+    """A job that is held goes on being held until now."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    await mesh.append(job_id, (20, JobHeld(n=0, reason="r", until=mesh.began_ms + 2 * HOUR_MS)))
+    await mesh.settle()
+
+    answer = (await mesh.run("why", job_id, "--json")).answer("mesh-why")
+
+    seconds = {segment["name"]: segment["seconds"] for segment in answer["segments"]}
+    assert seconds.keys() == {"admission", "decision", "hold"}
+    assert seconds["hold"] >= HOUR_MS / 1000 - 1
+
+
+async def test_list_filters_and_pages(mesh: SeededMesh) -> None:
+    """Newest first; each filter narrows; pages meet without a gap or a repeat, though jobs share a time."""
+    jobs = [str(uuid4()) for _ in range(5)]
+    for number, job_id in enumerate(jobs):
+        tenant, labels = ("acme" if number % 2 else "other"), {"n": str(number), "all": "yes"}
+        await mesh.accept(job_id, SUBMIT | {"tenant": tenant, "labels": labels}, at=1000 * (number // 2))
+    await mesh.append(jobs[0], (2000, routed()), (3000, completed(jobs[0], 0, 3)))
+    cancel = JobCancelRequested(inbox=InboxRecord(topic="jobs", partition=0, offset=99))
+    await mesh.append(jobs[1], (2000, cancel))
+    stub = JobCancelRequested(inbox=InboxRecord(topic="jobs", partition=0, offset=98))
+    await mesh.append(str(uuid4()), (2000, stub))
+    await mesh.settle()
+
+    async def listed(*options: str) -> list[str]:
+        answer = (await mesh.run("list", "--json", *options)).answer("mesh-list")
+        return [job["job_id"] for job in answer["jobs"]]
+
+    by_age = sorted(range(5), key=lambda n: (n // 2, jobs[n]), reverse=True)
+    assert await listed() == [jobs[n] for n in by_age]
+    assert set(await listed("--tenant", "acme")) == {jobs[1], jobs[3]}
+    assert await listed("--state", "completed") == [jobs[0]]
+    assert set(await listed("--state", "completed", "--state", "cancelled")) == {jobs[0], jobs[1]}
+    assert await listed("--label", "n=3", "--label", "all=yes") == [jobs[3]]
+    assert await listed("--workload", "claude") == []
+    first = (await mesh.run("list", "--json", "--limit", "3")).answer("mesh-list")
+    second = (await mesh.run("list", "--json", "--limit", "3", "--cursor", first["next_cursor"])).answer("mesh-list")
+    assert [job["job_id"] for job in first["jobs"] + second["jobs"]] == [jobs[n] for n in by_age]
+    assert second["next_cursor"] is None
+    ended = next(job for job in second["jobs"] + first["jobs"] if job["job_id"] == jobs[0])
+    assert (ended["state"], ended["tenant"], ended["workload"], ended["items_ended"]) == (
+        "completed",
+        "other",
+        "python",
+        4,
+    )
+    text = await mesh.run("list", "--limit", "3")
+    assert jobs[by_age[0]] in text.stdout
+    assert f"--cursor {first['next_cursor']}" in text.stderr
+
+
+async def test_dead_letters_page_and_show(mesh: SeededMesh) -> None:
+    """Dead letters come newest first, filtered, in pages; one is shown with its original bytes, whatever they are."""
+    jobs = [str(uuid4()) for _ in range(3)]
+    async with played_router(mesh.settings) as router:
+        await router.dead(jobs[0], ("t.jobs", 0, 1), "invalid")
+        await router.dead(jobs[1], ("t.jobs", 0, 2), "undecodable", original=[("x", b"\xff")])
+        await router.dead(jobs[2], (mesh.settings.topic("jobs.decisions"), 0, 3), "invalid")
+
+    first = (await mesh.run("dlq", "ls", "--json", "--limit", "2")).answer("mesh-dlq")
+    second = (await mesh.run("dlq", "ls", "--json", "--cursor", first["next_cursor"])).answer("mesh-dlq")
+    invalid = (await mesh.run("dlq", "ls", "--json", "--error-type", "invalid")).answer("mesh-dlq")
+    decisions = (await mesh.run("dlq", "ls", "--json", "--topic", "jobs.decisions")).answer("mesh-dlq")
+    of_job = (await mesh.run("dlq", "ls", "--json", "--job", jobs[1])).answer("mesh-dlq")
+
+    letters = first["records"] + second["records"]
+    assert sorted(letter["key"] for letter in letters) == sorted(jobs)
+    assert [letter["recorded_at"] for letter in letters] == sorted(
+        (one["recorded_at"] for one in letters), reverse=True
+    )
+    assert {letter["key"] for letter in invalid["records"]} == {jobs[0], jobs[2]}
+    assert [letter["key"] for letter in decisions["records"]] == [jobs[2]]
+    (wanted,) = of_job["records"]
+    shown = (await mesh.run("dlq", "show", wanted["position"], "--json")).answer("mesh-dlq")["records"][0]
+    assert base64.b64decode(shown["value_base64"]) == b"{}"
+    assert ["x", "\\xff"] in shown["headers"]
+    assert (await mesh.run("dlq", "show", jobs[1], "--raw")).stdout == "{}"
+    assert "dlq_reason: undecodable for a test" in (await mesh.run("dlq", "show", jobs[1])).stdout
+    missing = await mesh.run("dlq", "show", "0/4711", "--json")
+    assert (missing.status, missing.error()["error_type"]) == (4, "not_found")
+
+
+async def test_audit_finds_what_is_missing_and_what_is_broken(mesh: SeededMesh) -> None:
+    """A ledger that is whole exits with 0; a job without an end, or an end told in two ways, with 1."""
+    ended, running = str(uuid4()), str(uuid4())
+    await mesh.accept(ended, SUBMIT)
+    await mesh.append(ended, (20, routed()), (30, completed(ended, 0, 3)))
+    await mesh.settle()
+    whole = await mesh.run("audit", "--json")
+    await mesh.accept(running, SUBMIT)
+    await mesh.settle()
+    missing = await mesh.run("audit", "--json", "--wait", "1")
+    unread = str(uuid4())
+    await mesh.submit(unread, SUBMIT)
+    unjudged = await mesh.run("audit", "--json")
+    async with played_router(mesh.settings) as router:
+        await router.end(ended, succeeded=4, records=1)
+    broken = await mesh.run("audit", "--json")
+
+    assert whole.status == 0
+    counted = whole.answer("mesh-audit")
+    assert (counted["accepted"], counted["ended"], counted["items_expected"], counted["items_counted"]) == (1, 1, 4, 4)
+    assert missing.status == 1
+    assert missing.answer("mesh-audit")["missing_jobs"] == [running]
+    assert missing.answer("mesh-audit")["breaches"] == []
+    assert sorted(unjudged.answer("mesh-audit")["missing_jobs"]) == sorted([running, unread])
+    assert broken.status == 1
+    assert broken.answer("mesh-audit")["differing_ends"] == 1
+    assert broken.answer("mesh-audit")["breaches"][0]["invariant"] == 1
+    text = await mesh.run("audit")
+    assert f"no end: job {running}" in text.stdout
+    assert "breach of invariant 1" in text.stdout
+
+
+async def test_nobody_takes_the_submit(mesh: SeededMesh) -> None:
+    """Without a router a submit is sent and not judged: 5 seconds, exit status 5, and the id to ask for later."""
+    job_id = str(uuid4())
+
+    ran = await mesh.run("submit", "python", "--function", "math:sqrt", "1", "--job-id", job_id, "--json")
+
+    assert ran.status == 5
+    assert ran.error()["error_type"] == "timeout"
+    assert job_id in ran.error()["message"]
+    assert "mesh doctor" in ran.error()["hint"]
+
+
+async def test_nobody_takes_the_cancel(mesh: SeededMesh) -> None:
+    """Without a router a cancel has no effect, which is told as not known."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    await mesh.settle()
+
+    ran = await mesh.run("cancel", job_id, "--json")
+
+    assert (ran.status, ran.error()["error_type"]) == (5, "timeout")
+
+
+async def test_doctor_without_services(mesh: SeededMesh) -> None:
+    """Broker, topics and Redis are fine, nobody owns the partitions, nobody works: it fails and says what to do."""
+    ran = await mesh.run("doctor", "--json")
+
+    assert ran.status == 1
+    answer = ran.answer("mesh-doctor")
+    assert not answer["ok"]
+    found = {check["name"]: check["status"] for check in answer["checks"]}
+    assert found == {
+        "settings": "ok",
+        "data directory": "ok",
+        "disk": "ok",
+        "broker": "ok",
+        "topics": "ok",
+        "redis": "ok",
+        "clock": "ok",
+        "router": "fail",
+        "workers": "fail",
+        "telemetry": "warn",
+    }
+    assert all(check["hint"] for check in answer["checks"] if check["status"] != "ok")
+
+
+async def test_doctor_of_a_wrong_prefix(mesh: SeededMesh) -> None:
+    """Under a prefix where nothing is, the topics are missing, and nothing is created by looking."""
+    twice = [await mesh.run("doctor", "--json", MESH_TOPIC_PREFIX="nobodys.") for _ in range(2)]
+
+    for ran in twice:
+        topics = next(check for check in ran.answer("mesh-doctor")["checks"] if check["name"] == "topics")
+        assert topics["status"] == "fail"
+        assert "nobodys.jobs" in topics["detail"]
+        assert "mesh topics apply" in topics["hint"]
+
+
+async def test_no_mesh_under_this_prefix(mesh: SeededMesh) -> None:
+    """Verbs that ask about jobs say that the topics are missing, and what to do."""
+    ran = await mesh.run("status", str(uuid4()), "--json", MESH_TOPIC_PREFIX="nobodys.")
+
+    assert ran.status == 3
+    assert "mesh topics apply" in ran.error()["message"]
+
+
+async def test_topics_apply(mesh: SeededMesh) -> None:
+    """All topics stand; with another number of partitions each is refused with the reason, and the status is 1."""
+    unchanged = await mesh.run("topics", "apply", "--json")
+    refused = await mesh.run("topics", "apply", "--json", MESH_PARTITIONS="5")
+    text = await mesh.run("topics", "apply", MESH_PARTITIONS="5")
+
+    assert unchanged.status == 0
+    assert mesh.settings.topic("jobs") in unchanged.answer("mesh-topics-apply")["unchanged"]
+    assert refused.status == text.status == 1
+    reasons = {topic["name"]: topic["reason"] for topic in refused.answer("mesh-topics-apply")["refused"]}
+    assert "3 partitions instead of 5" in reasons[mesh.settings.topic("jobs")]
+    assert "refused" in text.stdout
+
+
+@pytest.mark.parametrize("verb", ["status", "results", "watch", "cancel", "why", "trace"])
+async def test_unknown_jobs(mesh: SeededMesh, verb: str) -> None:
+    """A job that nobody knows is told as such, with the same status by every verb."""
+    ran = await mesh.run(verb, str(uuid4()), "--json", MESH_TRACE_QUERY_URL="http://127.0.0.1:1")
+
+    assert (ran.status, ran.error()["error_type"]) == (4, "not_found")
+
+
+async def test_no_spans(mesh: SeededMesh) -> None:
+    """A trace has its own troubles: no store is named, or the store does not answer."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    await mesh.settle()
+
+    unnamed = await mesh.run("trace", job_id, "--json")
+    silent = await mesh.run("trace", job_id, "--json", MESH_TRACE_QUERY_URL="http://127.0.0.1:1")
+
+    assert (unnamed.status, silent.status) == (3, 3)
+    assert "MESH_TRACE_QUERY_URL" in unnamed.error()["hint"]
+    assert "http://127.0.0.1:1" in silent.error()["message"]
