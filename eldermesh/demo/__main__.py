@@ -56,7 +56,7 @@ def _conclude(screen: Screen, story: Story, problem: Exception | None, kept: str
     if problem is None:
         story.summary()
     if kept is not None:
-        screen.say(f"Logs and spans are kept in {kept}")
+        screen.say(f"Logs and spans are kept in {kept}", wrap=False)
     if problem is not None:
         screen.check("the demo came to its end", holds=False, found=problem)
         return _UNAVAILABLE

@@ -34,9 +34,9 @@ class Screen:
         self.console.print()
         self.console.rule(f"[bold]{number}. {title}", align="left", style="dim")
 
-    def say(self, text: str) -> None:
-        """Explain."""
-        self.console.print(text)
+    def say(self, text: str, *, wrap: bool = True) -> None:
+        """Explain; what somebody may want to copy is not wrapped."""
+        self.console.print(text, soft_wrap=not wrap)
 
     def command(self, line: str) -> None:
         """Show a command line that is run next."""

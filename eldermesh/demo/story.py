@@ -116,7 +116,8 @@ class Story:
             f"Parse {len(modules)} modules of Python's standard library and count how complex they are. Any Kafka "
             "client will do: this is one record on the topic `jobs`, with no key and no headers, only this JSON:"
         )
-        screen.record(json.dumps({**record, "items": [*modules[:3], f"… {len(modules) - 4} more …", modules[-1]]}))
+        shortened = [*modules[:3], f"… {len(modules) - 4} more …", modules[-1]]
+        screen.record(json.dumps({**record, "items": shortened}, ensure_ascii=False))
         screen.say(f"From the key follows the job's id: {job_id}\n")
         with screen.progress() as progress:
             bar = progress.add_task("items that have ended", total=len(modules))
