@@ -27,7 +27,7 @@ class MemoryLog:
         clock: gives record times, `skew_ms` added (a broker with a clock of its own; it may go backwards).
         records: the partition; the first one has the offset `start`.
         public: everything that was published, in order.
-        faults: each produce call takes one from the left.
+        faults: each produce call takes one from the left; None lets it succeed.
     """
 
     clock: Clock
@@ -35,7 +35,7 @@ class MemoryLog:
     skew_ms: int = 0
     records: list[FactRecord] = field(default_factory=list)
     public: list[PublicRecord] = field(default_factory=list)
-    faults: deque[ProduceFault] = field(default_factory=deque)
+    faults: deque[ProduceFault | None] = field(default_factory=deque)
 
     @property
     def end(self) -> int:

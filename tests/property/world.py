@@ -243,16 +243,17 @@ class World:
                 return
             await self.advance(process)
 
-    async def work(self, owner: OwnerProcess) -> None:
-        """Let an owner do all that it can do now."""
+    async def work(self, owner: OwnerProcess, most: int = _CALLS_OF_ONE_GO) -> int:
+        """Let an owner do all that it can do now, in at most so many calls; how many it made."""
         reads = 0
-        for _ in range(_CALLS_OF_ONE_GO):
+        for made in range(most):
             reads = reads + 1 if owner.stopped_at == "read" and owner.owner.position >= self.log.end else 0
             if reads == 2 or owner.is_dead:  # a whole step without a call between two reads
-                return
+                return made
             if owner.stopped_at == "confirm" and owner is not self.assigned:
-                return
+                return made
             await self.advance(owner)
+        return most
 
     # Runners ---------------------------------------------------------------------------------------------------------
 
@@ -407,10 +408,11 @@ class World:
 
     # The end ---------------------------------------------------------------------------------------------------------
 
-    async def settle(self) -> None:
+    async def settle(self, *, keep_faults: bool = False) -> None:
         """Faults stop; everything comes to rest within a bound, or that is a breach."""
         self._raise_failures()
-        self.log.faults.clear()
+        if not keep_faults:
+            self.log.faults.clear()
         self.redis.faults.clear()
         self.log.skew_ms = 0
         for runner in self.live_runners:
