@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gzip
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import cramjam
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from shared.errors import ConfigurationError
 from shared.logs import get_logger
@@ -43,17 +44,22 @@ class UnreadableRecord(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no
 
 
 class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer, with two habits added to `getmany`.
+    """aiokafka's consumer for those who commit each batch before they poll again, with three habits added to `getmany`.
 
-    It notes the time of the last poll that did not fail, from which liveness is judged. And where the library raises on
-    every poll because it cannot read a record (the name of a header is no UTF-8, a compressed batch is broken), which
-    would hold up the partition for ever, it yields an `UnreadableRecord` in its place. The library reads a batch of the
-    publisher from its beginning, so the later records of that batch are unreadable, too.
+    It notes the time of the last poll that did not fail, from which liveness is judged.
+
+    After a poll that failed it begins again at what was committed: the library may have taken records of one partition,
+    and moved on there, before it failed at another. The next commit would lose them.
+
+    Where the library fails at every poll because it cannot read a record (the name of a header is no UTF-8, a
+    compressed batch is broken), which would hold up the partition for ever, it yields an `UnreadableRecord` in its
+    place. The library reads a publisher's batch from its beginning, so what follows in that batch is unreadable, too.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.polled_at = time.monotonic()
+        self._rewind_is_due = False
         self._careful_polls = 0
         self._failed_reads: dict[TopicPartition, tuple[int, int]] = {}
 
@@ -61,25 +67,51 @@ class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
         """As in aiokafka; see the class."""
+        try:
+            return await self._poll(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        except KafkaError as error:
+            # FastStream waits some seconds and tries again, without a word.
+            _log.warning("poll failed", topics=sorted(self.subscription()), error=repr(error))
+            raise
+
+    async def _poll(self, *partitions: Any, timeout_ms: int, max_records: int | None) -> dict[Any, list[Any]]:
+        if self._rewind_is_due:
+            await self._rewind()
         if self._careful_polls:
-            self._careful_polls -= 1
-            for partition in sorted(self.assignment()):
-                records = await self._read_one(partition)
-                if records:
-                    self.polled_at = time.monotonic()
-                    return {partition: records}
-            max_records = 1
+            return await self._poll_carefully(timeout_ms / 1000)
+        self._rewind_is_due = True
         try:
             batches: dict[Any, list[Any]] = await super().getmany(
                 *partitions, timeout_ms=timeout_ms, max_records=max_records
             )
         except _READ_ERRORS as error:
-            if not self._careful_polls:
-                _log.warning("a poll cannot be read; reading one record at a time", error=repr(error))
+            _log.warning("a poll cannot be read; reading one record at a time", error=repr(error))
             self._careful_polls = CAREFUL_POLLS
             return {}
+        self._rewind_is_due = False
         self.polled_at = time.monotonic()
         return batches
+
+    async def _rewind(self) -> None:
+        for partition in self.assignment():
+            offset = await self.committed(partition)
+            if offset is None:
+                await self.seek_to_beginning(partition)
+            else:
+                self.seek(partition, offset)
+        self._rewind_is_due = False
+
+    async def _poll_carefully(self, wait_seconds: float) -> dict[Any, list[Any]]:
+        """One record of one partition, so that a failure to read it can be pinned to an offset."""
+        self._careful_polls -= 1
+        for partition in sorted(self.assignment()):
+            records = await self._read_one(partition)
+            if records:
+                self.polled_at = time.monotonic()
+                return {partition: records}
+        # Records are fetched in the background meanwhile.
+        await asyncio.sleep(wait_seconds)
+        return {}
 
     async def _read_one(self, partition: Any) -> list[Any]:
         """The next record of a partition if it is here already; an `UnreadableRecord` if it cannot be read."""

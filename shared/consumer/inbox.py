@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
-from shared.broker import FETCH_WAIT_MS, GROUP_TIMES
+from shared.broker import FETCH_WAIT_MS, group_times
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
 from shared.consumer.client import InboxClient, require_codecs
@@ -66,7 +66,7 @@ class InboxConsumer:
     ) -> None:
         self._settings = settings
         self._drain_seconds = settings.drain_seconds
-        self._poll_limit = GROUP_TIMES[settings.broker_profile].rebalance_ms / 1000 + _POLL_GRACE_SECONDS
+        self._patience_seconds = group_times(settings).rebalance_ms / 1000 + _POLL_GRACE_SECONDS
         self._watch: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -95,7 +95,7 @@ class InboxConsumer:
         processor = RecordProcessor(subscription, dead_letters, alarm)
         runner = BatchRunner(processor, seconds=batch_seconds, concurrency=concurrency)
         reader = InboxReader(subscription, runner, alarm, settings, self._wake)
-        times = GROUP_TIMES[settings.broker_profile]
+        times = group_times(settings)
         subscriber = self.broker.subscriber(
             settings.topic(subscription.topic),
             batch=True,
@@ -133,8 +133,10 @@ class InboxConsumer:
         builder = cast("partial[Any]", config.builder)
         config.builder = partial(InboxClient, *builder.args, **builder.keywords)
         try:
-            await self.broker.start()
-        except KafkaError as error:
+            # It waits until the groups have let us in, and so for members that finish a batch first.
+            async with asyncio.timeout(self._patience_seconds):
+                await self._start_readers()
+        except (KafkaError, TimeoutError) as error:
             await self._close()
             raise RetryableError(
                 f"the broker at {self._settings.kafka_bootstrap} does not answer: {error!r}"
@@ -143,6 +145,14 @@ class InboxConsumer:
             await self._close()
             raise
         self._watch = asyncio.create_task(self._watch_over(), name="inbox watch")
+
+    async def _start_readers(self) -> None:
+        # Side by side: joining a group takes seconds on the embedded broker. All end before a failure is raised.
+        starts = [asyncio.ensure_future(reader.subscriber.start()) for reader in self._readers]
+        outcomes = await asyncio.gather(*starts, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def stop(self) -> None:
         """Drain: finish and commit the batches at hand, leave the groups. Harmless if stopped already."""
@@ -188,7 +198,7 @@ class InboxConsumer:
             if all(task.done() for task in reader.subscriber.tasks):
                 return DeadLoopError(f"the consume loop of {reader.name} has ended")
             silent = time.monotonic() - reader.subscriber.consumer.polled_at
-            if silent > self._poll_limit:
+            if silent > self._patience_seconds:
                 return DeadLoopError(f"{reader.name} has not polled successfully for {silent:.0f} s")
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import ConsumerRebalanceListener
 
-from shared.broker import GROUP_TIMES
+from shared.broker import group_times
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BatchRunner
 from shared.consumer.handler import Subscription
@@ -15,6 +15,9 @@ from shared.consumer.record import ConsumedRecord
 from shared.errors import StopServiceError
 from shared.logs import get_logger
 from shared.settings import Settings
+
+COMMIT_SECONDS = 4.0
+"""The client library tries a commit again for ever; after this it counts as failed and the batch is rewound."""
 
 _log = get_logger(__name__)
 
@@ -44,7 +47,7 @@ class InboxReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self.failure: StopServiceError | None = None
         self.subscriber: Any = None
         self._prefix = settings.topic_prefix
-        self._drain_seconds = 0.8 * GROUP_TIMES[settings.broker_profile].rebalance_ms / 1000
+        self._drain_seconds = 0.8 * group_times(settings).rebalance_ms / 1000
         self._wake = wake
         self._idle = asyncio.Event()
         self._idle.set()
@@ -57,7 +60,8 @@ class InboxReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         try:
             records = [ConsumedRecord.of(raw, prefix=self._prefix) for raw in message.raw_message]
             await self.runner.run(records)
-            await message.ack()
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await message.ack()
             self.runner.committed(records)
         except StopServiceError as error:
             self.failure = error

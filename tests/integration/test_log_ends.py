@@ -14,7 +14,7 @@ from tests.fresh_topics import AnyBroker, fresh_topics
 
 
 async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> None:
-    """After batches of 1, 4 and 3 records client and owner both see 1, 5 and 8: nothing at a log's end is overlooked."""
+    """After batches of 1, 4 and 3 records client and owner both see 1, 5 and 8."""
     async with fresh_topics(any_broker.bootstrap, any_broker.profile) as settings:
         producer = make_producer(settings)
         await producer.start()
