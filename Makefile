@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was installed: another lock or pyproject is another stamp.
 STAMP := $(VENV)/.setup-$(shell $(PYTHON) -c 'import hashlib,pathlib; print(hashlib.sha256(b"".join(pathlib.Path(n).read_bytes() for n in ("requirements.lock","pyproject.toml"))).hexdigest()[:16])')
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help setup demo test up lint lock clean distclean
 
@@ -38,10 +40,9 @@ lint: $(STAMP) ## ruff, mypy, import-linter, file length
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_file_length.py
 
-lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes, and what of it an image needs
+	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra run --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
 
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
