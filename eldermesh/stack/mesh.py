@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
-from aiokafka.errors import KafkaError
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
@@ -17,22 +14,15 @@ from eldermesh.stack.ports import LOOPBACK, free_ports
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
-from services.router.groups import ADMISSION_GROUPS
-from shared.broker import make_admin
-from shared.history.gates import closed_gates
-from shared.redis_client import make_redis
+from services.router.health import router_trouble, worker_trouble
 from shared.settings import Settings
 from shared.topic_admin import apply_topics
-from shared.topics import JOBS_HISTORY
 
 TELEMETRY_NAME = "telemetry"
 ROUTER_NAME = "router"
 WORKER_NAME = "worker"
 
 _ANSWER_SECONDS = 5.0
-_PING_SECONDS = 1.0
-_GROUP_STATE = 2
-"""Place of the state in Kafka's description of a group: error, id, state, …."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,44 +135,10 @@ async def _answers(url: str) -> None:
 
 
 async def _router_works(settings: Settings) -> None:
-    await _gates_are_open(settings)
-    await _inboxes_are_read(settings)
-
-
-async def _inboxes_are_read(settings: Settings) -> None:
-    """Each of the groups that read an inbox has settled; a group that is new takes seconds for that."""
-    admin = make_admin(settings)
-    try:
-        await admin.start()
-        for group in ADMISSION_GROUPS.values():
-            (answer,) = await admin.describe_consumer_groups([settings.topic(group)])
-            state = answer.groups[0][_GROUP_STATE]
-            if state != "Stable":
-                raise NotReadyError(f"the consumer group {group} is not settled, but {state}")
-    except KafkaError as error:
-        raise NotReadyError(f"the broker does not answer: {error!r}") from error
-    finally:
-        await admin.close()
-
-
-async def _gates_are_open(settings: Settings) -> None:
-    redis = make_redis(settings)
-    try:
-        closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
-    except RedisError as error:
-        raise NotReadyError(f"Redis does not answer: {error!r}") from error
-    finally:
-        await redis.aclose()
-    if closed:
-        raise NotReadyError(f"partitions {closed} of the job history are not owned yet")
+    if (trouble := await router_trouble(settings)) is not None:
+        raise NotReadyError(trouble)
 
 
 async def _worker_answers(settings: Settings) -> None:
-    from services.router.engines.celery_app import make_celery_app
-
-    def ping() -> object:
-        with make_celery_app(settings) as app:
-            return app.control.ping(timeout=_PING_SECONDS, limit=1)
-
-    if not await asyncio.to_thread(ping):
-        raise NotReadyError("no Celery worker answers a ping")
+    if (trouble := await worker_trouble(settings)) is not None:
+        raise NotReadyError(trouble)

@@ -1,0 +1,107 @@
+"""Whether router and workers do their work; `python -m services.router.health router|worker` is a container's check.
+
+Exit status 0 if so; else 1, and one line that says what is wrong. A process that has failed for good needs no check: it
+ends by itself and says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from services.router.groups import ADMISSION_GROUPS
+from shared.broker import make_admin
+from shared.history.gates import closed_gates
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.topics import JOBS_HISTORY
+
+CHECK_SECONDS = 20.0
+"""Longest that a check takes."""
+
+_PING_SECONDS = 2.0
+_GROUP_STATE = 2
+"""Place of the state in Kafka's description of a group: error, id, state, …."""
+
+
+async def router_trouble(settings: Settings) -> str | None:
+    """Why jobs would not go on: a partition of the job history without an owner, or an inbox that nobody reads.
+
+    It looks at what the routers do together, not at one of them.
+    """
+    return await _unowned_partitions(settings) or await _unread_inboxes(settings)
+
+
+async def _unowned_partitions(settings: Settings) -> str | None:
+    async with aclosing(make_redis(settings)) as redis:
+        try:
+            closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+        except (RedisError, OSError) as error:
+            return f"Redis does not answer: {error!r}"
+    return f"partitions {closed} of the job history are not owned yet" if closed else None
+
+
+async def _unread_inboxes(settings: Settings) -> str | None:
+    """Whether each of the groups that read an inbox has settled; a group that is new takes seconds for that."""
+    admin = make_admin(settings)
+    try:
+        await admin.start()
+        for group in ADMISSION_GROUPS.values():
+            (answer,) = await admin.describe_consumer_groups([settings.topic(group)])
+            state = answer.groups[0][_GROUP_STATE]
+            if state != "Stable":
+                return f"the consumer group {group} is not settled, but {state}"
+    except (KafkaError, OSError) as error:
+        return f"the broker does not answer: {error!r}"
+    finally:
+        await admin.close()
+    return None
+
+
+async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
+    """Why no chunk would run: no Celery worker answers a ping. With a `hostname` only the worker there counts."""
+    # Here and not above: it takes a second, which a check of the router should not.
+    from services.router.engines.celery_app import make_celery_app  # noqa: PLC0415
+
+    destination = None if hostname is None else [f"celery@{hostname}"]
+
+    def ping() -> list[Any]:
+        with make_celery_app(settings) as app:
+            return app.control.ping(destination=destination, timeout=_PING_SECONDS, limit=1) or []
+
+    try:
+        answers = await asyncio.to_thread(ping)
+    except Exception as error:  # noqa: BLE001 - kombu wraps whatever its transport raises in classes of several libraries
+        return f"Redis does not answer: {error!r}"
+    return None if answers else "no Celery worker answers a ping"
+
+
+async def _check(part: str) -> str | None:
+    settings = Settings()
+    trouble = router_trouble(settings) if part == "router" else worker_trouble(settings, socket.gethostname())
+    try:
+        return await asyncio.wait_for(trouble, CHECK_SECONDS)
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the part that is named; the worker is the one on this host."""
+    parser = argparse.ArgumentParser(prog="health", description="Is it at work?")
+    parser.add_argument("part", choices=("router", "worker"))
+    trouble = asyncio.run(_check(parser.parse_args(arguments).part))
+    if trouble is not None:
+        sys.stderr.write(f"{trouble}\n")
+    return 0 if trouble is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
