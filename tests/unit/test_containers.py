@@ -1,0 +1,143 @@
+"""compose.yaml, the Dockerfile and the lock that the image is made from keep their rules; no container is started."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ENDS_BY_ITSELF = {"topics", "mesh"}
+"""One-shot commands: there is no time in which they could be healthy."""
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_is_hardened(name: str) -> None:
+    """Not root, nothing to write but volumes, no capabilities, no new privileges, thirty seconds to stop."""
+    service = SERVICES[name]
+    assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", service["user"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["stop_grace_period"] == "30s"
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ENDS_BY_ITSELF))
+def test_service_has_a_healthcheck(name: str) -> None:
+    """With a limit on its time; and whoever goes on for ever is started again."""
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"]
+    assert service["healthcheck"]["timeout"]
+    assert service["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_image_has_a_version(name: str) -> None:
+    """`latest` would be another mesh tomorrow; a registry's name would be somebody else's registry."""
+    image = re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES[name]["image"])
+    repository, _, tag = image.rpartition(":")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tag), image
+    assert "." not in repository.partition("/")[0]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_published_on_loopback_alone(name: str) -> None:
+    """Nothing in there asks for a password."""
+    for port in SERVICES[name].get("ports", ()):
+        assert port.startswith("127.0.0.1:")
+
+
+def test_settings_exist() -> None:
+    """Each `MESH_*` of the services is a setting, with a value that it takes."""
+    fields = {f"MESH_{name.upper()}": name for name in Settings.model_fields}
+    for name in ("topics", "router", "worker", "flower", "mesh"):
+        environment = SERVICES[name]["environment"]
+        values = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for key, value in environment.items()}
+        assert set(values) <= set(fields)
+        Settings.model_validate({fields[key]: value for key, value in values.items()})
+
+
+def test_modules_exist() -> None:
+    """What services and health checks run as `python -m` is there."""
+    for name, service in SERVICES.items():
+        for command in (service.get("command", []), service.get("healthcheck", {}).get("test", [])):
+            if "-m" in command:
+                module = command[command.index("-m") + 1].replace(".", "/")
+                assert any((ROOT / f"{module}{end}").is_file() for end in (".py", "/__main__.py")), name
+
+
+def test_volumes_are_named() -> None:
+    """No directory of the host is mounted, and no volume is without a name."""
+    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_drains_before_it_is_killed() -> None:
+    """A service drains within `drain_seconds`; only long after that Docker would kill it."""
+    drain_seconds = Settings(_env_file=None).drain_seconds
+    assert all(float(service["stop_grace_period"].rstrip("s")) >= 2 * drain_seconds for service in SERVICES.values())
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
+def test_docker_compose_reads_it() -> None:
+    """Compose itself finds nothing wrong, with every profile."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("docker has no compose here")
+    command = ["docker", "compose", "--profile", "*", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_dockerfile_does_not_end_as_root() -> None:
+    """The last stage runs as a user by number, and what it installs is checked by hash."""
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    last_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    assert [line for line in last_stage if line.startswith("USER ")][-1] == "USER 10001:10001"
+    installs = [line for line in lines if "pip install" in line]
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+
+
+def _pins(name: str) -> dict[str, list[str]]:
+    """Lock entries by their first line, which names package, version and marker; the hashes of each."""
+    pins: dict[str, list[str]] = {}
+    entry = ""
+    for line in (ROOT / name).read_text("utf-8").splitlines():
+        if line and not line.startswith((" ", "#")):
+            entry = line.removesuffix(" \\")
+            pins[entry] = []
+        elif line.lstrip().startswith("--hash="):
+            pins[entry].append(line.strip().removesuffix(" \\"))
+    return pins
+
+
+def test_the_image_gets_what_was_tested() -> None:
+    """requirements-run.lock is a part of requirements.lock, with the same hashes, and has all that `run` names."""
+    everything, run = _pins("requirements.lock"), _pins("requirements-run.lock")
+    versions = {entry.partition(" ;")[0]: hashes for entry, hashes in everything.items()}
+    for entry, hashes in run.items():
+        assert hashes == versions[entry.partition(" ;")[0]]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = {
+        re.split(r"[\[>=<~! ]", requirement)[0].lower()
+        for requirement in (*project["dependencies"], *project["optional-dependencies"]["run"])
+    }
+    assert wanted <= {entry.partition("==")[0] for entry in run}
+
+
+def test_the_image_has_the_version_of_the_project() -> None:
+    """In its label, and in the name that compose builds it under."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert f'image.version="{version}"' in (ROOT / "Dockerfile").read_text("utf-8")
+    assert SERVICES["router"]["image"] == f"${{MESH_IMAGE:-eldermesh:{version}}}"
