@@ -70,12 +70,10 @@ class KafkaPartitionLog:
             self._consumer.seek(self._partition, offset)
             self._next = offset
         try:
-            batch = await asyncio.wait_for(
-                self._consumer.getmany(
+            async with asyncio.timeout(wait_seconds + _CALL_SECONDS):
+                batch = await self._consumer.getmany(
                     self._partition, timeout_ms=max(0, round(wait_seconds * 1000)), max_records=max_records
-                ),
-                wait_seconds + _CALL_SECONDS,
-            )
+                )
         except OffsetOutOfRangeError as error:
             self._next = None
             message = f"offset {offset} lies outside {self._partition}"
@@ -101,14 +99,14 @@ class KafkaPartitionLog:
         await self._send((self._settings.topic(p.topic), p.key.encode(), p.value, p.headers) for p in publications)
 
     async def _send(self, records: Iterable[tuple[str, bytes, bytes, Any]]) -> list[int]:
-        pending = []
-        for topic, key, value, headers in records:
-            sending = self._producer.send(
-                topic, value=value, key=key, headers=headers, partition=self._partition.partition
-            )
-            pending.append(await _limited(sending))
-        acknowledged = await _limited(asyncio.gather(*pending))
-        return [metadata.offset for metadata in acknowledged]
+        return await _limited(self._acknowledged(records))
+
+    async def _acknowledged(self, records: Iterable[tuple[str, bytes, bytes, Any]]) -> list[int]:
+        pending = [
+            await self._producer.send(topic, value=value, key=key, headers=headers, partition=self._partition.partition)
+            for topic, key, value, headers in records
+        ]
+        return [metadata.offset for metadata in await asyncio.gather(*pending)]
 
 
 def _fact_record(record: Any) -> FactRecord:
@@ -123,8 +121,10 @@ def _fact_record(record: Any) -> FactRecord:
 
 
 async def _limited(call: Awaitable[_T]) -> _T:
+    # Not `wait_for`: on Python 3.11 it swallows a cancellation that meets the call's end, and the owner would live on.
     try:
-        return await asyncio.wait_for(call, _CALL_SECONDS)
+        async with asyncio.timeout(_CALL_SECONDS):
+            return await call
     except (KafkaError, TimeoutError) as error:
         message = f"the broker did not answer: {error!r}"
         raise RetryableError(message) from error

@@ -23,6 +23,7 @@ _log = get_logger(__name__)
 _IDLE_SECONDS = 0.25
 _BACK_OFF_SECONDS = 1.0
 _CONFIRM_SECONDS = 10.0
+_CANCEL_AGAIN_SECONDS = 5.0
 _NEVER_MS = 2**31 - 1
 
 MakeOwner = Callable[[KafkaPartitionLog, int], Owner[Any]]
@@ -83,10 +84,12 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._tasks[number] = asyncio.create_task(self._own(number), name=f"owner {self._topic}/{number}")
 
     async def _stop_owners(self, partitions: Collection[int]) -> None:
-        tasks = [self._tasks.pop(number) for number in partitions if number in self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {self._tasks.pop(number) for number in partitions if number in self._tasks}
+        while tasks:
+            # Again and again: a library below may swallow a cancellation, and the group waits for this to end.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
         for number in partitions:
             self._owners.pop(number, None)
 
@@ -124,7 +127,8 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Ask the group, by a commit that it refuses to those it has expelled, whether the partition is still ours."""
         partition = TopicPartition(self._settings.topic(self._topic), number)
         try:
-            await asyncio.wait_for(self._member.commit({partition: owner.position}), _CONFIRM_SECONDS)
+            async with asyncio.timeout(_CONFIRM_SECONDS):
+                await self._member.commit({partition: owner.position})
         except (KafkaError, TimeoutError, ValueError) as error:
             _log.warning("assignment not confirmed", topic=self._topic, partition=number, reason=repr(error))
             return False
