@@ -57,7 +57,7 @@ async def measure_noop_job(profile: Profile, directory: Path, jobs: int) -> list
         value = percentile(mesh, percent)
         kafka, task = percentile(raw_kafka, percent), percentile(raw_task, percent)
         raw = kafka + task
-        goal = f"≤ {GOAL} ×" if percent == 50 else ""  # noqa: PLR2004 - the goal is of the median
+        goal = f"≤ {GOAL} times" if percent == 50 else ""  # noqa: PLR2004 - the goal is of the median
         met = value <= GOAL * raw if goal else None
         figures += [
             Figure(f"no-op job, p{percent} (raw: {HOPS} hops + 1 task)", profile, value, "ms", raw, goal, met),
@@ -99,9 +99,7 @@ async def _interleaved(
 async def _one_job(settings: Settings, producer: Any, done: Any) -> float:
     """Milliseconds from the send to the end in hand."""
     job_id = str(uuid4())
-    value = orjson.dumps(
-        {"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}}
-    )
+    value = orjson.dumps({"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}})
     began = time.perf_counter()
     await producer.send_and_wait(settings.topic(JOBS), value)
     async with asyncio.timeout(_WAIT_SECONDS):

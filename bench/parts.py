@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from eldermesh.stack.broker import EmbeddedBroker
-from eldermesh.stack.mesh import embedded_mesh
+from eldermesh.stack.mesh import TELEMETRY_NAME, embedded_mesh
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
 from shared.settings import Settings
@@ -46,8 +47,8 @@ async def parts(profile: Profile, directory: Path, **overrides: Any) -> AsyncIte
 async def _receiver(directory: Path) -> AsyncIterator[str]:
     """The receiver of `mesh up`, as a process; yields its address."""
     mesh = embedded_mesh(Settings(data_dir=directory))
-    spec = next(each for each in mesh.services if each.name == "telemetry")
-    directory.mkdir(parents=True, exist_ok=True)
+    spec = next(each for each in mesh.services if each.name == TELEMETRY_NAME)
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
     await service.bring_up()
     try:

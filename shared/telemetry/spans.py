@@ -15,6 +15,9 @@ from shared.telemetry.names import SpanName
 _SCOPE = "eldermesh"
 _NS_PER_MS = 1_000_000
 
+_tracer = trace.get_tracer(_SCOPE)
+"""Made once, since making one takes longer than a span; it follows the provider, whichever is installed, and when."""
+
 
 def span(
     name: SpanName,
@@ -27,9 +30,7 @@ def span(
 
     An exception that leaves the body is recorded and makes the span one that failed.
     """
-    return trace.get_tracer(_SCOPE).start_as_current_span(
-        name.name, context=context, kind=name.kind, attributes=attributes, links=links
-    )
+    return _tracer.start_as_current_span(name.name, context=context, kind=name.kind, attributes=attributes, links=links)
 
 
 def record_span(
@@ -46,7 +47,7 @@ def record_span(
 
     Times are milliseconds since 1970. They may come from two machines: an end before the start counts as the start.
     """
-    recorded = trace.get_tracer(_SCOPE).start_span(
+    recorded = _tracer.start_span(
         name.name,
         context=context,
         kind=name.kind,

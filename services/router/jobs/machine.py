@@ -116,7 +116,7 @@ class JobMachine:
 
     def encode(self, state: JobState) -> bytes:
         """JSON of the state, its bitmap left out."""
-        return state_adapter().dump_json(replace(state, bitmap=b""))
+        return state_adapter().dump_json(state, exclude={"bitmap"})
 
     def decode(self, raw: bytes, bitmap: bytes) -> JobState:
         """Read a state back."""
