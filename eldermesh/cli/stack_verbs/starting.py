@@ -44,11 +44,14 @@ class StartDisplay:
         self.done()
 
     def update(self, services: Mapping[str, Service]) -> None:
-        """Tell of each service, once, that it runs."""
+        """Tell of each service that it runs, and again when it was started again."""
         for name, service in services.items():
-            if service.state is ServiceState.RUNNING and name not in self._told:
+            if service.state is not ServiceState.RUNNING:
+                self._told.discard(name)
+            elif name not in self._told:
                 self._told.add(name)
-                self._note(f"{name} is ready after {time.monotonic() - self._began:.1f} s")
+                after = "again" if service.restarts_total else f"after {time.monotonic() - self._began:.1f} s"
+                self._note(f"{name} is ready {after}")
         awaited = [name for name in services if name not in self._told]
         if self._status is not None:
             self._status.update(f"waiting for {', '.join(awaited)}" if awaited else "ready")
