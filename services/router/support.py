@@ -55,7 +55,7 @@ SUPPORT: tuple[Support, ...] = (
     _works("active_timeout_seconds", "ends the job as failed(timeout)"),
     _works("expires_after_seconds", "ends the job as failed(expired); never later than `MESH_MAX_JOB_AGE_SECONDS`"),
     _works("item_timeout_seconds", "ends the item as failed(timeout)"),
-    _works("max_cost_usd", "counts what workloads report; `python` items cost nothing"),
+    _works("max_cost_usd", "more ends the job as failed(budget); counts what workloads report (`python`: nothing)"),
     _works("max_failed_items", "one more ends the job as failed(too_many_failures)"),
     _works("stream", "the default", value="`false`"),
     _refused("stream", "`true`", "there is no live output yet", lambda job: job.stream),

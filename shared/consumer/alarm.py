@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eldermesh.contract.vocabulary import DeadLetterType
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.logs import get_logger
@@ -16,6 +17,7 @@ MAX_SOURCES = 256
 """Sources are named by whoever publishes; beyond so many they are counted together."""
 
 OTHER_SOURCES = "(other sources)"
+NO_SOURCE = "(no ce_source)"
 _NAME_CHARACTERS = 120
 
 _log = get_logger(__name__)
@@ -32,13 +34,17 @@ class DeadLetterLimit:
 
 @dataclass(slots=True)
 class _Source:
+    """What is to be said of one source; texts only, so that no payload is kept."""
+
+    name: str
+    error_type: DeadLetterType
     spoke_at: float
-    unsaid: int
-    last: tuple[ConsumedRecord, DeadLetterError]
+    unsaid: int = 0
+    last: tuple[str, str, str | None] = ("", "", None)
 
 
 class DeadLetterAlarm:
-    """Watches the dead letters of one topic and speaks up, at most once a minute for each source.
+    """Watches the dead letters of one topic and speaks up, at most once a minute for each source and error type.
 
     The source is the record's `ce_source`. Above the limit something is broken at large: one error says so, and a
     warning when it is over. Neither stops anything.
@@ -57,7 +63,7 @@ class DeadLetterAlarm:
         self._now = now
         self._recent: deque[bool] = deque(maxlen=self._limit.window)
         self._in_a_row = 0
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[tuple[str, DeadLetterType], _Source] = {}
         self.over_limit = False
 
     def handled(self) -> None:
@@ -69,33 +75,41 @@ class DeadLetterAlarm:
         """A record became a dead letter."""
         self._in_a_row += 1
         self._judge(dead=True)
-        name = (record.header("ce_source") or "(no ce_source)")[:_NAME_CHARACTERS]
-        if name not in self._sources and len(self._sources) >= MAX_SOURCES:
-            name = OTHER_SOURCES
-        source = self._sources.get(name)
-        if source is None:
-            source = self._sources[name] = _Source(self._now() - LOG_EVERY_SECONDS, unsaid=0, last=(record, error))
+        source = self._source((record.header("ce_source") or NO_SOURCE)[:_NAME_CHARACTERS], error.error_type)
         source.unsaid += 1
-        source.last = (record, error)
-        self.speak()
+        source.last = (error.reason, record.coordinates, error.job_id)
+        self._speak(source)
 
     def speak(self) -> None:
         """Say what is unsaid of sources whose minute is over. To be called now and then, for those that fell silent."""
+        for source in self._sources.values():
+            self._speak(source)
+
+    def _source(self, name: str, error_type: DeadLetterType) -> _Source:
+        source = self._sources.get((name, error_type))
+        if source is None:
+            if len(self._sources) >= MAX_SOURCES:
+                name = OTHER_SOURCES
+            never = self._now() - LOG_EVERY_SECONDS
+            source = self._sources.setdefault((name, error_type), _Source(name, error_type, spoke_at=never))
+        return source
+
+    def _speak(self, source: _Source) -> None:
         now = self._now()
-        for name, source in self._sources.items():
-            if source.unsaid and now - source.spoke_at >= LOG_EVERY_SECONDS:
-                record, error = source.last
-                _log.warning(
-                    "dead letters",
-                    topic=self._topic,
-                    source=name,
-                    count=source.unsaid,
-                    last_error_type=error.error_type,
-                    last_reason=error.reason,
-                    last_record=record.coordinates,
-                    job_id=error.job_id,
-                )
-                source.spoke_at, source.unsaid = now, 0
+        if not source.unsaid or now - source.spoke_at < LOG_EVERY_SECONDS:
+            return
+        reason, coordinates, job_id = source.last
+        _log.warning(
+            "dead letters",
+            topic=self._topic,
+            source=source.name,
+            error_type=source.error_type,
+            count=source.unsaid,
+            last_reason=reason,
+            last_record=coordinates,
+            job_id=job_id,
+        )
+        source.spoke_at, source.unsaid = now, 0
 
     def _judge(self, *, dead: bool) -> None:
         self._recent.append(dead)

@@ -1,0 +1,30 @@
+"""Admission as a process of its own, to be killed. Its settings come from `MESH_*` variables."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.router.admission import JobAdmission
+from shared.broker import make_producer
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.settings import Settings
+from shared.topics import JOBS
+from shared.workloads import WorkloadRegistry
+
+GROUP = "tests.admission"
+
+
+async def main() -> None:
+    """Admit until killed."""
+    settings = Settings()
+    producer = make_producer(settings)
+    await producer.start()
+    admission = JobAdmission(settings, producer, WorkloadRegistry.installed())
+    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, admission)], producer)
+    await consumer.start()
+    await consumer.wait_failed()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,320 @@
+"""Admission's judgement, record by record: ids, terms, times, trace, and the reasons of what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import INVALID_SPAN
+
+from eldermesh.contract.commands import JobCancel, JobSubmit
+from eldermesh.contract.ids import trace_id_of
+from services.router.admission import Admitted, JobAdmission
+from services.router.admission_reasons import MAX_ERRORS
+from services.router.admission_submit import accepted_fact, submitted_at
+from services.router.admission_trace import fact_trace, trace_of_job_id
+from services.router.support import NOT_SUPPORTED_YET
+from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
+from shared.errors import DeadLetterError
+from shared.events import JobAccepted
+from shared.settings import Settings
+from shared.workloads import WorkloadRegistry
+from tests.inboxes import Sent
+from tests.malformed import FUNCTION, Malformed, job, malformed
+
+JOB_ID = "0190c0de-0000-7000-8000-000000000001"
+OF_THE_KEY = "4f970e3e-d1a3-5d45-8587-591465c16100"
+OF_THE_EVENT = "882a6e5e-1abd-5bea-9777-db23cace2f2b"
+OF_THE_RECORD = "9709a93a-2d92-5444-90cb-9c0c4237e7b1"
+NOW_MS = 1_795_000_000_000
+DAY_MS = 24 * 3600 * 1000
+PREFIX = "here."
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings with a prefix."""
+    return Settings(topic_prefix=PREFIX, broker_profile="embedded", _env_file=None)
+
+
+@pytest.fixture
+def admission(settings: Settings) -> JobAdmission:
+    """Admission without a broker: it only judges."""
+    return JobAdmission(settings, None, WorkloadRegistry.installed())
+
+
+def received(sent: Sent, *, inbox: str = "jobs", offset: int = 1042, **fields: Any) -> ConsumedRecord:
+    """A record as it comes out of partition 3 of an inbox."""
+    values: dict[str, Any] = {
+        "topic": f"{PREFIX}{inbox}",
+        "inbox": inbox,
+        "partition": 3,
+        "offset": offset,
+        "timestamp_ms": NOW_MS,
+        "timestamp_type": 0,
+        "key": sent.key,
+        "value": sent.value,
+        "headers": sent.headers,
+    }
+    return ConsumedRecord(**(values | fields))
+
+
+def refusal(admission: JobAdmission, record: ConsumedRecord) -> DeadLetterError:
+    """Why a record is refused."""
+    with pytest.raises(DeadLetterError) as caught:
+        admission.decode(record)
+    return caught.value
+
+
+def fact_of(admission: JobAdmission, settings: Settings, record: ConsumedRecord) -> JobAccepted:
+    """The fact that a good submit becomes."""
+    admitted = admission.decode(record)
+    assert isinstance(admitted.command, JobSubmit)
+    context = trace_of_job_id(admitted.job_id)
+    return accepted_fact(admitted.command, record, settings, context, now_ms=NOW_MS)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("each", [pytest.param(each, id=f"{n}") for n, each in enumerate(malformed())])
+    def test_every_malformed_record_is_refused_with_its_reason(self, admission: JobAdmission, each: Malformed) -> None:
+        """The error type, a reason of one bounded line, and the job's id where it can be read."""
+        error = refusal(admission, received(each.sent))
+        assert error.error_type == each.error_type
+        assert each.reason in error.reason
+        assert "\n" not in error.reason
+        assert len(error.reason) < 1000
+        if each.job_id is not None:
+            assert error.job_id == each.job_id
+
+    def test_a_reason_does_not_repeat_what_was_sent(self, admission: JobAdmission) -> None:
+        """Values may be secret: only names of fields are repeated, cut and made printable."""
+        secret = "hunter2-hunter2"
+        spoiled: list[dict[str, Any]] = [
+            {"priority": secret},
+            {"labels": {"a": [secret]}},
+            {"items": secret},
+            {"max_failed_items": secret},
+        ]
+        for fields in spoiled:
+            assert secret not in refusal(admission, received(Sent(job(**fields)))).reason
+        reason = refusal(admission, received(Sent(job(**{"a\nb" + "c" * 100: 1})))).reason
+        assert reason.startswith("a\N{REPLACEMENT CHARACTER}bccc")
+        assert reason.endswith("…: unknown field")
+
+    def test_many_errors_are_counted(self, admission: JobAdmission) -> None:
+        """The first few are told, the others counted."""
+        reason = refusal(admission, received(Sent(job(a=1, b=1, c=1, d=1, e=1)))).reason
+        assert reason.count("unknown field") == MAX_ERRORS
+        assert reason.endswith("; and 2 more")
+
+    def test_a_plug_in_that_fails_to_judge(self, settings: Settings) -> None:
+        """Its mistake concerns the jobs that name it: a dead letter `internal`, not the end of admission."""
+        admission = JobAdmission(settings, None, WorkloadRegistry({"odd": _broken}))
+        error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
+        assert (error.error_type, error.job_id) == ("internal", JOB_ID)
+        assert "odd" in error.reason
+
+
+class TestIds:
+    @pytest.mark.parametrize(
+        ("fields", "headers", "job_id"),
+        [
+            ({"job_id": JOB_ID, "idempotency_key": "nightly-42"}, {}, JOB_ID),
+            (
+                {"idempotency_key": "nightly-42"},
+                {"ce_id": "x", "ce_source": "y"},
+                OF_THE_KEY,
+            ),
+            ({}, {"ce_source": "/ci/nightly", "ce_id": "run-7"}, OF_THE_EVENT),
+            ({}, {}, OF_THE_RECORD),
+            ({}, {"ce_id": "run-7"}, OF_THE_RECORD),
+            ({}, {"ce_source": "/ci/nightly", "ce_id": ""}, OF_THE_RECORD),
+        ],
+    )
+    def test_given_or_derived(
+        self, admission: JobAdmission, fields: dict[str, str], headers: dict[str, str], job_id: str
+    ) -> None:
+        """The vectors of the contract, in the contract's order; an invalid submit has the id that it would have had."""
+        raw = tuple((name, text.encode()) for name, text in headers.items())
+        assert admission.decode(received(Sent(job(**fields), headers=raw))).job_id == job_id
+        assert refusal(admission, received(Sent(job(**fields, priority="urgent"), headers=raw))).job_id == job_id
+        assert refusal(admission, received(Sent(job(**fields, engine="ray"), headers=raw))).job_id == job_id
+
+    @pytest.mark.parametrize(
+        "fields", [{"job_id": 1}, {"idempotency_key": ""}, {"tenant": "A", "idempotency_key": "a"}]
+    )
+    def test_unknown_when_what_gives_it_is_invalid(self, admission: JobAdmission, fields: dict[str, Any]) -> None:
+        """Then the dead letter keeps the original key."""
+        assert refusal(admission, received(Sent(job(**fields)))).job_id is None
+
+    def test_tenants_do_not_share_keys(self, admission: JobAdmission) -> None:
+        """The same key of two tenants is two jobs."""
+        one = admission.decode(received(Sent(job(idempotency_key="a", tenant="one"))))
+        two = admission.decode(received(Sent(job(idempotency_key="a", tenant="two"))))
+        assert one.job_id != two.job_id
+
+    def test_a_record_that_is_too_large_is_still_found_by_its_id(self, admission: JobAdmission) -> None:
+        """Up to a megabyte it is read for that; beyond, the original key has to do."""
+        large = job(idempotency_key="nightly-42", items=["x" * 500_000])
+        huge = job(idempotency_key="nightly-42", items=["x" * 2_000_000])
+        assert refusal(admission, received(Sent(large))).job_id == OF_THE_KEY
+        assert refusal(admission, received(Sent(huge))).job_id is None
+
+
+class TestSizes:
+    def test_the_whole_record_counts(self, admission: JobAdmission) -> None:
+        """Key, value and headers together may have 256 KiB, and not a byte more."""
+        value = job()
+        room = 256 * 1024 - len(value) - len("padding") - 10
+        admission.decode(received(Sent(value, key=b"k" * 10, headers=(("padding", b"x" * room),))))
+        error = refusal(admission, received(Sent(value, key=b"k" * 10, headers=(("padding", b"x" * (room + 1)),))))
+        assert error.error_type == "too_large"
+
+
+class TestTerms:
+    def test_what_the_history_keeps_of_a_submit(self, admission: JobAdmission, settings: Settings) -> None:
+        """Every field, in the history's units, beside the record itself, byte by byte."""
+        value = job(
+            tenant="team",
+            submitted_by="me",
+            labels={"a": "b"},
+            priority="batch",
+            engine="celery",
+            advice="none",
+            active_timeout_seconds=1.5,
+            expires_after_seconds=60,
+            item_timeout_seconds=0.0001,
+            max_cost_usd=0.25,
+            max_failed_items=1,
+            items=[1, 2],
+        )
+        headers = (("x", b"\xff"), ("x", None))
+        fact = fact_of(admission, settings, received(Sent(value, key=b"\x00key", headers=headers)))
+
+        assert fact.terms.model_dump() == {
+            "workload": "python",
+            "tenant": "team",
+            "submitted_by": "me",
+            "labels": {"a": "b"},
+            "priority": "batch",
+            "engine": "celery",
+            "advice": "none",
+            "active_timeout_ms": 1500,
+            "expires_after_ms": 60_000,
+            "item_timeout_ms": 1,
+            "max_cost_micros": 250_000,
+            "max_failed_items": 1,
+            "stream": False,
+        }
+        assert fact.inbox.coordinates == f"{PREFIX}jobs/3/1042"
+        assert base64.b64decode(fact.inbox_key_base64 or "") == b"\x00key"
+        assert [(name, base64.b64decode(raw)) for name, raw in fact.inbox_headers_base64] == [
+            ("x", b"\xff"),
+            ("x", b""),
+        ]
+        assert fact.original.encode() == value
+        assert (fact.items_total, fact.submitted_at) == (2, NOW_MS)
+
+    @pytest.mark.parametrize(("asked", "given"), [(None, 7 * DAY_MS), (8 * 86400, 7 * DAY_MS), (1, 1000)])
+    def test_no_job_lives_longer_than_the_mesh_allows(
+        self, admission: JobAdmission, settings: Settings, asked: float | None, given: int
+    ) -> None:
+        """`expires_after_seconds` is capped by `max_job_age_seconds`, which is also its default."""
+        fields = {} if asked is None else {"expires_after_seconds": asked}
+        assert fact_of(admission, settings, received(Sent(job(**fields)))).terms.expires_after_ms == given
+
+    def test_a_redelivered_record_gives_the_same_submit(self, admission: JobAdmission, settings: Settings) -> None:
+        """The same content hash and coordinates, also from another publisher's spelling of the same content."""
+        first = fact_of(admission, settings, received(Sent(job())))
+        again = fact_of(admission, settings, received(Sent(job())))
+        spelled = json.dumps(
+            {"items": [4.0], "options": FUNCTION, "workload": "python", "priority": "normal"}, indent=1
+        )
+        other = fact_of(admission, settings, received(Sent(spelled.encode()), offset=7))
+        assert (again.content_hash, again.inbox) == (first.content_hash, first.inbox)
+        assert other.content_hash == first.content_hash
+        assert other.inbox != first.inbox
+
+    @pytest.mark.parametrize(
+        ("claimed", "type_", "at"),
+        [
+            (NOW_MS - 5000, 0, NOW_MS - 5000),
+            (NOW_MS - 7 * DAY_MS, 0, NOW_MS - 7 * DAY_MS),
+            (NOW_MS + 1, 0, NOW_MS),
+            (2**62, 0, NOW_MS),
+            (-1, 0, NOW_MS),
+            (0, 0, NOW_MS),
+            (NOW_MS + 1, LOG_APPEND_TIME, NOW_MS + 1),
+        ],
+    )
+    def test_times_that_cannot_be_true_count_as_now(self, claimed: int, type_: int, at: int) -> None:
+        """The publisher sets a record's time, and may set anything; only the broker's word is taken as it is."""
+        record = received(Sent(job()), timestamp_ms=claimed, timestamp_type=type_)
+        assert submitted_at(record, NOW_MS) == at
+
+
+class TestCommands:
+    def test_cancel(self, admission: JobAdmission) -> None:
+        """A cancel is for the job it names."""
+        value = json.dumps({"job_id": JOB_ID, "reason": "enough"}).encode()
+        sent = Sent(value, headers=(("ce_type", b"eldermesh.job.cancel.v1"),))
+        assert admission.decode(received(sent)) == Admitted(JOB_ID, JobCancel(job_id=JOB_ID, reason="enough"))
+        assert "enough" not in repr(admission.decode(received(sent)))
+
+    def test_decisions_are_not_supported_yet(self, admission: JobAdmission) -> None:
+        """On their own topic the type need not be said; on either topic the refusal names the job."""
+        value = json.dumps({"job_id": JOB_ID, "decision": "approve", "by": "me"}).encode()
+        for error in (
+            refusal(admission, received(Sent(value), inbox="jobs.decisions")),
+            refusal(admission, received(Sent(value, headers=(("ce_type", b"eldermesh.job.decide.v1"),)))),
+        ):
+            assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
+            assert error.reason.startswith(f"{NOT_SUPPORTED_YET}: decide")
+
+    @pytest.mark.parametrize("command", ["eldermesh.job.submit.v1", "eldermesh.job.cancel.v1"])
+    def test_only_decisions_belong_on_the_topic_of_decisions(self, admission: JobAdmission, command: str) -> None:
+        """Its ACL guards decisions; nothing else gets in that way."""
+        sent = Sent(job(job_id=JOB_ID), headers=(("ce_type", command.encode()),))
+        error = refusal(admission, received(sent, inbox="jobs.decisions"))
+        assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
+        assert "jobs.decisions" in error.reason
+
+    def test_an_inbox_of_one_tenant(self, settings: Settings) -> None:
+        """A record for another tenant, or for none, is invalid there."""
+        admission = JobAdmission(settings, None, WorkloadRegistry.installed(), tenant_of_inbox="team")
+        assert admission.decode(received(Sent(job(tenant="team")), inbox="jobs.team")).job_id
+        for value in (job(tenant="other"), job()):
+            error = refusal(admission, received(Sent(value), inbox="jobs.team"))
+            assert error.error_type == "invalid"
+            assert error.reason == "tenant: this inbox is for tenant team only"
+
+
+class TestTrace:
+    def test_without_telemetry_the_jobs_id_gives_it(self) -> None:
+        """A valid context, the same each time; the nil UUID is no trace id and gets another."""
+        context = fact_trace(INVALID_SPAN, JOB_ID)
+        assert context == fact_trace(INVALID_SPAN, JOB_ID)
+        version, trace_id, span_id, flags = context.traceparent.split("-")
+        assert (version, trace_id, flags) == ("00", trace_id_of(JOB_ID), "01")
+        assert int(span_id, 16)
+        nil = fact_trace(INVALID_SPAN, "00000000-0000-0000-0000-000000000000")
+        assert int(nil.trace_id, 16)
+        assert nil.traceparent.split("-")[1] == nil.trace_id
+
+    def test_with_telemetry_the_span_gives_it(self) -> None:
+        """Trace id and parent are those of the span."""
+        span = TracerProvider().get_tracer("tests").start_span("accept job")
+        context = fact_trace(span, JOB_ID)
+        assert context.trace_id == f"{span.get_span_context().trace_id:032x}"
+        assert context.traceparent.startswith(f"00-{context.trace_id}-{span.get_span_context().span_id:016x}-")
+
+    def test_a_job_without_a_context_begins_the_trace_of_its_id(self, admission: JobAdmission) -> None:
+        """So its trace is found from its id alone."""
+        assert admission.root_trace_id(admission.decode(received(Sent(job(job_id=JOB_ID))))) == trace_id_of(JOB_ID)
+
+
+def _broken() -> Any:
+    raise ImportError("no such module")
