@@ -18,6 +18,7 @@ scalars = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]))
 )
+names = st.text("ab€\U0001f600\ufb33")
 documents = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(names, inner))
 
 
