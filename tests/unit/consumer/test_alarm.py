@@ -27,6 +27,7 @@ class Clock:
         self.seconds = 0.0
 
     def __call__(self) -> float:
+        """Its seconds."""
         return self.seconds
 
 
@@ -37,9 +38,12 @@ def clock() -> Clock:
 
 
 def _alarm(clock: Clock, **limit: Any) -> DeadLetterAlarm:
-    return DeadLetterAlarm(
-        "here.jobs", limit=DeadLetterLimit(**({"window": 1000, "max_in_a_row": 1000} | limit)), now=clock
-    )
+    values = {"window": 1000, "max_in_a_row": 1000} | limit
+    return DeadLetterAlarm("here.jobs", limit=DeadLetterLimit(**values), now=clock)
+
+
+def _is_over(alarm: DeadLetterAlarm) -> bool:
+    return alarm.over_limit
 
 
 def _refuse(alarm: DeadLetterAlarm, source: str | None = None, reason: str = "bad") -> None:
@@ -97,9 +101,9 @@ def test_a_run_of_dead_letters_passes_the_limit_until_a_good_record_comes(clock:
     with capture_logs() as logs:
         for _ in range(5):
             _refuse(alarm)
-        assert alarm.over_limit
+        assert _is_over(alarm)
         alarm.handled()
-        assert not alarm.over_limit
+        assert not _is_over(alarm)
     assert [entry["log_level"] for entry in logs] == ["warning", "error", "warning"]
 
 
@@ -109,9 +113,9 @@ def test_a_ratio_of_the_last_records_passes_the_limit(clock: Clock) -> None:
     for _ in range(5):
         alarm.handled()
         _refuse(alarm)
-    assert not alarm.over_limit
+    assert not _is_over(alarm)
     _refuse(alarm)
-    assert alarm.over_limit
+    assert _is_over(alarm)
     for _ in range(2):
         alarm.handled()
-    assert not alarm.over_limit
+    assert not _is_over(alarm)

@@ -31,7 +31,7 @@ def test_the_default_and_policies_that_can_lose_are_refused(policy: AckPolicy | 
     broker = KafkaBroker()
     options: dict[str, Any] = {} if policy is None else {"ack_policy": policy}
     broker.subscriber("one", group_id="g", **options)(_handle)
-    with pytest.raises(ConfigurationError, match="subscriber of one .* nack_on_error"):
+    with pytest.raises(ConfigurationError, match=r"subscriber of one .* nack_on_error"):
         require_ack_policies(broker)
 
 
@@ -41,9 +41,5 @@ def test_a_policy_of_the_broker_does_not_reach_a_router() -> None:
     router.subscriber("two", group_id="g")(_handle)
     broker = KafkaBroker(ack_policy=AckPolicy.NACK_ON_ERROR)
     broker.include_router(router)
-    statuses = [subscriber.ack_policy for subscriber in broker.subscribers]
-    if statuses == [AckPolicy.NACK_ON_ERROR]:
+    with pytest.raises(ConfigurationError, match="subscriber of two"):
         require_ack_policies(broker)
-    else:
-        with pytest.raises(ConfigurationError, match="subscriber of two"):
-            require_ack_policies(broker)
