@@ -49,7 +49,7 @@ class OwnerLog:
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
         """At most as many records as the world gives at once; nothing is waited for."""
-        del wait_seconds
+        self.world.last_wait = wait_seconds
         await self.process.stop("read")
         return self.world.log.read(offset, min(max_records, self.world.records_at_once))
 
@@ -104,7 +104,7 @@ class OwnerStore(PartitionStore):
 
 @dataclass(slots=True)
 class WorldDecider:
-    """Policy by labels: `refuse`, `hold` (once), else routed with chunks of `chunk` items."""
+    """Policy by labels: `later`, `refuse`, `hold` (once), else routed with chunks of `chunk` items."""
 
     world: World
     process: Process
@@ -113,6 +113,8 @@ class WorldDecider:
         """The decision."""
         await self.process.stop("decide")
         labels = state.terms.labels if state.terms is not None else {}
+        if "later" in labels and not self.world.may_decide:
+            return None
         fact: JobRefused | JobHeld | JobRouted
         if "refuse" in labels:
             fact = JobRefused(n=due.n, reason="policy")
@@ -138,6 +140,8 @@ class WorldDispatcher:
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
         """Send tasks."""
         await self.process.stop("dispatch")
+        if self.world.engine_is_down:
+            raise RetryableError("the engine is down")
         for state, due in chunks:
             acceptance = state.acceptance
             self.world.queue.append(
@@ -174,7 +178,7 @@ class OwnerProcess(Process):
         """Own until killed."""
         while True:
             try:
-                await self.owner.step(0.0)
+                await self.owner.step(self._world.idle_seconds)
             except LostOwnershipError:
                 await self.stop("confirm")
                 while self._world.assigned is not self:

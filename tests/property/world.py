@@ -69,6 +69,8 @@ class World:
 
     Attributes:
         assigned: the owner that the group holds for the owner; others are stale.
+        idle_seconds: how long an idle owner would wait for facts; `last_wait` is what it asked for last.
+        may_decide: whether jobs labelled `later` can be decided on.
         records_at_once: what one read of an owner gives at most.
         is_torn: Redis went back in time twice, or under the same run id, which no real one does: then, and only then,
             healthy runs may be killed or doubled (that is waste, nothing is lost).
@@ -89,6 +91,10 @@ class World:
     deaths: Counter[tuple[str, int]] = field(default_factory=Counter)
     pasts: list[Past] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
+    may_decide: bool = True
+    idle_seconds: float = 0.0
+    last_wait: float = 0.0
+    engine_is_down: bool = False
     is_torn: bool = False
     may_empty: bool = False
     settings: Settings = field(default_factory=runner_settings)
