@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.ports import LOOPBACK, free_ports
+from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
@@ -22,6 +22,7 @@ TELEMETRY_NAME = "telemetry"
 ROUTER_NAME = "router"
 WORKER_NAME = "worker"
 
+_PORTS_NAME = "ports.json"
 _ANSWER_SECONDS = 5.0
 
 
@@ -35,13 +36,17 @@ class EmbeddedMesh:
 
 
 def embedded_mesh(base: Settings) -> EmbeddedMesh:
-    """An embedded mesh in the data directory of `base`, on free ports of the loopback interface.
+    """An embedded mesh in the data directory of `base`, on free ports of the loopback interface, if need be new ones.
 
-    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there.
+    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there. Call it only while
+    holding the data directory.
     """
     data_dir = base.data_dir.resolve()
-    broker_port, redis_port, telemetry_port = free_ports(3)
+    ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME))
+    broker_port, redis_port, telemetry_port = ports[BROKER_NAME], ports[REDIS_NAME], ports[TELEMETRY_NAME]
     telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
+    # A shell that was told of this mesh, by `mesh env`, has the mesh's own endpoint in its environment.
+    forward_url = None if base.otlp_endpoint == telemetry_url else base.otlp_endpoint
     # Made anew, not copied: what a copy has derived from its former values would stay.
     settings = Settings(
         **base.model_dump()
@@ -72,7 +77,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             command=python_command(
                 "eldermesh.stack.otlp_receiver",
                 *("--port", str(telemetry_port), "--db", str(_spans_path(data_dir))),
-                *(("--forward", base.otlp_endpoint) if base.otlp_endpoint else ()),
+                *(("--forward", forward_url) if forward_url else ()),
             ),
             env=settings.environment(),
             ready=lambda: _answers(f"{telemetry_url}/healthz"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -12,12 +14,35 @@ _FIRST = 15_000
 _TRIES = 200
 
 
-def free_ports(count: int) -> list[int]:
-    """Return so many different ports, each as `free_port` finds it."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
+def kept_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return a port for each name: those of the last time, which the file tells, as far as they are free.
+
+    So what clients were told of a mesh holds after it was stopped and started again. Call it only while holding the
+    data directory that the file is in.
+    """
+    try:
+        remembered = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        remembered = {}
+    ports: dict[str, int] = {}
+    for name in names:
+        port = remembered.get(name) if isinstance(remembered, dict) else None
+        while not isinstance(port, int) or port in ports.values() or not _can_listen(port):
+            port = free_port()
+        ports[name] = port
+    path.write_text(json.dumps(ports), encoding="ascii")
+    return ports
+
+
+def _can_listen(port: int) -> bool:
+    """Whether a server could; connections of an earlier server that are still fading do not keep it from that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def free_port() -> int:

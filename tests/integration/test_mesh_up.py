@@ -230,14 +230,20 @@ async def test_a_second_ctrl_c_kills(place: Place) -> None:
 
 @pytest.mark.slow
 async def test_nothing_outlives_a_killed_supervisor(place: Place) -> None:
-    """SIGKILL to the supervisor ends everything, and the next `up` on that directory works."""
+    """SIGKILL to the supervisor ends everything; the next `up` on that directory works, at the same addresses.
+
+    Also in a shell that was told the addresses: the mesh does not send its telemetry to itself.
+    """
     await ready_in_foreground(place)
     everything = place.processes()
+    told = await place.run("env", "--json")
+    place.env |= json.loads(told.stdout)
     os.kill(everything[0].pid, signal.SIGKILL)
     await wait_all_gone(everything)
     assert (await place.run("ps", "--json")).error(3)["error_type"] == "unavailable"
     (await place.run("up", "--detach", "--json")).answer("mesh-up")
     again = place.processes()
+    assert (await place.run("env", "--json", "--data-dir", str(place.data_dir))).stdout == told.stdout
     (await place.run("down", "--json")).answer("mesh-down")
     place.assert_nothing_left(again)
 

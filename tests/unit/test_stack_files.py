@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from eldermesh.stack.data_dir import DataDirLock
 from eldermesh.stack.errors import DataDirInUseError, NotRunningError, RequestRefusedError, RuntimeFileDamagedError
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.log_file import cut_log, log_tail, open_log
+from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.restarts import Deaths, RestartPolicy
 from eldermesh.stack.runtime import (
     RUNTIME_NAME,
@@ -188,3 +190,21 @@ def test_restarts_back_off_and_end() -> None:
     assert [deaths.record(1.0) for _ in range(3)] == [1.0, 2.0, 3.0]
     assert deaths.record(11.0) == 1.0
     assert [deaths.record(1.0) for _ in range(4)] == [2.0, 3.0, 3.0, None]
+
+
+def test_ports_are_kept_as_far_as_they_are_free(tmp_path: Path) -> None:
+    """The second time gives the same ports; one that is taken, or stands for nothing, is another and distinct one."""
+    path = tmp_path / "ports.json"
+    first = kept_ports(path, ("broker", "redis"))
+    assert len(set(first.values())) == 2
+    assert kept_ports(path, ("broker", "redis")) == first
+    with socket.socket() as server:
+        server.bind((LOOPBACK, first["broker"]))
+        server.listen()
+        second = kept_ports(path, ("broker", "redis", "telemetry"))
+    assert second["redis"] == first["redis"]
+    assert second["broker"] != first["broker"]
+    assert len(set(second.values())) == 3
+    for damaged in ("", "[]", '{"broker": "x", "redis": 70000}', '{"broker": 20001, "redis": 20001}'):
+        path.write_text(damaged, encoding="ascii")
+        assert len(set(kept_ports(path, ("broker", "redis")).values())) == 2
