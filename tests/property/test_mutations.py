@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from eldermesh.stack.redis import EmbeddedRedis
+from shared.history import scripts
 from tests.property.breach import Breach
 from tests.property.mutations import MUTATIONS, Mutation
+from tests.property.patches import mutate_code, mutate_lua
+from tests.property.proof import PAGE, page_with_table
 from tests.property.running import Scenario, run_scenario
 
 _SCENARIOS = {mutation.scenario: mutation.scenario.__name__ for mutation in MUTATIONS}
-_PROOF = Path(__file__).parents[2] / "docs" / "history-proof.md"
 
 
 @pytest.mark.parametrize("scenario", list(_SCENARIOS), ids=list(_SCENARIOS.values()))
@@ -30,3 +31,17 @@ def test_mutated_code_breaks_one(
     mutation.apply(monkeypatch)
     with pytest.raises(Breach, match=re.escape(mutation.breaks)):
         run_scenario(world_redis, mutation.scenario)
+
+
+def test_the_docs_have_the_same_table() -> None:
+    """`python -m tests.property.proof` writes it."""
+    page = PAGE.read_text("utf-8")
+    assert page == page_with_table(page)
+
+
+def test_a_text_that_is_not_there_is_no_mutation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutation whose text the code no longer has fails, instead of passing for one that was caught."""
+    with pytest.raises(LookupError, match=r"0 times in lua_script"):
+        mutate_code(monkeypatch, scripts, "lua_script", "no such text", "")
+    with pytest.raises(LookupError, match=r"times in claim\.lua"):
+        mutate_lua(monkeypatch, "claim", "redis.call", "")

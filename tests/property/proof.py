@@ -1,0 +1,24 @@
+"""The table of mutations in `docs/history-proof.md`. `python -m tests.property.proof` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.property.mutations import MUTATIONS
+
+PAGE = Path(__file__).parents[2] / "docs" / "history-proof.md"
+_BEGINS = "<!-- mutations: written by `python -m tests.property.proof` -->\n"
+
+
+def page_with_table(page: str) -> str:
+    """The page with the table as the registry has it now."""
+    head, marker, _ = page.partition(_BEGINS)
+    if not marker:
+        raise ValueError(f"the page has no line {_BEGINS!r}")
+    rows = "\n".join(mutation.row() for mutation in MUTATIONS)
+    heading = "| mutation | what is changed | the run that catches it | what breaks |\n|---|---|---|---|"
+    return f"{head}{marker}\n{heading}\n{rows}\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with_table(PAGE.read_text("utf-8")), "utf-8")
