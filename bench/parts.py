@@ -46,9 +46,9 @@ async def parts(profile: Profile, directory: Path, **overrides: Any) -> AsyncIte
 @asynccontextmanager
 async def _receiver(directory: Path) -> AsyncIterator[str]:
     """The receiver of `mesh up`, as a process; yields its address."""
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     mesh = embedded_mesh(Settings(data_dir=directory))
     spec = next(each for each in mesh.services if each.name == TELEMETRY_NAME)
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
     await service.bring_up()
     try:

@@ -101,7 +101,8 @@ def _worker() -> dict[str, Any]:
     return {
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "worker_send_task_events": True,
+        # Off until somebody looks: Flower turns them on. A worker sends them before it hands a task to its child.
+        "worker_send_task_events": False,
         "task_track_started": False,
         "timezone": "UTC",
         "enable_utc": True,
