@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.property.owner_life import OwnerProcess
@@ -51,8 +51,7 @@ class HistoryRuns(RuleBasedStateMachine):
     async def _begin(self, server: EmbeddedRedis) -> World:
         world = World(server, window_size=2)
         await world.begin()
-        world.submit(1, ["a", COSTS, "b", "c"])
-        await world.work(await world.start_owner())
+        await world.start_owner()
         return world
 
     def _do(self, action: Coroutine[Any, Any, Any]) -> Any:
@@ -70,6 +69,19 @@ class HistoryRuns(RuleBasedStateMachine):
     @property
     def _owners(self) -> list[OwnerProcess]:
         return [owner for owner in self.world.owners if not owner.is_dead]
+
+    @initialize(
+        runners=st.integers(0, 2),
+        calls=st.sampled_from([1, 1, 2, 4, 12]),
+        chunk=st.sampled_from(["1", "2", "4"]),
+        label=st.sampled_from(["", "", "", "hold"]),
+    )
+    def on_its_way(self, runners: int, calls: int, chunk: str, label: str) -> None:
+        """A run begins anywhere on the way of a first job: new, held, routed, running, or with results."""
+        self.world.submit(1, ["a", COSTS, "b", "c"], labels={"chunk": chunk, label: "1"} if label else {"chunk": chunk})
+        self._do(self.world.work(self.world.owners[0]))
+        for _ in range(min(runners, len(self.world.queue))):
+            self._do(self.world.advance(self._do(self.world.deliver(keep=True)), calls))
 
     # People ----------------------------------------------------------------------------------------------------------
 
