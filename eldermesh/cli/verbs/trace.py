@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,10 @@ from eldermesh.cli.running import run_on_mesh
 
 if TYPE_CHECKING:
     from eldermesh.cli.trace_source import Span
+
+_FIRST_SPANS_SECONDS = 5.0
+"""How long the spans of a job that has only just run are waited for: services send them every second or so."""
+_ASK_AGAIN_SECONDS = 0.25
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +75,9 @@ async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Spa
     if status is None:
         raise job_not_found(job_id)
     try:
-        spans = await fetch_trace(query_url, status.trace_id)
+        deadline = time.monotonic() + _FIRST_SPANS_SECONDS
+        while not (spans := await fetch_trace(query_url, status.trace_id)) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
     except TraceUnavailableError as error:
         raise CliError(
             ExitStatus.UNAVAILABLE,
