@@ -20,8 +20,14 @@ from shared.logs import get_logger
 UNREADABLE_AFTER = 3
 """How often in a row reading has to fail at one position, fetched anew each time, before that offset is passed over."""
 
+POLL_SECONDS = 0.25
+"""How long a poll waits for its first record, whatever FastStream asks for: it sleeps as long again after an empty one,
+and what comes meanwhile would wait for that."""
+
 CAREFUL_POLLS = 500
 """Polls after a failed read that take one record each, so that the failure can be pinned to one offset."""
+
+_CAREFUL_PAUSE_SECONDS = 0.02
 
 _READ_ERRORS = (
     UnicodeDecodeError,  # a header's *name* that is not UTF-8
@@ -44,7 +50,9 @@ class UnreadableRecord(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no
 
 
 class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer for those who commit each batch before they poll again, with three habits added to `getmany`.
+    """aiokafka's consumer for those who commit each batch before they poll again, with four habits added to `getmany`.
+
+    It waits for records longer than it is asked to, `POLL_SECONDS`, and so is not deaf half of the time.
 
     It notes the time of the last poll that did not fail, from which liveness is judged.
 
@@ -68,7 +76,8 @@ class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
     ) -> dict[Any, list[Any]]:
         """As in aiokafka; see the class."""
         try:
-            return await self._poll(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+            wait_ms = max(timeout_ms, round(POLL_SECONDS * 1000))
+            return await self._poll(*partitions, timeout_ms=wait_ms, max_records=max_records)
         except KafkaError as error:
             # FastStream waits some seconds and tries again, without a word.
             _log.warning("poll failed", topics=sorted(self.subscription()), error=repr(error))
@@ -78,7 +87,7 @@ class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
         if self._rewind_is_due:
             await self._rewind()
         if self._careful_polls:
-            return await self._poll_carefully(timeout_ms / 1000)
+            return await self._poll_carefully()
         self._rewind_is_due = True
         try:
             batches: dict[Any, list[Any]] = await super().getmany(
@@ -101,7 +110,7 @@ class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
                 self.seek(partition, offset)
         self._rewind_is_due = False
 
-    async def _poll_carefully(self, wait_seconds: float) -> dict[Any, list[Any]]:
+    async def _poll_carefully(self) -> dict[Any, list[Any]]:
         """One record of one partition, so that a failure to read it can be pinned to an offset."""
         self._careful_polls -= 1
         for partition in sorted(self.assignment()):
@@ -110,7 +119,7 @@ class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
                 self.polled_at = time.monotonic()
                 return {partition: records}
         # Records are fetched in the background meanwhile.
-        await asyncio.sleep(wait_seconds)
+        await asyncio.sleep(_CAREFUL_PAUSE_SECONDS)
         return {}
 
     async def _read_one(self, partition: Any) -> list[Any]:

@@ -28,7 +28,8 @@ from shared.errors import RetryableError, StopServiceError
 from shared.logs import get_logger
 from shared.settings import Settings
 
-_BATCH_TIMEOUT_MS = 10
+_BATCH_TIMEOUT_MS = 1
+"""FastStream's sleep after an empty poll; how long a poll waits is `InboxClient`'s to say."""
 _WATCH_SECONDS = 0.5
 _POLL_GRACE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
