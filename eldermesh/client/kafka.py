@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,16 +73,32 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
     )
     async with kafka_errors(f"the broker at {bootstrap} does not answer"):
         try:
-            await admin.start()
+            await _whole(admin.start())
             listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         finally:
-            await admin.close()
+            await _whole(admin.close())
     missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
     if missing:
         raise TopicsMissingError(
             f"the broker at {bootstrap} has no {', '.join(missing)}: run `mesh topics apply`, or check the topic prefix"
         )
     return PublicTopics(prefix, {name: listed[f"{prefix}{name}"] for name in _PUBLIC})
+
+
+async def _whole(call: Coroutine[Any, Any, None]) -> None:
+    """Start or stop a client without breaking off half-way; who is cancelled meanwhile is so when it has ended.
+
+    A start that is cancelled leaves a connection open which nobody can close, and a stop that is cancelled swallows
+    the cancellation, time-outs with it. Both end within the client's own time-outs.
+    """
+    running = asyncio.ensure_future(call)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # seen; who was cancelled does not care
+        raise
 
 
 @asynccontextmanager
@@ -100,10 +116,10 @@ async def started_producer(bootstrap: str) -> AsyncIterator[Any]:
     )
     try:
         async with kafka_errors(f"the broker at {bootstrap} does not answer"):
-            await producer.start()
+            await _whole(producer.start())
         yield producer
     finally:
-        await producer.stop()
+        await _whole(producer.stop())
 
 
 @asynccontextmanager
@@ -121,12 +137,12 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
     )
     try:
         async with kafka_errors(f"the broker at {bootstrap} does not answer"):
-            await consumer.start()
+            await _whole(consumer.start())
         # A task of a consumer without a group has to have begun, or stopping it at once raises CancelledError.
         await asyncio.sleep(0)
         yield consumer
     finally:
-        await consumer.stop()
+        await _whole(consumer.stop())
 
 
 async def end_positions(bootstrap: str, partitions: Iterable[TopicPartition]) -> Positions:

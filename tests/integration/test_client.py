@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID, uuid4
 
@@ -393,6 +394,16 @@ class TestConnecting:
         with pytest.raises(ClientError, match="3 partitions, not 12"):
             async with Client(settings.kafka_bootstrap, settings.topic_prefix, partitions=12):
                 pass
+
+
+class TestWaitsThatAreBrokenOff:
+    async def test_nothing_stays_open(self, settings: Settings) -> None:
+        """Waits cut short at any moment of their start leave no connection behind, which would be a warning here."""
+        async with _client(settings) as client:
+            for milliseconds in range(0, 24, 2):
+                with pytest.raises(WaitTimeoutError):
+                    await client.wait(str(uuid4()), milliseconds / 1000)
+        gc.collect()
 
 
 async def _sequences(client: Client, job_id: str, from_sequence: int = 1) -> list[int]:
