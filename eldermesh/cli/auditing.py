@@ -11,8 +11,8 @@ import orjson
 from aiokafka import TopicPartition
 
 from eldermesh.cli.answers import AuditAnswer, BreachAnswer
-from eldermesh.cli.scanning import log_starts, read_stretches
-from eldermesh.client.kafka import PublicTopics, read_topics
+from eldermesh.cli.scanning import log_starts, read_until
+from eldermesh.client.kafka import PublicTopics, end_positions, read_topics
 from eldermesh.client.reading import public_record
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.deadletters import DeadLetterHeaders
@@ -84,14 +84,20 @@ async def audit(settings: Settings, *, told: Callable[[int], None]) -> AuditAnsw
 
 
 async def _read(settings: Settings, topics: PublicTopics, told: Callable[[int], None]) -> _Topics:
-    """All topics up to their ends at one moment, so that what is under way is told from what is lost."""
-    public = [partition for name in _PUBLIC for partition in topics.all_partitions(name)]
+    """All topics up to their ends, each end asked for later than those of what comes after it on a job's way.
+
+    So whatever is read has its causes among what is read, and only what is under way lacks its effects.
+    """
+    public = {name: topics.all_partitions(name) for name in _PUBLIC}
     history_topic = settings.topic(JOBS_HISTORY)
     history = [TopicPartition(history_topic, number) for number in range(topics.partitions[JOBS_PROGRESS])]
-    starts = await log_starts(settings.kafka_bootstrap, public)
+    starts = await log_starts(settings.kafka_bootstrap, [each for name in _PUBLIC for each in public[name]])
+    ends: dict[TopicPartition, int] = {}
+    for partitions in (public[JOBS_DONE], public[JOBS_PROGRESS], public[JOBS_DEAD], history, public[JOBS]):
+        ends |= await end_positions(settings.kafka_bootstrap, partitions)
     found = _Topics(is_whole=not any(starts.values()))
     count = 0
-    async for record in read_stretches(settings.kafka_bootstrap, [*public, *history]):
+    async for record in read_until(settings.kafka_bootstrap, ends):
         count += 1
         if count % _TOLD_EVERY == 0:
             told(count)

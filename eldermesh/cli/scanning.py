@@ -25,8 +25,20 @@ async def read_stretches(
     Raises:
         MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
     """
+    ends = await end_positions(bootstrap, partitions)
+    async for record in read_until(bootstrap, ends, starts):
+        yield record
+
+
+async def read_until(
+    bootstrap: str, ends: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int] | None = None
+) -> AsyncIterator[Any]:
+    """Every aiokafka record between `starts` (default: the logs' starts) and `ends`.
+
+    Raises:
+        MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
+    """
     async with started_consumer(bootstrap) as consumer, kafka_errors("the topics cannot be read"):
-        ends = await end_positions(bootstrap, partitions)
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
         left = {each for each in ends if ends[each] > begins[each]}
         consumer.assign(list(left))
