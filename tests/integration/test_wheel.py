@@ -70,7 +70,7 @@ class Installed:
 
     def mesh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run its `mesh`."""
-        command = [self.root / "venv" / "bin" / "mesh", *arguments]
+        command: list[str | Path] = [self.root / "venv" / "bin" / "mesh", *arguments]
         return run(command, cwd=self.root, MESH_DATA_DIR=str(self.root / "data"))
 
     def answer(self, *arguments: str) -> dict[str, Any]:

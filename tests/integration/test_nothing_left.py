@@ -1,0 +1,140 @@
+"""When all jobs have ended, nothing of them is left but their ends; when a mesh has stopped, nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import kombu.pools
+import pytest
+from redis.asyncio import Redis
+
+from eldermesh.client import Client
+from eldermesh.stack.identity import ProcessIdentity
+from eldermesh.stack.service import Service
+from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.incarnation import celery_key_prefix
+from services.router.jobs.lookup import JobLookup
+from services.router.service import RouterService
+from shared.history.keys import PartitionKeys
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from shared.topics import JOBS_HISTORY
+from tests.integration.owned import wait_all_gone
+from tests.integration.test_path import WAIT_SECONDS, square_roots
+from tests.leaks import living_below
+from tests.mesh_services import MeshServices, mesh_services
+from tests.waiting import wait_until
+
+FUNCTIONS = "math:*,time:sleep"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def mesh(embedded_broker: str, nothing_left: None, tmp_path: Path) -> AsyncIterator[MeshServices]:
+    """A mesh that was not started."""
+    async with mesh_services(
+        *(embedded_broker, "embedded", tmp_path),
+        start=False,
+        python_functions=FUNCTIONS,
+        chunk_items=3,
+        drain_seconds=2.0,
+    ) as mesh:
+        yield mesh
+    # Celery's pools are kombu's and live as long as the process (a few connections for each broker): end them here.
+    kombu.pools.reset()
+
+
+async def end_jobs_in_every_way(settings: Settings) -> set[str]:
+    """Completed, failed in three ways, cancelled while running and before the submit; return their ids."""
+    sleep: dict[str, Any] = {"workload": "python", "options": {"function": "time:sleep"}}
+    async with Client(settings.kafka_bootstrap, settings.topic_prefix) as client:
+        early = str(uuid4())
+        await client.cancel(early, "not needed")
+        running = await client.submit(items=[30] * 10, **sleep)
+        jobs = {
+            running.job_id: "cancelled",
+            (await client.submit(square_roots([4.0] * 20))).job_id: "completed",
+            (await client.submit(square_roots([4.0, -1.0]))).job_id: "failed",
+            (await client.submit(items=[30], item_timeout_seconds=0.5, **sleep)).job_id: "failed",
+            (await client.submit(items=[30] * 4, active_timeout_seconds=1.0, **sleep)).job_id: "failed",
+        }
+        await client.cancel(running.job_id, "enough")
+        jobs[(await client.submit(square_roots([4.0], job_id=early))).job_id] = "cancelled"
+        assert {job_id: (await client.wait(job_id, WAIT_SECONDS)).status for job_id in jobs} == jobs
+        return set(jobs)
+
+
+async def assert_only_ends_left(settings: Settings, redis: Redis, jobs: set[str]) -> None:
+    """Of these jobs Redis keeps the marked end; of their chunks and tasks nothing; and no key is unaccounted for."""
+    topic = settings.topic(JOBS_HISTORY)
+    partitions = [PartitionKeys(topic, number) for number in range(settings.partition_count)]
+    celery = CeleryDispatcher(settings)
+
+    async def left() -> list[str]:
+        keys = [key for each in partitions for key in (each.specs, each.current, each.claims, each.bitmaps)]
+        found = [key for key in keys if await redis.exists(key)]
+        depths = await celery.queue_depths()
+        return found + [f"{depths}"] * bool(depths.unacknowledged or sum(depths.waiting.values()))
+
+    async def nothing() -> bool:
+        return not await left()
+
+    try:
+        await wait_until(nothing, description="specs, chunks, claims, bitmaps and tasks are gone")
+    finally:
+        await celery.close()
+    states = {state.job_id: state async for state in JobLookup(redis, topic, settings.partition_count).states()}
+    assert set(states) == jobs
+    assert all(state.marked and state.end is not None and not state.plan for state in states.values())
+    known = {key for each in partitions for key in (each.meta, each.states)}
+    known.add(f"{{h:{settings.topic_prefix}}}:incarnation")
+    queues = f"{celery_key_prefix(settings)}_kombu.binding"
+    names = {name.decode() async for name in redis.scan_iter()}
+    assert {name for name in names - known if not name.startswith(queues)} == set()
+
+
+async def test_of_ended_jobs_only_their_ends(mesh: MeshServices) -> None:
+    """Jobs that ended in every way leave no spec, chunk, claim, bitmap, task, nor a process that still runs an item."""
+    await mesh.router.bring_up()
+    await mesh.worker.bring_up()
+    jobs = await end_jobs_in_every_way(mesh.settings)
+    async with aclosing(make_redis(mesh.settings)) as redis:
+        await assert_only_ends_left(mesh.settings, redis, jobs)
+    slots = mesh.settings.slots
+    assert len(living_below(of(mesh.worker).pid)) <= 2 * slots, "more than a child and a warm item host for each slot"
+    services = [of(mesh.worker), of(mesh.router)]
+    family = services + [process for service in services for process in living_below(service.pid)]
+    assert not await mesh.worker.shut_down()
+    assert not await mesh.router.shut_down()
+    assert len(family) >= 2 + slots
+    await wait_all_gone(family)
+
+
+def of(service: Service) -> ProcessIdentity:
+    """The process of a service that runs."""
+    assert service.pid is not None
+    identity = ProcessIdentity.of(service.pid)
+    assert identity is not None
+    return identity
+
+
+async def test_a_router_that_stops_leaves_no_task(mesh: MeshServices) -> None:
+    """The router inside this process, with jobs ended and one that runs: afterwards no task, thread or connection."""
+    await mesh.worker.bring_up()
+    async with RouterService(mesh.settings).running():
+        await end_jobs_in_every_way(mesh.settings)
+        async with Client(mesh.settings.kafka_bootstrap, mesh.settings.topic_prefix) as client:
+            await client.submit(square_roots([30.0], options={"function": "time:sleep"}))
+            async with aclosing(make_redis(mesh.settings)) as redis:
+                topic = mesh.settings.topic(JOBS_HISTORY)
+                keys = [PartitionKeys(topic, number).claims for number in range(mesh.settings.partition_count)]
+
+                async def claimed() -> bool:
+                    return any([await redis.exists(key) for key in keys])
+
+                await wait_until(claimed, description="the job runs")
