@@ -55,7 +55,7 @@ def load_settings() -> Settings:
             for each in error.errors(include_input=False, include_url=False)
         )
         raise CliError(
-            ExitStatus.USAGE, "configuration", f"the settings are wrong: {reasons}", "see docs/cli.md, “Settings”"
+            ExitStatus.USAGE, "configuration", f"the settings are wrong: {reasons}", "docs/configuration.md lists them"
         ) from error
 
 
