@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -90,6 +93,13 @@ async def test_every_part_killed_once(any_broker: AnyBroker, tmp_path: Path) -> 
         end = await client.wait(submitted.job_id, WAIT_SECONDS)
         assert (end.status, end.items_succeeded, items_ended) == ("completed", ITEMS, ITEMS)
         await assert_invariants(bootstrap, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})
+        audit = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "eldermesh.cli.main", "audit", "--json"),
+            env={**os.environ, **mesh.settings.environment()},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        answer, _ = await audit.communicate()
+        assert (audit.returncode, json.loads(answer)["items_counted"]) == (0, ITEMS)
         alive = {process.pid for process in _descendants(mesh.worker)}
         orphans = [each for each in psutil.process_iter() if _is_item_host_of(each, tmp_path) and each.pid not in alive]
         assert not orphans, "an item host outlived its worker"

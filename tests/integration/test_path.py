@@ -14,9 +14,13 @@ from confluent_kafka import Producer
 from eldermesh.client import Client, JobDeadError
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ids import job_id_from_key
+from shared.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import Profile
+from tests.inboxes import Sent, publish, read_all
+from tests.malformed import malformed
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
+from tests.waiting import wait_until
 
 WAIT_SECONDS = 90.0
 
@@ -121,6 +125,31 @@ class PathContract:
         results = [result async for result in client.results(item.job_id)]
         assert [result.error_type for result in results] == ["timeout"]
         await assert_invariants(mesh.settings.kafka_bootstrap, mesh.settings.topic_prefix)
+
+    async def test_malformed_records_between_good_jobs(self, mesh: MeshServices, client: Client) -> None:
+        """A hundred bad records among good ones, some compressed: the good ones end, each bad one is a dead letter."""
+        settings = mesh.settings
+        dead_before = len(await read_all(settings, JOBS_DEAD))
+        bad = list(malformed())
+        assert len(bad) >= 100
+        good = [str(uuid4()) for _ in range(20)]
+        mixed: list[Sent] = []
+        for index, one in enumerate(bad):
+            mixed.append(one.sent)
+            if index < len(good):
+                submit = square_roots([4.0], job_id=good[index])
+                mixed.append(Sent(submit.model_dump_json(exclude_defaults=True).encode()))
+        half = len(mixed) // 2
+        await publish(settings, JOBS, mixed[:half])
+        await publish(settings, JOBS, mixed[half:], codec="zstd")
+        for job_id in good:
+            assert (await client.wait(job_id, WAIT_SECONDS)).status == "completed"
+
+        async def all_dead() -> bool:
+            return len(await read_all(settings, JOBS_DEAD)) >= dead_before + len(bad)
+
+        await wait_until(all_dead, description="each malformed record is a dead letter")
+        await assert_invariants(settings.kafka_bootstrap, settings.topic_prefix)
 
 
 class TestEmbedded(PathContract):
