@@ -13,7 +13,7 @@ STAMP := $(VENV)/.setup-$(shell $(PYTHON) -c 'import hashlib,pathlib; print(hash
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test up lint lock clean distclean
+.PHONY: help setup demo test bench up lint lock clean distclean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(STAMP) ## Run all tests (ARGS="-k name" narrows), with coverage of in-pr
 up: $(STAMP) ## Start the embedded stack and all services; Ctrl-C ends them
 	@$(BIN)/mesh up
 
+bench: $(STAMP) ## Measure beside the raw libraries (ARGS="noop --broker kafka" narrows); takes minutes
+	@$(BIN)/python -m bench $(ARGS)
+
 lint: $(STAMP) ## ruff, mypy, import-linter, file length
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +50,7 @@ lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find eldermesh services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	find bench eldermesh services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV)

@@ -1,0 +1,77 @@
+"""`python -m bench [noop] [fold] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from bench.figures import Figure, show, write_json
+from bench.fold_rate import measure_fold_rate
+from bench.noop_job import measure_noop_job
+from bench.stack import measure_demo, measure_stack
+from tests.fresh_topics import Profile
+from tests.kafka_server import kafka_missing
+
+BENCHMARKS = ("noop", "fold", "stack", "demo")
+_FOLDED_JOBS = 5_000
+_LEAST_JOBS = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table and write JSON. Goals are goals, not gates: the status is 0 whatever was measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Figures beside the raw libraries.")
+    parser.add_argument("benchmarks", nargs="*", metavar="{" + ",".join(BENCHMARKS) + "}", help="which; default all")
+    parser.add_argument("--broker", choices=("kafka", "embedded", "both"), default="both")
+    parser.add_argument("--jobs", type=int, default=200, help="no-op jobs to measure")
+    parser.add_argument("--folded-jobs", type=int, default=_FOLDED_JOBS, help="one-item jobs whose facts are folded")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    chosen = parser.parse_args(arguments)
+    names = chosen.benchmarks or list(BENCHMARKS)
+    if unknown := sorted(set(names) - set(BENCHMARKS)):
+        parser.error(f"there is no benchmark {unknown[0]!r}")
+    if min(chosen.jobs, chosen.folded_jobs) < _LEAST_JOBS:
+        parser.error(f"fewer than {_LEAST_JOBS} jobs say nothing")
+    console = Console()
+    figures: list[Figure] = []
+    for name in names:
+        figures += _measure(name, _profiles(chosen.broker, console), chosen.jobs, chosen.folded_jobs)
+    show(figures, console)
+    if chosen.json is not None:
+        write_json(figures, chosen.json)
+    return 0
+
+
+def _profiles(broker: str, console: Console) -> list[Profile]:
+    wanted: list[Profile] = ["kafka", "embedded"] if broker == "both" else [broker]  # type: ignore[list-item]  # a choice
+    missing = kafka_missing()
+    if "kafka" in wanted and missing is not None:
+        console.print(f"Without Apache Kafka: {missing}")
+        wanted.remove("kafka")
+    return wanted
+
+
+def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int) -> list[Figure]:
+    if name == "demo":
+        return measure_demo()
+    figures: list[Figure] = []
+    for profile in profiles if name != "stack" else profiles[:1]:
+        with TemporaryDirectory(prefix="bench-") as temporary:
+            directory = Path(temporary)
+            match name:
+                case "noop":
+                    figures += asyncio.run(measure_noop_job(profile, directory, jobs))
+                case "fold":
+                    figures += asyncio.run(measure_fold_rate(profile, directory, folded_jobs))
+                case _:
+                    figures += measure_stack(directory)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
