@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
@@ -24,10 +26,15 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
+_T = TypeVar("_T")
+
 CHECK_SECONDS = 20.0
 """Longest that a check takes."""
 
 _PING_SECONDS = 2.0
+_PING_LIMIT_SECONDS = 8.0
+"""For the ping with its connections, which Celery itself does not limit."""
+
 _GROUP_STATE = 2
 """Place of the state in Kafka's description of a group: error, id, state, …."""
 
@@ -78,10 +85,38 @@ async def worker_trouble(settings: Settings, hostname: str | None = None) -> str
             return app.control.ping(destination=destination, timeout=_PING_SECONDS, limit=1) or []
 
     try:
-        answers = await asyncio.to_thread(ping)
+        answers = await asyncio.wait_for(_in_own_thread(ping), _PING_LIMIT_SECONDS)
+    except TimeoutError:
+        return f"the ping of Celery did not end within {_PING_LIMIT_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - kombu wraps whatever its transport raises in classes of several libraries
         return f"Redis does not answer: {error!r}"
     return None if answers else "no Celery worker answers a ping"
+
+
+async def _in_own_thread(work: Callable[[], _T]) -> _T:
+    """Await the work of a thread that nobody waits for when it hangs, not even the interpreter at its end."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[_T] = loop.create_future()
+
+    def tell(result: _T | None, error: Exception | None) -> None:
+        if outcome.done():  # given up
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(cast("_T", result))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - raised again where the work is awaited
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=run, name="health", daemon=True).start()
+    return await outcome
 
 
 async def _check(part: str) -> str | None:
