@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 
+from services.router.garbage import collect_seldom
 from services.router.service import run
 from shared.errors import MeshError
 from shared.logs import configure_logging, get_logger
@@ -28,6 +29,7 @@ def main() -> int:
     settings = Settings()
     configure_logging(settings, _SERVICE_NAME)
     configure_telemetry(settings, _SERVICE_NAME)
+    collect_seldom()
     try:
         asyncio.run(_main(settings))
     except MeshError as error:
