@@ -21,6 +21,7 @@ from tests.kafka_server import kafka_missing
 BENCHMARKS = ("noop", "fold", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
+_PIPE_WIDTH = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no benchmark {unknown[0]!r}")
     if min(chosen.jobs, chosen.folded_jobs) < _LEAST_JOBS:
         parser.error(f"fewer than {_LEAST_JOBS} jobs say nothing")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     figures: list[Figure] = []
     for name in names:
         figures += _measure(name, _profiles(chosen.broker, console), chosen.jobs, chosen.folded_jobs)
