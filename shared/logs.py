@@ -104,7 +104,11 @@ def configure_logging(settings: Settings, service_name: str) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root.setLevel(level)
     for name, least in _QUIET.items():
-        logging.getLogger(name).setLevel(max(level, least))
+        library = logging.getLogger(name)
+        library.setLevel(max(level, least))
+        # FastStream, imported, has given itself a handler, and writes past ours.
+        library.handlers.clear()
+        library.propagate = True
     logging.captureWarnings(capture=True)
 
 

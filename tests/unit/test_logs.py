@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def test_a_line_names_time_level_service_trace_and_job(capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("log_level")
 def test_libraries_log_the_same_way_and_less(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard logging comes out as JSON with the ids; what libraries say below a warning does not come out at all."""
+    importlib.import_module("faststream")  # gives itself a handler
     configure_logging(Settings(log_level="debug"), "router")
     for name in ("aiokafka.consumer.fetcher", "faststream.kafka", "kombu.connection", "httpx"):
         logging.getLogger(name).info("heartbeat")
