@@ -267,11 +267,11 @@ async def test_the_death_of_the_broker_names_the_lost_jobs(place: Place) -> None
     pids = {process.name: process.pid for process in before.processes}
     os.kill(pids["broker"], signal.SIGKILL)
 
-    def anew() -> bool:
-        now = live_runtime(place.data_dir)
-        return now is not None and {p.name for p in now.processes if p.pid not in pids.values()} == SERVICES
+    async def anew() -> bool:
+        told = (await place.run("ps", "--json")).answer("mesh-ps")["processes"]
+        return {p["name"] for p in told if p["state"] == "running" and p["pid"] not in pids.values()} == SERVICES
 
-    await wait_until(anew, description="all services have new processes", timeout_seconds=READY_SECONDS)
+    await wait_until(anew, description="all services are ready again", timeout_seconds=READY_SECONDS)
     told = (await place.run("logs", "supervisor", "-n", "100")).stdout
     assert "what it held is lost, so the whole mesh starts anew" in told
     assert f"lost with broker: job {job_id} (python, running, 0 of 1 items)" in told
