@@ -19,6 +19,14 @@ class StopReport:
     killed_processes: int
     stop_seconds: float
 
+    def after(self, earlier: StopReport) -> StopReport:
+        """Return what both took together."""
+        return StopReport(
+            stopped_processes=earlier.stopped_processes + self.stopped_processes,
+            killed_processes=earlier.killed_processes + self.killed_processes,
+            stop_seconds=round(earlier.stop_seconds + self.stop_seconds, 3),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it as the contract's JSON object."""
         return asdict(self)

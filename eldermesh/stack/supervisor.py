@@ -85,6 +85,7 @@ class Supervisor:
         self._describe_loss = describe_loss
         self._changed = changed
         self._announce = announce
+        self._broken_off: StopReport | None = None
 
     async def start(self) -> None:
         """Start all services and wait until each is ready.
@@ -95,7 +96,7 @@ class Supervisor:
         try:
             await self._start_all()
         except BaseException:
-            await self._stop_all()
+            self._broken_off = await self._stop_all()
             raise
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,8 +112,9 @@ class Supervisor:
                 await unless_stopped(stop, self._start_anew(lost.death))
 
     async def stop(self) -> StopReport:
-        """Stop all services, each within its grace."""
-        return await self._stop_all()
+        """Stop all services, each within its grace; the report counts those of a start that was broken off, too."""
+        report = await self._stop_all()
+        return report if self._broken_off is None else report.after(self._broken_off)
 
     def hurry(self) -> None:
         """Cut every grace short: kill what still runs."""

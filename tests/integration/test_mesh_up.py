@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -195,8 +196,10 @@ async def test_ctrl_c_while_it_starts(place: Place, options: tuple[str, ...]) ->
     await wait_until(lambda: len(processes_below(up.pid)) >= 4, description="some services have started")
     everything = processes_below(up.pid)
     up.send_signal(signal.SIGINT)
-    await place.end(up)
+    ended = await place.end(up)
     place.assert_nothing_left(everything)
+    told = ended.stderr if not options else (place.data_dir / "logs" / "supervisor.log").read_text("utf-8")
+    assert re.search(r"mesh: stopped [1-5] services in", told), told
 
 
 @pytest.mark.slow
