@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import heapq
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,11 +66,12 @@ async def find_letter(
         MeshUnavailableError: the broker does not answer.
     """
     found: DeadLetter | None = None
-    async for letter in read_dead_letters(bootstrap, topics):
-        if (letter.partition, letter.offset) == position:
-            return letter
-        if job_id is not None and letter.key == job_id and (found is None or letter.time_ms >= found.time_ms):
-            found = letter
+    async with aclosing(read_dead_letters(bootstrap, topics)) as letters:
+        async for letter in letters:
+            if (letter.partition, letter.offset) == position:
+                return letter
+            if job_id is not None and letter.key == job_id and (found is None or letter.time_ms >= found.time_ms):
+                found = letter
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,16 +35,19 @@ class DeadLetter:
         return f"DeadLetter({self.partition}/{self.offset}, {self.provenance.error_type}, {len(self.value)} bytes)"
 
 
-async def read_dead_letters(bootstrap: str, topics: PublicTopics) -> AsyncIterator[DeadLetter]:
+async def read_dead_letters(bootstrap: str, topics: PublicTopics) -> AsyncGenerator[DeadLetter, None]:
     """Every dead letter there is now, in order within a partition; a record without provenance is none.
+
+    Who does not read to the end has to close the generator (`contextlib.aclosing`).
 
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    async for record in read_stretches(bootstrap, topics.all_partitions(JOBS_DEAD)):
-        letter = _dead_letter(record)
-        if letter is not None:
-            yield letter
+    async with aclosing(read_stretches(bootstrap, topics.all_partitions(JOBS_DEAD))) as records:
+        async for record in records:
+            letter = _dead_letter(record)
+            if letter is not None:
+                yield letter
 
 
 async def dead_submit_of(bootstrap: str, topics: PublicTopics, job_id: str) -> DeadLetter | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 from aiokafka import TopicPartition
 
 from eldermesh.cli.connection import OpenMesh
@@ -20,11 +22,12 @@ async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> list[F
     partition = TopicPartition(opened.history_topic, opened.jobs.partition(job_id))
     key = job_id.encode()
     facts: list[FactRecord] = []
-    async for record in read_stretches(opened.bootstrap, [partition], {partition: first_offset}):
-        if record.key != key:
-            continue
-        fact_type = header_text(record.headers, "ce_type") or ""
-        facts.append(FactRecord(record.offset, record.timestamp, job_id, fact_type, record.value or b""))
-        if fact_type == JobEnded.fact_type:
-            break
+    async with aclosing(read_stretches(opened.bootstrap, [partition], {partition: first_offset})) as records:
+        async for record in records:
+            if record.key != key:
+                continue
+            fact_type = header_text(record.headers, "ce_type") or ""
+            facts.append(FactRecord(record.offset, record.timestamp, job_id, fact_type, record.value or b""))
+            if fact_type == JobEnded.fact_type:
+                break
     return facts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -17,22 +18,24 @@ _STALLED_SECONDS = 20.0
 
 async def read_stretches(
     bootstrap: str, partitions: Iterable[TopicPartition], starts: Mapping[TopicPartition, int] | None = None
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Every aiokafka record between `starts` (default: the logs' starts) and the ends as they are now.
 
-    Records of one partition come in order; those of several come mixed.
+    Records of one partition come in order; those of several come mixed. Who does not read to the end has to close the
+    generator (`contextlib.aclosing`), which closes the connection.
 
     Raises:
         MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
     """
     ends = await end_positions(bootstrap, partitions)
-    async for record in read_until(bootstrap, ends, starts):
-        yield record
+    async with aclosing(read_until(bootstrap, ends, starts)) as records:
+        async for record in records:
+            yield record
 
 
 async def read_until(
     bootstrap: str, ends: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int] | None = None
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Every aiokafka record between `starts` (default: the logs' starts) and `ends`.
 
     Raises:

@@ -56,7 +56,7 @@ async def _progress_and_ticks(
     client: Client, job_id: str, from_sequence: int, timeout_seconds: float
 ) -> AsyncGenerator[JobProgress | None, None]:
     """The job's progress records, and None whenever none has come for a moment."""
-    async with aclosing(_records(client, job_id, from_sequence, timeout_seconds)) as records:
+    async with aclosing(client.progress(job_id, from_sequence, timeout_seconds)) as records:
 
         async def following() -> JobProgress | None:
             return await anext(records, None)
@@ -76,13 +76,6 @@ async def _progress_and_ticks(
         finally:
             coming.cancel()
             await asyncio.wait([coming])
-
-
-async def _records(
-    client: Client, job_id: str, from_sequence: int, timeout_seconds: float
-) -> AsyncGenerator[JobProgress, None]:
-    async for record in client.progress(job_id, from_sequence, timeout_seconds):
-        yield record
 
 
 def _differ(one: JobStatus, other: JobStatus) -> bool:

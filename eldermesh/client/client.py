@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -174,7 +174,7 @@ class Client:
 
     async def progress(
         self, job_id: str, from_sequence: int = 1, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    ) -> AsyncIterator[JobProgress]:
+    ) -> AsyncGenerator[JobProgress, None]:
         """The progress records of a job as they come: in order, each once, without gaps, until all of them are there.
 
         Raises:
@@ -211,7 +211,9 @@ class Client:
             if not ending.cancelled():
                 ending.exception()  # told above, or nobody listens any more
 
-    async def results(self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> AsyncIterator[ItemResult]:
+    async def results(
+        self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> AsyncGenerator[ItemResult, None]:
         """All results of a job in ascending order of `item_index` (stage by stage), once it has ended.
 
         Raises:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
-from eldermesh.cli.main import run
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
 from services.router.jobs.machine import JobMachine
@@ -35,7 +30,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import fresh_topics
-from tests.unit.cli.command_line import Ran
+from tests.unit.cli.command_line import Ran, run_here
 from tests.unit.cli.job_facts import accepted
 
 _COMMAND_SECONDS = 60.0
@@ -126,22 +121,8 @@ class SeededMesh:
 
     async def run(self, *arguments: str, **settings: str) -> Ran:
         """Run `mesh …` on this mesh to its end, in a thread of this process: starting one anew takes a second."""
-        return await asyncio.wait_for(
-            asyncio.to_thread(_run_here, arguments, self.settings.environment() | settings), _COMMAND_SECONDS
-        )
-
-
-def _run_here(arguments: Sequence[str], environment: Mapping[str, str]) -> Ran:
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("MESH_", "TRACE"))}
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, others | dict(environment), clear=True),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        status = run(arguments)
-        out.flush()
-    return Ran(status, out.buffer.getvalue().decode(), err.getvalue())
+        environment = self.settings.environment() | settings
+        return await asyncio.wait_for(asyncio.to_thread(run_here, arguments, environment), _COMMAND_SECONDS)
 
 
 @asynccontextmanager

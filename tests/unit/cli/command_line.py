@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import jsonschema
 import pytest
@@ -48,6 +51,22 @@ def error_in(stderr: str) -> Mapping[str, Any]:
     error: Mapping[str, Any] = value["error"]
     assert error["hint"], "every error says what to do"
     return error
+
+
+def run_here(arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None = None) -> Ran:
+    """Run one in this process, with these settings and no others; call it from a thread without an event loop."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("MESH_", "TRACE"))}
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    given = io.TextIOWrapper(io.BytesIO((stdin or "").encode()), "utf-8")
+    with (
+        mock.patch.dict(os.environ, others | dict(environment), clear=True),
+        mock.patch.object(sys, "stdin", given),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        status = run(arguments)
+        out.flush()
+    return Ran(status, out.buffer.getvalue().decode(), err.getvalue())
 
 
 class CommandLine:
