@@ -40,7 +40,7 @@ class OwnerLog:
     """`PartitionLog` of one owner's process."""
 
     world: World
-    process: Process
+    process: OwnerProcess
 
     async def bounds(self) -> Bounds:
         """Start and end."""
@@ -49,7 +49,7 @@ class OwnerLog:
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
         """At most as many records as the world gives at once; nothing is waited for."""
-        self.world.last_wait = wait_seconds
+        self.world.last_wait, self.process.reads_at = wait_seconds, offset
         await self.process.stop("read")
         return self.world.log.read(offset, min(max_records, self.world.records_at_once))
 
@@ -157,11 +157,15 @@ class WorldDispatcher:
 
 
 class OwnerProcess(Process):
-    """Repeats the owner's step as `shared.history.ownership` does, with the world in the group's place."""
+    """Repeats the owner's step as `shared.history.ownership` does, with the world in the group's place.
+
+    `reads_at` is the offset that it reads, or read last.
+    """
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name)
         self._world = world
+        self.reads_at = -1
         self.owner: Owner[JobState] = Owner(
             JobMachine(),
             OwnerLog(world, self),

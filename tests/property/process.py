@@ -116,14 +116,12 @@ class Process:
         """SIGSTOP."""
         self.is_frozen = True
 
-    def thaw(self, *, timers: bool = True) -> None:
-        """SIGCONT. Without `timers`, those that came due meanwhile still wait: `release_timers()` fires them."""
+    def thaw(self) -> None:
+        """SIGCONT. Timers that came due meanwhile still wait: `release_timers()` fires them."""
         self.is_frozen = False
         if self._thaw is not None:
             self._thaw.set_result(None)
             self._thaw = None
-        if timers:
-            self.release_timers()
 
     def release_timers(self) -> None:
         """Fire the timers that came due while the process was frozen."""

@@ -81,9 +81,7 @@ async def frozen_past_its_lease(world: World) -> None:
     await world.pass_time(1000)
     await world.work(owner)
     await world.advance_to(await world.deliver(), "item")
-    frozen.thaw(timers=False)  # its work is quicker than its heartbeat
-    await world.advance(frozen, 2)
-    frozen.release_timers()
+    await world.thaw(frozen, 2)  # its work is quicker than its heartbeat
 
 
 async def results_of_an_older_epoch(world: World) -> None:

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from eldermesh.stack.redis import EmbeddedRedis
+from tests.property.memory_log import ProduceFault
 from tests.property.owner_life import OwnerProcess
 from tests.property.promises import check_all, check_public, check_redis
 from tests.property.runner_life import COSTS, FAIL, POISON
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World, job_id
+from tests.property.world_redis import RedisFault
 
 EXAMPLES = int(os.environ.get("MESH_PROPERTY_EXAMPLES", "60"))
 STEPS = int(os.environ.get("MESH_PROPERTY_STEPS", "40"))
@@ -114,20 +116,27 @@ class HistoryRuns(RuleBasedStateMachine):
             max_cost_micros=max_cost,
         )
 
-    @rule(number=numbers, what=st.sampled_from(["repeat", "redeliver", "cancel", "approve", "reject", "pause"]))
-    def command(self, number: int, what: str) -> None:
-        """The same submit again; a cancel, a decision or a quota, whether it fits or not."""
-        is_known = any(submit.job == job_id(number) for submit in self.world.submitted)
-        match what:
-            case "repeat" | "redeliver" if is_known:
-                self.world.repeat(number, redelivered=what == "redeliver")
-            case "cancel":
-                self.world.cancel(number)
-            case "approve" | "reject":
-                inbox = self.world.decide(number, approve=what == "approve")
-                self.world.decide(number, approve=what == "approve", inbox=inbox)
-            case "pause":
-                self.world.pause(number, number * 1800.0)
+    @rule(number=numbers, redelivered=st.booleans())
+    def repeat(self, number: int, redelivered: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """The same submit again, from another record or the same one."""
+        if any(submit.job == job_id(number) for submit in self.world.submitted):
+            self.world.repeat(number, redelivered=redelivered)
+
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        """A cancel, of a job that is there or is not."""
+        self.world.cancel(number)
+
+    @rule(number=numbers, approve=st.booleans())
+    def decide(self, number: int, approve: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """A decision on a hold, or on none; its command comes twice."""
+        inbox = self.world.decide(number, approve=approve)
+        self.world.decide(number, approve=approve, inbox=inbox)
+
+    @rule(number=numbers, hours=st.integers(0, 3))
+    def pause(self, number: int, hours: int) -> None:
+        """A quota is used up."""
+        self.world.pause(number, hours * 3600.0)
 
     # Owners ----------------------------------------------------------------------------------------------------------
 
@@ -189,9 +198,7 @@ class HistoryRuns(RuleBasedStateMachine):
     def runner_thaws(self, index: int, calls: int) -> None:
         """SIGCONT; its work may go on a little before its timers fire."""
         runner = self._pick([runner for runner in self.world.live_runners if runner.is_frozen], index)
-        runner.thaw(timers=False)
-        self._do(self.world.advance(runner, calls))
-        runner.release_timers()
+        self._do(self.world.thaw(runner, calls))
 
     @precondition(lambda self: self.world.in_flight)
     @rule()
@@ -206,38 +213,52 @@ class HistoryRuns(RuleBasedStateMachine):
         """For everybody."""
         self._do(self.world.pass_time(seconds))
 
-    @rule(
-        what=st.sampled_from(
-            ["lost", "ambiguous", "partial", "down", "reply_lost", "clock", "short reads", "task lost"],
-        ),
-        number=st.integers(0, 3),
-    )
-    def something_fails(self, what: str, number: int) -> None:
-        """The next produce call or call of Redis fails; the broker's clock jumps; reads are short; a task is lost."""
-        match what:
-            case "lost" | "ambiguous" | "partial":
-                self.world.log.faults.append(what)
-            case "down" | "reply_lost":
-                self.world.redis.faults.append(what)
-            case "clock":
-                self.world.log.skew_ms = (0, -5000, -_HOUR_MS, 7000)[number]
-            case "short reads":
-                self.world.records_at_once = (1, 2, 3, 500)[number]
-            case "task lost" if self.world.queue:
-                self.world.queue.pop(number % len(self.world.queue))
+    @rule(fault=st.sampled_from(["lost", "ambiguous", "partial"]))
+    def produce_fails(self, fault: ProduceFault) -> None:
+        """The next produce call, whoever makes it."""
+        self.world.log.faults.append(fault)
 
-    @rule(what=st.sampled_from(["wiped", "wiped", "saved", "saved", "older", "in place", "same", "empty"]), index=which)
-    def redis_forgets(self, what: str, index: int) -> None:
-        """FLUSHALL; a restart from an older file, the same or none; back in time with its run id (no real one does)."""
-        match what:
-            case "wiped":
-                self._do(self.world.wipe())
-            case "saved":
-                self._do(self.world.remember())
-            case "older" | "in place" if self.world.pasts:
-                self._do(self.world.roll_back(index % len(self.world.pasts), restart=what == "older"))
-            case "same" | "empty":
-                self._do(self.world.restart_redis(empty=what == "empty"))
+    @rule(fault=st.sampled_from(["down", "reply_lost"]))
+    def redis_fails(self, fault: RedisFault) -> None:
+        """An owner's next call."""
+        self.world.redis.faults.append(fault)
+
+    @rule(skew_ms=st.sampled_from([0, -5000, -_HOUR_MS, 7000]))
+    def broker_clock_jumps(self, skew_ms: int) -> None:
+        """Record times go forth and back."""
+        self.world.log.skew_ms = skew_ms
+
+    @rule(at_once=st.sampled_from([1, 2, 3, 500]))
+    def reads_are_short(self, at_once: int) -> None:
+        """So many records at once."""
+        self.world.records_at_once = at_once
+
+    @precondition(lambda self: self.world.queue)
+    @rule(index=which)
+    def task_is_lost(self, index: int) -> None:
+        """By the engine."""
+        self.world.queue.pop(index % len(self.world.queue))
+
+    @rule()
+    def redis_is_wiped(self) -> None:
+        """FLUSHALL."""
+        self._do(self.world.wipe())
+
+    @rule()
+    def redis_is_saved(self) -> None:
+        """Into a file that it may restart from."""
+        self._do(self.world.remember())
+
+    @precondition(lambda self: self.world.pasts)
+    @rule(index=which, restart=st.sampled_from([True, True, True, False]))
+    def redis_goes_back(self, index: int, restart: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """It restarts from an older file; now and then it even keeps its run id, which no real one does."""
+        self._do(self.world.roll_back(index % len(self.world.pasts), restart=restart))
+
+    @rule(empty=st.booleans())
+    def redis_restarts(self, empty: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """It restarts with all it held, or with nothing."""
+        self._do(self.world.restart_redis(empty=empty))
 
     def teardown(self) -> None:
         """Everything ends, and every promise was kept."""

@@ -253,13 +253,16 @@ class World:
         """Let an owner do all that it can do now, in at most so many calls; how many it made."""
         reads = 0
         for made in range(most):
-            reads = reads + 1 if owner.stopped_at == "read" and owner.owner.position >= self.log.end else 0
+            reads = reads + 1 if self._waits_for_facts(owner) else 0
             if reads == 2 or owner.is_dead:  # a whole step without a call between two reads
                 return made
             if owner.stopped_at == "confirm" and owner is not self.assigned:
                 return made
             await self.advance(owner)
         return most
+
+    def _waits_for_facts(self, owner: OwnerProcess) -> bool:
+        return owner.stopped_at == "read" and owner.reads_at == self.log.end
 
     # Runners ---------------------------------------------------------------------------------------------------------
 
@@ -286,6 +289,14 @@ class World:
         if isinstance(process, RunnerProcess) and not process.is_dead:
             self.run_died(process)
         process.kill()
+
+    async def thaw(self, runner: RunnerProcess, calls: int = 0) -> None:
+        """SIGCONT; the process' work makes some calls before the timers fire that came due meanwhile."""
+        runner.thaw()
+        await self.advance(runner, calls)
+        runner.release_timers()
+        await self.pulse.rest()
+        self.raise_breaches()
 
     def land(self) -> None:
         """A fact that its runner did not live to see acknowledged is in the log after all."""
@@ -423,7 +434,7 @@ class World:
         self.log.skew_ms = 0
         for runner in self.live_runners:
             if runner.is_frozen:
-                runner.thaw()
+                await self.thaw(runner)
         for owner in self.owners:
             if owner is not self.assigned:
                 owner.kill()
@@ -455,8 +466,8 @@ class World:
         await self.run_all()
 
     async def _is_settled(self) -> bool:
-        if self.queue or self.live_runners or self.assigned is None or self.assigned.stopped_at != "read":
+        if self.queue or self.live_runners or self.assigned is None or not self._waits_for_facts(self.assigned):
             return False
         accepted = {r.key for r in self.log.records if r.fact_type == JobAccepted.fact_type}
         ended = {r.key for r in self.log.records if r.fact_type == "job.ended"}
-        return accepted <= ended and self.assigned.owner.position == self.log.end
+        return accepted <= ended
