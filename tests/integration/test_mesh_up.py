@@ -164,6 +164,7 @@ async def test_in_the_background_until_down(place: Place) -> None:
     runtime = live_runtime(place.data_dir)
     assert runtime is not None
     assert os.getsid(runtime.supervisor.pid) == runtime.supervisor.pid
+    assert place.data_dir.stat().st_mode & 0o777 == 0o700
 
     env = json.loads((await place.run("env", "--json")).stdout)
     lines = (await place.run("env")).stdout.splitlines()

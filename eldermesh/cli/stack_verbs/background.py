@@ -58,6 +58,7 @@ class _BackgroundSupervisor:
         self._data_dir = settings.data_dir
         self._output = output
         self._log_path = self._data_dir / "logs" / f"{SUPERVISOR_LOG}.log"
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = open_log(self._log_path)
         self._told_to = os.fstat(log).st_size
         try:
