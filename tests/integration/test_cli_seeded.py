@@ -276,6 +276,18 @@ async def test_doctor_without_services(mesh: SeededMesh) -> None:
     assert all(check["hint"] for check in answer["checks"] if check["status"] != "ok")
 
 
+async def test_doctor_of_a_bare_install(mesh: SeededMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Celery is not installed nobody can ask the workers: a warning with the length of the queue."""
+    monkeypatch.setattr("eldermesh.cli.checks.services.find_spec", lambda _name: None)
+
+    ran = await mesh.run("doctor", "--json")
+
+    workers = next(check for check in ran.answer("mesh-doctor")["checks"] if check["name"] == "workers")
+    assert workers["status"] == "warn"
+    assert "0 tasks wait" in workers["detail"]
+    assert "eldermesh[run]" in workers["hint"]
+
+
 async def test_doctor_of_a_wrong_prefix(mesh: SeededMesh) -> None:
     """Under a prefix where nothing is, the topics are missing, and nothing is created by looking."""
     twice = [await mesh.run("doctor", "--json", MESH_TOPIC_PREFIX="nobodys.") for _ in range(2)]

@@ -369,7 +369,7 @@ class TestResults:
             await router.progress(job.job_id, 1, result(0))
             progress = client.progress(job.job_id)
             assert (await anext(progress)).sequence == 1
-            await progress.aclose()  # type: ignore[attr-defined]
+            await progress.aclose()
             await router.end(job.job_id, succeeded=1, records=1)
             assert (await client.wait(job.job_id, 30)).status == "completed"
 

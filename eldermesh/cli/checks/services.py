@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from contextlib import aclosing
+from importlib.util import find_spec
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -44,7 +44,7 @@ async def partitions_owned(mesh: Mesh) -> Found:
 
 async def workers_answer(mesh: Mesh) -> Found:
     """Whether anybody runs chunks."""
-    if importlib.util.find_spec("celery") is None:
+    if find_spec("celery") is None:
         return await _queues(mesh)
 
     def ping() -> list[str]:
