@@ -29,7 +29,7 @@ from shared.history.snapshot import PartitionStore
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
-from tests.fresh_topics import fresh_topics
+from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.unit.cli.command_line import Ran, run_here
 from tests.unit.cli.job_facts import accepted
 
@@ -126,9 +126,9 @@ class SeededMesh:
 
 
 @asynccontextmanager
-async def seeded_mesh(bootstrap: str, redis_url: str, **overrides: Any) -> AsyncIterator[SeededMesh]:
-    """A mesh without a past on an embedded broker."""
-    async with fresh_topics(bootstrap, "embedded", redis_url=redis_url, **overrides) as settings:
+async def seeded_mesh(broker: AnyBroker, redis_url: str, **overrides: Any) -> AsyncIterator[SeededMesh]:
+    """A mesh without a past. On Apache Kafka the time of a fact is the broker's, whatever the test says."""
+    async with fresh_topics(*broker, redis_url=redis_url, **overrides) as settings:
         producer = make_producer(settings, client_id="seeded-mesh")
         redis = make_redis(settings)
         try:

@@ -13,6 +13,7 @@ import pytest
 
 from eldermesh.contract.times import format_time
 from shared.events import InboxRecord, JobCancelRequested, JobHeld, JobPaused
+from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.played_router import played_router
 from tests.unit.cli.command_line import check_answer
@@ -24,8 +25,15 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 async def mesh(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[SeededMesh]:
-    """Topics and Redis keys of this test alone."""
-    async with seeded_mesh(embedded_broker, redis_server, data_dir=tmp_path) as seeded:
+    """Topics and Redis keys of this test alone, on the embedded broker."""
+    async with seeded_mesh(AnyBroker(embedded_broker, "embedded"), redis_server, data_dir=tmp_path) as seeded:
+        yield seeded
+
+
+@pytest.fixture
+async def any_mesh(any_broker: AnyBroker, redis_server: str, tmp_path: Path) -> AsyncIterator[SeededMesh]:
+    """The same on each of the two brokers."""
+    async with seeded_mesh(any_broker, redis_server, data_dir=tmp_path) as seeded:
         yield seeded
 
 
@@ -75,15 +83,15 @@ async def test_states_on_the_way(mesh: SeededMesh) -> None:
     assert f"decision, at most until {format_time(until)}" in text.stdout
 
 
-async def test_results_so_far(mesh: SeededMesh) -> None:
+async def test_results_so_far(any_mesh: SeededMesh) -> None:
     """Of a job that runs the results are those which are there, in the order of items; a note says how many."""
     job_id = str(uuid4())
-    await mesh.accept(job_id, SUBMIT)
+    await any_mesh.accept(job_id, SUBMIT)
     facts = [(30, completed(job_id, 2, 3)), (40, completed(job_id, 0, 0))]
-    await mesh.append(job_id, (20, routed(chunk_items=2)), *facts)
-    await mesh.settle()
+    await any_mesh.append(job_id, (20, routed(chunk_items=2)), *facts)
+    await any_mesh.settle()
 
-    as_json, as_text = await mesh.run("results", job_id, "--json"), await mesh.run("results", job_id)
+    as_json, as_text = await any_mesh.run("results", job_id, "--json"), await any_mesh.run("results", job_id)
 
     assert as_json.stdout == as_text.stdout
     assert [line["item_index"] for line in _lines(as_json.stdout, "mesh-result")] == [0, 2, 3]
@@ -167,19 +175,19 @@ async def test_list_filters_and_pages(mesh: SeededMesh) -> None:
     assert f"--cursor {first['next_cursor']}" in text.stderr
 
 
-async def test_dead_letters_page_and_show(mesh: SeededMesh) -> None:
+async def test_dead_letters_page_and_show(any_mesh: SeededMesh) -> None:
     """Dead letters come newest first, filtered, in pages; one is shown with its original bytes, whatever they are."""
     jobs = [str(uuid4()) for _ in range(3)]
-    async with played_router(mesh.settings) as router:
+    async with played_router(any_mesh.settings) as router:
         await router.dead(jobs[0], ("t.jobs", 0, 1), "invalid")
         await router.dead(jobs[1], ("t.jobs", 0, 2), "undecodable", original=[("x", b"\xff")])
-        await router.dead(jobs[2], (mesh.settings.topic("jobs.decisions"), 0, 3), "invalid")
+        await router.dead(jobs[2], (any_mesh.settings.topic("jobs.decisions"), 0, 3), "invalid")
 
-    first = (await mesh.run("dlq", "ls", "--json", "--limit", "2")).answer("mesh-dlq")
-    second = (await mesh.run("dlq", "ls", "--json", "--cursor", first["next_cursor"])).answer("mesh-dlq")
-    invalid = (await mesh.run("dlq", "ls", "--json", "--error-type", "invalid")).answer("mesh-dlq")
-    decisions = (await mesh.run("dlq", "ls", "--json", "--topic", "jobs.decisions")).answer("mesh-dlq")
-    of_job = (await mesh.run("dlq", "ls", "--json", "--job", jobs[1])).answer("mesh-dlq")
+    first = (await any_mesh.run("dlq", "ls", "--json", "--limit", "2")).answer("mesh-dlq")
+    second = (await any_mesh.run("dlq", "ls", "--json", "--cursor", first["next_cursor"])).answer("mesh-dlq")
+    invalid = (await any_mesh.run("dlq", "ls", "--json", "--error-type", "invalid")).answer("mesh-dlq")
+    decisions = (await any_mesh.run("dlq", "ls", "--json", "--topic", "jobs.decisions")).answer("mesh-dlq")
+    of_job = (await any_mesh.run("dlq", "ls", "--json", "--job", jobs[1])).answer("mesh-dlq")
 
     letters = first["records"] + second["records"]
     assert sorted(letter["key"] for letter in letters) == sorted(jobs)
@@ -189,31 +197,31 @@ async def test_dead_letters_page_and_show(mesh: SeededMesh) -> None:
     assert {letter["key"] for letter in invalid["records"]} == {jobs[0], jobs[2]}
     assert [letter["key"] for letter in decisions["records"]] == [jobs[2]]
     (wanted,) = of_job["records"]
-    shown = (await mesh.run("dlq", "show", wanted["position"], "--json")).answer("mesh-dlq")["records"][0]
+    shown = (await any_mesh.run("dlq", "show", wanted["position"], "--json")).answer("mesh-dlq")["records"][0]
     assert base64.b64decode(shown["value_base64"]) == b"{}"
     assert ["x", "\\xff"] in shown["headers"]
-    assert (await mesh.run("dlq", "show", jobs[1], "--raw")).stdout == "{}"
-    assert "dlq_reason: undecodable for a test" in (await mesh.run("dlq", "show", jobs[1])).stdout
-    missing = await mesh.run("dlq", "show", "0/4711", "--json")
+    assert (await any_mesh.run("dlq", "show", jobs[1], "--raw")).stdout == "{}"
+    assert "dlq_reason: undecodable for a test" in (await any_mesh.run("dlq", "show", jobs[1])).stdout
+    missing = await any_mesh.run("dlq", "show", "0/4711", "--json")
     assert (missing.status, missing.error()["error_type"]) == (4, "not_found")
 
 
-async def test_audit_finds_what_is_missing_and_what_is_broken(mesh: SeededMesh) -> None:
+async def test_audit_finds_what_is_missing_and_what_is_broken(any_mesh: SeededMesh) -> None:
     """A ledger that is whole exits with 0; a job without an end, or an end told in two ways, with 1."""
     ended, running = str(uuid4()), str(uuid4())
-    await mesh.accept(ended, SUBMIT)
-    await mesh.append(ended, (20, routed()), (30, completed(ended, 0, 3)))
-    await mesh.settle()
-    whole = await mesh.run("audit", "--json")
-    await mesh.accept(running, SUBMIT)
-    await mesh.settle()
-    missing = await mesh.run("audit", "--json", "--wait", "1")
+    await any_mesh.accept(ended, SUBMIT)
+    await any_mesh.append(ended, (20, routed()), (30, completed(ended, 0, 3)))
+    await any_mesh.settle()
+    whole = await any_mesh.run("audit", "--json")
+    await any_mesh.accept(running, SUBMIT)
+    await any_mesh.settle()
+    missing = await any_mesh.run("audit", "--json", "--wait", "1")
     unread = str(uuid4())
-    await mesh.submit(unread, SUBMIT)
-    unjudged = await mesh.run("audit", "--json")
-    async with played_router(mesh.settings) as router:
+    await any_mesh.submit(unread, SUBMIT)
+    unjudged = await any_mesh.run("audit", "--json")
+    async with played_router(any_mesh.settings) as router:
         await router.end(ended, succeeded=4, records=1)
-    broken = await mesh.run("audit", "--json")
+    broken = await any_mesh.run("audit", "--json")
 
     assert whole.status == 0
     counted = whole.answer("mesh-audit")
@@ -225,16 +233,16 @@ async def test_audit_finds_what_is_missing_and_what_is_broken(mesh: SeededMesh) 
     assert broken.status == 1
     assert broken.answer("mesh-audit")["differing_ends"] == 1
     assert broken.answer("mesh-audit")["breaches"][0]["invariant"] == 1
-    text = await mesh.run("audit")
+    text = await any_mesh.run("audit")
     assert f"no end: job {running}" in text.stdout
     assert "breach of invariant 1" in text.stdout
 
 
-async def test_nobody_takes_the_submit(mesh: SeededMesh) -> None:
+async def test_nobody_takes_the_submit(any_mesh: SeededMesh) -> None:
     """Without a router a submit is sent and not judged: 5 seconds, exit status 5, and the id to ask for later."""
     job_id = str(uuid4())
 
-    ran = await mesh.run("submit", "python", "--function", "math:sqrt", "1", "--job-id", job_id, "--json")
+    ran = await any_mesh.run("submit", "python", "--function", "math:sqrt", "1", "--job-id", job_id, "--json")
 
     assert ran.status == 5
     assert ran.error()["error_type"] == "timeout"
@@ -253,9 +261,9 @@ async def test_nobody_takes_the_cancel(mesh: SeededMesh) -> None:
     assert (ran.status, ran.error()["error_type"]) == (5, "timeout")
 
 
-async def test_doctor_without_services(mesh: SeededMesh) -> None:
+async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
     """Broker, topics and Redis are fine, nobody owns the partitions, nobody works: it fails and says what to do."""
-    ran = await mesh.run("doctor", "--json")
+    ran = await any_mesh.run("doctor", "--json")
 
     assert ran.status == 1
     answer = ran.answer("mesh-doctor")
@@ -307,17 +315,17 @@ async def test_no_mesh_under_this_prefix(mesh: SeededMesh) -> None:
     assert "mesh topics apply" in ran.error()["message"]
 
 
-async def test_topics_apply(mesh: SeededMesh) -> None:
+async def test_topics_apply(any_mesh: SeededMesh) -> None:
     """All topics stand; with another number of partitions each is refused with the reason, and the status is 1."""
-    unchanged = await mesh.run("topics", "apply", "--json")
-    refused = await mesh.run("topics", "apply", "--json", MESH_PARTITIONS="5")
-    text = await mesh.run("topics", "apply", MESH_PARTITIONS="5")
+    unchanged = await any_mesh.run("topics", "apply", "--json")
+    refused = await any_mesh.run("topics", "apply", "--json", MESH_PARTITIONS="5")
+    text = await any_mesh.run("topics", "apply", MESH_PARTITIONS="5")
 
     assert unchanged.status == 0
-    assert mesh.settings.topic("jobs") in unchanged.answer("mesh-topics-apply")["unchanged"]
+    assert any_mesh.settings.topic("jobs") in unchanged.answer("mesh-topics-apply")["unchanged"]
     assert refused.status == text.status == 1
     reasons = {topic["name"]: topic["reason"] for topic in refused.answer("mesh-topics-apply")["refused"]}
-    assert "3 partitions instead of 5" in reasons[mesh.settings.topic("jobs")]
+    assert "3 partitions instead of 5" in reasons[any_mesh.settings.topic("jobs")]
     assert "refused" in text.stdout
 
 
