@@ -1,4 +1,4 @@
-"""Run one scenario in a world of its own."""
+"""Run steps in a world of their own."""
 
 from __future__ import annotations
 
@@ -11,26 +11,44 @@ from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World
 
 Scenario = Callable[[World], Awaitable[None]]
-"""Steps in a world. Afterwards everything settles and all promises are checked."""
+"""Steps in a world."""
+
+
+def in_a_world(server: EmbeddedRedis, steps: Scenario) -> None:
+    """Run steps from an empty Redis on; afterwards everything that lives is killed."""
+
+    async def run() -> None:
+        world = World(server)
+        await world.begin()
+        try:
+            await steps(world)
+        finally:
+            await world.end()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+
+
+async def settle(world: World) -> None:
+    """Everything ends, and every promise was kept.
+
+    Raises:
+        Breach: one was not.
+    """
+    await world.settle()
+    check_all(world)
+    await check_redis(world)
 
 
 def run_scenario(server: EmbeddedRedis, scenario: Scenario) -> None:
-    """Run a scenario to its end, then settle, and check every promise.
+    """Run a scenario to its end, then settle.
 
     Raises:
         Breach: a promise was broken.
     """
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(_run(server, scenario))
 
-
-async def _run(server: EmbeddedRedis, scenario: Scenario) -> None:
-    world = World(server)
-    await world.begin()
-    try:
+    async def steps(world: World) -> None:
         await scenario(world)
-        await world.settle()
-        check_all(world)
-        await check_redis(world)
-    finally:
-        await world.end()
+        await settle(world)
+
+    in_a_world(server, steps)

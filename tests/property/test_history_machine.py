@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.property.memory_log import ProduceFault
 from tests.property.owner_life import OwnerProcess
-from tests.property.promises import check_all, check_public, check_redis
+from tests.property.promises import check_public
 from tests.property.runner_life import COSTS, FAIL, POISON
+from tests.property.running import settle
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World, job_id
 from tests.property.world_redis import RedisFault
@@ -264,15 +265,10 @@ class HistoryRuns(RuleBasedStateMachine):
         """Everything ends, and every promise was kept."""
         try:
             if not self._is_broken:
-                self._runner.run(self._settle())
+                self._runner.run(settle(self.world))
         finally:
             self._runner.run(self.world.end())
             self._runner.close()
-
-    async def _settle(self) -> None:
-        await self.world.settle()
-        check_all(self.world)
-        await check_redis(self.world)
 
 
 @pytest.mark.timeout(1800)

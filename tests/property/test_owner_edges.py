@@ -8,16 +8,8 @@ from eldermesh.stack.redis import EmbeddedRedis
 from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
 from tests.property.owner_life import HOLD_SECONDS
-from tests.property.promises import check_all, check_redis
-from tests.property.test_restarts import in_a_world
+from tests.property.running import in_a_world, settle
 from tests.property.world import World, job_id
-
-
-async def settled(world: World) -> None:
-    """Everything ends, and every promise was kept."""
-    await world.settle()
-    check_all(world)
-    await check_redis(world)
 
 
 def test_a_decision_that_cannot_be_made_is_asked_for_again(world_redis: EmbeddedRedis) -> None:
@@ -33,7 +25,7 @@ def test_a_decision_that_cannot_be_made_is_asked_for_again(world_redis: Embedded
         await world.pass_time(120)
         await world.work(owner)
         world.may_decide = True
-        await settled(world)
+        await settle(world)
         expect_end(world, 1, "completed")
 
     in_a_world(world_redis, steps)
@@ -50,7 +42,7 @@ def test_an_engine_that_is_down_is_asked_again(world_redis: EmbeddedRedis) -> No
         world.submit(2, ["a"])
         await world.advance_to(owner, "dispatch")
         world.engine_is_down = False
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -68,7 +60,7 @@ def test_a_full_window_leaves_chunks_waiting(world_redis: EmbeddedRedis) -> None
         await world.run(await world.deliver())
         await world.work(owner)
         assert [(task.chunk_id.job_id, task.chunk_id.first) for task in world.queue] == [(job_id(1), 1), (job_id(1), 2)]
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -87,7 +79,25 @@ def test_a_paused_jobs_tasks_are_not_sent_again(world_redis: EmbeddedRedis) -> N
             await world.pass_time(4 * 3600)
             await world.work(owner)
         assert world.queue == []
-        await settled(world)
+        await settle(world)
+
+    in_a_world(world_redis, steps)
+
+
+def test_a_decision_on_its_way_is_not_made_again(world_redis: EmbeddedRedis) -> None:
+    """Until the fold has passed it, however often the owner asks what is due."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.advance_to(owner, "append")
+        await world.advance(owner)
+        world.records_at_once = 0
+        await world.pass_time(120)
+        await world.advance(owner, 20)
+        assert [record.fact_type for record in world.log.records] == ["job.accepted", "job.routed"]
+        world.records_at_once = 500
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -110,7 +120,7 @@ def test_a_dead_chunk_is_planned_once(world_redis: EmbeddedRedis) -> None:
         await world.advance(owner, 20)
         assert [record.fact_type for record in world.log.records].count("job.replanned") == 1
         world.records_at_once = 500
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -152,7 +162,7 @@ def test_a_log_that_gives_nothing_empties_nothing(world_redis: EmbeddedRedis) ->
         assert other.owner.states == {}
         assert not other.owner.is_open
         world.records_at_once = 500
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -172,7 +182,7 @@ def test_a_snapshot_of_another_log_is_thrown_away(world_redis: EmbeddedRedis) ->
         world.submitted.clear()
         for number in range(2, 2 + applied):
             world.submit(number, ["a"])
-        await settled(world)
+        await settle(world)
         assert job_id(1) not in await world.redis.content("states")
 
     in_a_world(world_redis, steps)
@@ -188,7 +198,7 @@ def test_states_without_a_place_in_the_log_are_thrown_away(world_redis: Embedded
         await world.work(owner)
         world.kill(owner)
         await world.redis.client.hdel(world.keys.meta, "applied")
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -209,7 +219,7 @@ def test_a_snapshot_that_never_fits_is_given_up_for_now(
             owner = await world.start_owner()
             await world.advance_to(owner, "confirm")
         world.submit(1, ["a"])
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -225,7 +235,7 @@ def test_retention_overtakes_an_owner(world_redis: EmbeddedRedis) -> None:
         world.cancel(6)
         world.log.trim(2)
         world.submit(1, ["a"])
-        await settled(world)
+        await settle(world)
 
     in_a_world(world_redis, steps)
 
@@ -245,7 +255,7 @@ def test_an_owner_wakes_for_its_next_timer(world_redis: EmbeddedRedis) -> None:
         await world.pass_time(HOLD_SECONDS - 10)
         await world.work(owner)
         assert world.last_wait == 10
-        await settled(world)
+        await settle(world)
         expect_end(world, 1, "rejected")
 
     in_a_world(world_redis, steps)

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.property.memory_log import ProduceFault
 from tests.property.promises import check_all, check_redis
-from tests.property.virtual_loop import VirtualLoop
+from tests.property.running import in_a_world
 from tests.property.world import World
 
 ENDED = 2000
 UNFINISHED = 5
-
-
-def in_a_world(server: EmbeddedRedis, steps: Callable[[World], Awaitable[None]]) -> None:
-    """Run steps in a world, without settling."""
-
-    async def run() -> None:
-        world = World(server, window_size=10)
-        await world.begin()
-        try:
-            await steps(world)
-        finally:
-            await world.end()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
 
 
 async def _many_jobs(world: World) -> int:
@@ -62,6 +44,7 @@ def test_restart_over_many_ended_and_few_unfinished_jobs(
     """
 
     async def steps(world: World) -> None:
+        world.window_size = 2 * UNFINISHED
         published = await _many_jobs(world)
         world.queue.clear()
         if wiped:
