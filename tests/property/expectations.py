@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from eldermesh.contract.vocabulary import EndStatus
 from tests.property.breach import Breach
+from tests.property.fact_writer import job_id
 from tests.property.process import Process
 from tests.property.promises import check_public
-from tests.property.world import World, job_id
+from tests.property.world import World
 
 
 def expect_end(world: World, number: int, status: EndStatus) -> None:
@@ -18,7 +19,7 @@ def expect_end(world: World, number: int, status: EndStatus) -> None:
 
 def expect_each_item_once(world: World) -> None:
     """No item had its effect twice: nothing in this scenario excuses that."""
-    twice = {item for item, times in world.executions.items() if times > 1}
+    twice = {item for item, times in world.witness.executions.items() if times > 1}
     if twice:
         raise Breach(f"items ran more than once, though nothing died: {twice}")
 

@@ -92,7 +92,7 @@ class OwnerStore(PartitionStore):
     async def empty(self, guard: Guard) -> None:
         """Empty; a world counts it, since an intact snapshot is never to be emptied."""
         await self._process.stop("empty")
-        self._world.snapshot_emptied()
+        self._world.witness.snapshot_emptied()
         await self._world.redis.call(super().empty(guard))
 
     async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:

@@ -61,7 +61,7 @@ class RunnerClaims(ClaimStore):
             answer = await super().claim(partition, chunk, runner=runner, run=run)
         self._process.check_alive()
         if isinstance(answer, Claimed):
-            self._world.run_claimed(self._process, Run(chunk, answer.missing, self._world.clock.monotonic()))
+            self._world.witness.run_claimed(self._process, Run(chunk, answer.missing, self._world.clock.monotonic()))
         return answer
 
     async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
@@ -70,7 +70,7 @@ class RunnerClaims(ClaimStore):
         with self._world.pulse:
             renewal = await super().renew(partition, chunk, runner=runner, run=run)
         self._process.check_alive()
-        self._world.run_renewed(self._process, renewal)
+        self._world.witness.run_renewed(self._process, renewal)
         return renewal
 
     async def finish(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> None:
@@ -115,9 +115,9 @@ class WorldRun:
 
     async def item(self, call: ItemCall) -> ItemOutcome:
         """Run one item; its output tells this execution from every other."""
-        self.world.item_begins(self.process)
+        self.world.witness.item_begins(self.process)
         await self.process.stop("item")
-        number = self.world.item_runs(self.job_id, call.index)
+        number = self.world.witness.item_runs(self.job_id, call.index)
         match call.item:
             case "poison":
                 self.world.kill(self.process)

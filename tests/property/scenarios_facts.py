@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shared.events import JobRefused
 from tests.property.expectations import expect_end
-from tests.property.world import World, job_id
+from tests.property.fact_writer import job_id
+from tests.property.world import World
 
 _HOUR_MS = 3600 * 1000
 

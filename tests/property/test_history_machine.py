@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from eldermesh.stack.redis import EmbeddedRedis
+from tests.property.fact_writer import job_id
 from tests.property.memory_log import ProduceFault
 from tests.property.owner_life import OwnerProcess
 from tests.property.promises import check_public
 from tests.property.runner_life import COSTS, FAIL, POISON
 from tests.property.running import settle
 from tests.property.virtual_loop import VirtualLoop
-from tests.property.world import World, job_id
+from tests.property.world import World
 from tests.property.world_redis import RedisFault
 
 EXAMPLES = int(os.environ.get("MESH_PROPERTY_EXAMPLES", "60"))

@@ -7,9 +7,10 @@ import pytest
 from eldermesh.stack.redis import EmbeddedRedis
 from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
+from tests.property.fact_writer import job_id
 from tests.property.owner_life import HOLD_SECONDS
 from tests.property.running import in_a_world, settle
-from tests.property.world import World, job_id
+from tests.property.world import World
 
 
 def test_a_decision_that_cannot_be_made_is_asked_for_again(world_redis: EmbeddedRedis) -> None:
@@ -171,7 +172,7 @@ def test_a_snapshot_of_another_log_is_thrown_away(world_redis: EmbeddedRedis) ->
     """`applied` lies inside the log, but the record before it is not the one remembered: load again from the start."""
 
     async def steps(world: World) -> None:
-        world.may_empty = True
+        world.witness.may_empty = True
         world.submit(1, ["a"])
         owner = await world.start_owner()
         await world.work(owner)
@@ -192,7 +193,7 @@ def test_states_without_a_place_in_the_log_are_thrown_away(world_redis: Embedded
     """Redis lost `applied` and kept states: nobody knows what they are of."""
 
     async def steps(world: World) -> None:
-        world.may_empty = True
+        world.witness.may_empty = True
         world.submit(1, ["a"])
         owner = await world.start_owner()
         await world.work(owner)
@@ -212,7 +213,7 @@ def test_a_snapshot_that_never_fits_is_given_up_for_now(
         """Nothing is emptied."""
 
     async def steps(world: World) -> None:
-        world.may_empty = True
+        world.witness.may_empty = True
         await world.redis.client.hset(world.keys.meta, "applied", 99)
         with monkeypatch.context() as patch:
             patch.setattr(PartitionStore, "empty", spoilt)
@@ -228,7 +229,7 @@ def test_retention_overtakes_an_owner(world_redis: EmbeddedRedis) -> None:
     """What it was to read next is gone: it loads again, and goes on from the log's start."""
 
     async def steps(world: World) -> None:
-        world.may_empty = True
+        world.witness.may_empty = True
         owner = await world.start_owner()
         await world.work(owner)
         world.cancel(5)

@@ -63,8 +63,8 @@ def test_restart_over_many_ended_and_few_unfinished_jobs(
         await world.settle()
         check_all(world)
         await check_redis(world)
-        assert set(world.executions.values()) == {1}
-        assert len(world.executions) == 2 * UNFINISHED
+        assert set(world.witness.executions.values()) == {1}
+        assert len(world.witness.executions) == 2 * UNFINISHED
 
     in_a_world(world_redis, steps)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.jobs.lookup import JobLookup
 from shared.history.gates import closed_gates
+from tests.property.fact_writer import job_id
 from tests.property.owner_life import LEASE_SECONDS
 from tests.property.running import in_a_world
-from tests.property.world import World, job_id
+from tests.property.world import World
 
 
 def test_jobs_are_found_and_running_items_counted(world_redis: EmbeddedRedis) -> None:
