@@ -132,11 +132,8 @@ def _check_whole(world: World, name: str, job: PublicJob) -> None:
         winner = winners.get(shown.item_index)
         if winner is None or (winner.output, winner.status) != (shown.output, shown.status):
             raise Breach(f"item {shown.item_index} of {name} is not as the log has it first")
-        if (
-            shown.error_type == "crashed"
-            and world.witness.deaths[name, shown.item_index] < 3
-            and not world.witness.is_torn
-        ):
+        deaths = world.witness.deaths[name, shown.item_index]
+        if shown.error_type == "crashed" and deaths < JobMachine().max_item_deaths and not world.witness.is_torn:
             raise Breach(f"item {shown.item_index} of {name} crashed, but its runners did not die")
     _check_limits(world, name, end)
     _check_cost(name, end, facts)
