@@ -10,15 +10,17 @@ import pytest
 
 from eldermesh.stack.broker import EmbeddedBroker
 from services.router.engines.fact_appender import FactAppender
+from services.router.engines.patience import with_patience
 from shared.broker import make_producer
 from shared.errors import RetryableError
+from shared.history.ports import SystemClock
 from shared.topic_admin import apply_topics
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import fresh_settings
 
 
 async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
-    """Nobody there, then a broker, then a dead one, then another at its address: it fails only meanwhile."""
+    """Nobody there, then a broker, then a dead one, then another at its address: it fails only meanwhile; asked with patience, it goes on."""
     broker = EmbeddedBroker(tmp_path / "first")
     settings = fresh_settings(broker.bootstrap, "embedded")
     topic = settings.topic(JOBS_HISTORY)
@@ -39,7 +41,7 @@ async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
         broker = EmbeddedBroker(tmp_path / "second", port=int(broker.bootstrap.rpartition(":")[2]))
         await broker.start()
         await apply_topics(settings)
-        await append()
+        await with_patience(append, seconds=30.0, clock=SystemClock())
     finally:
         await facts.close()
         broker.service.kill()
