@@ -65,9 +65,6 @@ class PlayedOwner:
             "tenant": "default",
             "labels": {},
             "stream": False,
-            "trace_id": TRACE_ID,
-            "traceparent": TRACEPARENT,
-            "tracestate": None,
         } | spec
         size = chunk_items or len(items)
         chunks = [

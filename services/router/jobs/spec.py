@@ -22,8 +22,5 @@ def job_spec(fact: JobAccepted) -> bytes:
             "tenant": terms.tenant,
             "labels": terms.labels,
             "stream": terms.stream,
-            "trace_id": fact.trace_id,
-            "traceparent": fact.traceparent,
-            "tracestate": fact.tracestate,
         }
     )
