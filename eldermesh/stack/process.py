@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eldermesh.stack import leash
 from eldermesh.stack.errors import ProcessWouldNotDieError, StackError
 from eldermesh.stack.log_file import open_log
+from shared import leash
 
 _STARTED_SECONDS = 15.0
 _KILL_SECONDS = leash.DESCENDANTS_SECONDS + 2.0

@@ -12,14 +12,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
-import eldermesh
 from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
+from shared import leash
 from shared.errors import RetryableError
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 
@@ -29,10 +28,6 @@ START_SECONDS = 60.0
 _CLOSE_SECONDS = 2.0
 _DEATH_SECONDS = 15.0
 _MAX_ENVELOPE_BYTES = 64 * 1024
-
-# A script that is run by path: it holds the host and everything user code starts, also when this process is killed.
-_LEASH = Path(eldermesh.__path__[0], "stack", "leash.py")
-_LEASH_KILL_NOW = signal.SIGUSR1
 
 
 class HostDiedError(Exception):
@@ -160,8 +155,9 @@ class ItemProcess:
 
     async def _start(self) -> _Running:
         with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
+            # The leash holds the host and everything user code starts, also when this process is killed.
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), str(nothing.fileno()), "--"),
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
                 *(sys.executable, "-P", item_host.__file__),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -189,7 +185,7 @@ class ItemProcess:
     def _kill_host(self) -> None:
         if self._running is not None and self._running.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):  # it has ended, which asyncio has not seen yet
-                self._running.process.send_signal(_LEASH_KILL_NOW)
+                self._running.process.send_signal(leash.KILL_NOW)
 
     async def _end(self) -> int:
         """Make sure that nothing of the host is left, and tell how it ended; it may have been ending by itself."""
