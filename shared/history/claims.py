@@ -26,7 +26,7 @@ class ClaimRefusal(Enum):
     NOT_YET = "not_yet"
     """The gate is closed or the job is not known yet: put the task back and wait, never run."""
     LEAVE = "leave"
-    """Ended, replaced, or claimed already: acknowledge the task and leave."""
+    """Ended, replaced, or claimed by another run, living or not: acknowledge the task and leave."""
 
 
 class Renewal(Enum):
@@ -56,7 +56,9 @@ class ClaimStore:
         self._finish = redis.register_script(lua_script("finish"))
 
     async def claim(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Claimed | ClaimRefusal:
-        """Take the lease on a chunk for one run.
+        """Take the lease on a chunk for one run; who asks again for the same run has it still, with a new end.
+
+        `run` must be fresh for each execution of a task, so that a task that is delivered twice is refused.
 
         Raises:
             redis.RedisError: Redis did not answer; nothing is known, ask again.

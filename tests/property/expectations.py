@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eldermesh.contract.vocabulary import EndStatus
+from shared.events import JobReplanned
 from tests.property.breach import Breach
 from tests.property.fact_writer import job_id
 from tests.property.process import Process
@@ -22,6 +23,12 @@ def expect_each_item_once(world: World) -> None:
     twice = {item for item, times in world.witness.executions.items() if times > 1}
     if twice:
         raise Breach(f"items ran more than once, though nothing died: {twice}")
+
+
+def expect_no_death(world: World) -> None:
+    """The owner never took a run for dead: nothing in this scenario died."""
+    if any(record.fact_type == JobReplanned.fact_type for record in world.log.records):
+        raise Breach("a chunk was planned again though no run of it died")
 
 
 def expect_stopped(process: Process) -> None:

@@ -28,6 +28,12 @@ def known_is_enough(patch: pytest.MonkeyPatch) -> None:
     mutate_lua(patch, "claim", "if redis.call('HGET', KEYS[1], 'ready') ~= run_id then return {'not_yet', ''} end", "")
 
 
+def any_claim_refuses(patch: pytest.MonkeyPatch) -> None:
+    """A claim of any kind is refused, the run's own included."""
+    own = " and string.sub(claim, 1, #ARGV[3] + #ARGV[4] + 7) ~= 'held ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' '"
+    mutate_lua(patch, "claim", own, "")
+
+
 def missing_claim_kills(patch: pytest.MonkeyPatch) -> None:
     """A heartbeat that finds no claim stops the run."""
     mutate_lua(patch, "renew", "if claim and string.sub", "if not claim or string.sub")

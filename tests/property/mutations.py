@@ -1,6 +1,7 @@
 """The mutations that tests must catch: each a change of shipped code, and a directed run that breaks under it.
 
-Names are those of the rules' last section. `docs/history-proof.md` is made from this table.
+Names are those of the rules' last section, and of decisions that added to the rules.
+`docs/history-proof.md` is made from this table.
 """
 
 from __future__ import annotations
@@ -124,6 +125,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_claims.known_is_enough,
         _runner.older_file_under_a_live_run,
         "under a live lease",
+    ),
+    Mutation(
+        "claim refused to the run that has it",
+        mutate_claims.any_claim_refuses,
+        _runner.answer_to_a_claim_is_lost,
+        "though no run of it died",
     ),
     Mutation(
         "no lease's wait after a wipe",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 from pydantic import JsonValue
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.contract.cloudevents import Headers, header_text
 from services.router.engines.chunk_runner import ChunkRunner
@@ -57,11 +58,17 @@ class RunnerClaims(ClaimStore):
     async def claim(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Claimed | ClaimRefusal:
         """Claim."""
         await self._process.stop("claim")
+        faults = self._world.redis.claim_faults
+        fault = faults.popleft() if faults else None
+        if fault == "down":
+            raise RedisConnectionError("injected: down")
         with self._world.pulse:
             answer = await super().claim(partition, chunk, runner=runner, run=run)
         self._process.check_alive()
         if isinstance(answer, Claimed):
             self._world.witness.run_claimed(self._process, Run(chunk, answer.missing, self._world.clock.monotonic()))
+        if fault == "reply_lost":
+            raise RedisConnectionError("injected: reply lost")
         return answer
 
     async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
@@ -188,6 +195,8 @@ class RunnerProcess(Process):
         except RetryableError:
             self.outcome = ChunkOutcome.KILLED  # the engine's own retries are off
         finally:
+            if self.outcome in (ChunkOutcome.LEFT, ChunkOutcome.PUT_BACK):
+                self._world.witness.run_died(self)  # if it held a claim of which it never heard
             if self.run is not None:
                 self.run.has_ended = True
         if self.outcome is ChunkOutcome.PUT_BACK:

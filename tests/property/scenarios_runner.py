@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.property.expectations import expect_each_item_once, expect_end, expect_stopped
+from tests.property.expectations import expect_each_item_once, expect_end, expect_no_death, expect_stopped
 from tests.property.owner_life import HEARTBEAT_SECONDS
 from tests.property.world import World
 
@@ -16,6 +16,21 @@ async def task_delivered_twice(world: World) -> None:
     await world.run(await world.deliver())
     await world.settle()
     expect_each_item_once(world)
+
+
+async def answer_to_a_claim_is_lost(world: World) -> None:
+    """Redis gives a claim and its answer is lost, so the run asks again."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    world.redis.claim_faults.append("reply_lost")
+    runner = await world.deliver()
+    await world.run(runner)
+    await world.pass_time(1)
+    await world.run(runner)
+    await world.settle()
+    expect_each_item_once(world)
+    expect_no_death(world)
 
 
 async def item_kills_its_runners(world: World) -> None:

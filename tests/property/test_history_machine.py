@@ -225,6 +225,11 @@ class HistoryRuns(RuleBasedStateMachine):
         """An owner's next call."""
         self.world.redis.faults.append(fault)
 
+    @rule(fault=st.sampled_from(["down", "reply_lost"]))
+    def claim_fails(self, fault: RedisFault) -> None:
+        """The next claim that a runner asks for."""
+        self.world.redis.claim_faults.append(fault)
+
     @rule(skew_ms=st.sampled_from([0, -5000, -_HOUR_MS, 7000]))
     def broker_clock_jumps(self, skew_ms: int) -> None:
         """Record times go forth and back."""

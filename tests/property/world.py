@@ -223,6 +223,7 @@ class World(FactWriter):
         if not keep_faults:
             self.log.faults.clear()
         self.redis.faults.clear()
+        self.redis.claim_faults.clear()
         self.log.skew_ms = 0
         for runner in self.live_runners:
             if runner.is_frozen:

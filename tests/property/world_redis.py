@@ -41,6 +41,10 @@ class WorldRedis:
     """Redis' clock judges leases, and nobody can move it: so time passes by moving all lease ends towards the past.
 
     The shipped scripts run as they are. Leases are long against the real duration of a test.
+
+    Attributes:
+        faults: what becomes of the next calls of owners.
+        claim_faults: what becomes of the next claims that runners ask for.
     """
 
     server: EmbeddedRedis
@@ -48,6 +52,7 @@ class WorldRedis:
     pulse: Pulse
     client: Any = field(init=False)
     faults: deque[RedisFault] = field(default_factory=deque)
+    claim_faults: deque[RedisFault] = field(default_factory=deque)
     _age: Any = field(init=False)
 
     def __post_init__(self) -> None:
