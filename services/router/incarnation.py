@@ -13,6 +13,7 @@ from shared.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 _log = get_logger(__name__)
 
 _SCAN_COUNT = 1000
+_BINDINGS = "_kombu.binding"
 
 
 def celery_key_prefix(settings: Settings) -> str:
@@ -21,9 +22,11 @@ def celery_key_prefix(settings: Settings) -> str:
 
 
 async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str) -> bool:
-    """Delete all states and Celery's queues if they were made from another incarnation; returns whether they were.
+    """Delete all states and Celery's tasks if they were made from another incarnation; returns whether they were.
 
-    Two processes that do this at once are harmless: an owner whose state vanishes loads again.
+    Two processes that do this at once are harmless: an owner whose state vanishes loads again. Nor does a worker notice
+    that has started already: bindings stay. They say where queues are, not what is in them, and whoever has written
+    them does not write them again while its connection lives; replies to pings, for one, find their way by them.
 
     Raises:
         redis.RedisError: Redis did not answer.
@@ -42,9 +45,12 @@ async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str)
 
 async def _own_keys(redis: Redis, settings: Settings) -> AsyncIterator[bytes]:
     patterns = [f"{{h:{settings.topic(topic)}:*" for topic in (JOBS_HISTORY, CLAUDE_HISTORY, NOTIFICATIONS)]
-    for pattern in (*patterns, f"{celery_key_prefix(settings)}*"):
+    celery = celery_key_prefix(settings)
+    bindings = f"{celery}{_BINDINGS}".encode()
+    for pattern in (*patterns, f"{celery}*"):
         async for name in redis.scan_iter(match=_escaped(pattern), count=_SCAN_COUNT):
-            yield name
+            if not name.startswith(bindings):
+                yield name
 
 
 def _escaped(pattern: str) -> str:

@@ -1,0 +1,98 @@
+"""Another incarnation of the log: what Redis holds of the former one goes, and nobody who works meanwhile notices."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.health import worker_trouble
+from services.router.incarnation import celery_key_prefix, drop_foreign_state
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from tests.integration.chunk_running import runner_settings
+from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.worker_process import running_worker
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings with topics and keys of their own."""
+    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A client; what the test wrote goes in the end."""
+    async with aclosing(make_redis(settings)) as client:
+        yield client
+        async for key in client.scan_iter(match=f"*{settings.topic_prefix}*"):
+            await client.unlink(key)
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
+    """The owner of partition 0."""
+    async with played_owner(settings) as played:
+        yield played
+
+
+@pytest.fixture
+async def celery(settings: Settings) -> AsyncIterator[CeleryDispatcher]:
+    """The router's side."""
+    dispatcher = CeleryDispatcher(settings)
+    yield dispatcher
+    await dispatcher.close()
+
+
+async def test_states_and_tasks_of_another_log_go_once(
+    settings: Settings, redis: Redis, owner: PlayedOwner, celery: CeleryDispatcher
+) -> None:
+    """States, claims and tasks go, bindings and what belongs to others stay; the second time there is nothing to do."""
+    tasks = await owner.plan([1, 2], chunk_items=1)
+    await celery.dispatch(tasks, queue="batch_tasks", priority=3)
+    await redis.set(f"other-{settings.topic_prefix}", "stays")
+    incarnation = str(uuid4())
+    assert await drop_foreign_state(redis, settings, incarnation)
+    left = {name.decode() async for name in redis.scan_iter(match=f"*{settings.topic_prefix}*")}
+    bindings = {name for name in left if name.startswith(f"{celery_key_prefix(settings)}_kombu.binding")}
+    assert bindings
+    assert left - bindings == {f"other-{settings.topic_prefix}", f"{{h:{settings.topic_prefix}}}:incarnation"}
+    assert set((await celery.queue_depths()).waiting.values()) == {0}
+    (kept,) = await owner.plan([3])
+    assert not await drop_foreign_state(redis, settings, incarnation)
+    assert await redis.hexists(owner.keys.specs, kept.chunk_id.job_id)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_started_first_goes_on(
+    settings: Settings, redis: Redis, owner: PlayedOwner, celery: CeleryDispatcher, tmp_path: Path
+) -> None:
+    """Worker and dispatcher are connected when the state goes: what they declared stays, a ping is answered, tasks run."""
+
+    async def run_one() -> None:
+        (task,) = await owner.plan([1])
+        await celery.dispatch([task], queue="batch_tasks", priority=3)
+
+        async def done() -> bool:
+            return await owner.claim(task) == "done"
+
+        await wait_until(done, description="the task is done")
+
+    with running_worker(settings, tmp_path) as worker:
+        await worker.ready()
+        await run_one()
+        bindings = f"{celery_key_prefix(settings)}_kombu.binding.batch_tasks"
+        written = await redis.smembers(bindings)
+        assert await drop_foreign_state(redis, settings, str(uuid4()))
+        assert written
+        assert await redis.smembers(bindings) == written
+        assert await worker_trouble(settings) is None
+        await run_one()
