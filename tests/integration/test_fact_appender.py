@@ -20,7 +20,7 @@ from tests.fresh_topics import fresh_settings
 
 
 async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
-    """Nobody there, then a broker, then a dead one, then another at its address: it fails only meanwhile; asked with patience, it goes on."""
+    """Nobody there, then a broker, then a dead one, then another at its address: with patience, it goes on."""
     broker = EmbeddedBroker(tmp_path / "first")
     settings = fresh_settings(broker.bootstrap, "embedded")
     topic = settings.topic(JOBS_HISTORY)
