@@ -75,7 +75,7 @@ async def test_states_and_tasks_of_another_log_go_once(
 async def test_a_worker_that_started_first_goes_on(
     settings: Settings, redis: Redis, owner: PlayedOwner, celery: CeleryDispatcher, tmp_path: Path
 ) -> None:
-    """Worker and dispatcher are connected when the state goes: what they declared stays, a ping is answered, tasks run."""
+    """Worker and dispatcher are connected when the state goes: bindings stay, a ping is answered, tasks run."""
 
     async def run_one() -> None:
         (task,) = await owner.plan([1])
