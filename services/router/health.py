@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
@@ -76,13 +76,12 @@ async def _unread_inboxes(settings: Settings) -> str | None:
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
     """Why no chunk would run: no Celery worker answers a ping. With a `hostname` only the worker there counts."""
     # Here and not above: it takes a second, which a check of the router should not.
-    from services.router.engines.celery_app import make_celery_app  # noqa: PLC0415
+    from services.router.engines.celery_ping import ping_workers  # noqa: PLC0415
 
     destination = None if hostname is None else [f"celery@{hostname}"]
 
-    def ping() -> list[Any]:
-        with make_celery_app(settings) as app:
-            return app.control.ping(destination=destination, timeout=_PING_SECONDS, limit=1) or []
+    def ping() -> list[str]:
+        return ping_workers(settings, timeout_seconds=_PING_SECONDS, destination=destination, limit=1)
 
     try:
         answers = await asyncio.wait_for(_in_own_thread(ping), _PING_LIMIT_SECONDS)

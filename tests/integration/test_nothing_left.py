@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import kombu.pools
 import pytest
 from redis.asyncio import Redis
 
@@ -45,8 +44,6 @@ async def mesh(embedded_broker: str, nothing_left: None, tmp_path: Path) -> Asyn
         drain_seconds=2.0,
     ) as mesh:
         yield mesh
-    # Celery's pools are kombu's and live as long as the process (a few connections for each broker): end them here.
-    kombu.pools.reset()
 
 
 async def end_jobs_in_every_way(settings: Settings) -> set[str]:

@@ -49,11 +49,9 @@ async def workers_answer(mesh: Mesh) -> Found:
 
     def ping() -> list[str]:
         # Here and not above: it takes a second, for which the other checks would stand still.
-        from services.router.engines.celery_app import make_celery_app
+        from services.router.engines.celery_ping import ping_workers
 
-        with make_celery_app(mesh.settings) as app:
-            answers: Any = app.control.ping(timeout=_PING_SECONDS)
-        return sorted(name for answer in answers for name in answer)
+        return ping_workers(mesh.settings, timeout_seconds=_PING_SECONDS)
 
     try:
         names = await asyncio.to_thread(ping)

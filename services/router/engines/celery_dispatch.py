@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -43,6 +45,8 @@ class CeleryDispatcher:
         self._timeout_seconds = timeout_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
         self._waiting = 0
+        # Its own, and the publisher thread's alone: those of Celery's pools live as long as the process.
+        self._connection: Connection | None = None
 
     async def dispatch(self, tasks: Sequence[ChunkTask], *, queue: Queue, priority: int) -> None:
         """Put tasks into a queue; 0 is the highest priority.
@@ -72,7 +76,7 @@ class CeleryDispatcher:
     async def close(self) -> None:
         """Close the connection; a call that still waits fails."""
         try:
-            await self._in_thread(self._app.close)
+            await self._in_thread(self._close)
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -101,18 +105,39 @@ class CeleryDispatcher:
             future.exception()  # whoever asked has it, or has given up on it
 
     def _send(self, messages: Sequence[dict[str, Any]], queue: str, priority: int) -> None:
-        with self._app.producer_pool.acquire(block=True, timeout=self._timeout_seconds) as producer:
+        with self._connected() as connection:
+            producer = self._app.amqp.Producer(connection, auto_declare=False)
             for message in messages:
                 self._app.send_task(RUN_CHUNK, kwargs=message, queue=queue, priority=priority, producer=producer)
 
     def _purge(self) -> int:
-        with self._app.connection_for_write() as connection:
+        with self._connected() as connection:
             channel: Any = connection.default_channel
             return sum(int(channel.queue_purge(name)) for name in QUEUES)
 
     def _depths(self) -> QueueDepths:
-        with self._app.connection_for_read() as connection:
+        with self._connected() as connection:
             channel: Any = connection.default_channel
             # The queue's own count, by priority: `queue_declare(passive=True)` fails for an empty queue.
             waiting = {name: int(channel._size(name)) for name in QUEUES}  # noqa: SLF001 - there is no public one
             return QueueDepths(waiting, int(channel.client.hlen(channel.unacked_key)))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """The connection; after any failure the next call makes another one."""
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+        try:
+            yield self._connection
+        except BaseException:
+            self._release()
+            raise
+
+    def _release(self) -> None:
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None
+
+    def _close(self) -> None:
+        self._release()
+        self._app.close()

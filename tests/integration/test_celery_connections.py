@@ -1,0 +1,109 @@
+"""What of Celery's connections is left on the Redis server when whoever opened them has closed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from eldermesh.stack.redis import EmbeddedRedis
+from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.engines.celery_ping import ping_workers
+from shared.errors import RetryableError
+from shared.redis_client import make_redis
+from shared.settings import Settings
+from tests.integration.chunk_running import runner_settings
+from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.worker_process import running_worker
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
+    """A server that nobody else is connected to."""
+    server = EmbeddedRedis(tmp_path)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def settings(embedded_broker: str, redis: EmbeddedRedis, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings with topics of their own."""
+    async with runner_settings(embedded_broker, redis.url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
+    """The owner of partition 0."""
+    async with played_owner(settings) as played:
+        yield played
+
+
+async def clients(settings: Settings) -> set[str]:
+    """Addresses from which this process is connected to the server, by the server's list, but for the one that asks."""
+    own = {f"{each.laddr.ip}:{each.laddr.port}" for each in psutil.Process().net_connections("tcp")}
+    async with aclosing(make_redis(settings)) as redis:
+        asking = await redis.client_id()
+        rows: list[dict[str, Any]] = await redis.client_list()
+    return {row["addr"] for row in rows if int(row["id"]) != asking} & own
+
+
+async def gone(settings: Settings, before: set[str]) -> None:
+    """Wait until the server has no connection that was not there before."""
+
+    async def none_left() -> bool:
+        return not await clients(settings) - before
+
+    await wait_until(none_left, description="no connection is left", timeout_seconds=5.0)
+
+
+async def test_a_closed_dispatcher_leaves_none(settings: Settings, owner: PlayedOwner) -> None:
+    """Whatever it did before, and beside another one with the same address, which goes on."""
+    tasks = await owner.plan([1, 2], chunk_items=1)
+    other = CeleryDispatcher(settings)
+    await other.dispatch(tasks, queue="batch_tasks", priority=3)
+    before = await clients(settings)
+    dispatcher = CeleryDispatcher(settings)
+    await dispatcher.dispatch(tasks, queue="batch_tasks", priority=3)
+    await dispatcher.queue_depths()
+    assert await clients(settings) - before
+    await dispatcher.close()
+    await gone(settings, before)
+    await other.dispatch(tasks, queue="batch_tasks", priority=3)
+    assert await other.purge() == 6
+    await other.close()
+
+
+async def test_a_dispatcher_connects_again(settings: Settings, redis: EmbeddedRedis, owner: PlayedOwner) -> None:
+    """Redis goes and comes back: calls fail meanwhile, work afterwards, and nothing is left either."""
+    tasks = await owner.plan([1])
+    dispatcher = CeleryDispatcher(settings)
+    await dispatcher.dispatch(tasks, queue="batch_tasks", priority=3)
+    await redis.stop()
+    with pytest.raises(RetryableError):
+        await dispatcher.dispatch(tasks, queue="batch_tasks", priority=3)
+    await redis.start()
+    before = await clients(settings)
+    await dispatcher.dispatch(tasks, queue="batch_tasks", priority=3)
+    assert (await dispatcher.queue_depths()).waiting["batch_tasks"] == 1
+    await dispatcher.close()
+    await gone(settings, before)
+
+
+@pytest.mark.slow
+async def test_a_ping_leaves_none(settings: Settings, tmp_path: Path) -> None:
+    """Answered or not."""
+    before = await clients(settings)
+    assert ping_workers(settings, timeout_seconds=0.1) == []
+    await gone(settings, before)
+    with running_worker(settings, tmp_path) as worker:
+        await worker.ready()
+        before = await clients(settings)
+        assert len(ping_workers(settings, timeout_seconds=10.0, limit=1)) == 1
+        await gone(settings, before)
