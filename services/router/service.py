@@ -17,6 +17,7 @@ from services.router.incarnation import drop_foreign_state
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.observing import JobObserver
+from services.router.queue_depths import QueueDepthMetrics
 from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
@@ -80,6 +81,7 @@ class RouterService:
             stack.push_async_callback(self._ownership.stop)
             for inbox in self._inboxes:
                 stack.push_async_callback(inbox.stop)
+            stack.push_async_callback(_end, asyncio.create_task(QueueDepthMetrics(self._celery).keep_looking()))
             await _start_at_once(self._ownership, *self._inboxes)
             yield
 
@@ -112,6 +114,11 @@ class RouterService:
             clock=self._clock,
             observer=JobObserver(topic, self._clock),
         )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _start_at_once(*parts: Ownership | InboxConsumer) -> None:

@@ -263,7 +263,14 @@ QUEUE_WAIT_DURATION: Final = Metric(
     "eldermesh.queue_wait.duration", "histogram", "s", "from the dispatch of a chunk to its claim", (ENGINE,)
 )
 QUEUE_DEPTH: Final = Metric(
-    "eldermesh.queue.depth", "gauge", "{chunk}", "tasks that wait in an engine's queue", (MESSAGING_DESTINATION_NAME,)
+    "eldermesh.queue.depth",
+    "gauge",
+    "{chunk}",
+    "tasks that wait in an engine's queue, of all priorities",
+    (MESSAGING_DESTINATION_NAME,),
+)
+QUEUE_UNACKNOWLEDGED: Final = Metric(
+    "eldermesh.queue.unacknowledged", "gauge", "{chunk}", "tasks that Celery's workers hold, dead ones' included", ()
 )
 ITEMS_ENDED: Final = Metric(
     "eldermesh.items.ended",
@@ -289,5 +296,6 @@ METRICS: tuple[Metric, ...] = (
     CHUNK_DURATION,
     QUEUE_WAIT_DURATION,
     QUEUE_DEPTH,
+    QUEUE_UNACKNOWLEDGED,
     ITEMS_ENDED,
 )

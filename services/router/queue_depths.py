@@ -1,0 +1,71 @@
+"""What waits in the engines' queues, as metrics: nobody but the router looks at Celery's lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from services.router.engines.celery_dispatch import QueueDepths
+from shared.logs import get_logger
+from shared.telemetry import names
+
+LOOK_SECONDS = 10.0
+"""Time between two looks: that of the export of metrics."""
+
+_log = get_logger(__name__)
+
+
+class DepthSource(Protocol):
+    """Knows how many tasks wait."""
+
+    async def queue_depths(self) -> QueueDepths:
+        """How many tasks wait, and how many are with workers."""
+        ...
+
+
+class QueueDepthMetrics:
+    """The gauges of queue depths; each router of a mesh reports the same numbers.
+
+    Args:
+        source: is asked; while it does not answer, which is logged, there is no number, rather than an old one.
+    """
+
+    def __init__(self, source: DepthSource) -> None:
+        self._source = source
+        self._depths: QueueDepths | None = None
+        meter = metrics.get_meter(__name__)
+        depth, unacknowledged = names.QUEUE_DEPTH, names.QUEUE_UNACKNOWLEDGED
+        meter.create_observable_gauge(depth.name, [self._waiting], depth.unit, depth.meaning)
+        meter.create_observable_gauge(
+            unacknowledged.name, [self._unacknowledged], unacknowledged.unit, unacknowledged.meaning
+        )
+
+    async def keep_looking(self, pause_seconds: float = LOOK_SECONDS) -> None:
+        """Look again and again, until this is cancelled."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(pause_seconds)
+        finally:
+            self._depths = None
+
+    async def _look(self) -> None:
+        try:
+            self._depths = await self._source.queue_depths()
+        except Exception as error:  # noqa: BLE001 - telemetry that fails never fails a router
+            self._depths = None
+            _log.warning("the depth of Celery's queues could not be read", error=repr(error))
+
+    def _waiting(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Called from the exporting thread."""
+        depths = self._depths
+        for queue, waiting in ({} if depths is None else depths.waiting).items():
+            yield Observation(waiting, {names.MESSAGING_DESTINATION_NAME: queue})
+
+    def _unacknowledged(self, _: CallbackOptions) -> Iterable[Observation]:
+        depths = self._depths
+        return [] if depths is None else [Observation(depths.unacknowledged)]
