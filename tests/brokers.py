@@ -11,10 +11,13 @@ import pytest
 from eldermesh.stack.broker import EmbeddedBroker
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.fresh_topics import AnyBroker
+from tests.jaeger_server import JaegerServer, jaeger_missing
 from tests.kafka_server import KafkaServer, kafka_missing
 
+_MARKED = {"apache_kafka": pytest.mark.kafka, "jaeger": pytest.mark.jaeger}
 
-def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer) -> None:
+
+def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer | JaegerServer) -> None:
     # A loop of its own that is never made the current one: the tests have theirs.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())
@@ -22,10 +25,11 @@ def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Apache Kafka, so that nobody has to think of it."""
+    """Mark what needs Apache Kafka or Jaeger, so that nobody has to think of it."""
     for item in items:
-        if "apache_kafka" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.kafka)
+        for fixture, marker in _MARKED.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +66,18 @@ def redis_server(server_dir: Path) -> Iterator[str]:
     _start(redis)
     yield redis.url
     redis.service.kill()
+
+
+@pytest.fixture(scope="session")
+def jaeger(server_dir: Path) -> Iterator[JaegerServer]:
+    """A Jaeger; where it was not built the test is skipped."""
+    missing = jaeger_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    server = JaegerServer(server_dir / "jaeger")
+    _start(server)
+    yield server
+    server.service.kill()
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -1,11 +1,15 @@
 import pytest
 
-from tests.kafka_required import VARIABLE
+from tests.required_servers import VARIABLES
+
+KAFKA, JAEGER = VARIABLES["kafka"], VARIABLES["jaeger"]
 
 CONFIGURATION = """
 [pytest]
-markers = kafka: needs Apache Kafka
-addopts = -p tests.kafka_required -p no:cacheprovider
+markers =
+    kafka: needs Apache Kafka
+    jaeger: needs Jaeger
+addopts = -p tests.required_servers -p no:cacheprovider
 asyncio_default_fixture_loop_scope = function
 """
 
@@ -41,7 +45,8 @@ def test_other_skip():
 
 def test_skips_stay_skips_without_the_variable(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine without Kafka the marked tests are skipped and the run is green."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
     project.makepyfile(SKIPS)
 
     result = project.runpytest_subprocess()
@@ -52,7 +57,8 @@ def test_skips_stay_skips_without_the_variable(project: pytest.Pytester, monkeyp
 
 def test_a_skipped_kafka_test_fails_the_run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the variable a skip of a marked test is a failure, at call and at setup; other skips are not."""
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.delenv(JAEGER, raising=False)
+    monkeypatch.setenv(KAFKA, "1")
     project.makepyfile(SKIPS)
 
     result = project.runpytest_subprocess()
@@ -62,9 +68,22 @@ def test_a_skipped_kafka_test_fails_the_run(project: pytest.Pytester, monkeypatc
     result.stdout.fnmatch_lines(["*MESH_REQUIRE_KAFKA=1 and this kafka test was skipped:*no JDK*"])
 
 
+def test_each_server_has_a_variable_of_its_own(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Jaeger is required and Kafka is not, only the skip of a test of Jaeger is a failure."""
+    monkeypatch.delenv(KAFKA, raising=False)
+    monkeypatch.setenv(JAEGER, "1")
+    project.makepyfile(SKIPS + "\n@pytest.mark.jaeger\ndef test_trace():\n    pytest.skip('no Go')\n")
+
+    result = project.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1, skipped=3, xfailed=1)
+    result.stdout.fnmatch_lines(["*MESH_REQUIRE_JAEGER=1 and this jaeger test was skipped:*no Go*"])
+
+
 def test_a_module_skipped_as_a_whole_fails_the_run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that skips itself while it is collected could hide marked tests, so it fails too."""
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.delenv(JAEGER, raising=False)
+    monkeypatch.setenv(KAFKA, "1")
     project.makepyfile('import pytest\npytest.importorskip("no_such_module")\n')
 
     result = project.runpytest_subprocess()
