@@ -64,16 +64,53 @@ class Settings(BaseSettings):
     flush_items: Annotated[int, Field(ge=1)] = Field(50, description="Results a runner gathers before it publishes.")
     flush_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="Longest time a result is gathered.")
     drain_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="Longest a service takes to drain.")
+    # Claude: where prompts go, and what one CLI run may take.
+    anthropic_base_url: str | None = Field(
+        None, description="Where Claude CLIs send their requests; empty: the real API, which needs the key."
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        None, description="Key of the Anthropic API; an endpoint on the loopback interface needs none."
+    )
+    claude_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Directories, comma separated, below which a `claude` job's `cwd` may lie."
+    )
+    claude_permission_modes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("default", "acceptEdits", "plan", "dontAsk"),
+        description="Permission modes, comma separated, that `claude` jobs may ask for.",
+    )
+    claude_environment: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names of variables, comma separated, that a CLI gets from its worker's environment as well."
+    )
+    claude_cli: str | None = Field(None, description="Another CLI than the one in the claude-agent-sdk package.")
+    claude_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        1800.0, description="Longest a prompt may take, and what it may take when its job does not say."
+    )
+    claude_idle_seconds: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="A CLI that says nothing for so long is stopped."
+    )
+    claude_start_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="Longest a CLI may take to start.")
+    claude_grace_seconds: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="What a CLI gets to end after its result, and again after SIGTERM, before it is killed."
+    )
+    claude_max_output_bytes: Annotated[int, Field(ge=1024)] = Field(
+        64 * 1024 * 1024, description="Most that one CLI run may write to its standard output."
+    )
+    claude_max_retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        4, description="How often a CLI repeats a request that the API did not answer well."
+    )
+    claude_max_retry_wait_seconds: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="A prompt that the API tells to wait for longer ends as rate_limited or overloaded."
+    )
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
     trace_query_url: str | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
     trace_ui_url: str | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("python_functions", mode="before")
+    @field_validator("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", mode="before")
     @classmethod
-    def _split_globs(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(glob.strip() for glob in value.split(",") if glob.strip())
+            return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 
     @field_validator("redis_url")
@@ -109,7 +146,7 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr):
                 text = value.get_secret_value()
             elif isinstance(value, tuple):
-                text = ",".join(value)
+                text = ",".join(map(str, value))
             else:
                 text = str(value)
             values[f"MESH_{name.upper()}"] = text
