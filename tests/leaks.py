@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -31,6 +32,22 @@ def no_process_left() -> Iterator[None]:
         if identity not in before
     }
     assert not left, f"processes that the tests left: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_temporary_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The session's own temporary directory is where files go that were not sent elsewhere.
+
+    What multiprocessing leaves there comes from a killed process of the stack: its files belong below its data
+    directory.
+    """
+    directory = tmp_path_factory.mktemp("tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    left = [path.name for path in directory.glob("pymp-*")]
+    assert not left, f"directories that processes left in the temporary directory: {left}"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -80,13 +81,18 @@ def python_command(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 class Service:
-    """A service of which at most one run exists at a time."""
+    """A service of which at most one run exists at a time.
+
+    Its log is `NAME.log` in `log_dir`. Its temporary files lie beside that directory in `tmp/NAME`: a process that is
+    killed leaves some, and they go when the service stops or starts again.
+    """
 
     def __init__(self, spec: ServiceSpec, *, log_dir: Path, held_fds: Sequence[int] = ()) -> None:
         self.spec = spec
         self.state = ServiceState.STOPPED
         self.restarts_total = 0
         self.log_path = log_dir / f"{spec.name}.log"
+        self._temp_dir = log_dir.absolute().parent / "tmp" / spec.name
         self._held_fds = tuple(held_fds)
         self._process: OwnedProcess | None = None
 
@@ -106,9 +112,9 @@ class Service:
         Raises:
             StartFailedError: it ended, or was not ready within the limit; no process of it is left.
         """
-        process = OwnedProcess(
-            self.spec.command, log_path=self.log_path, env=self.spec.environment(), held_fds=self._held_fds
-        )
+        await asyncio.to_thread(self._make_temp_dir)
+        env = self.spec.environment() | {"TMPDIR": str(self._temp_dir)}
+        process = OwnedProcess(self.spec.command, log_path=self.log_path, env=env, held_fds=self._held_fds)
         self._process = process
         self.state = ServiceState.STARTING
         try:
@@ -134,6 +140,7 @@ class Service:
         if self.pid is not None:
             self.state = ServiceState.STOPPING
             await self._process.stop(self.spec.stop_grace_seconds)
+        await asyncio.to_thread(self._remove_temp_dir)
         if self.state is not ServiceState.FAILED:
             self.state = ServiceState.STOPPED
         return self._process.killed
@@ -147,10 +154,20 @@ class Service:
         """Kill it and wait for that, without an event loop."""
         if self._process is not None:
             self._process.kill()
+            self._remove_temp_dir()
 
     def cut_log(self) -> None:
         """Keep the log within its bound while the service writes to it."""
         cut_log(self.log_path)
+
+    def _make_temp_dir(self) -> None:
+        """Empty, and there: a `TMPDIR` that is missing is passed over for the system's."""
+        self._remove_temp_dir()
+        self._temp_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _remove_temp_dir(self) -> None:
+        """Call it only while no process of the service is left; what cannot be removed waits for the next time."""
+        shutil.rmtree(self._temp_dir, ignore_errors=True)
 
     async def _within_limit(self, process: OwnedProcess, check: Check | None, unmet: str) -> None:
         """Ask `check` until it holds, the process ends, or the limit is reached."""

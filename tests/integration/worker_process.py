@@ -23,10 +23,12 @@ class WorkerProcess:
         self.ready_file = directory / "ready"
         self.log = directory / "worker.log"
         command = [sys.executable, "-m", "services.router.engines.celery_worker", "--ready-file", str(self.ready_file)]
+        temporary = directory / "tmp" / "celery"
+        temporary.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
-                env=os.environ | settings.environment(),
+                env=os.environ | settings.environment() | {"TMPDIR": str(temporary)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
