@@ -65,6 +65,32 @@ SUPPORT: tuple[Support, ...] = (
 )
 
 
+BEYOND: tuple[tuple[str, str, str], ...] = (
+    (
+        "`jobs.dead`",
+        "header `dlq_truncated_bytes`",
+        "length of the original value where the letter was too large for the topic: only 64 KiB of the value are there",
+    ),
+    (
+        "`jobs.dead`",
+        "header `dlq_sha256`",
+        "of the original value, in hexadecimal, where it was truncated",
+    ),
+    (
+        "`mesh status --json`",
+        "`error_type`, `reason`",
+        "why the job ended or is dead, as its end or dead letter has it; `reason` also why it waits; else null",
+    ),
+    ("`mesh submit --json`", "`error_type`, `reason`", "of the dead letter, with the state `dead`; else null"),
+    (
+        "`mesh cancel --json`",
+        "`reason`, `changed`",
+        "the reason of the state, if it has one; `changed` is false if the job had ended before",
+    ),
+)
+"""What is there beside the contract: where, what, and what it says."""
+
+
 def unsupported(job: JobSubmit) -> str | None:
     """Why a valid submit is refused although the contract has what it asks for; None if all of it works."""
     for row in SUPPORT:
@@ -91,6 +117,16 @@ def support_markdown() -> str:
         "|---|---|---|---|---|",
     ]
     lines += [f"| {row.command} | {row.field} | {row.value} | {row.status} | {row.note} |" for row in SUPPORT]
+    lines += [
+        "",
+        "## Beyond the contract",
+        "",
+        "The contract says nothing of these.",
+        "",
+        "| where | what | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {where} | {what} | {meaning} |" for where, what, meaning in BEYOND]
     return "\n".join(lines) + "\n"
 
 
