@@ -17,7 +17,8 @@ if [[ ! -x $cache/jaeger ]]; then
     trap 'rm -rf "$partial"' EXIT
     echo "fetch_jaeger: building Jaeger $version" >&2
     # The program appears by one rename, when it is whole.
-    (cd "$sources" && go build -mod=readonly -trimpath -ldflags='-s -w' -o "$partial/jaeger" . >&2)
+    (cd "$sources" && go build -mod=readonly -trimpath -ldflags='-s -w' \
+        -o "$partial/jaeger" github.com/jaegertracing/jaeger/cmd/all-in-one >&2)
     mv "$partial/jaeger" "$cache/jaeger"
 fi
 echo "$cache/jaeger"
