@@ -1,0 +1,1 @@
+"""Runs prompts through the real Claude CLI."""

@@ -1,0 +1,67 @@
+"""Errors as the API answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from shared.errors import MeshError
+
+OVERLOADED = 529
+"""The API's own status, unknown to HTTP."""
+
+_TYPES: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.PAYMENT_REQUIRED: "billing_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.NOT_FOUND: "not_found_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+    HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
+    OVERLOADED: "overloaded_error",
+}
+"""As the API's documentation lists them; any other status is `invalid_request_error` or `api_error`."""
+
+_MESSAGES: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "invalid x-api-key",
+    HTTPStatus.TOO_MANY_REQUESTS: "This request would exceed your rate limit.",
+    OVERLOADED: "Overloaded",
+}
+
+
+class AnswerError(MeshError):
+    """Answer the request with this error of the API.
+
+    Args:
+        status: of HTTP, 400 to 599.
+        message: for people; a usual one for the status without.
+        retry_after: seconds, for the header of that name.
+    """
+
+    def __init__(self, status: int, message: str | None = None, *, retry_after: int | None = None) -> None:
+        self.status = status
+        self.message = message or _MESSAGES.get(status) or f"The endpoint was asked to answer with status {status}."
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    @property
+    def kind(self) -> str:
+        """The API's name for it."""
+        other = "api_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        return _TYPES.get(self.status, other)
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The body of the answer."""
+        return {
+            "type": "error",
+            "error": {"type": self.kind, "message": self.message},
+            "request_id": request_id,
+        }
+
+
+class InvalidRequestError(AnswerError):
+    """The request, or a marker in it, is wrong: answer with 400 and the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, reason)

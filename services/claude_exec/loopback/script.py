@@ -1,0 +1,66 @@
+"""A script file: which steps answer prompts that hold a certain text, and carry no markers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import yaml
+
+from services.claude_exec.loopback.markers import MarkerError, read_markers
+from services.claude_exec.loopback.steps import Step
+from shared.errors import ConfigurationError
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+
+
+class Script:
+    """Texts and the steps for prompts that hold them; the first text that is in a prompt wins."""
+
+    def __init__(self, rules: Iterable[tuple[str, tuple[Step, ...]]] = ()) -> None:
+        self._rules = tuple(rules)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file: an object in YAML or JSON, whose values are markers in a text or a list of such texts.
+
+        Raises:
+            ConfigurationError: it is not there, or says something else; the message says what.
+        """
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ConfigurationError(f"the script {path} is larger than {MAX_FILE_BYTES} bytes")
+            content = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"the script {path} cannot be read: {error}") from error
+        if not isinstance(content, Mapping):
+            raise ConfigurationError(f"the script {path} is no object of texts and markers")
+        return cls((_key(path, key), _steps(path, key, value)) for key, value in content.items())
+
+    def steps(self, prompt: str) -> tuple[Step, ...]:
+        """The steps for a prompt: those it marks itself, else those of the first rule that fits, else none.
+
+        Raises:
+            MarkerError: a marker in the prompt cannot be read.
+        """
+        return read_markers(prompt) or next((steps for text, steps in self._rules if text in prompt), ())
+
+
+def _key(path: Path, key: object) -> str:
+    if not isinstance(key, str) or not key:
+        raise ConfigurationError(f"the script {path}: {key!r} is no text that a prompt could hold")
+    return key
+
+
+def _steps(path: Path, key: str, value: object) -> tuple[Step, ...]:
+    texts: Sequence[object] = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError(f"the script {path}, {key!r}: neither a text nor a list of texts")
+    try:
+        steps = read_markers("\n".join(map(str, texts)))
+    except MarkerError as error:
+        raise ConfigurationError(f"the script {path}, {key!r}: {error}") from error
+    if not steps:
+        raise ConfigurationError(f"the script {path}, {key!r}: no marker in it")
+    return steps

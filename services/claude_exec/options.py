@@ -1,0 +1,211 @@
+"""What a `claude` job may ask for, and what of it is refused: its options and its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import jsonschema
+import orjson
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from eldermesh.contract.vocabulary import FiniteFloat
+from shared.errors import DeadLetterError
+from shared.settings import Settings
+
+PermissionMode = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
+
+MAX_SCHEMA_BYTES = 64 * 1024
+"""It is handed to the CLI as one argument, of which the kernel takes 128 KiB at most."""
+
+_MAX_NAME_CHARACTERS = 80
+
+ToolRule = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,63}(\([^()\x00-\x1f\x7f]{1,500}\))?$")]
+"""A tool, as `Read`, or some uses of one, as `Bash(git log:*)`."""
+
+
+class ClaudeOptions(BaseModel):
+    """Options of a `claude` job. Amounts are US dollars, durations seconds.
+
+    Attributes:
+        model: Name or alias; None: what the CLI takes by itself.
+        system_prompt: Instead of the CLI's own.
+        allowed_tools: The tools that the model is offered, and may use without asking; none by default.
+        disallowed_tools: Uses that stay forbidden, whatever `allowed_tools` and `permission_mode` say.
+        permission_mode: What happens to uses that no rule allows: nobody can be asked, so `default` denies them.
+        max_turns: Requests to the model.
+        max_cost_usd: Of one prompt; the turn that goes above it is the last one.
+        cwd: Working directory; None: an empty one that is removed afterwards.
+        timeout_seconds: Wall clock of one prompt; None: the setting's.
+        output_schema: JSON Schema of the output, which then is an object in place of text.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]{0,127}$")] | None = None
+    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=100_000)] | None = None
+    allowed_tools: Annotated[tuple[ToolRule, ...], Field(max_length=100)] = ()
+    disallowed_tools: Annotated[tuple[ToolRule, ...], Field(max_length=100)] = ()
+    permission_mode: PermissionMode = "default"
+    max_turns: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_cost_usd: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    cwd: Path | None = None
+    timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    output_schema: dict[str, JsonValue] | None = None
+
+    @classmethod
+    def read(cls, options: Mapping[str, JsonValue]) -> Self:
+        """Read the options of a submit.
+
+        Raises:
+            DeadLetterError: `invalid`, with where and what is expected there.
+        """
+        try:
+            return cls.model_validate_json(orjson.dumps(dict(options)))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(_printable(str(step)) for step in first["loc"])
+            what = (
+                "unknown option" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+            )
+            raise DeadLetterError("invalid", _reason(f"{where}: {what}" if where else what)) from error
+
+    @property
+    def offered_tools(self) -> tuple[str, ...]:
+        """Names of the tools that `allowed_tools` speaks of, each once."""
+        return tuple(dict.fromkeys(_tool(rule) for rule in self.allowed_tools))
+
+    @field_validator("system_prompt")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("output_schema")
+    @classmethod
+    def _a_schema_of_objects(cls, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if value is None:
+            return None
+        if value.get("type") != "object":
+            raise ValueError('the type must be "object"')
+        if len(orjson.dumps(value)) > MAX_SCHEMA_BYTES:
+            raise ValueError(f"at most {MAX_SCHEMA_BYTES} bytes")
+        try:
+            jsonschema.validators.validator_for(value).check_schema(value)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"no JSON Schema: {error.message[:200]}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        forbidden = set(self.disallowed_tools)
+        for rule in self.allowed_tools:
+            if rule in forbidden or _tool(rule) in forbidden:
+                raise ValueError(f"{rule} is both allowed and disallowed")
+        if self.permission_mode in ("acceptEdits", "bypassPermissions") and not self.allowed_tools:
+            raise ValueError(f"permission_mode {self.permission_mode} means nothing without allowed_tools")
+        return self
+
+
+def judged_options(options: Mapping[str, JsonValue], settings: Settings) -> ClaudeOptions:
+    """The options, if these settings allow them.
+
+    Raises:
+        DeadLetterError: `invalid`, with the reason for the sender.
+    """
+    read = ClaudeOptions.read(options)
+    if read.permission_mode not in settings.claude_permission_modes:
+        raise DeadLetterError(
+            "invalid", _reason(f"permission_mode: MESH_CLAUDE_PERMISSION_MODES does not allow {read.permission_mode}")
+        )
+    if read.timeout_seconds is not None and read.timeout_seconds > settings.claude_timeout_seconds:
+        raise DeadLetterError(
+            "invalid",
+            _reason(f"timeout_seconds: at most {settings.claude_timeout_seconds:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"),
+        )
+    refusal = None if read.cwd is None else refused_directory(read.cwd, settings)
+    if refusal is not None:
+        raise DeadLetterError("invalid", _reason(f"cwd: {refusal}"))
+    return read
+
+
+def _refusal(options: ClaudeOptions, settings: Settings) -> str | None:
+    if options.permission_mode not in settings.claude_permission_modes:
+        return f"permission_mode: MESH_CLAUDE_PERMISSION_MODES does not allow {options.permission_mode}"
+    longest = settings.claude_timeout_seconds
+    if options.timeout_seconds is not None and options.timeout_seconds > longest:
+        return f"timeout_seconds: at most {longest:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"
+    refused = None if options.cwd is None else refused_directory(options.cwd, settings)
+    return None if refused is None else f"cwd: {refused}"
+
+
+def refused_directory(cwd: Path, settings: Settings) -> str | None:
+    """Why a CLI may not work in this directory; None if it may. Symbolic links count as what they point to.
+
+    The directory need not be there: the machine that asks may not be the one that runs.
+    """
+    if not cwd.is_absolute():
+        return "must be absolute"
+    resolved = cwd.resolve()
+    if not any(resolved.is_relative_to(root.resolve()) for root in settings.claude_roots):
+        return "does not lie below a directory of MESH_CLAUDE_ROOTS"
+    data = settings.data_dir.resolve()
+    if resolved.is_relative_to(data) or data.is_relative_to(resolved):
+        return "holds the mesh's own data"
+    return None
+
+
+def prompt_of(item: JsonValue) -> str:
+    """The prompt of an item: the item itself, or its `prompt`.
+
+    Raises:
+        DeadLetterError: `invalid`: it is none, or says nothing.
+    """
+    prompt = item
+    if isinstance(item, dict):
+        if set(item) != {"prompt"}:
+            raise DeadLetterError("invalid", 'an item is a text or {"prompt": text}')
+        prompt = item["prompt"]
+    if not isinstance(prompt, str):
+        raise DeadLetterError("invalid", 'an item is a text or {"prompt": text}')
+    if not prompt.strip():
+        raise DeadLetterError("invalid", "an empty prompt")
+    return prompt
+
+
+def judge_prompts(items: Sequence[JsonValue]) -> None:
+    """See that every item is a prompt.
+
+    Raises:
+        DeadLetterError: `invalid`, naming the first that is none.
+    """
+    for index, item in enumerate(items):
+        try:
+            prompt_of(item)
+        except DeadLetterError as error:
+            raise DeadLetterError("invalid", f"items[{index}]: {error.reason}") from error
+
+
+def _tool(rule: str) -> str:
+    return rule.partition("(")[0]
+
+
+def _printable(name: str) -> str:
+    """A name that stands in a line of its own: names are the sender's, too."""
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return shown[:_MAX_NAME_CHARACTERS]
+
+
+def _reason(text: str) -> str:
+    return f"options of claude: {text}"
