@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from pydantic import SecretStr  # noqa: E402 - it is run by path, so the project has to be found first
 from pydantic.fields import FieldInfo  # noqa: E402 - the same
 
+from shared.ray_demands import RayDemands  # noqa: E402 - the same
 from shared.settings import Settings  # noqa: E402 - the same
 
 BEGIN, END = "<!-- table: settings -->\n", "<!-- end -->"
@@ -24,7 +25,15 @@ _OF_THE_MACHINE = {
 }
 """Defaults that each machine has its own of."""
 
-_WORDS: dict[Any, str] = {int: "integer", float: "number", str: "text", SecretStr: "text, secret", Path: "directory"}
+_WORDS: dict[Any, str] = {
+    bool: "`true` or `false`",
+    int: "integer",
+    float: "number",
+    str: "text",
+    SecretStr: "text, secret",
+    Path: "directory",
+    RayDemands: "JSON object",
+}
 
 
 def _kind(annotation: Any) -> str:

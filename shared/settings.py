@@ -11,6 +11,8 @@ from platformdirs import user_state_path
 from pydantic import Field, RedisDsn, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.ray_demands import RayDemands
+
 DEMO_FUNCTIONS = "eldermesh.demo.work:*"
 _PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
 
@@ -81,6 +83,9 @@ class Settings(BaseSettings):
     claude_environment: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Names of variables, comma separated, that a CLI gets from its worker's environment as well."
     )
+    claude_isolate_tools: bool | None = Field(
+        None, description="Whether a CLI hides its key from tools; by default where bubblewrap, which it needs, is."
+    )
     claude_cli: str | None = Field(None, description="Another CLI than the one in the claude-agent-sdk package.")
     claude_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         1800.0, description="Longest a prompt may take, and what it may take when its job does not say."
@@ -98,8 +103,33 @@ class Settings(BaseSettings):
     claude_max_retries: Annotated[int, Field(ge=0, le=20)] = Field(
         4, description="How often a CLI repeats a request that the API did not answer well."
     )
-    claude_max_retry_wait_seconds: Annotated[float, Field(gt=0)] = Field(
-        60.0, description="A prompt that the API tells to wait for longer ends as rate_limited or overloaded."
+    # Ray: the engine of large jobs.
+    ray_address: str | None = Field(
+        None, description="`host:port` of a Ray head; without one every job runs on Celery. `mesh up` has its own."
+    )
+    ray_auth_token: SecretStr | None = Field(None, description="Token of the Ray cluster, at least 32 characters.")
+    ray_threshold_items: Annotated[int, Field(ge=1)] = Field(
+        100, description="Jobs of so many items go to Ray, smaller ones to Celery; the submit's `engine` wins."
+    )
+    ray_min_runners: Annotated[int, Field(ge=0, le=4096)] = Field(
+        0, description="Runners of each workload on Ray that stay when idle, once they were needed."
+    )
+    ray_max_runners: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="Most runners of each workload on Ray; as many as `MESH_SLOTS` by default."
+    )
+    ray_idle_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="A runner on Ray idle for so long ends.")
+    ray_resources: RayDemands = Field(
+        RayDemands(),
+        description='What a runner takes, by workload: `{"python": {"num_cpus": 0.5, "memory": 1000000000,'
+        ' "resources": {"gpu_box": 1}, "max_runners": 8}}`; one CPU by default.',
+    )
+    ray_join: bool = Field(
+        default=False,
+        description="Start a Ray node without CPUs beside the router: needed where no Ray node is on its host.",
+    )
+    ray_on_demand: bool = Field(
+        default=False,
+        description="A head is started once the router asks, by a file in the data dir. Set by `mesh up`.",
     )
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
     trace_query_url: str | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
@@ -131,6 +161,11 @@ class Settings(BaseSettings):
     def blobs(self) -> str:
         """The blob store's URL, the default applied."""
         return self.blob_url or (self.data_dir / "blobs").as_uri()
+
+    @cached_property
+    def ray_runners(self) -> int:
+        """Most runners of a workload on Ray, the default applied; what a workload's own demand says comes before it."""
+        return self.ray_max_runners or self.slots
 
     def topic(self, name: str) -> str:
         """A topic's full name."""
