@@ -26,6 +26,9 @@ EDGES: list[Edge] = [
 WAIT_EDGES: list[Edge] = [("accept job", "hold"), ("accept job", "pause")]
 """What a job has that waited for a person, or for quota."""
 
+CLAUDE_EDGES: list[Edge] = [("process item", "start cli")]
+"""What a job has beside that whose items are prompts."""
+
 NOT_RECEIVED = "(not received)"
 
 

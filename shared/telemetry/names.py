@@ -34,6 +34,7 @@ CHUNK_ITEMS: Final = "eldermesh.chunk.items"
 CHUNK_ATTEMPT: Final = "eldermesh.chunk.attempt"
 ITEM_INDEX: Final = "eldermesh.item.index"
 ITEM_STATUS: Final = "eldermesh.item.status"
+CLI_ATTEMPT: Final = "eldermesh.cli.attempt"
 REASON: Final = "eldermesh.reason"
 
 KAFKA: Final = "kafka"
@@ -92,6 +93,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(CHUNK_ATTEMPT, "1 + deaths of the chunk"),
     Attribute(ITEM_INDEX, "index of the item in its job"),
     Attribute(ITEM_STATUS, "`succeeded` or `failed`"),
+    Attribute(CLI_ATTEMPT, "1 + CLIs that died before this one, of the same prompt"),
     Attribute(REASON, "one word or sentence that says why"),
 )
 
@@ -166,6 +168,13 @@ PROCESS_ITEM: Final = SpanName(
     "the workload runs one item",
     (JOB_ID, JOB_WORKLOAD, ITEM_INDEX, ITEM_STATUS, ERROR_TYPE),
 )
+START_CLI: Final = SpanName(
+    "start cli",
+    SpanKind.INTERNAL,
+    ("process item",),
+    "a Claude CLI starts, to its first word; its own spans (`claude_code.*`) lie beside this one",
+    (CLI_ATTEMPT,),
+)
 END_JOB: Final = SpanName(
     "end job",
     SpanKind.INTERNAL,
@@ -185,6 +194,7 @@ SPANS: tuple[SpanName, ...] = (
     QUEUE_WAIT,
     PROCESS_CHUNK,
     PROCESS_ITEM,
+    START_CLI,
     END_JOB,
 )
 
