@@ -24,6 +24,8 @@ _BASH_SHARE = 0.8
 _HARDENED: Mapping[str, str] = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # nobody would be there for what ends after the result
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",  # a refusal is the outcome, not a reason to ask otherwise
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
 

@@ -14,8 +14,8 @@ from claude_agent_sdk import CLIConnectionError, Transport
 from services.claude_exec.cli_process import CliNotStartedError, CliProcess
 from shared.settings import Settings
 
-Stop = Literal["start", "idle", "output", "ended"]
-"""Why a conversation stopped: no first word, silence, too many words, or the CLI's own end before its result."""
+Stop = Literal["program", "start", "idle", "output", "ended"]
+"""Why a conversation stopped: nothing to execute, no first word, silence, too many words, the CLI's own end."""
 
 OnMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Is given each message of the CLI as it came; the CLI waits meanwhile."""
@@ -134,7 +134,7 @@ class CliTransport(Transport):
                 held_fd=self._held_fd,
             )
         except CliNotStartedError as error:
-            raise StoppedError("start", str(error)) from error
+            raise StoppedError("program", str(error)) from error
         self._obey()
 
     async def write(self, data: str) -> None:

@@ -1,0 +1,67 @@
+"""All that one CLI run leaves to judge it by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, ResultMessage, SystemMessage
+
+from services.claude_exec.transport import Stop
+
+_SYNTHETIC = "<synthetic>"
+"""The model that the CLI names for messages of its own."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What one run showed. `take` is given its messages.
+
+    Attributes:
+        result: The CLI's own verdict, the last word of a run that came to its end.
+        stopped: Why the run was stopped, if it was; `timeout` and `killed` come from outside the conversation.
+        stop_message: The same for people.
+        failure: What the SDK could not deal with.
+        error: The CLI's word for the last failed request.
+        waits_for: HTTP status that the CLI was waiting to ask again for, when it said its last.
+        limit_resets_at: Seconds since 1970 when a limit that was reached ends.
+        model: Which model answered last.
+        exit_status: Of the CLI, or minus the signal that ended it; None without a start.
+        stderr_tail: The last of its standard error.
+    """
+
+    result: ResultMessage | None = None
+    stopped: Stop | None = None
+    timed_out: bool = False
+    killed: bool = False
+    stop_message: str = ""
+    failure: str = ""
+    error: str | None = None
+    waits_for: int | None = None
+    limit_resets_at: float | None = None
+    model: str | None = None
+    exit_status: int | None = None
+    stderr_tail: str = ""
+
+    def take(self, message: Message) -> None:
+        """Note what a message tells."""
+        self.waits_for = None
+        match message:
+            case ResultMessage():
+                self.result = message
+            case AssistantMessage():
+                self.error = message.error
+                if message.model != _SYNTHETIC:
+                    self.model = message.model
+            case SystemMessage(subtype="api_retry", data=data):
+                status = data.get("error_status")
+                self.waits_for = status if isinstance(status, int) else 0
+            case RateLimitEvent(rate_limit_info=info) if info.status == "rejected":
+                self.limit_resets_at = info.resets_at
+            case _:
+                pass
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """How long the limit that was reached goes on, if the API said so."""
+        return None if self.limit_resets_at is None else max(0.0, self.limit_resets_at - time.time())
