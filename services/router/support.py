@@ -38,8 +38,7 @@ def _refused(field: str, value: str, note: str, refuses: Callable[[JobSubmit], b
 
 
 SUPPORT: tuple[Support, ...] = (
-    _works("workload", "`python`, and every workload that an installed package offers", value="any but `claude`"),
-    _refused("workload", "`claude`", "there is no Claude executor yet", lambda job: job.workload == "claude"),
+    _works("workload", "`python`, `claude`, and every workload that an installed package offers"),
     _works("items", "1..100,000 in a record of at most 256 KiB"),
     _refused("items_url", "any", "items are not fetched yet: send them inline", lambda job: job.items_url is not None),
     _works("options", "judged by the workload"),
@@ -55,7 +54,10 @@ SUPPORT: tuple[Support, ...] = (
     _works("active_timeout_seconds", "ends the job as failed(timeout)"),
     _works("expires_after_seconds", "ends the job as failed(expired); never later than `MESH_MAX_JOB_AGE_SECONDS`"),
     _works("item_timeout_seconds", "ends the item as failed(timeout)"),
-    _works("max_cost_usd", "more ends the job as failed(budget); counts what workloads report (`python`: nothing)"),
+    _works(
+        "max_cost_usd",
+        "more ends the job as failed(budget); counts what workloads report (`claude` does, `python` nothing)",
+    ),
     _works("max_failed_items", "one more ends the job as failed(too_many_failures)"),
     _works("stream", "the default", value="`false`"),
     _refused("stream", "`true`", "there is no live output yet", lambda job: job.stream),

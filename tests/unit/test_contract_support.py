@@ -35,7 +35,6 @@ def _submit(**fields: Any) -> JobSubmit:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"workload": "claude"}, "workload claude"),
         ({"items": None, "items_url": "https://example.org/a"}, "items_url"),
         ({"engine": "ray"}, "engine ray"),
         ({"stream": True}, "stream true"),
@@ -50,7 +49,7 @@ def test_refused_rows_refuse(fields: dict[str, Any], named: str) -> None:
 
 def test_every_refused_row_of_submits_is_tried_above() -> None:
     """A row that is added needs a case."""
-    assert sum(row.status == "refused" for row in SUPPORT if row.command == "submit") == 4
+    assert sum(row.status == "refused" for row in SUPPORT if row.command == "submit") == 3
     assert all((row.refuses is not None) == (row.status == "refused") for row in SUPPORT if row.command == "submit")
 
 
