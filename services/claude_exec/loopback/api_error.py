@@ -28,6 +28,7 @@ _MESSAGES: Mapping[int, str] = {
     HTTPStatus.TOO_MANY_REQUESTS: "This request would exceed your rate limit.",
     OVERLOADED: "Overloaded",
 }
+_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class AnswerError(MeshError):
@@ -50,6 +51,13 @@ class AnswerError(MeshError):
         """The API's name for it."""
         other = "api_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
         return _TYPES.get(self.status, other)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers that go with it."""
+        again = self.status in _AGAIN or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        advice = [("x-should-retry", "true" if again else "false")]
+        return advice if self.retry_after is None else [*advice, ("retry-after", str(self.retry_after))]
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The body of the answer."""

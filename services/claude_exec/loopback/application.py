@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from services.claude_exec.loopback.api_error import AnswerError
 from services.claude_exec.loopback.journal import Journal
-from services.claude_exec.loopback.messages import Messages, request_id
+from services.claude_exec.loopback.messages_endpoint import MessagesEndpoint, request_id
 from services.claude_exec.loopback.plan import Countdown
 from services.claude_exec.loopback.script import Script
 
@@ -22,7 +22,7 @@ from services.claude_exec.loopback.script import Script
 def loopback_application(script: Script, stopping: asyncio.Event, *, host: str) -> Starlette:
     """The application at `host`; it ends its waits once `stopping` is set."""
     journal, countdown = Journal(), Countdown()
-    messages = Messages(script, journal, countdown, stopping)
+    messages = MessagesEndpoint(script, journal, countdown, stopping)
 
     async def health(_: Request) -> Response:
         return JSONResponse({"ok": True, "requests": journal.total})

@@ -11,6 +11,12 @@ import orjson
 
 from services.claude_exec.loopback.api_error import InvalidRequestError
 
+# What the CLI itself says as the person, to go on with an answer that does not satisfy it.
+_OF_THE_CLI = (
+    "Output token limit hit.",
+    "Your response above was stopped by a safety classifier",
+    "[structured-output-enforce]",
+)
 # The CLI puts these into the person's message, each as a whole.
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 
@@ -22,7 +28,7 @@ class Conversation:
     Attributes:
         model: the model's name, as the caller gave it.
         streamed: whether the answer is to be server-sent events.
-        prompt: the text of the last message of the person that is no tool's result, without the CLI's reminders.
+        prompt: the text of the last message of the person that is no tool's result; the CLI's own words do not count.
         turn: how many tools have been called since the prompt.
         tool_result: the text of the newest tool's result since then.
         tools: names of the tools that are offered.
@@ -79,7 +85,7 @@ def _prompt(messages: list[dict[str, Any]]) -> tuple[int, str]:
         if message.get("role") != "user" or any(block.get("type") == "tool_result" for block in _blocks(message)):
             continue
         prompt = _REMINDER.sub("", _text(message.get("content"))).strip()
-        if prompt:
+        if prompt and not prompt.startswith(_OF_THE_CLI):
             return place, prompt
     return 0, ""
 

@@ -20,7 +20,7 @@ from shared.errors import MeshError
 STALL_SECONDS = 3_600.0
 """After so long without a further byte a stalled answer is cut after all."""
 SEND_SECONDS = 60.0
-"""Longest that a caller may take no bytes."""
+"""After so long without taking a byte the caller counts as gone."""
 
 _STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
@@ -131,8 +131,12 @@ class Exchange:
     async def _body(self, content: bytes, *, more: bool) -> None:
         if self._gone.done():
             raise EndedError("gone")
-        async with asyncio.timeout(SEND_SECONDS):
-            await self._send({"type": "http.response.body", "body": content, "more_body": more})
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send({"type": "http.response.body", "body": content, "more_body": more})
+        except TimeoutError as error:
+            await self._cut()
+            raise EndedError("gone") from error
 
     async def _cut(self) -> None:
         """Cut the connection, and wait until the server has seen it: it would report an answer without an end."""

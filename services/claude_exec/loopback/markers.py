@@ -49,7 +49,7 @@ def read_markers(text: str) -> tuple[Step, ...]:
     """All steps that `text` marks, in order. Text around markers, and `[[` before any other word, means nothing.
 
     Raises:
-        MarkerError: one is not closed, says what it must not, or there are more than `MAX_MARKERS`.
+        MarkerError: one is not closed, says what it must not, or together they ask for too much.
     """
     steps: list[Step] = []
     position = 0
@@ -62,6 +62,10 @@ def read_markers(text: str) -> tuple[Step, ...]:
         except ValueError as error:
             raise MarkerError(f"[[{name} …]]: {error}") from error
         steps.append(step)
+    if sum(step.characters for step in steps if isinstance(step, Fill)) > MAX_FILL:
+        raise MarkerError(f"[[bytes …]]: more than {MAX_FILL} characters in all")
+    if sum(step.seconds for step in steps if isinstance(step, Wait)) > MAX_WAIT_SECONDS:
+        raise MarkerError(f"[[delay …]]: more than {MAX_WAIT_SECONDS:g} s in all")
     return tuple(steps)
 
 
@@ -166,7 +170,7 @@ def _refuse(text: str, position: int) -> tuple[Step, int]:
 def _tool(text: str, position: int) -> tuple[Step, int]:
     name, position = _first_word(text, position)
     if not _TOOL_NAME.fullmatch(name):
-        raise ValueError("the tool's name is none")
+        raise ValueError("this is no name of a tool")
     if (end := _END.match(text, position)) is not None:
         return CallTool(name, {}), end.end()
     arguments, position = _json(text, position)
@@ -182,10 +186,11 @@ def _usage(text: str, position: int) -> tuple[Step, int]:
 
 
 def _stop(text: str, position: int) -> tuple[Step, int]:
-    reason, position = _words(text, position)
+    reason, position = _first_word(text, position)
     if not _REASON.fullmatch(reason):
-        raise ValueError("the reason is none")
-    return Stop(reason), position
+        raise ValueError("this is no reason to stop")
+    options, position = _options(text, position, frozenset({"times"}))
+    return Stop(reason, _times(options)), position
 
 
 def _broken(how: Break) -> Callable[[str, int], tuple[Step, int]]:

@@ -92,8 +92,8 @@ def make_plan(conversation: Conversation, steps: Sequence[Step], countdown: Coun
                 broken = how if countdown.take(conversation.prompt, place, times) else broken
             case Usage():
                 usage = step
-            case Stop():
-                stop = step.reason
+            case Stop(ending, times):
+                stop = ending if countdown.take(conversation.prompt, place, times) else stop
             case _:
                 blocks.append(_block(step, conversation))
     blocks = blocks or [TextBlock(_default_text(conversation))]

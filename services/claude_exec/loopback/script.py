@@ -32,7 +32,7 @@ class Script:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise ConfigurationError(f"the script {path} is larger than {MAX_FILE_BYTES} bytes")
             content = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigurationError(f"the script {path} cannot be read: {error}") from error
         if not isinstance(content, Mapping):
             raise ConfigurationError(f"the script {path} is no object of texts and markers")

@@ -81,6 +81,7 @@ class Stop:
     """The reason for which the answer ends."""
 
     reason: str
+    times: int | None = None
 
 
 Step: TypeAlias = Reply | Fill | Structured | CallTool | Wait | Refuse | BreakOff | Usage | Stop

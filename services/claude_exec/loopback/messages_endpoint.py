@@ -22,8 +22,8 @@ from shared.logs import get_logger
 _log = get_logger(__name__)
 
 
-class Messages:
-    """The two endpoints that take a conversation, as an ASGI application.
+class MessagesEndpoint:
+    """The two paths that take a conversation, as an ASGI application.
 
     Args:
         script: answers to prompts without markers.
@@ -50,7 +50,7 @@ class Messages:
                 outcome = await self._answer(exchange, entry, asked)
         except EndedError as error:
             outcome = error.outcome
-        except (ClientDisconnect, TimeoutError):
+        except ClientDisconnect:
             outcome = "gone"
         finally:
             self._close(entry, outcome)
@@ -82,8 +82,7 @@ class Messages:
             return "answered"
         except AnswerError as error:
             entry.status = error.status
-            headers = [] if error.retry_after is None else [("retry-after", str(error.retry_after))]
-            await exchange.answer(error.status, error.body(request_id(entry)), headers)
+            await exchange.answer(error.status, error.body(request_id(entry)), error.headers)
             return "refused"
 
     def _plan(self, conversation: Conversation) -> Plan:
