@@ -21,12 +21,12 @@ from bench.parts import parts
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.deciding import JobDecider
-from services.router.garbage import collect_seldom
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.observing import JobObserver
 from shared.broker import make_consumer, make_producer
 from shared.events import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
+from shared.garbage import collect_seldom
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys

@@ -6,9 +6,9 @@ import asyncio
 import signal
 import sys
 
-from services.router.garbage import collect_seldom
 from services.router.service import run
 from shared.errors import MeshError
+from shared.garbage import collect_seldom
 from shared.logs import configure_logging, get_logger
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry

@@ -21,17 +21,17 @@ from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.admission_ids import readable_job_id
 from services.router.admission_reading import read_command
-from services.router.admission_reasons import reason_of
 from services.router.admission_submit import accepted_fact, inbox_of, judged_submit
-from services.router.admission_trace import FactTrace, fact_trace
 from services.router.support import decide_refused
 from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
+from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.events import JobAccepted, JobCancelRequested
 from shared.history.facts import fact_headers
 from shared.settings import Settings
 from shared.telemetry import names
+from shared.telemetry.fact_trace import FactTrace, fact_trace
 from shared.telemetry.spans import span
 from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry

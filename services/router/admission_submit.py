@@ -8,13 +8,13 @@ from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.commands import JobSubmit
 from services.router.admission_ids import job_id_of, job_id_of_invalid
-from services.router.admission_reasons import reason_of
-from services.router.admission_trace import FactTrace
 from services.router.support import unsupported
+from shared.consumer.reasons import reason_of
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.events import InboxRecord, JobAccepted, JobTerms
 from shared.settings import Settings
+from shared.telemetry.fact_trace import FactTrace
 from shared.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
 from shared.workloads import WorkloadRegistry
 

@@ -13,7 +13,6 @@ from services.router.deciding import JobDecider
 from services.router.dispatching import JobDispatcher
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
-from services.router.incarnation import drop_foreign_state
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.observing import JobObserver
@@ -22,6 +21,7 @@ from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.errors import StopServiceError
+from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.fact_appender import FactAppender
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
 from shared.broker import make_producer
 from shared.history.claims import ClaimStore
+from shared.history.fact_appender import FactAppender
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry

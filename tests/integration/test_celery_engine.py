@@ -15,8 +15,8 @@ from eldermesh.stack.ports import free_port
 from services.router.engines.celery_app import QUEUES, RUN_CHUNK, make_celery_app
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.engines.chunk_task import ChunkTask
-from services.router.incarnation import celery_key_prefix
 from shared.errors import RetryableError
+from shared.history.foreign_state import celery_key_prefix
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics

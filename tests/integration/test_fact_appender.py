@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from eldermesh.stack.broker import EmbeddedBroker
-from services.router.engines.fact_appender import FactAppender
-from services.router.engines.patience import with_patience
 from shared.broker import make_producer
 from shared.errors import RetryableError
+from shared.history.fact_appender import FactAppender
 from shared.history.ports import SystemClock
+from shared.patience import with_patience
 from shared.topic_admin import apply_topics
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import fresh_settings

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.health import worker_trouble
-from services.router.incarnation import celery_key_prefix, drop_foreign_state
+from shared.history.foreign_state import celery_key_prefix, drop_foreign_state
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings

@@ -15,9 +15,9 @@ from eldermesh.client import Client
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.service import Service
 from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.incarnation import celery_key_prefix
 from services.router.jobs.lookup import JobLookup
 from services.router.service import RouterService
+from shared.history.foreign_state import celery_key_prefix
 from shared.history.keys import PartitionKeys
 from shared.redis_client import make_redis
 from shared.settings import Settings

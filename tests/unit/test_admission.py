@@ -13,14 +13,14 @@ from opentelemetry.trace import INVALID_SPAN
 from eldermesh.contract.commands import JobCancel, JobSubmit
 from eldermesh.contract.ids import trace_id_of
 from services.router.admission import Admitted, JobAdmission
-from services.router.admission_reasons import MAX_ERRORS
 from services.router.admission_submit import accepted_fact, submitted_at
-from services.router.admission_trace import fact_trace, trace_of_job_id
 from services.router.support import NOT_SUPPORTED_YET
+from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.events import JobAccepted
 from shared.settings import Settings
+from shared.telemetry.fact_trace import fact_trace, trace_of_job_id
 from shared.workloads import WorkloadRegistry
 from tests.inboxes import Sent
 from tests.malformed import FUNCTION, Malformed, job, malformed

@@ -14,7 +14,7 @@ from eldermesh.cli.context import Mesh
 from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
-from services.router.incarnation import celery_key_prefix
+from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.redis_client import make_redis
 from shared.topics import JOBS_HISTORY

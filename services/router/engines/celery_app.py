@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from celery import Celery
 from kombu import Exchange, Queue
 
-from services.router.incarnation import celery_key_prefix
+from shared.history.foreign_state import celery_key_prefix
 from shared.settings import Settings
 
 RUN_CHUNK = "eldermesh.run_chunk"

@@ -11,13 +11,13 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.item_host import describe
 from services.router.engines.item_results import MAX_INLINE_BYTES, fact_result
 from services.router.engines.job_specs import JobSpec
-from services.router.engines.lease import Lease
-from services.router.engines.patience import with_patience
 from services.router.engines.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import ConfigurationError, RetryableError
 from shared.events import FactResult
+from shared.history.lease import Lease
+from shared.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span, span

@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 from services.router.engines.chunk_items import ChunkItems
 from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.job_specs import JobSpec, JobSpecs
-from services.router.engines.lease import Lease, LeaseLostError
 from services.router.engines.result_publisher import ResultPublisher
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import RetryableError
 from shared.events import ItemsCompleted
 from shared.history.facts import fact_headers
+from shared.history.lease import Lease, LeaseLostError
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.workloads import RunKilledError
 

@@ -11,10 +11,10 @@ from redis.exceptions import RedisError
 from services.router.engines.chunk_run import ChunkRun
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.job_specs import JobSpecs
-from services.router.engines.lease import Lease
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.history.claims import Claimed, ClaimRefusal
+from shared.history.lease import Lease
 from shared.logs import job_logs
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from

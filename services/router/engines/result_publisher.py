@@ -9,10 +9,10 @@ from functools import partial
 from eldermesh.contract.cloudevents import Headers
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunk_task import ChunkTask
-from services.router.engines.fact_appender import FactSink
-from services.router.engines.patience import with_patience
 from shared.events import ChunkTimes, FactResult, ItemsCompleted
+from shared.history.fact_appender import FactSink
 from shared.history.ports import Clock
+from shared.patience import with_patience
 
 MAX_FACT_BYTES = 700_000
 """So that a fact, and the public record made of it, stay well below a topic's 1 MiB."""

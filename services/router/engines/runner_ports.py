@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eldermesh.contract.vocabulary import Engine
-from services.router.engines.fact_appender import FactSink
 from shared.blobs import BlobStore
 from shared.history.claims import ClaimStore
+from shared.history.fact_appender import FactSink
 from shared.history.ports import Clock, SystemClock
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry

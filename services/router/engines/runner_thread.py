@@ -13,12 +13,12 @@ from typing import Any
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunk_runner import ChunkRunner
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
-from services.router.engines.fact_appender import FactAppender
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
 from shared.broker import make_producer
 from shared.errors import RetryableError, StopServiceError
 from shared.history.claims import ClaimStore
+from shared.history.fact_appender import FactAppender
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
