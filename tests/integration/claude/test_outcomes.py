@@ -1,0 +1,251 @@
+"""Each class of outcome, through the real CLI against the loopback endpoint: the table of docs/claude_exec.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from services.claude_exec.outcome import OutcomeClass
+from tests.integration.claude.playing import Claude
+
+_SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+_SIX_DOLLARS = "[[usage input=1000000 output=100000]]"
+
+
+async def test_ok(claude: Claude) -> None:
+    """The text, what it cost, and the tokens."""
+    outcome = await claude.run("[[reply hello]] [[usage input=1000 output=10]]")
+    assert (outcome.outcome, outcome.output, outcome.error_type) == ("ok", "hello", None)
+    assert (outcome.attempts, outcome.turns, outcome.exit_status) == (1, 1, 0)
+    assert outcome.cost_micros is not None
+    assert outcome.cost_micros > 0
+    assert outcome.usage is not None
+    assert (outcome.usage["input_tokens"], outcome.usage["output_tokens"]) == (1000, 10)
+    assert outcome.session_id is not None
+    assert outcome.model is not None
+
+
+async def test_ok_with_a_schema(claude: Claude) -> None:
+    """The output is the object."""
+    outcome = await claude.run('[[json {"n": 3}]]', options={"output_schema": _SCHEMA})
+    assert (outcome.outcome, outcome.output) == ("ok", {"n": 3})
+
+
+async def test_a_prompt_is_taken_as_it_is(claude: Claude) -> None:
+    """No command and no reference to a file is read in it."""
+    for prompt in ("/compact", "@/etc/hostname says?", "!ls", "-p", "# x"):
+        outcome = await claude.run(prompt)
+        assert outcome.outcome == "ok"
+        assert f"{len(prompt)} characters: {prompt}" in str(outcome.output)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "outcome", "error_type", "message"),
+    [
+        ("[[stop refusal]]", {}, "refused", "refused", "safeguards"),
+        ('[[json {"n": "x"}]]', {"output_schema": _SCHEMA}, "invalid", "invalid_output", "no object of the schema"),
+        ("[[reply text]]", {"output_schema": _SCHEMA}, "invalid", "invalid_output", "no object of the schema"),
+        ("[[status 400]]", {}, "invalid", "exception", "400"),
+        (_SIX_DOLLARS, {"max_cost_usd": 0.1}, "budget", "budget", "budget"),
+        ('[[tool Bash {"command": "true"}]]', {"allowed_tools": ["Bash"], "max_turns": 1}, "turns", "turns", "turns"),
+        ("[[status 429 retry-after=1]]", {}, "rate_limited", "rate_limited", "429"),
+        ("[[status 429 retry-after=7200]]", {}, "rate_limited", "rate_limited", "429"),
+        ("[[status 429]]", {}, "rate_limited", "rate_limited", "429"),
+        ("[[status 529]]", {}, "overloaded", "overloaded", "529"),
+        ("[[status 500]]", {}, "overloaded", "overloaded", "500"),
+        ("[[drop]]", {}, "overloaded", "overloaded", "API Error"),
+        ("[[malformed]]", {}, "overloaded", "overloaded", "API Error"),
+        ("[[status 401]]", {}, "auth", "auth", "API key"),
+        ("[[status 403]]", {}, "auth", "auth", "403"),
+    ],
+)
+async def test_failures(
+    claude: Claude, prompt: str, options: dict[str, Any], outcome: OutcomeClass, error_type: str, message: str
+) -> None:
+    """The class, the contract's word, and a message for people; one CLI was started, whatever it did."""
+    found = await claude.run(prompt, options=options)
+    assert (found.outcome, found.error_type) == (outcome, error_type)
+    assert message in found.message
+    assert found.attempts == 1
+    assert found.output is None
+
+
+async def test_what_the_api_refuses_for_the_moment_is_asked_again(claude: Claude) -> None:
+    """By the CLI itself, within its bound; the outcome is that of the last answer."""
+    outcome = await claude.run("[[status 529 times=1]] [[reply at last]]")
+    assert (outcome.outcome, outcome.output) == ("ok", "at last")
+
+
+async def test_a_budget_that_is_exceeded_is_paid(claude: Claude) -> None:
+    """What a failure cost is part of its outcome."""
+    outcome = await claude.run(_SIX_DOLLARS, options={"max_cost_usd": 0.1})
+    assert (outcome.cost_micros or 0) > 100_000
+
+
+async def test_exit_0_with_is_error(claude: Claude) -> None:
+    """The CLI ends with status 0 and says `success`; its error flag makes the failure."""
+    outcome = await claude.run("[[status 400]]", claude_cli=claude.wrapper('"$CLI" "$@"; exit 0'))
+    assert (outcome.exit_status, outcome.outcome, outcome.error_type) == (0, "invalid", "exception")
+
+
+async def test_idle(claude: Claude) -> None:
+    """The stream stalls half way: the CLI says nothing any more, and is stopped."""
+    outcome = await claude.run("[[stall]]", claude_idle_seconds=1.5)
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("idle", "idle", 1)
+    assert "nothing for 1.5 s" in outcome.message
+
+
+async def test_idle_while_it_waits_for_the_api(claude: Claude) -> None:
+    """Silence between two requests is the API's limit, not a CLI that is stuck."""
+    outcome = await claude.run("[[status 429 retry-after=30]]", claude_idle_seconds=1.5)
+    assert (outcome.outcome, outcome.api_status) == ("rate_limited", 429)
+
+
+async def test_timeout(claude: Claude) -> None:
+    """The wall clock ends a CLI that is not silent, too: it has a tool run."""
+    prompt = '[[tool Bash {"command": "sleep 601"}]]'
+    outcome = await claude.run(prompt, options={"allowed_tools": ["Bash"], "timeout_seconds": 2})
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("timeout", "timeout", 1)
+    assert outcome.duration_seconds < 20
+
+
+async def test_the_shorter_time_counts(claude: Claude) -> None:
+    """That of the job's items, of the options, or of the settings."""
+    outcome = await claude.run("[[delay 60]]", options={"timeout_seconds": 50}, timeout_seconds=1.5)
+    assert outcome.outcome == "timeout"
+    assert "1.5 s" in outcome.message
+
+
+async def test_crashed_at_the_start(claude: Claude) -> None:
+    """A CLI that never says a word is started again, then given up."""
+    outcome = await claude.run("hello", claude_cli=claude.wrapper("exec sleep 602"), claude_start_seconds=0.5)
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("crashed", "crashed", 2)
+    assert "tried 2 times" in outcome.message
+
+
+async def test_no_program(claude: Claude) -> None:
+    """A CLI that is not there is this machine's fault: tried once."""
+    outcome = await claude.run("hello", claude_cli="/nowhere/claude")
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("crashed", "internal", 1)
+    assert "/nowhere/claude" in outcome.message
+
+
+async def test_no_working_directory(claude: Claude) -> None:
+    """The same with a working directory that is not there."""
+    outcome = await claude.run("hello", options={"cwd": str(claude.code / "missing")})
+    assert (outcome.outcome, outcome.error_type) == ("crashed", "internal")
+    assert "missing" in outcome.message
+
+
+async def test_what_a_dying_cli_says_is_in_the_message(claude: Claude) -> None:
+    """The end of its standard error, bounded."""
+    script = "head -c 100000 /dev/zero | tr '\\0' x >&2; echo 'out of luck' >&2; exit 3"
+    outcome = await claude.run("hello", claude_cli=claude.wrapper(script))
+    assert (outcome.outcome, outcome.exit_status) == ("crashed", 3)
+    assert "exit status 3" in outcome.message
+    assert "out of luck" in outcome.message
+    assert len(outcome.message) < 1000
+
+
+async def test_auth_without_endpoint_or_key(claude: Claude) -> None:
+    """Nothing is started, and nobody is asked."""
+    outcome = await claude.run("hello", anthropic_base_url=None)
+    assert (outcome.outcome, outcome.exit_status) == ("auth", None)
+    assert "MESH_ANTHROPIC_API_KEY" in outcome.message
+
+
+async def test_too_much_output(claude: Claude) -> None:
+    """More than the limit ends the run; one long line is enough."""
+    outcome = await claude.run("[[bytes 3000000]]", claude_max_output_bytes=1_000_000)
+    assert (outcome.outcome, outcome.error_type) == ("invalid", "result_too_large")
+
+
+async def test_a_line_of_5_mb(claude: Claude) -> None:
+    """Longer than any default of a reader."""
+    outcome = await claude.run("[[bytes 5000000]]")
+    assert outcome.outcome == "ok"
+    assert len(str(outcome.output)) == 5_000_000
+
+
+async def test_what_is_no_message_is_skipped(claude: Claude) -> None:
+    """A warning that goes to the wrong stream, a broken line, an object of no type the SDK knows."""
+    script = "echo 'warning: x'; echo '{broken'; echo '[1]'; echo '{\"type\":\"new\"}'; exec \"$CLI\" \"$@\""
+    outcome = await claude.run("[[reply fine]]", claude_cli=claude.wrapper(script))
+    assert (outcome.outcome, outcome.output) == ("ok", "fine")
+
+
+async def test_twenty_at_once(claude: Claude) -> None:
+    """Parallel runs share nothing: each has its own configuration, reply and end."""
+    prompts = [f"[[reply number {number}]]" for number in range(20)]
+    outcomes = await asyncio.gather(*(claude.run(prompt) for prompt in prompts))
+    assert [(each.outcome, each.output, each.attempts) for each in outcomes] == [
+        ("ok", f"number {number}", 1) for number in range(20)
+    ]
+
+
+async def test_messages_are_handed_out_as_they_come(claude: Claude) -> None:
+    """From the start to the result, pieces of the text between."""
+    kinds: list[str] = []
+
+    async def note(message: Mapping[str, Any]) -> None:
+        kinds.append(str(message["type"]))
+
+    await claude.run("[[reply some words]]", on_message=note)
+    assert kinds[-1] == "result"
+    assert "stream_event" in kinds
+
+
+async def test_a_listener_that_fails_ends_the_run(claude: Claude) -> None:
+    """Its error is the caller's to see."""
+
+    async def fail(_: Mapping[str, Any]) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await claude.run("[[reply some words]]", on_message=fail)
+
+
+async def test_nothing_of_the_workers_environment_reaches_a_tool(
+    claude: Claude, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret is planted in this process; the CLI's own Bash prints all it has."""
+    monkeypatch.setenv("PLANTED_SECRET", "do-not-tell")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "do-not-tell")
+    said: list[str] = []
+
+    async def note(message: Mapping[str, Any]) -> None:
+        if message["type"] == "user":
+            said.append(str(message))
+
+    prompt = '[[tool Bash {"command": "env; cat /proc/$PPID/environ"}]] [[reply done]]'
+    outcome = await claude.run(prompt, options={"allowed_tools": ["Bash"]}, on_message=note)
+    assert outcome.output == "done"
+    assert "PATH=" in "".join(said)
+    assert "PLANTED_SECRET" not in "".join(said)
+    assert "do-not-tell" not in "".join(said)
+
+
+async def test_only_allowed_tools_exist(claude: Claude) -> None:
+    """A tool outside the allow-list is not there, and a use that no rule covers is denied."""
+    target = claude.code / "written"
+    prompt = f'[[tool Bash {{"command": "touch {target}"}}]] [[reply done]]'
+    for tools in ([], ["Read"], ["Bash(ls:*)"]):
+        outcome = await claude.run(prompt, options={"allowed_tools": tools, "cwd": str(claude.code)})
+        assert outcome.output == "done"
+        assert not target.exists()
+    outcome = await claude.run(prompt, options={"allowed_tools": ["Bash(touch:*)"], "cwd": str(claude.code)})
+    assert (outcome.output, target.exists()) == ("done", True)
+
+
+async def test_a_projects_settings_are_not_read(claude: Claude) -> None:
+    """Hooks in a working directory would be commands that nobody allowed."""
+    (claude.code / ".claude").mkdir()
+    hook = {"hooks": [{"type": "command", "command": f"touch {claude.code}/hooked"}]}
+    settings = f'{{"hooks": {{"SessionStart": [{hook}], "Stop": [{hook}]}}}}'.replace("'", '"')
+    (claude.code / ".claude" / "settings.json").write_text(settings, encoding="utf-8")
+    outcome = await claude.run("hello", options={"cwd": str(claude.code)})
+    assert outcome.outcome == "ok"
+    assert not (claude.code / "hooked").exists()
