@@ -18,11 +18,12 @@ from eldermesh.cli.answer_schemas import named_schema, schema_names  # noqa: E40
 from eldermesh.contract import topics as public_topics  # noqa: E402
 from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
 from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
-from shared.events import JOB_FACTS  # noqa: E402
+from shared.claude_facts import CLAUDE_FACTS  # noqa: E402
+from shared.events import JOB_FACTS, Fact  # noqa: E402
 from shared.topics import TOPICS, TopicSpec  # noqa: E402
 
 _DAY_MS = 24 * 3600 * 1000
-_PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.startswith("JOBS")}
+_PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.isupper()}
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -48,13 +49,22 @@ def public_events() -> str:
     return _table(("topic", "`ce_type`", "sent by", "what it says", "schema"), rows)
 
 
-def facts() -> str:
-    """The table of facts."""
+def _facts(registry: Mapping[str, type[Fact]]) -> str:
     rows = [
         (f"`{name}`", _first_line(fact), ", ".join(f"`{each}`" for each in fact.model_fields))
-        for name, fact in JOB_FACTS.items()
+        for name, fact in registry.items()
     ]
     return _table(("fact", "what it says", "fields"), rows)
+
+
+def facts() -> str:
+    """The table of the facts of jobs."""
+    return _facts(JOB_FACTS)
+
+
+def claude_facts() -> str:
+    """The table of the facts of Claude requests."""
+    return _facts(CLAUDE_FACTS)
 
 
 def topics() -> str:
@@ -69,7 +79,7 @@ def _topic(spec: TopicSpec) -> tuple[str, ...]:
     return f"`{spec.name}`", audience, policy, retention, f"{spec.max_message_bytes // 1024} KiB"
 
 
-TABLES = {"public events": public_events, "facts": facts, "topics": topics}
+TABLES = {"public events": public_events, "facts": facts, "claude facts": claude_facts, "topics": topics}
 
 
 def with_tables(document: str) -> str:

@@ -29,6 +29,8 @@ _TOPICS = {
     topics.JOBS_DECISIONS: "Inbox of decisions on holds, apart so that an ACL can guard it.",
     topics.JOBS_PROGRESS: "Results, keyed by job id: per job in order, without gaps, repeats byte-identical.",
     topics.JOBS_DONE: "Ends, keyed by job id: one for each accepted job, repeats byte-identical.",
+    topics.CLAUDE_REQUESTS: "Inbox of single prompts. Keys and partitions mean nothing; every header is optional.",
+    topics.CLAUDE_OUTPUT: "What running prompts say, and their ends, keyed by request id; kept for a day.",
     topics.JOBS_DEAD: "What could not be accepted: the original bytes, and why in the headers.",
 }
 
@@ -96,7 +98,7 @@ def _message(event: PublicEvent) -> dict[str, Any]:
     }
     if event.sender == "mesh":
         message["headers"] = {"$ref": _REF.format(model=CLOUD_EVENT_HEADERS)}
-        message["bindings"] = {"kafka": {"key": {"type": "string", "description": "The job id."}}}
+        message["bindings"] = {"kafka": {"key": {"type": "string", "description": f"The {event.id_of} id."}}}
     return message
 
 

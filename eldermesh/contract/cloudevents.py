@@ -17,6 +17,12 @@ COMPLETED = "eldermesh.job.completed.v1"
 FAILED = "eldermesh.job.failed.v1"
 CANCELLED = "eldermesh.job.cancelled.v1"
 REJECTED = "eldermesh.job.rejected.v1"
+CLAUDE_REQUEST = "eldermesh.claude.request.v1"
+CLAUDE_CANCEL = "eldermesh.claude.cancel.v1"
+CLAUDE_OUTPUT = "eldermesh.claude.output.v1"
+CLAUDE_COMPLETED = "eldermesh.claude.completed.v1"
+CLAUDE_FAILED = "eldermesh.claude.failed.v1"
+CLAUDE_CANCELLED = "eldermesh.claude.cancelled.v1"
 
 
 def binary_headers(

@@ -26,6 +26,16 @@ def job_id_from_record(topic: str, partition: int, offset: int) -> str:
     return str(uuid5(NAMESPACE, f"record\n{topic}\n{partition}\n{offset}"))
 
 
+def request_id_from_key(tenant: str, idempotency_key: str) -> str:
+    """Id of a Claude request with an idempotency key: never that of a job with the same key."""
+    return str(uuid5(NAMESPACE, f"claude key\n{tenant}\n{idempotency_key}"))
+
+
+def request_id_from_cloud_event(tenant: str, ce_source: str, ce_id: str) -> str:
+    """Id of a Claude request known by its CloudEvents identity."""
+    return str(uuid5(NAMESPACE, f"claude ce\n{tenant}\n{ce_source}\n{ce_id}"))
+
+
 def trace_id_of(job_id: str) -> str:
     """Trace id (32 hex digits) of a job that came without a trace context: the 16 bytes of its id."""
     return UUID(job_id).hex

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from eldermesh.contract import cloudevents, topics
+from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
+from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import JobProgress
@@ -17,6 +19,7 @@ from eldermesh.contract.vocabulary import CONTRACT_VERSION, JOB_ID_PATTERN, TIME
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _TEXT = {"type": "string"}
+_TYPE_MEANING = "Without it a record of `jobs` is a submit, one of `claude.requests` a request."
 
 
 class AlwaysThere(GenerateJsonSchema):
@@ -37,6 +40,7 @@ class PublicEvent:
         event_types: the values of `ce_type` it comes with.
         model: what its value is.
         sender: who writes it.
+        id_of: whose id is the key of what the mesh writes.
     """
 
     name: str
@@ -44,6 +48,7 @@ class PublicEvent:
     event_types: tuple[str, ...]
     model: type[BaseModel]
     sender: Literal["anyone", "mesh"]
+    id_of: Literal["job", "request"] = "job"
 
     @property
     def summary(self) -> str:
@@ -62,6 +67,19 @@ PUBLIC_EVENTS: tuple[PublicEvent, ...] = (
         (cloudevents.COMPLETED, cloudevents.FAILED, cloudevents.CANCELLED, cloudevents.REJECTED),
         JobEnd,
         "mesh",
+    ),
+    PublicEvent("claude-request", topics.CLAUDE_REQUESTS, (cloudevents.CLAUDE_REQUEST,), ClaudeRequest, "anyone"),
+    PublicEvent("claude-cancel", topics.CLAUDE_REQUESTS, (cloudevents.CLAUDE_CANCEL,), ClaudeCancel, "anyone"),
+    PublicEvent(
+        "claude-output", topics.CLAUDE_OUTPUT, (cloudevents.CLAUDE_OUTPUT,), ClaudeOutput, "mesh", id_of="request"
+    ),
+    PublicEvent(
+        "claude-end",
+        topics.CLAUDE_OUTPUT,
+        (cloudevents.CLAUDE_COMPLETED, cloudevents.CLAUDE_FAILED, cloudevents.CLAUDE_CANCELLED),
+        ClaudeEnd,
+        "mesh",
+        id_of="request",
     ),
 )
 
@@ -121,9 +139,12 @@ def cloud_event_headers() -> dict[str, Any]:
     properties: dict[str, Any] = {
         "ce_specversion": {"const": "1.0"},
         "ce_id": {**_TEXT, "minLength": 1, "description": "Identity of the event within its source."},
-        "ce_type": {"enum": event_types, "description": "Without it a record of `jobs` is a submit."},
+        "ce_type": {
+            "enum": event_types,
+            "description": "Without it a record of `jobs` is a submit, one of `claude.requests` a request.",
+        },
         "ce_source": {**_TEXT, "minLength": 1},
-        "ce_subject": {**_TEXT, "pattern": JOB_ID_PATTERN, "description": "The job id."},
+        "ce_subject": {**_TEXT, "pattern": JOB_ID_PATTERN, "description": "Id of job or request."},
         "ce_time": {**_TEXT, "pattern": TIME_PATTERN, "description": "UTC with milliseconds."},
         "content-type": {"const": "application/json"},
         "traceparent": {**_TEXT, "description": "W3C Trace Context."},

@@ -1,0 +1,51 @@
+"""What a runner needs to know of a request, read once from its original bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import JsonValue
+
+from eldermesh.contract.ijson import parse_ijson
+from shared.claude_facts import ClaudeAccepted
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """A prompt and how it is to be run. `repr` never shows the prompt."""
+
+    prompt: str = field(repr=False)
+    options: dict[str, JsonValue] = field(repr=False)
+    run_timeout_seconds: float | None
+    stream: bool
+    trace_id: str
+
+    @classmethod
+    def decode(cls, raw: bytes) -> RequestSpec:
+        """Read back what `request_spec` wrote."""
+        content: dict[str, Any] = orjson.loads(raw)
+        timeout_ms = content["run_timeout_ms"]
+        return cls(
+            prompt=content["prompt"],
+            options=content["options"],
+            run_timeout_seconds=None if timeout_ms is None else timeout_ms / 1000,
+            stream=content["stream"],
+            trace_id=content["trace_id"],
+        )
+
+
+def request_spec(fact: ClaudeAccepted) -> bytes:
+    """The specification kept in Redis while the request lives."""
+    request = parse_ijson(fact.original.encode())
+    content = request if isinstance(request, dict) else {}
+    return orjson.dumps(
+        {
+            "prompt": content.get("prompt"),
+            "options": content.get("options", {}),
+            "run_timeout_ms": fact.terms.run_timeout_ms,
+            "stream": fact.terms.stream,
+            "trace_id": fact.trace_id,
+        }
+    )
