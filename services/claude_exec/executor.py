@@ -28,6 +28,9 @@ from shared.telemetry import names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span
 
+_END_SECONDS = 60.0
+"""More than the SDK needs to end a conversation: the transport's ending, which is bounded, is most of it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -143,9 +146,11 @@ class Execution:
             self._transport = transport
             if self._killed:  # before there was anything to kill
                 transport.kill()
+            # A task of its own, so that it is cancelled once and never in its own ending: the SDK cannot bear more.
+            conversation = asyncio.create_task(self._converse(transport, evidence))
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._converse(transport, evidence)
+                    await asyncio.shield(conversation)
             except TimeoutError:
                 evidence.timed_out = True
                 evidence.stop_message = f"it took longer than {self._seconds:g} s"
@@ -154,7 +159,8 @@ class Execution:
             except ClaudeSDKError as error:
                 evidence.failure = str(error)
             finally:
-                await _to_the_end(transport.close())
+                conversation.cancel()
+                await _to_the_end(self._end(conversation, transport))
                 self._transport = None
             evidence.killed = self._killed
             evidence.exit_status, evidence.stderr_tail = transport.status, transport.stderr_tail
@@ -169,6 +175,15 @@ class Execution:
                 evidence.take(message)
                 if isinstance(message, ResultMessage):
                     return
+
+    @staticmethod
+    async def _end(conversation: asyncio.Task[None], transport: CliTransport) -> None:
+        try:
+            await asyncio.wait({conversation}, timeout=_END_SECONDS)
+            if conversation.done() and not conversation.cancelled() and (error := conversation.exception()) is not None:
+                _log.debug("a conversation ended with %r", error)
+        finally:
+            await transport.close()
 
     def _environment(self, place: RunDirectory, cwd: Path) -> dict[str, str]:
         return child_environment(
