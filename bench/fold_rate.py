@@ -39,6 +39,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 from shared.topics import JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
+from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import Profile
 
 FACTS_A_JOB = 4
@@ -127,13 +128,14 @@ async def _measure(profile: Profile, settings: Settings, jobs: int) -> list[Figu
 def _owner_maker(settings: Settings, producer: Any, redis: Redis) -> Any:
     clock = SystemClock()
     topic = settings.topic(JOBS_HISTORY)
+    workloads = WorkloadRegistry.installed()
 
     def make_owner(log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
         return Owner(
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(redis, PartitionKeys(topic, partition)),
-            JobDecider(settings),
+            JobDecider(settings, workloads),
             AnsweringDispatcher(settings, producer),
             partition=partition,
             window_size=_WINDOW,

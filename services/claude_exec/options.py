@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from eldermesh.contract.vocabulary import FiniteFloat
+from shared.consumer.reasons import reason_of
 from shared.errors import DeadLetterError
 from shared.settings import Settings
 
@@ -27,8 +28,6 @@ PermissionMode = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPer
 
 MAX_SCHEMA_BYTES = 64 * 1024
 """It is handed to the CLI as one argument, of which the kernel takes 128 KiB at most."""
-
-_MAX_NAME_CHARACTERS = 80
 
 ToolRule = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,63}(\([^()\x00-\x1f\x7f]{1,500}\))?$")]
 """A tool, as `Read`, or some uses of one, as `Bash(git log:*)`."""
@@ -68,17 +67,12 @@ class ClaudeOptions(BaseModel):
         """Read the options of a submit.
 
         Raises:
-            DeadLetterError: `invalid`, with where and what is expected there.
+            DeadLetterError: `invalid`, with what is wrong, and where.
         """
         try:
             return cls.model_validate_json(orjson.dumps(dict(options)))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(_printable(str(step)) for step in first["loc"])
-            what = (
-                "unknown option" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-            )
-            raise DeadLetterError("invalid", _reason(f"{where}: {what}" if where else what)) from error
+            raise DeadLetterError("invalid", _reason(reason_of(error))) from error
 
     @property
     def offered_tools(self) -> tuple[str, ...]:
@@ -112,7 +106,7 @@ class ClaudeOptions(BaseModel):
         forbidden = set(self.disallowed_tools)
         for rule in self.allowed_tools:
             if rule in forbidden or _tool(rule) in forbidden:
-                raise ValueError(f"{rule} is both allowed and disallowed")
+                raise ValueError(f"both allowed and disallowed: {rule}")
         if self.permission_mode in ("acceptEdits", "bypassPermissions") and not self.allowed_tools:
             raise ValueError(f"permission_mode {self.permission_mode} means nothing without allowed_tools")
         return self
@@ -199,12 +193,6 @@ def judge_prompts(items: Sequence[JsonValue]) -> None:
 
 def _tool(rule: str) -> str:
     return rule.partition("(")[0]
-
-
-def _printable(name: str) -> str:
-    """A name that stands in a line of its own: names are the sender's, too."""
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
-    return shown[:_MAX_NAME_CHARACTERS]
 
 
 def _reason(text: str) -> str:

@@ -44,7 +44,7 @@ def judged_submit(
     job_id = job_id_of(submit, record)
     if tenant_of_inbox is not None and submit.tenant != tenant_of_inbox:
         raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
-    refusal = _empty_prompt(submit) or unsupported(submit)
+    refusal = unsupported(submit)
     if refusal is not None:
         raise DeadLetterError("invalid", refusal, job_id=job_id)
     _ask_workload(submit, job_id, settings, workloads)
@@ -106,15 +106,6 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
         max_failed_items=submit.max_failed_items,
         stream=submit.stream,
     )
-
-
-def _empty_prompt(submit: JobSubmit) -> str | None:
-    if submit.workload != "claude":
-        return None
-    for index, item in enumerate(submit.items or ()):
-        if isinstance(item, str) and not item.strip():
-            return f"items[{index}]: an empty prompt"
-    return None
 
 
 def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads: WorkloadRegistry) -> None:

@@ -11,6 +11,7 @@ from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span
+from shared.workloads import WorkloadRegistry
 
 
 class JobDecider:
@@ -18,10 +19,12 @@ class JobDecider:
 
     Args:
         settings: slots and chunk size.
+        workloads: know whether their items are dear.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, workloads: WorkloadRegistry) -> None:
         self._settings = settings
+        self._workloads = workloads
 
     async def decide(self, state: JobState, due: DecisionDue) -> NewFact | None:
         """The fact that routes the job; None while its items are not counted."""
@@ -37,6 +40,7 @@ class JobDecider:
                     engine=terms.engine,
                     slots=self._settings.slots,
                     forced_chunk_items=self._settings.chunk_items,
+                    dear_items=self._workloads.get(terms.workload).flush_each_item,
                 )
             )
             reasons = "; ".join(route.reasons)

@@ -16,13 +16,17 @@ _MAX_CHUNK_ITEMS = 500
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
-    """What a policy may know of a job. `forced_chunk_items` is an operator's setting, and wins."""
+    """What a policy may know of a job. `forced_chunk_items` is an operator's setting, and wins.
+
+    `dear_items`: each item takes seconds or money, so that none shall wait behind another, or be lost with one.
+    """
 
     workload: str
     items_total: int
     engine: EngineChoice
     slots: int
     forced_chunk_items: int | None = None
+    dear_items: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,13 @@ class Route:
 
 
 def static_policy(request: RouteRequest) -> Route:
-    """Everything runs on Celery, in about four chunks a slot."""
+    """Everything runs on Celery: dear items one by one, others in about four chunks a slot."""
     if request.forced_chunk_items is not None:
         chunk_items = request.forced_chunk_items
         size_reason = f"chunks of {chunk_items} by setting"
+    elif request.dear_items:
+        chunk_items = 1
+        size_reason = f"items of {request.workload} are dear: one a chunk"
     else:
         even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * request.slots))
         chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)

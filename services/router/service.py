@@ -102,7 +102,7 @@ class RouterService:
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(self._redis, PartitionKeys(topic, partition)),
-            JobDecider(settings),
+            JobDecider(settings, self._workloads),
             JobDispatcher(topic, self._celery, self._workloads, self._clock),
             partition=partition,
             window_size=2 * settings.slots,
