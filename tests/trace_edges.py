@@ -29,6 +29,12 @@ WAIT_EDGES: list[Edge] = [("accept job", "hold"), ("accept job", "pause")]
 CLAUDE_EDGES: list[Edge] = [("process item", "start cli")]
 """What a job has beside that whose items are prompts."""
 
+CLI_EDGES: list[Edge] = [
+    ("process item", "claude_code.interaction"),
+    ("claude_code.interaction", "claude_code.llm_request"),
+]
+"""What the Claude CLI adds to that by itself; the names are the CLI's."""
+
 NOT_RECEIVED = "(not received)"
 
 
