@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from eldermesh.cli.trace_source import Span, fetch_trace
@@ -68,12 +69,19 @@ async def publish_each(bootstrap: str, *values: str) -> list[Published]:
         return [await publisher.publish(value) for value in values]
 
 
-async def whole_trace(query_url: str, trace_id: str, item_spans: int) -> list[Span]:
-    """The spans of a trace once so many items are in it and no parent is missing, else those that came in time."""
+async def whole_trace(
+    query_url: str, trace_id: str, item_spans: int, named: Mapping[str, int] | None = None
+) -> list[Span]:
+    """The spans of a trace once it is whole, else those that came in time.
+
+    It is whole when so many items are in it, so many spans of each name in `named`, and no parent is missing.
+    """
+    wanted = {"process item": item_spans, **(named or {})}
     deadline = time.monotonic() + _SPANS_SECONDS
     while True:
         spans = await fetch_trace(query_url, trace_id)
-        whole = len(spans_of_items(spans)) >= item_spans and not spans_without_parent(spans)
+        found = Counter(span.name for span in spans)
+        whole = all(found[name] >= count for name, count in wanted.items()) and not spans_without_parent(spans)
         if whole or time.monotonic() > deadline:
             return spans
         await asyncio.sleep(_ASK_AGAIN_SECONDS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from eldermesh.contract.ids import job_id_from_key
 from eldermesh.contract.times import parse_time
+from eldermesh.demo.engine_chapters import EngineChapters
 from eldermesh.demo.following import (
     end_of,
     publish_and_follow,
@@ -19,6 +19,7 @@ from eldermesh.demo.following import (
     spans_without_parent,
     whole_trace,
 )
+from eldermesh.demo.job_row import JobRow, seconds_text
 from eldermesh.demo.place import DemoPlace
 from eldermesh.demo.screen import Screen
 from eldermesh.demo.work import standard_modules
@@ -32,18 +33,6 @@ _BROKEN = '{"workload": "python", "items": [4, 9], "options": {"function": "math
 _UNKNOWN_FIELD = '{"workload": "python", "itmes": [4, 9], "options": {"function": "math:sqrt"}}'
 _DEAD_SECONDS = 30.0
 _MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job in the summary."""
-
-    name: str
-    state: str
-    items: int
-    failed: int
-    first_result: str
-    whole: str
 
 
 class Story:
@@ -72,6 +61,8 @@ class Story:
         self._explain(job_id)
         self._bad_items()
         self._dead_letters()
+        engines = EngineChapters(self._screen, self._place, self._bootstrap, self._trace_url)
+        self._jobs.append(engines.prompts(6))
         self._ledger()
         self._stop()
 
@@ -79,8 +70,11 @@ class Story:
         """The tables at the end."""
         self._screen.table(
             "Jobs",
-            ("job", "state", "items", "failed", "first result", "whole job"),
-            ((job.name, job.state, job.items, job.failed, job.first_result, job.whole) for job in self._jobs),
+            ("job", "engine", "state", "items", "failed", "first result", "whole job"),
+            (
+                (job.name, job.engine, job.state, job.items, job.failed, job.first_result, job.whole)
+                for job in self._jobs
+            ),
         )
         self._screen.table("Figures", ("what", "how much"), self._figures)
 
@@ -95,7 +89,7 @@ class Story:
         told = asyncio.run(request(self._place.data_dir, "ps"))["processes"]
         memory = sum(process["rss_bytes"] for process in told)
         self._figures += [
-            ("from the demo's start to a mesh that is ready", _seconds(time.monotonic() - self._began)),
+            ("from the demo's start to a mesh that is ready", seconds_text(time.monotonic() - self._began)),
             (f"memory of the mesh's {len(told)} services", f"{memory / _MEGABYTE:.0f} MB"),
         ]
 
@@ -143,17 +137,8 @@ class Story:
         screen.say(
             f"The same record once more (jobs/{first.partition}/{first.offset}) is the same job: nothing runs again."
         )
-        self._jobs.append(
-            JobRow(
-                "standard library",
-                end.status,
-                len(modules),
-                end.items_failed,
-                _seconds(followed.first_result_seconds),
-                _seconds(followed.end_seconds),
-            )
-        )
-        self._figures.append(("from the demo's start to the first result", _seconds(first_result_after)))
+        self._jobs.append(JobRow.of("standard library", followed))
+        self._figures.append(("from the demo's start to the first result", seconds_text(first_result_after)))
         return job_id
 
     def _explain(self, job_id: str) -> None:
@@ -192,7 +177,15 @@ class Story:
             )
             taken = (parse_time(end.ended_at) - parse_time(end.accepted_at)) / 1000
             self._jobs.append(
-                JobRow(f"{allowed} may fail", end.status, len(_MIXED_ITEMS), end.items_failed, "", _seconds(taken))
+                JobRow(
+                    f"{allowed} may fail",
+                    end.engine or "",
+                    end.status,
+                    len(_MIXED_ITEMS),
+                    end.items_failed,
+                    "",
+                    seconds_text(taken),
+                )
             )
 
     def _dead_letters(self) -> None:
@@ -227,7 +220,7 @@ class Story:
     def _ledger(self) -> None:
         """Whether anything was lost."""
         screen = self._screen
-        screen.chapter(6, "Was anything lost?")
+        screen.chapter(7, "Was anything lost?")
         status = self._mesh.show("audit", "--wait", "10")
         audit = self._mesh.ask("audit")
         screen.check("the audit finds nothing amiss", holds=status == 0, found=f"exit status {status}")
@@ -241,15 +234,11 @@ class Story:
     def _stop(self) -> None:
         """The end of the mesh."""
         screen = self._screen
-        screen.chapter(7, "The end")
+        screen.chapter(8, "The end")
         processes = self._place.processes()
         began = time.monotonic()
         status = self._mesh.show("down")
-        self._figures.append(("to stop the mesh", _seconds(time.monotonic() - began)))
+        self._figures.append(("to stop the mesh", seconds_text(time.monotonic() - began)))
         left = [process.pid for process in processes if process.is_alive()]
         screen.check("the mesh has stopped", holds=status == 0, found=f"exit status {status}")
         screen.check(f"none of its {len(processes)} processes is left", holds=not left and bool(processes), found=left)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s"

@@ -21,6 +21,8 @@ from shared.topic_admin import apply_topics
 TELEMETRY_NAME = "telemetry"
 ROUTER_NAME = "router"
 WORKER_NAME = "worker"
+CLAUDE_NAME = "claude"
+"""The loopback endpoint that answers Claude CLIs where no credentials are set."""
 
 _PORTS_NAME = "ports.json"
 _ANSWER_SECONDS = 5.0
@@ -38,13 +40,15 @@ class EmbeddedMesh:
 def embedded_mesh(base: Settings) -> EmbeddedMesh:
     """An embedded mesh in the data directory of `base`, on free ports of the loopback interface, if need be new ones.
 
-    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there. Call it only while
-    holding the data directory.
+    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there, and
+    `anthropic_base_url`. Without the latter and without a key, prompts are answered by an endpoint of the mesh's own.
+    Call it only while holding the data directory.
     """
     data_dir = base.data_dir.resolve()
-    ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME))
+    ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME, CLAUDE_NAME))
     broker_port, redis_port, telemetry_port = ports[BROKER_NAME], ports[REDIS_NAME], ports[TELEMETRY_NAME]
     telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
+    claude_url = f"http://{LOOPBACK}:{ports[CLAUDE_NAME]}" if _lacks_claude(base) else None
     # A shell that was told of this mesh, by `mesh env`, has the mesh's own endpoint in its environment.
     forward_url = None if base.otlp_endpoint == telemetry_url else base.otlp_endpoint
     # Made anew, not copied: what a copy has derived from its former values would stay.
@@ -56,6 +60,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "redis_url": SecretStr(redis_url(redis_port)),
             "data_dir": data_dir,
             "otlp_endpoint": telemetry_url,
+            "anthropic_base_url": claude_url or base.anthropic_base_url,
             "trace_query_url": base.trace_query_url or telemetry_url,
         }
     )
@@ -69,6 +74,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         partitions=settings.partition_count,
         trace_query_url=settings.trace_query_url,
         blob_url=settings.blobs,
+        claude_endpoint=claude_url,
     )
     broker = broker_service(data_dir, broker_port)
     services = (
@@ -88,6 +94,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         redis_service(data_dir, redis_port, append_only=True),
         router_service(settings),
         worker_service(settings),
+        *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )
     return EmbeddedMesh(settings, addresses, services)
 
@@ -115,6 +122,20 @@ def worker_service(settings: Settings) -> ServiceSpec:
         depends_on=(BROKER_NAME, REDIS_NAME),
         outlived_by=(TELEMETRY_NAME,),
         ready_timeout_seconds=60.0,
+    )
+
+
+def _lacks_claude(base: Settings) -> bool:
+    return base.anthropic_base_url is None and base.anthropic_api_key is None
+
+
+def _claude_endpoint_service(port: int, url: str) -> ServiceSpec:
+    return ServiceSpec(
+        name=CLAUDE_NAME,
+        command=python_command("services.claude_exec.loopback", "--port", str(port)),
+        ready=lambda: _answers(f"{url}/healthz"),
+        stop_grace_seconds=10.0,
+        essential=False,
     )
 
 

@@ -28,6 +28,7 @@ class Addresses(BaseModel):
         partitions: Of each topic; None: as many as the profile has.
         trace_query_url: Base address of a query API for traces, of Jaeger's form.
         blob_url: Where large results lie.
+        claude_endpoint: Base address of the mesh's own endpoint for Claude CLIs; None: they reach another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,6 +42,7 @@ class Addresses(BaseModel):
     partitions: int | None = None
     trace_query_url: str | None = None
     blob_url: str | None = None
+    claude_endpoint: str | None = None
 
 
 class RuntimeProcess(BaseModel):

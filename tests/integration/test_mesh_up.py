@@ -25,7 +25,7 @@ from tests.integration.owned import wait_all_gone
 from tests.mesh import MESH, READY_SECONDS, mesh_environment
 from tests.waiting import wait_until
 
-SERVICES = {"telemetry", "broker", "redis", "router", "worker"}
+SERVICES = {"telemetry", "broker", "redis", "router", "worker", "claude"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ async def test_ctrl_c_while_it_starts(place: Place, options: tuple[str, ...]) ->
     ended = await place.end(up)
     place.assert_nothing_left(everything)
     told = ended.stderr if not options else (place.data_dir / "logs" / "supervisor.log").read_text("utf-8")
-    assert re.search(r"mesh: stopped [1-5] services in", told), told
+    assert re.search(r"mesh: stopped [1-6] services in", told), told
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Pat
                 ("Kafka", runtime.kafka_bootstrap),
                 ("Redis", runtime.redis_url),
                 ("telemetry", f"{runtime.otlp_endpoint} (OTLP/HTTP; /metrics)"),
+                ("Claude", _claude(runtime)),
                 ("data, logs", data_dir),
                 ("try", "mesh submit python --function math:sqrt 1 4 9 --wait"),
                 ("other clients", "mesh env"),
@@ -102,3 +103,10 @@ def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Pat
             ]
         ),
     )
+
+
+def _claude(runtime: Runtime) -> str:
+    """Who answers prompts: nobody should take made up answers for a model's."""
+    if runtime.claude_endpoint is None:
+        return "prompts go where the settings say"
+    return f"{runtime.claude_endpoint} (loopback: no credentials are set, so answers are made up)"
