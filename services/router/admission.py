@@ -21,8 +21,9 @@ from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.admission_ids import readable_job_id
 from services.router.admission_reading import read_command
-from services.router.admission_submit import accepted_fact, inbox_of, judged_submit
+from services.router.admission_submit import accepted_fact, judged_submit
 from services.router.support import decide_refused
+from shared.consumer.origin import inbox_of
 from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord

@@ -5,15 +5,11 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, SUBMIT
-from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
 from services.router.admission_ids import job_id_of_invalid, readable_job_id
+from shared.consumer.reading import read_object
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.topics import JOBS_DECISIONS
-
-MAX_BYTES_READ_FOR_ID = 1024 * 1024
-"""A record that is too large is still parsed up to here, so that its sender finds the dead letter by the job's id."""
 
 _COMMANDS = frozenset({SUBMIT, CANCEL, DECIDE})
 
@@ -24,51 +20,8 @@ def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
     Raises:
         DeadLetterError: too large, no I-JSON object, or its headers say that it is something else.
     """
-    if record.size_bytes > MAX_RECORD_BYTES:
-        raise DeadLetterError(
-            "too_large",
-            f"key, value and headers have {record.size_bytes} bytes, at most {MAX_RECORD_BYTES} are allowed",
-            job_id=_job_id_of_large(record),
-        )
-    value = _parse(record)
-    if not isinstance(value, dict):
-        raise DeadLetterError("invalid", f"the value is {_kind(value)}, not a JSON object")
-    refusal = _refusal_of_headers(record)
-    if refusal is not None:
-        raise DeadLetterError("invalid", refusal, job_id=readable_job_id(value))
+    value = read_object(record, readable_id=readable_job_id, derived_id=job_id_of_invalid)
     return _command_type(record, value), value
-
-
-def _parse(record: ConsumedRecord) -> JsonValue:
-    if record.value is None:
-        raise DeadLetterError("undecodable", "the record has no value")
-    try:
-        return parse_ijson(record.value)
-    except UndecodableJsonError as error:
-        raise DeadLetterError("undecodable", str(error)) from error
-
-
-def _job_id_of_large(record: ConsumedRecord) -> str | None:
-    if record.value is None or len(record.value) > MAX_BYTES_READ_FOR_ID:
-        return None
-    try:
-        return job_id_of_invalid(parse_ijson(record.value), record)
-    except UndecodableJsonError:
-        return None
-
-
-def _refusal_of_headers(record: ConsumedRecord) -> str | None:
-    """Why the headers that this contract gives a meaning make the record invalid. Others may hold any bytes."""
-    for name, value in record.headers:
-        if value is None or not (name == "content-type" or name.startswith("ce_")):
-            continue
-        try:
-            text = value.decode("utf-8")
-        except UnicodeDecodeError:
-            return f"header {name}: not UTF-8"
-        if name == "content-type" and text.strip().lower().startswith("application/cloudevents"):
-            return "header content-type: structured CloudEvents are not read; send ce_* headers and a JSON value"
-    return None
 
 
 def _command_type(record: ConsumedRecord, value: dict[str, JsonValue]) -> str:
@@ -87,9 +40,3 @@ def _command_type(record: ConsumedRecord, value: dict[str, JsonValue]) -> str:
             "invalid", f"header ce_type: {command} does not belong on {record.inbox}", job_id=readable_job_id(value)
         )
     return command
-
-
-def _kind(value: JsonValue) -> str:
-    if value is None:
-        return "null"
-    return {bool: "true or false", int: "a number", float: "a number", str: "a string"}.get(type(value), "an array")

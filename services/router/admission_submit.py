@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-
 from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.commands import JobSubmit
 from services.router.admission_ids import job_id_of, job_id_of_invalid
 from services.router.support import unsupported
+from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
 from shared.consumer.reasons import reason_of
-from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
+from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.events import InboxRecord, JobAccepted, JobTerms
+from shared.events import JobAccepted, JobTerms
 from shared.settings import Settings
 from shared.telemetry.fact_trace import FactTrace
-from shared.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
 from shared.workloads import WorkloadRegistry
-
-_OLDEST_MS = PUBLIC_RETENTION_MS + SEGMENT_MS
-"""No inbox keeps a record longer than this."""
 
 _MICROS = 1_000_000
 
@@ -60,8 +55,8 @@ def accepted_fact(
     """
     return JobAccepted(
         inbox=inbox_of(record),
-        inbox_key_base64=None if record.key is None else _base64(record.key),
-        inbox_headers_base64=tuple((name, _base64(value or b"")) for name, value in record.headers),
+        inbox_key_base64=key_of(record),
+        inbox_headers_base64=headers_of(record),
         original=(record.value or b"").decode(),
         content_hash=submit.content_hash(),
         terms=_terms(submit, settings),
@@ -71,22 +66,6 @@ def accepted_fact(
         traceparent=trace.traceparent,
         tracestate=trace.tracestate,
     )
-
-
-def inbox_of(record: ConsumedRecord) -> InboxRecord:
-    """The coordinates that a fact keeps of its record."""
-    return InboxRecord(topic=record.topic, partition=record.partition, offset=record.offset)
-
-
-def submitted_at(record: ConsumedRecord, now_ms: int) -> int:
-    """When the record was published, in milliseconds since 1970.
-
-    Inboxes keep the time that the publisher claims, which may be anything. A time that cannot be true (in the future,
-    or before anything the inbox still holds) counts as now.
-    """
-    if record.timestamp_type == LOG_APPEND_TIME or now_ms - _OLDEST_MS <= record.timestamp_ms <= now_ms:
-        return record.timestamp_ms
-    return now_ms
 
 
 def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
@@ -121,7 +100,3 @@ def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads:
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else max(1, round(seconds * 1000))
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()

@@ -13,8 +13,9 @@ from opentelemetry.trace import INVALID_SPAN
 from eldermesh.contract.commands import JobCancel, JobSubmit
 from eldermesh.contract.ids import trace_id_of
 from services.router.admission import Admitted, JobAdmission
-from services.router.admission_submit import accepted_fact, submitted_at
+from services.router.admission_submit import accepted_fact
 from services.router.support import NOT_SUPPORTED_YET
+from shared.consumer.origin import submitted_at
 from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
@@ -141,7 +142,7 @@ class TestIds:
         raw = tuple((name, text.encode()) for name, text in headers.items())
         assert admission.decode(received(Sent(job(**fields), headers=raw))).job_id == job_id
         assert refusal(admission, received(Sent(job(**fields, priority="urgent"), headers=raw))).job_id == job_id
-        assert refusal(admission, received(Sent(job(**fields, engine="ray"), headers=raw))).job_id == job_id
+        assert refusal(admission, received(Sent(job(**fields, stream=True), headers=raw))).job_id == job_id
 
     @pytest.mark.parametrize(
         "fields", [{"job_id": 1}, {"idempotency_key": ""}, {"tenant": "A", "idempotency_key": "a"}]
