@@ -35,6 +35,18 @@ CLI_EDGES: list[Edge] = [
 ]
 """What the Claude CLI adds to that by itself; the names are the CLI's."""
 
+REQUEST_PUBLISHER_EDGES: list[Edge] = [("send claude.requests", "process claude.requests")]
+"""Only where the publisher of a request is traced."""
+
+REQUEST_EDGES: list[Edge] = [
+    ("process claude.requests", "accept request"),
+    ("accept request", "request wait"),
+    ("accept request", "process request"),
+    ("process request", "start cli"),
+    ("accept request", "end request"),
+]
+"""What every prompt has that ran on its own."""
+
 NOT_RECEIVED = "(not received)"
 
 

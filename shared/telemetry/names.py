@@ -36,6 +36,11 @@ ITEM_INDEX: Final = "eldermesh.item.index"
 ITEM_STATUS: Final = "eldermesh.item.status"
 CLI_ATTEMPT: Final = "eldermesh.cli.attempt"
 REASON: Final = "eldermesh.reason"
+REQUEST_ID: Final = "eldermesh.request.id"
+REQUEST_TENANT: Final = "eldermesh.request.tenant"
+REQUEST_STATUS: Final = "eldermesh.request.status"
+REQUEST_ATTEMPT: Final = "eldermesh.request.attempt"
+REQUEST_OUTCOME: Final = "eldermesh.request.outcome"
 
 KAFKA: Final = "kafka"
 """Value of `messaging.system`."""
@@ -95,6 +100,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(ITEM_STATUS, "`succeeded` or `failed`"),
     Attribute(CLI_ATTEMPT, "1 + CLIs that died before this one, of the same prompt"),
     Attribute(REASON, "one word or sentence that says why"),
+    Attribute(REQUEST_ID, "id of a prompt that was asked for on its own"),
+    Attribute(REQUEST_TENANT, "tenant of the request"),
+    Attribute(REQUEST_STATUS, "how the request ended: `completed`, `failed`, `cancelled`"),
+    Attribute(REQUEST_ATTEMPT, "number of the request's run, as on `claude.output`"),
+    Attribute(REQUEST_OUTCOME, "class of a run's outcome, as `ok` or `timeout`"),
 )
 
 SEND_JOBS: Final = SpanName(
@@ -171,7 +181,7 @@ PROCESS_ITEM: Final = SpanName(
 START_CLI: Final = SpanName(
     "start cli",
     SpanKind.INTERNAL,
-    ("process item",),
+    ("process item", "process request"),
     "a Claude CLI starts, to its first word; its own spans (`claude_code.*`) lie beside this one",
     (CLI_ATTEMPT,),
 )
@@ -181,6 +191,48 @@ END_JOB: Final = SpanName(
     ("accept job",),
     "the owner publishes the job's end and appends `job.ended`",
     (JOB_ID, JOB_STATUS, ERROR_TYPE),
+)
+SEND_REQUESTS: Final = SpanName(
+    "send claude.requests",
+    SpanKind.PRODUCER,
+    (),
+    SEND_JOBS.meaning,
+    tuple(REQUEST_ID if key == JOB_ID else key for key in SEND_JOBS.attributes),
+)
+PROCESS_REQUESTS: Final = SpanName(
+    "process claude.requests",
+    SpanKind.CONSUMER,
+    ("send claude.requests",),
+    "one record of the inbox is handled; without a context in its headers a root, its trace id from the request id",
+    tuple(REQUEST_ID if key == JOB_ID else key for key in PROCESS_JOBS.attributes),
+)
+ACCEPT_REQUEST: Final = SpanName(
+    "accept request",
+    SpanKind.INTERNAL,
+    ("process claude.requests",),
+    "admission appends `claude.accepted`; all that happens to the request later is below this span",
+    (REQUEST_ID, REQUEST_TENANT),
+)
+REQUEST_WAIT: Final = SpanName(
+    "request wait",
+    SpanKind.INTERNAL,
+    ("accept request",),
+    "from the dispatch of a request to its claim: it waited for a free slot",
+    (REQUEST_ID, REQUEST_ATTEMPT),
+)
+PROCESS_REQUEST: Final = SpanName(
+    "process request",
+    SpanKind.CONSUMER,
+    ("accept request",),
+    "one run of the prompt, from its claim to the acknowledged outcome",
+    (REQUEST_ID, REQUEST_ATTEMPT, REQUEST_OUTCOME, ERROR_TYPE, REASON),
+)
+END_REQUEST: Final = SpanName(
+    "end request",
+    SpanKind.INTERNAL,
+    ("accept request",),
+    "the owner publishes the request's end and appends `claude.ended`",
+    (REQUEST_ID, REQUEST_STATUS),
 )
 
 SPANS: tuple[SpanName, ...] = (
@@ -196,6 +248,12 @@ SPANS: tuple[SpanName, ...] = (
     PROCESS_ITEM,
     START_CLI,
     END_JOB,
+    SEND_REQUESTS,
+    PROCESS_REQUESTS,
+    ACCEPT_REQUEST,
+    REQUEST_WAIT,
+    PROCESS_REQUEST,
+    END_REQUEST,
 )
 
 RECORDS_CONSUMED: Final = Metric(
@@ -289,6 +347,22 @@ ITEMS_ENDED: Final = Metric(
     "items that a runner finished, repeats included",
     (JOB_WORKLOAD, ITEM_STATUS, ERROR_TYPE),
 )
+REQUESTS_ACCEPTED: Final = Metric(
+    "eldermesh.requests.accepted", "counter", "{request}", "requests that admission found valid", (REQUEST_TENANT,)
+)
+REQUESTS_ENDED: Final = Metric(
+    "eldermesh.requests.ended",
+    "counter",
+    "{request}",
+    "ends of requests published, repeats after a crash included",
+    (REQUEST_STATUS,),
+)
+REQUEST_DURATION: Final = Metric(
+    "eldermesh.request.duration", "histogram", "s", "from a request's acceptance to its end", (REQUEST_STATUS,)
+)
+REQUESTS_RUNNING: Final = Metric(
+    "eldermesh.requests.running", "gauge", "{request}", "requests that run in this process", ()
+)
 
 METRICS: tuple[Metric, ...] = (
     RECORDS_CONSUMED,
@@ -308,4 +382,8 @@ METRICS: tuple[Metric, ...] = (
     QUEUE_DEPTH,
     QUEUE_UNACKNOWLEDGED,
     ITEMS_ENDED,
+    REQUESTS_ACCEPTED,
+    REQUESTS_ENDED,
+    REQUEST_DURATION,
+    REQUESTS_RUNNING,
 )

@@ -10,7 +10,14 @@ from opentelemetry.semconv._incubating.attributes import messaging_attributes
 from opentelemetry.semconv._incubating.metrics import messaging_metrics
 
 from shared.telemetry import names
-from tests.trace_edges import CLAUDE_EDGES, EDGES, PUBLISHER_EDGES, WAIT_EDGES
+from tests.trace_edges import (
+    CLAUDE_EDGES,
+    EDGES,
+    PUBLISHER_EDGES,
+    REQUEST_EDGES,
+    REQUEST_PUBLISHER_EDGES,
+    WAIT_EDGES,
+)
 
 _SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "telemetry_tables.py"
 
@@ -65,4 +72,5 @@ def test_messaging_names_are_those_of_the_conventions() -> None:
 def test_the_edge_matrix_is_what_the_registry_says() -> None:
     """The edges that tests assert and the parents that the page documents are the same."""
     documented = {(parent, span.name) for span in names.SPANS for parent in span.parents}
-    assert documented == {*EDGES, *PUBLISHER_EDGES, *WAIT_EDGES, *CLAUDE_EDGES}
+    jobs = {*EDGES, *PUBLISHER_EDGES, *WAIT_EDGES, *CLAUDE_EDGES}
+    assert documented == jobs | {*REQUEST_EDGES, *REQUEST_PUBLISHER_EDGES}

@@ -1,0 +1,178 @@
+"""Admission: turns the commands of `claude.requests` into facts of `claude.history`, at least once, keyed by request id.
+
+Whether a request is the first of its id, a repeat or a conflict is not decided here: only the history has the order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import metrics, trace
+from pydantic import JsonValue, ValidationError
+
+from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
+from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_REQUEST
+from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.partitions import partition_of
+from services.claude_exec.options import judged_options
+from services.claude_exec.requests.ids import readable_request_id, request_id_of, request_id_of_invalid
+from shared.claude_facts import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
+from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
+from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
+from shared.consumer.reading import read_object
+from shared.consumer.reasons import reason_of
+from shared.consumer.record import ConsumedRecord
+from shared.errors import DeadLetterError
+from shared.history.facts import fact_headers
+from shared.settings import Settings
+from shared.telemetry import names
+from shared.telemetry.fact_trace import FactTrace, fact_trace
+from shared.telemetry.spans import span
+from shared.topics import CLAUDE_HISTORY
+
+_accepted_total = metrics.get_meter("eldermesh").create_counter(
+    names.REQUESTS_ACCEPTED.name, names.REQUESTS_ACCEPTED.unit, names.REQUESTS_ACCEPTED.meaning
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A valid command and the request it speaks of. `repr` never shows the command."""
+
+    request_id: str
+    command: ClaudeRequest | ClaudeCancel
+
+    def __repr__(self) -> str:
+        return f"Admitted({type(self.command).__name__} of {self.request_id})"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RequestAdmission:
+    """The record handler of `claude.requests`.
+
+    Args:
+        settings: the settings in force.
+        producer: a started producer of `shared.broker.make_producer`; it stays the caller's.
+        now_ms: wall clock, milliseconds since 1970.
+    """
+
+    def __init__(self, settings: Settings, producer: Any, *, now_ms: Callable[[], int] = _now_ms) -> None:
+        self._settings = settings
+        self._publisher = RecordPublisher(producer)
+        self._now_ms = now_ms
+
+    def decode(self, record: ConsumedRecord) -> Admitted:
+        """The command of a record, judged.
+
+        Raises:
+            DeadLetterError: it is not valid; with the request's id where that can be read or derived.
+        """
+        value = read_object(record, readable_id=readable_request_id, derived_id=request_id_of_invalid)
+        command = record.header("ce_type") or CLAUDE_REQUEST
+        if command == CLAUDE_CANCEL:
+            return _cancel(value)
+        if command != CLAUDE_REQUEST:
+            raise DeadLetterError(
+                "invalid",
+                f"header ce_type: unknown type; known are {CLAUDE_CANCEL}, {CLAUDE_REQUEST}",
+                job_id=readable_request_id(value),
+            )
+        return self._request(value, record)
+
+    def root_trace_id(self, decoded: Admitted) -> str | None:
+        """The trace of a request that came without one is found from its id alone."""
+        return trace_id_of(decoded.request_id)
+
+    async def handle(self, record: ConsumedRecord, decoded: Admitted) -> None:
+        """Append the fact, acknowledged by all in-sync replicas.
+
+        Raises:
+            DeadLetterError: the fact is larger than the history takes.
+            RetryableError: the broker did not acknowledge it.
+        """
+        trace.get_current_span().set_attribute(names.REQUEST_ID, decoded.request_id)
+        if isinstance(decoded.command, ClaudeRequest):
+            await self._accept(record, decoded.request_id, decoded.command)
+            return
+        context = fact_trace(trace.get_current_span(), decoded.request_id)
+        fact = ClaudeCancelRequested(
+            inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
+        )
+        await self._append(decoded.request_id, fact, context)
+
+    def _request(self, value: dict[str, JsonValue], record: ConsumedRecord) -> Admitted:
+        try:
+            request = ClaudeRequest.model_validate(value)
+        except ValidationError as error:
+            raise DeadLetterError("invalid", reason_of(error), job_id=request_id_of_invalid(value, record)) from error
+        request_id = request_id_of(request, record)
+        try:
+            judged_options(request.options, self._settings)
+        except DeadLetterError as error:
+            raise DeadLetterError(error.error_type, error.reason, job_id=request_id) from error
+        longest = self._settings.claude_timeout_seconds
+        if request.timeout_seconds is not None and request.timeout_seconds > longest:
+            reason = f"timeout_seconds: at most {longest:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"
+            raise DeadLetterError("invalid", reason, job_id=request_id)
+        return Admitted(request_id, request)
+
+    async def _accept(self, record: ConsumedRecord, request_id: str, request: ClaudeRequest) -> None:
+        attributes = {names.REQUEST_ID: request_id, names.REQUEST_TENANT: request.tenant}
+        with span(names.ACCEPT_REQUEST, attributes=attributes) as accepting:
+            context = fact_trace(accepting, request_id)
+            fact = ClaudeAccepted(
+                inbox=inbox_of(record),
+                inbox_key_base64=key_of(record),
+                inbox_headers_base64=headers_of(record),
+                original=(record.value or b"").decode(),
+                content_hash=request.content_hash(),
+                terms=self._terms(request),
+                submitted_at=submitted_at(record, self._now_ms()),
+                trace_id=context.trace_id,
+                traceparent=context.traceparent,
+                tracestate=context.tracestate,
+            )
+            await self._append(request_id, fact, context)
+        _accepted_total.add(1, {names.REQUEST_TENANT: request.tenant})
+
+    def _terms(self, request: ClaudeRequest) -> ClaudeTerms:
+        max_age = self._settings.max_job_age_seconds
+        timeout = request.timeout_seconds
+        return ClaudeTerms(
+            tenant=request.tenant,
+            submitted_by=request.submitted_by,
+            labels=request.labels,
+            run_timeout_ms=None if timeout is None else _milliseconds(timeout),
+            expires_after_ms=_milliseconds(min(request.expires_after_seconds or max_age, max_age)),
+            stream=request.stream,
+        )
+
+    async def _append(self, request_id: str, fact: ClaudeAccepted | ClaudeCancelRequested, context: FactTrace) -> None:
+        try:
+            await self._publisher.publish(
+                self._settings.topic(CLAUDE_HISTORY),
+                partition_of(request_id, self._settings.partition_count),
+                key=request_id.encode(),
+                value=fact.encode(),
+                headers=fact_headers(fact.fact_type, request_id, context.traceparent, context.tracestate),
+            )
+        except RecordTooLargeError as error:
+            raise DeadLetterError("too_large", str(error), job_id=request_id) from error
+
+
+def _cancel(value: dict[str, JsonValue]) -> Admitted:
+    try:
+        cancel = ClaudeCancel.model_validate(value)
+    except ValidationError as error:
+        raise DeadLetterError("invalid", reason_of(error), job_id=readable_request_id(value)) from error
+    return Admitted(cancel.request_id, cancel)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
