@@ -27,6 +27,7 @@ _QUIET: Mapping[str, int] = {
     "celery": logging.INFO,
     "celery.app.trace": logging.WARNING,
     "celery.worker.strategy": logging.WARNING,
+    "claude_agent_sdk": logging.CRITICAL,  # its errors are outcomes of prompts, told as such
     "faststream": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         (), description="Names of variables, comma separated, that a CLI gets from its worker's environment as well."
     )
     claude_isolate_tools: bool | None = Field(
-        None, description="Whether a CLI hides its key from tools; by default where bubblewrap, which it needs, is."
+        None, description="Whether a CLI hides its key from tools; by default where bubblewrap and socat are."
     )
     claude_cli: str | None = Field(None, description="Another CLI than the one in the claude-agent-sdk package.")
     claude_timeout_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -17,6 +17,9 @@ from shared.settings import Settings
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
 """What a CLI gets of its worker's environment; `MESH_CLAUDE_ENVIRONMENT` names more."""
 
+_ISOLATING = ("bwrap", "socat")
+"""What a CLI that is told to isolate tools needs: without the one it does not start, without the other Bash fails."""
+
 _LOOPBACK_KEY = "loopback-needs-no-key"
 _BASH_SHARE = 0.8
 """A tool that runs says nothing: its own time-out has to come before the idle watchdog."""
@@ -67,8 +70,8 @@ def child_environment(
     }
     isolate = settings.claude_isolate_tools
     if isolate is None:
-        isolate = shutil.which("bwrap", path=environment.get("PATH")) is not None
-    environment["CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"] = "1" if isolate else "0"  # with "1" it will not start without
+        isolate = all(shutil.which(program, path=environment.get("PATH")) for program in _ISOLATING)
+    environment["CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"] = "1" if isolate else "0"
     bash_ms = str(round(settings.claude_idle_seconds * _BASH_SHARE * 1000))
     environment |= {"BASH_DEFAULT_TIMEOUT_MS": bash_ms, "BASH_MAX_TIMEOUT_MS": bash_ms}
     return environment | _endpoint(settings) | _telemetry(settings, traceparent, tracestate)

@@ -96,7 +96,7 @@ def test_telemetry_needs_an_endpoint_and_a_parent(tmp_path: Path, place: RunDire
 
 
 def test_tools_are_isolated_where_that_can_be(tmp_path: Path, place: RunDirectory) -> None:
-    """By default where bubblewrap is found on the CLI's own path."""
+    """By default where bubblewrap and socat are found on the CLI's own path."""
 
     def isolated(**values: object) -> str:
         environment = child_environment(
@@ -107,6 +107,8 @@ def test_tools_are_isolated_where_that_can_be(tmp_path: Path, place: RunDirector
     assert isolated() == "0"
     assert isolated(claude_isolate_tools=True) == "1"
     (tmp_path / "bwrap").touch(0o755)
+    assert isolated() == "0"
+    (tmp_path / "socat").touch(0o755)
     assert isolated() == "1"
     assert isolated(claude_isolate_tools=False) == "0"
 
