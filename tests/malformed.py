@@ -106,7 +106,6 @@ _INVALID: list[tuple[dict[str, Any], str]] = [
     ({"priority": "urgent"}, "priority"),
     ({"priority": 0}, "priority"),
     ({"engine": "spark"}, "engine"),
-    ({"engine": "ray"}, "not_supported_yet: engine ray"),
     ({"advice": "some"}, "advice"),
     ({"active_timeout_seconds": 0}, "active_timeout_seconds"),
     ({"active_timeout_seconds": "10"}, "active_timeout_seconds"),

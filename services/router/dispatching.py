@@ -22,8 +22,8 @@ PRIORITIES = {"interactive": 0, "normal": 3, "batch": 6}
 class EngineQueue(Protocol):
     """The submit side of an engine."""
 
-    async def dispatch(self, tasks: Sequence[ChunkTask], *, queue: Queue, priority: int) -> None:
-        """Put tasks into a queue.
+    async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:
+        """Put tasks of a workload into its queue.
 
         Raises:
             RetryableError: the engine did not take them; some may be queued all the same.
@@ -36,14 +36,23 @@ class JobDispatcher:
 
     Args:
         history_topic: full name of the job history.
-        celery: where chunks are queued.
+        celery: where chunks are queued, if not on Ray.
+        ray: where the chunks of jobs are queued that were routed to Ray; None: there is none, they run on Celery.
         workloads: know their queue.
         clock: stamps `dispatched_at`.
     """
 
-    def __init__(self, history_topic: str, celery: EngineQueue, workloads: WorkloadRegistry, clock: Clock) -> None:
+    def __init__(
+        self,
+        history_topic: str,
+        celery: EngineQueue,
+        ray: EngineQueue | None,
+        workloads: WorkloadRegistry,
+        clock: Clock,
+    ) -> None:
         self._history_topic = history_topic
         self._celery = celery
+        self._ray = ray
         self._workloads = workloads
         self._clock = clock
 
@@ -53,14 +62,16 @@ class JobDispatcher:
         return PRIORITIES[priority], state.first_offset
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
-        """Queue chunks, each queue and priority in one call."""
-        tasks: defaultdict[tuple[Queue, int], list[ChunkTask]] = defaultdict(list)
+        """Queue chunks, those of each engine, workload and priority in one call."""
+        tasks: defaultdict[tuple[bool, str, int], list[ChunkTask]] = defaultdict(list)
         for state, due in chunks:
             if state.terms is not None:
-                queue = self._workloads.get(state.terms.workload).queue
-                tasks[queue, PRIORITIES[state.terms.priority]].append(self._task(partition, state, due))
-        for (queue, priority), queued in tasks.items():
-            await self._celery.dispatch(queued, queue=queue, priority=priority)
+                key = state.engine == "ray", state.terms.workload, PRIORITIES[state.terms.priority]
+                tasks[key].append(self._task(partition, state, due))
+        for (on_ray, workload, priority), queued in tasks.items():
+            engine = self._ray if on_ray and self._ray is not None else self._celery
+            queue = self._workloads.get(workload).queue
+            await engine.dispatch(queued, workload=workload, queue=queue, priority=priority)
 
     def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
         acceptance = state.acceptance

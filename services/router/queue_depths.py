@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from opentelemetry import metrics
@@ -32,10 +32,12 @@ class QueueDepthMetrics:
 
     Args:
         source: is asked; while it does not answer, which is logged, there is no number, rather than an old one.
+        told: the depths of queues that nobody has to ask for.
     """
 
-    def __init__(self, source: DepthSource) -> None:
+    def __init__(self, source: DepthSource, told: Callable[[], Mapping[str, int]] = dict) -> None:
         self._source = source
+        self._told = told
         self._depths: QueueDepths | None = None
         meter = metrics.get_meter(__name__)
         depth, unacknowledged = names.QUEUE_DEPTH, names.QUEUE_UNACKNOWLEDGED
@@ -63,7 +65,7 @@ class QueueDepthMetrics:
     def _waiting(self, _: CallbackOptions) -> Iterable[Observation]:
         """Called from the exporting thread."""
         depths = self._depths
-        for queue, waiting in ({} if depths is None else depths.waiting).items():
+        for queue, waiting in {**({} if depths is None else depths.waiting), **self._told()}.items():
             yield Observation(waiting, {names.MESSAGING_DESTINATION_NAME: queue})
 
     def _unacknowledged(self, _: CallbackOptions) -> Iterable[Observation]:

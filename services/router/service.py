@@ -12,6 +12,7 @@ from services.router.admission import JobAdmission
 from services.router.deciding import JobDecider
 from services.router.dispatching import JobDispatcher
 from services.router.engines.celery_dispatch import CeleryDispatcher
+from services.router.engines.ray_dispatch import RayDispatcher
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
@@ -53,6 +54,7 @@ class RouterService:
         self._redis: Redis = make_redis(settings)
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
+        self._ray = None if settings.ray_address is None else RayDispatcher(settings)
         self._producer = make_producer(settings, client_id="eldermesh-router")
 
     @contextlib.asynccontextmanager
@@ -68,6 +70,8 @@ class RouterService:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._redis.aclose)
             stack.push_async_callback(self._celery.close)
+            if self._ray is not None:
+                stack.push_async_callback(self._ray.close)
             await self._producer.start()
             stack.push_async_callback(self._producer.stop)
             self._ownership = Ownership(
@@ -81,7 +85,8 @@ class RouterService:
             stack.push_async_callback(self._ownership.stop)
             for inbox in self._inboxes:
                 stack.push_async_callback(inbox.stop)
-            stack.push_async_callback(_end, asyncio.create_task(QueueDepthMetrics(self._celery).keep_looking()))
+            depths = QueueDepthMetrics(self._celery, self._ray_depths)
+            stack.push_async_callback(_end, asyncio.create_task(depths.keep_looking()))
             await _start_at_once(self._ownership, *self._inboxes)
             yield
 
@@ -95,6 +100,12 @@ class RouterService:
                     return inbox.failure
             await asyncio.sleep(_WATCH_SECONDS)
 
+    def _ray_trouble(self) -> str | None:
+        return None if self._ray is None else self._ray.trouble
+
+    def _ray_depths(self) -> dict[str, int]:
+        return {} if self._ray is None else {f"ray.{name}": of["waiting"] for name, of in self._ray.depths.items()}
+
     def _make_owner(self, log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
         settings = self._settings
         topic = settings.topic(JOBS_HISTORY)
@@ -102,10 +113,10 @@ class RouterService:
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(self._redis, PartitionKeys(topic, partition)),
-            JobDecider(settings, self._workloads),
-            JobDispatcher(topic, self._celery, self._workloads, self._clock),
+            JobDecider(settings, self._workloads, self._ray_trouble),
+            JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock),
             partition=partition,
-            window_size=2 * settings.slots,
+            window_size=2 * max(settings.slots, settings.ray_runners),
             times=OwnerTimes(
                 lease=settings.lease_seconds,
                 claim_timeout=settings.claim_timeout_seconds,

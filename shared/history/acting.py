@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Generic
 
 from shared.history.chunks import ChunkId
@@ -150,18 +149,17 @@ class Actor(Generic[S]):
             memory.agenda.asked(appending.what, offset)
 
     async def _dispatch(self, memory: Memory[S]) -> None:
-        """Fill the window, the lowest rank first."""
-        if not memory.window.room:
-            return
+        """Fill the window of each lane, the lowest rank first."""
         memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
-        ranked = sorted(memory.waiting, key=lambda subject: self._dispatcher.rank(memory.states[subject]))
-        candidates = (
-            (memory.states[subject], due)
-            for subject in ranked
-            for due in memory.waiting[subject]
-            if str(due.chunk) not in memory.window
-        )
-        await self._send(memory, list(islice(candidates, memory.window.room)))
+        taken, size = memory.window.taken(), memory.window.size
+        with_room = [subject for subject, due in memory.waiting.items() if taken[due[0].lane] < size]
+        chunks: list[tuple[S, DispatchDue]] = []
+        for subject in sorted(with_room, key=lambda subject: self._dispatcher.rank(memory.states[subject])):
+            for due in memory.waiting[subject]:
+                if taken[due.lane] < size and str(due.chunk) not in memory.window:
+                    taken[due.lane] += 1
+                    chunks.append((memory.states[subject], due))
+        await self._send(memory, chunks)
 
     async def _send(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
         if not chunks:
@@ -169,7 +167,7 @@ class Actor(Generic[S]):
         await self._dispatcher.dispatch(self._partition, chunks)
         now = self._clock.monotonic()
         for _, due in chunks:
-            memory.window.sent(str(due.chunk), now)
+            memory.window.sent(str(due.chunk), now, due.lane)
 
     async def _look(self, memory: Memory[S], now: float) -> None:
         # With nothing to look at, too: so an idle owner learns that Redis was wiped or is another's.

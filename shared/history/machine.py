@@ -70,10 +70,14 @@ class TimerDue:
 
 @dataclass(frozen=True, slots=True)
 class DispatchDue:
-    """A current chunk should be with an engine; `attempt` counts from 1."""
+    """A current chunk should be with an engine; `attempt` counts from 1.
+
+    Chunks of one `lane` share a window: where one engine takes nothing, the others' chunks do not wait for it.
+    """
 
     chunk: ChunkId
     attempt: int
+    lane: str = ""
 
 
 Due = EndDue | DecisionDue | TimerDue | DispatchDue

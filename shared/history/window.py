@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ _MAX_DOUBLINGS = 4
 class _Dispatched:
     sent_at: float
     times_sent: int
+    lane: str = ""
     is_claimed: bool = False
 
 
@@ -20,7 +22,7 @@ class DispatchWindow:
     """Chunks of one partition that were dispatched and still stand in a plan. Times are of a monotonic clock, seconds.
 
     Args:
-        size: most chunks in the window.
+        size: most chunks in the window, of each lane.
         claim_timeout: a chunk without a claim for so long is due again; doubled each time, up to 16 times, so that a
             long queue is not filled with copies.
     """
@@ -29,10 +31,9 @@ class DispatchWindow:
     claim_timeout: float
     _chunks: dict[str, _Dispatched] = field(default_factory=dict)
 
-    @property
-    def room(self) -> int:
-        """How many more chunks may be dispatched."""
-        return max(0, self.size - len(self._chunks))
+    def taken(self) -> Counter[str]:
+        """How many chunks of each lane are in the window; the others may be dispatched."""
+        return Counter(entry.lane for entry in self._chunks.values())
 
     def __contains__(self, chunk: str) -> bool:
         return chunk in self._chunks
@@ -44,11 +45,11 @@ class DispatchWindow:
         """What to look at."""
         return list(self._chunks)
 
-    def sent(self, chunk: str, now: float) -> None:
+    def sent(self, chunk: str, now: float, lane: str = "") -> None:
         """The chunk was sent to its engine, for the first time or again."""
         entry = self._chunks.get(chunk)
         times = 1 if entry is None else entry.times_sent + 1
-        self._chunks[chunk] = _Dispatched(now, times)
+        self._chunks[chunk] = _Dispatched(now, times, lane)
 
     def claimed(self, chunk: str, now: float) -> None:
         """The chunk has a claim (of any kind)."""

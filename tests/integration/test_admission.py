@@ -249,7 +249,7 @@ class TestTrace:
     async def test_each_record_of_a_batch_has_its_own(self, embedded: Settings, spans: InMemorySpanExporter) -> None:
         """Records of one batch are not in one another's traces; a dead letter's span says why it is one."""
         good = dict(numbered(number) for number in range(20))
-        await publish(embedded, JOBS, [*good.values(), Sent(job(job_id=JOB_ID, engine="ray"))])
+        await publish(embedded, JOBS, [*good.values(), Sent(job(job_id=JOB_ID, stream=True))])
         async with admitting(embedded):
             facts = await facts_of(embedded, 20)
             await records_of(embedded, JOBS_DEAD, 1)

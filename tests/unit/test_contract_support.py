@@ -36,7 +36,6 @@ def _submit(**fields: Any) -> JobSubmit:
     ("fields", "named"),
     [
         ({"items": None, "items_url": "https://example.org/a"}, "items_url"),
-        ({"engine": "ray"}, "engine ray"),
         ({"stream": True}, "stream true"),
     ],
 )
@@ -49,7 +48,7 @@ def test_refused_rows_refuse(fields: dict[str, Any], named: str) -> None:
 
 def test_every_refused_row_of_submits_is_tried_above() -> None:
     """A row that is added needs a case."""
-    assert sum(row.status == "refused" for row in SUPPORT if row.command == "submit") == 3
+    assert sum(row.status == "refused" for row in SUPPORT if row.command == "submit") == 2
     assert all((row.refuses is not None) == (row.status == "refused") for row in SUPPORT if row.command == "submit")
 
 

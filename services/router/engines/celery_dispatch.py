@@ -48,7 +48,14 @@ class CeleryDispatcher:
         # Its own, and the publisher thread's alone: those of Celery's pools live as long as the process.
         self._connection: Connection | None = None
 
-    async def dispatch(self, tasks: Sequence[ChunkTask], *, queue: Queue, priority: int) -> None:
+    async def dispatch(
+        self,
+        tasks: Sequence[ChunkTask],
+        *,
+        queue: Queue,
+        priority: int,
+        workload: str = "",  # noqa: ARG002 - its queue says enough; part of `EngineQueue`
+    ) -> None:
         """Put tasks into a queue; 0 is the highest priority.
 
         Raises:

@@ -53,7 +53,7 @@ class JobMachine:
         if state.engine is None:
             due.append(DecisionDue(state.decisions))
         else:
-            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1) for chunk in state.plan]
+            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1, state.engine) for chunk in state.plan]
         return due
 
     def wake_at(self, state: JobState) -> int | None:

@@ -9,13 +9,15 @@ def test_room_is_for_chunks_that_stand_in_a_plan() -> None:
     """Sent chunks take it, finished and replaced ones give it back; too many leave none."""
     window = DispatchWindow(2, 60.0)
     window.sent("a", 0.0)
-    assert (window.room, len(window), "a" in window, "b" in window) == (1, 1, True, False)
+    assert (window.taken(), len(window), "a" in window, "b" in window) == ({"": 1}, 1, True, False)
     window.claimed("b", 0.0)
     window.claimed("c", 0.0)
-    assert window.room == 0
+    window.sent("d", 0.0, "ray")
+    assert window.taken() == {"": 3, "ray": 1}
     window.drop(["a", "b", "unknown"])
-    assert window.chunks() == ["c"]
-    assert window.room == 1
+    assert window.chunks() == ["c", "d"]
+    window.claimed("d", 1.0)
+    assert window.taken() == {"": 1, "ray": 1}
 
 
 def test_a_chunk_without_a_claim_is_overdue_after_the_time_out() -> None:

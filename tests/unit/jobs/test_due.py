@@ -42,7 +42,7 @@ def test_a_routed_job_wants_its_chunks_dispatched() -> None:
     story = Story()
     story.tell(accepted(4), ROUTED)
     chunks = list(MACHINE.chunks(story.job).values())
-    assert list(MACHINE.due(story.job, T0)) == [DispatchDue(chunk, 1) for chunk in chunks]
+    assert list(MACHINE.due(story.job, T0)) == [DispatchDue(chunk, 1, "celery") for chunk in chunks]
     assert chunks == [ChunkId(JOB, 0, 1, 0, 1), ChunkId(JOB, 0, 1, 2, 3)]
 
 
@@ -100,7 +100,7 @@ def test_a_chunk_that_died_once_is_run_again() -> None:
     assert (plan.n, plan.epoch, plan.replaced) == (1, 2, (f"{JOB}/0/1/2-3",))
     assert [(c.first, c.last, c.deaths) for c in plan.chunks] == [(2, 3, 1)]
     story.tell(plan)
-    assert MACHINE.due(story.job, T0)[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 2)
+    assert MACHINE.due(story.job, T0)[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 2, "celery")
 
 
 def test_a_chunk_that_died_twice_is_bisected() -> None:

@@ -1,0 +1,89 @@
+"""The actor of the Ray engine: a chunk runner in a process of Ray, which outlives the router that made it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+import ray
+
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.ray_environment import become_runner
+from services.router.engines.runner_thread import RunnerThread
+from shared.errors import DeadLetterError, RetryableError, StopServiceError
+from shared.logs import configure_logging, get_logger
+from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
+
+SERVICE_NAME = "eldermesh-ray-runner"
+
+_STOP_SECONDS = 10.0
+
+_log = get_logger(__name__)
+
+
+class RayRunner:
+    """Runs one chunk after another, publishes what comes of them, and ends by itself when nobody asks it to.
+
+    Args:
+        environment: the router's settings.
+        stays: whether it stays when it is idle.
+    """
+
+    def __init__(self, environment: dict[str, str], *, stays: bool) -> None:
+        settings = become_runner(environment)
+        configure_logging(settings, SERVICE_NAME)
+        configure_telemetry(settings, SERVICE_NAME)
+        self._idle_seconds = settings.ray_idle_seconds
+        self._used_at = time.monotonic()
+        self._runner = RunnerThread(settings, engine="ray", worker_id=f"ray@{socket.gethostname()}:{os.getpid()}")
+        self._runner.start()
+        if not stays:
+            itself = ray.get_runtime_context().current_actor
+            threading.Thread(target=self._watch, args=(itself,), name="idle-watch", daemon=True).start()
+
+    def ready(self) -> int:
+        """Answer, which it does once it was made: with its process id."""
+        return os.getpid()
+
+    def run(self, message: dict[str, Any]) -> str:
+        """Run a chunk; return what became of that, in a word. What the items gave is in Kafka by then."""
+        try:
+            return self._run(message)
+        finally:
+            self._used_at = time.monotonic()
+
+    def leave(self) -> None:
+        """End, unless there was work meanwhile; calls that came before this one have been answered."""
+        if time.monotonic() - self._used_at >= self._idle_seconds:
+            ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # it never returns
+
+    def __ray_shutdown__(self) -> None:
+        """Called by Ray when the actor ends in order."""
+        self._runner.stop(_STOP_SECONDS)
+        shutdown_telemetry()
+
+    def _run(self, message: dict[str, Any]) -> str:
+        try:
+            return self._runner.run(ChunkTask.from_message(message)).value
+        except DeadLetterError as error:
+            _log.error("a task that is none was dropped", reason=error.reason)
+            return ChunkOutcome.LEFT.value
+        except RetryableError as error:
+            _log.warning("a chunk was given up; its claim dies by its lease", reason=str(error))
+            return ChunkOutcome.KILLED.value
+        except StopServiceError:
+            _log.critical("this process is of no more use", exc_info=True)
+            os._exit(1)
+
+    def _watch(self, itself: Any) -> None:
+        """Ask the actor to leave, in its turn, each time it has been idle for long enough."""
+        while True:
+            left = self._used_at + self._idle_seconds - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            else:
+                ray.wait([itself.leave.remote()], timeout=self._idle_seconds)
+                self._used_at = max(self._used_at, time.monotonic() - self._idle_seconds / 2)

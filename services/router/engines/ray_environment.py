@@ -1,0 +1,52 @@
+"""The environment of every process that speaks to Ray: its token, and nothing written outside the data directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from shared.settings import Settings
+
+_USERS_HOME = "ELDERMESH_USERS_HOME"
+_LOG_BYTES = 10 * 1024 * 1024
+_KEPT_LOGS = 2
+
+
+def ray_dir(settings: Settings) -> Path:
+    """Where Ray keeps what it writes on this machine."""
+    return settings.data_dir.absolute() / "ray"
+
+
+def wanted_file(settings: Settings) -> Path:
+    """Written by the router when it wants a head that is started on demand."""
+    return ray_dir(settings) / "wanted"
+
+
+def ray_environment(settings: Settings) -> dict[str, str]:
+    """Variables for a process of Ray, or for one that connects to it; its home lies in the data directory."""
+    home = ray_dir(settings) / "home"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    variables = {
+        "HOME": str(home),
+        _USERS_HOME: os.environ.get("HOME", str(home)),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Workers of Ray run at nice 15 otherwise, and Celery on the same machine starves them.
+        "RAY_worker_niceness": "0",
+        # A node that is told to stop would wait 30 s for detached actors, which never end by that.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_ROTATION_MAX_BYTES": str(_LOG_BYTES),
+        "RAY_ROTATION_BACKUP_COUNT": str(_KEPT_LOGS),
+    }
+    if settings.ray_auth_token is not None:
+        variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": settings.ray_auth_token.get_secret_value()}
+    return variables
+
+
+def become_runner(environment: dict[str, str]) -> Settings:
+    """In a process of Ray: take the router's settings in place of its own, and the user's home back for user code."""
+    for name in [name for name in os.environ if name.startswith("MESH_")]:
+        del os.environ[name]
+    os.environ.update(environment)
+    if _USERS_HOME in os.environ:
+        os.environ["HOME"] = os.environ.pop(_USERS_HOME)
+    return Settings(_env_file=None)

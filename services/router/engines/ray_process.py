@@ -1,0 +1,100 @@
+"""A router's driver process of Ray: started under a leash, asked by lines, ended with the router however that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from services.router.engines.ray_environment import ray_environment
+from shared import leash
+from shared.errors import RetryableError
+from shared.settings import Settings
+
+_DRIVER = "services.router.engines.ray_driver"
+_CONNECT_SECONDS = 60.0
+_SEND_SECONDS = 5.0
+_STOP_SECONDS = 5.0
+_DEATH_SECONDS = 15.0
+
+
+class RayDriverProcess:
+    """One driver, connected to the cluster."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, settings: Settings) -> RayDriverProcess:
+        """Start a driver; return once it is connected.
+
+        Raises:
+            RetryableError: it could not connect within the limit; nothing of it is left.
+        """
+        environment = {**os.environ, **settings.environment(), **ray_environment(settings)}
+        with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
+                *(sys.executable, "-P", "-m", _DRIVER),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the router to handle
+                pass_fds=(nothing.fileno(),),
+                env=environment,
+                cwd="/",  # Ray lets runners import from where its driver was started
+            )
+        driver = cls(process)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                is_connected = await driver.read() is not None
+        except BaseException as error:
+            await asyncio.shield(driver.stop())
+            if isinstance(error, TimeoutError):
+                raise RetryableError(f"the driver of Ray did not connect in {_CONNECT_SECONDS:g} s") from error
+            raise
+        if not is_connected:
+            await driver.stop()
+            raise RetryableError("the driver of Ray could not connect")
+        return driver
+
+    async def send(self, requests: list[dict[str, Any]]) -> None:
+        """Ask for something.
+
+        Raises:
+            RetryableError: it is gone, or takes nothing any more.
+        """
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
+        self._process.stdin.write("".join(json.dumps(request) + "\n" for request in requests).encode())
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                await self._process.stdin.drain()
+        except (ConnectionError, TimeoutError) as error:
+            raise RetryableError(f"the driver of Ray takes nothing: {error!r}") from error
+
+    async def read(self) -> dict[str, Any] | None:
+        """The next answer; None: the driver has ended."""
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+        line = await self._process.stdout.readline()
+        answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
+        return answer
+
+    async def stop(self) -> None:
+        """End it: by the end of its input, else by force. Nothing of it is left afterwards; runners go on."""
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
+        self._process.stdin.close()
+        if not await self._ended(_STOP_SECONDS):
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(leash.KILL_NOW)
+            if not await self._ended(_DEATH_SECONDS):
+                raise RetryableError(f"the driver of Ray (leash {self._process.pid}) outlived SIGKILL")
+
+    async def _ended(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
