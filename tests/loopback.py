@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,48 +12,61 @@ from typing import Any
 
 import httpx
 
-START_SECONDS = 30.0
+from eldermesh.stack.process import OwnedProcess
+from tests.waiting import wait_until
+
+STOP_SECONDS = 10.0
 
 
-class LoopbackProcess:
-    """An endpoint at `url`, in a session of its own."""
+class LoopbackEndpoint:
+    """An endpoint that dies with the tests; once `ready`, at `url`."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         self.ready_file = directory / "loopback.url"
-        self.log = directory / "loopback.log"
-        command = [sys.executable, "-m", "services.claude_exec.loopback", "--ready-file", str(self.ready_file)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                env=os.environ | {"MESH_LOG_LEVEL": "debug"},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = OwnedProcess(
+            [
+                sys.executable,
+                "-m",
+                "services.claude_exec.loopback",
+                "--ready-file",
+                str(self.ready_file),
+                *arguments,
+            ],
+            log_path=directory / "loopback.log",
+            env=os.environ | {"MESH_LOG_LEVEL": "debug"},
+        )
         self.url = ""
 
-    def wait_ready(self) -> None:
-        """Wait until it listens; fixtures of a whole module have no event loop to wait in."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready_file.exists():
-            assert self.process.poll() is None, self.log.read_text("utf-8")
-            assert time.monotonic() < deadline, "the loopback endpoint does not start"
-            time.sleep(0.02)
+    async def ready(self) -> None:
+        """Wait until it listens."""
+
+        def look() -> bool:
+            assert self.process.poll() is None, self.log()
+            return self.ready_file.exists()
+
+        await wait_until(look, description="the loopback endpoint listens")
         self.url = self.ready_file.read_text("ascii").strip()
 
+    def log(self) -> str:
+        """All that it has said."""
+        return self.process.log_path.read_text("utf-8")
+
     def requests(self, containing: str = "") -> list[dict[str, Any]]:
-        """What it was asked, of prompts that contain a text."""
+        """What it was asked with prompts that contain a text."""
         answer = httpx.get(f"{self.url}/_loopback/requests", timeout=10)
         return [each for each in answer.json()["requests"] if containing in (each["prompt"] or "")]
 
 
 @contextmanager
-def running_loopback(directory: Path, *arguments: str) -> Iterator[LoopbackProcess]:
-    """An endpoint that listens; killed on the way out, if it still runs."""
-    endpoint = LoopbackProcess(directory, *arguments)
-    try:
-        endpoint.wait_ready()
-        yield endpoint
-    finally:
-        endpoint.process.kill()
-        endpoint.process.wait(10)
+def shared_loopback(directory: Path, *arguments: str) -> Iterator[LoopbackEndpoint]:
+    """An endpoint that listens, for a fixture that several tests share; it has to stop in order."""
+    endpoint = LoopbackEndpoint(directory, *arguments)
+    endpoint.process.start()
+    # A loop of its own that is never made the current one: the tests have theirs.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        try:
+            runner.run(endpoint.ready())
+            yield endpoint
+        finally:
+            runner.run(endpoint.process.stop(STOP_SECONDS))
+    assert not endpoint.process.killed, endpoint.log()
