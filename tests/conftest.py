@@ -2,9 +2,10 @@
 
 import signal
 
-pytest_plugins = ["pytester", "tests.required_servers", "tests.brokers", "tests.mesh", "tests.leaks"]
+pytest_plugins = ["pytester", "tests.required_servers", "tests.brokers", "tests.mesh", "tests.ray_head", "tests.leaks"]
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C mean what it means at a terminal: a shell that starts the tests in the background has it ignored."""
+    """Let the keys that interrupt and quit do so: for what a shell starts in the background they are ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)

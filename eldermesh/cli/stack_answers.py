@@ -16,7 +16,7 @@ class ProcessAnswer(_Answer):
 
     name: str
     pid: int | None
-    state: Literal["starting", "running", "restarting", "stopping", "stopped", "failed"]
+    state: Literal["waiting", "starting", "running", "restarting", "stopping", "stopped", "failed"]
     restarts_total: int = Field(ge=0)
     rss_bytes: int = Field(ge=0)
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, kept_ports
+from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
@@ -45,7 +46,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
     Call it only while holding the data directory.
     """
     data_dir = base.data_dir.resolve()
-    ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME, CLAUDE_NAME))
+    ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME, CLAUDE_NAME, RAY_NAME))
     broker_port, redis_port, telemetry_port = ports[BROKER_NAME], ports[REDIS_NAME], ports[TELEMETRY_NAME]
     telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
     claude_url = f"http://{LOOPBACK}:{ports[CLAUDE_NAME]}" if _lacks_claude(base) else None
@@ -62,6 +63,10 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "otlp_endpoint": telemetry_url,
             "anthropic_base_url": claude_url or base.anthropic_base_url,
             "trace_query_url": base.trace_query_url or telemetry_url,
+            "ray_address": f"{LOOPBACK}:{ports[RAY_NAME]}",
+            "ray_auth_token": new_token(),
+            "ray_join": False,
+            "ray_on_demand": True,
         }
     )
     addresses = Addresses(
@@ -94,6 +99,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         redis_service(data_dir, redis_port, append_only=True),
         router_service(settings),
         worker_service(settings),
+        ray_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )
     return EmbeddedMesh(settings, addresses, services)

@@ -33,7 +33,7 @@ class StopReport:
 
 
 async def start_in_order(services: Mapping[str, Service], started: Callable[[], None]) -> None:
-    """Start all and return when each is ready; `started` is called after each.
+    """Start all that are wanted from the beginning; return when each is ready; `started` is called after each.
 
     Raises:
         StartFailedError: one is not; the others are left as they are.
@@ -50,7 +50,8 @@ async def start_in_order(services: Mapping[str, Service], started: Callable[[], 
     try:
         async with asyncio.TaskGroup() as group:
             for service in services.values():
-                group.create_task(start_one(service))
+                if service.spec.wanted is None:
+                    group.create_task(start_one(service))
     except ExceptionGroup as failures:
         first = failures.exceptions[0]
         raise first from first.__cause__

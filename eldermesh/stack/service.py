@@ -26,6 +26,7 @@ _READY_POLL_MAX_SECONDS = 0.25
 class ServiceState(StrEnum):
     """Where a service stands."""
 
+    WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
@@ -43,6 +44,7 @@ class ServiceSpec:
         command: Program and arguments; no shell.
         env: Variables of its own.
         inherit_env: Whether it gets this process' environment below `env`; nothing but `PATH` and `HOME` otherwise.
+        wanted: Asked until it returns before the service is started, which nobody waits for; None: from the beginning.
         ready: Asked until it returns; None: ready as soon as the program is executed.
         prepare: Done each time the service has become ready, before what depends on it is started.
         depends_on: Names of services that must be ready first, and are stopped after this one.
@@ -57,6 +59,7 @@ class ServiceSpec:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     inherit_env: bool = True
+    wanted: Check | None = None
     ready: Check | None = None
     prepare: Check | None = None
     depends_on: tuple[str, ...] = ()
@@ -89,7 +92,7 @@ class Service:
 
     def __init__(self, spec: ServiceSpec, *, log_dir: Path, held_fds: Sequence[int] = ()) -> None:
         self.spec = spec
-        self.state = ServiceState.STOPPED
+        self.state = ServiceState.STOPPED if spec.wanted is None else ServiceState.WAITING
         self.restarts_total = 0
         self.log_path = log_dir / f"{spec.name}.log"
         self._temp_dir = log_dir.absolute().parent / "tmp" / spec.name
@@ -126,6 +129,13 @@ class Service:
             reason = str(error) if isinstance(error, StackError) else repr(error)
             raise StartFailedError(self.spec.name, reason, self.log_path, log_tail(self.log_path)) from error
         self.state = ServiceState.RUNNING
+
+    async def until_wanted(self) -> None:
+        """Return once the service is to be started."""
+        if self.spec.wanted is None:
+            return
+        self.state = ServiceState.WAITING
+        await _ask(self.spec.wanted, ["not asked for"])
 
     async def wait(self) -> int:
         """Wait until the process has ended; return its exit status, or minus the signal that ended it."""

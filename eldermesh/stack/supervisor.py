@@ -88,7 +88,7 @@ class Supervisor:
         self._broken_off: StopReport | None = None
 
     async def start(self) -> None:
-        """Start all services and wait until each is ready.
+        """Start all services that are wanted from the beginning, and wait until each is ready.
 
         Raises:
             StartFailedError: one is not; what was started has been stopped again.
@@ -154,6 +154,7 @@ class Supervisor:
             began = time.monotonic()
             try:
                 if service.state is not ServiceState.RUNNING:
+                    await service.until_wanted()
                     await service.bring_up()
                     self._changed()
                 how = describe_end(await service.wait())

@@ -52,7 +52,7 @@ class StartDisplay:
                 self._told.add(name)
                 after = "again" if service.restarts_total else f"after {time.monotonic() - self._began:.1f} s"
                 self._note(f"{name} is ready {after}")
-        awaited = [name for name in services if name not in self._told]
+        awaited = [name for name, each in services.items() if each.spec.wanted is None and name not in self._told]
         if self._status is not None:
             self._status.update(f"waiting for {', '.join(awaited)}" if awaited else "ready")
 
