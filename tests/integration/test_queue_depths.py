@@ -1,4 +1,4 @@
-"""The metrics of Celery's queues: read from a real Redis, sent by this process' telemetry to a real receiver."""
+"""The metrics of Celery's queues, read from a real Redis."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
-from eldermesh.stack.otlp_receiver import otlp_receiver
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.engines.celery_app import QUEUES
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.queue_depths import QueueDepthMetrics
-from shared.settings import Settings
-from shared.telemetry.setup import configure_telemetry, current_telemetry
+from shared.telemetry import names, providers
 from tests.integration.chunk_running import runner_settings
 from tests.integration.played_owner import played_owner
 from tests.integration.worker_process import running_worker
@@ -25,10 +25,16 @@ from tests.waiting import wait_until
 LOOK_SECONDS = 0.05
 
 
-@pytest.fixture(autouse=True)
-def _exports_nowhere() -> Iterator[None]:
-    yield
-    configure_telemetry(Settings(otlp_endpoint=None), "tests")
+@pytest.fixture
+def reader() -> Iterator[InMemoryMetricReader]:
+    """Collects what this process' metrics are at the moment it is asked, and nothing older."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader])
+    providers.install()
+    providers.METERS.replace(provider)
+    yield reader
+    providers.METERS.replace(NoOpMeterProvider())
+    provider.shutdown()
 
 
 @asynccontextmanager
@@ -44,66 +50,55 @@ async def looking(celery: CeleryDispatcher) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def exported(directory: Path) -> AsyncIterator[str]:
-    """A new receiver, to which this process' metrics go from now on."""
-    async with otlp_receiver(directory / "spans.sqlite") as url:
-        await asyncio.to_thread(configure_telemetry, Settings(otlp_endpoint=url), "router")
-        yield url
-        await asyncio.to_thread(configure_telemetry, Settings(otlp_endpoint=None), "tests")
+async def a_redis(directory: Path) -> AsyncIterator[EmbeddedRedis]:
+    """A Redis of its own, to be stopped and started."""
+    redis = EmbeddedRedis(directory)
+    await redis.start()
+    try:
+        yield redis
+    finally:
+        await redis.stop()
 
 
-async def numbers(url: str) -> dict[str, float]:
-    """What the receiver has of the queues after an export; waiting tasks by queue, and `unacknowledged`."""
-    telemetry = current_telemetry()
-    assert telemetry is not None
-    assert await asyncio.to_thread(telemetry.flush)
-    async with httpx.AsyncClient() as client:
-        lines = (await client.get(f"{url}/metrics")).text.splitlines()
+def numbers(reader: InMemoryMetricReader) -> dict[str, float]:
+    """The metrics of the queues now: waiting tasks by queue, and `unacknowledged`."""
     found: dict[str, float] = {}
-    for line in lines:
-        if line.startswith("eldermesh_queue_depth{"):
-            found[line.partition('messaging_destination_name="')[2].partition('"')[0]] = float(line.rpartition(" ")[2])
-        if line.startswith("eldermesh_queue_unacknowledged{"):
-            found["unacknowledged"] = float(line.rpartition(" ")[2])
+    data = reader.get_metrics_data()
+    for resource in data.resource_metrics if data is not None else ():
+        for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+            for point in metric.data.data_points:
+                if metric.name == names.QUEUE_DEPTH.name and isinstance(point, NumberDataPoint):
+                    found[str((point.attributes or {})[names.MESSAGING_DESTINATION_NAME])] = point.value
+                if metric.name == names.QUEUE_UNACKNOWLEDGED.name and isinstance(point, NumberDataPoint):
+                    found["unacknowledged"] = point.value
     return found
 
 
-async def test_depths_are_exported_while_redis_answers(embedded_broker: str, tmp_path: Path) -> None:
+async def test_depths_are_told_while_redis_answers(
+    embedded_broker: str, tmp_path: Path, reader: InMemoryMetricReader
+) -> None:
     """What waits, by queue, and what a worker holds; while there is no Redis there is no number either."""
-    redis = EmbeddedRedis(tmp_path)
-    await redis.start()
-    async with runner_settings(embedded_broker, redis.url, tmp_path) as settings, played_owner(settings) as owner:
+    async with (
+        a_redis(tmp_path) as redis,
+        runner_settings(embedded_broker, redis.url, tmp_path) as settings,
+        played_owner(settings) as owner,
+    ):
         celery = CeleryDispatcher(settings)
         async with looking(celery):
             tasks = await owner.plan([60] * 5, "sleep", chunk_items=1)
             await celery.dispatch(tasks[:2], queue="batch_tasks", priority=0)
             await celery.dispatch(tasks[2:4], queue="batch_tasks", priority=6)
             await celery.dispatch(tasks[4:], queue="claude_tasks", priority=3)
-            async with exported(tmp_path) as url:
-                expected = dict.fromkeys(QUEUES, 0.0) | {"batch_tasks": 4.0, "claude_tasks": 1.0, "unacknowledged": 0.0}
-                await _are(url, expected)
-                with running_worker(settings.model_copy(update={"slots": 1}), tmp_path) as worker:
-                    await worker.ready()
-                    await _held(url)
+            expected = dict.fromkeys(QUEUES, 0) | {"batch_tasks": 4, "claude_tasks": 1, "unacknowledged": 0}
+            await wait_until(lambda: numbers(reader) == expected, description=f"the metrics are {expected}")
+            with running_worker(settings.model_copy(update={"slots": 1}), tmp_path) as worker:
+                await worker.ready()
+                await wait_until(
+                    lambda: numbers(reader).get("unacknowledged", 0) >= 1, description="a worker holds a task"
+                )
             await redis.stop()
-            (tmp_path / "other").mkdir()
-            async with exported(tmp_path / "other") as url:
-                await _are(url, {})
-                await redis.start()
-                await _are(url, dict.fromkeys((*QUEUES, "unacknowledged"), 0.0))
+            await wait_until(lambda: numbers(reader) == {}, description="there are no metrics without Redis")
+            await redis.start()
+            empty = dict.fromkeys((*QUEUES, "unacknowledged"), 0)
+            await wait_until(lambda: numbers(reader) == empty, description=f"the metrics are {empty}")
         await celery.close()
-    await redis.stop()
-
-
-async def _are(url: str, expected: dict[str, float]) -> None:
-    async def are() -> bool:
-        return await numbers(url) == expected
-
-    await wait_until(are, description=f"the metrics are {expected}")
-
-
-async def _held(url: str) -> None:
-    async def one_is() -> bool:
-        return (await numbers(url))["unacknowledged"] >= 1.0
-
-    await wait_until(one_is, description="a worker holds a task")
