@@ -1,0 +1,136 @@
+"""`kill -9` of what Ray is made of during a job, on both brokers: the job ends once, each item counts once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eldermesh.client import Client
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.stack.ray import EmbeddedRay
+from tests.fresh_topics import AnyBroker
+from tests.leaks import living_below
+from tests.mesh_services import MeshServices, mesh_services
+from tests.public_topics import assert_invariants
+from tests.ray_head import reaching, runner_pids
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+ITEMS = 300
+WAIT_SECONDS = 120.0
+
+
+@asynccontextmanager
+async def head_of_its_own(directory: Path) -> AsyncIterator[EmbeddedRay]:
+    """A head to be killed; no process of it is left afterwards."""
+    before = set(living_below(os.getpid()))
+    head = EmbeddedRay(directory / "ray-head", cpus=2)
+    await head.start()
+    try:
+        yield head
+    finally:
+        await head.stop()
+    assert set(living_below(os.getpid())) <= before, "a process of Ray is left"
+
+
+async def kill_runner(head: EmbeddedRay) -> None:
+    """One of the runners that are there."""
+    pids = await wait_until(lambda: runner_pids(head), description="a runner is there")
+    os.kill(min(pids), signal.SIGKILL)
+
+
+async def kill_raylet(head: EmbeddedRay) -> None:
+    """The node under all runners: the head cannot live without, ends, and is started again."""
+    (raylet,) = [pid for pid, name in family(head).items() if name == "raylet"]
+    os.kill(raylet, signal.SIGKILL)
+    await head.service.wait()
+    await head.service.bring_up()
+
+
+async def kill_head(head: EmbeddedRay) -> None:
+    """All of it at once."""
+    assert head.service.pid is not None
+    os.kill(head.service.pid, signal.SIGKILL)
+    await head.service.wait()
+    await head.service.bring_up()
+
+
+async def kill_gcs(head: EmbeddedRay) -> None:
+    """The head's memory of what there is."""
+    (gcs,) = [pid for pid, name in family(head).items() if name == "gcs_server"]
+    os.kill(gcs, signal.SIGKILL)
+    await head.service.wait()
+    await head.service.bring_up()
+
+
+def family(head: EmbeddedRay) -> dict[int, str]:
+    """All processes of the head, by pid, with their names."""
+    assert head.service.leash_pid is not None
+    return {each.pid: each.name() for each in psutil.Process(head.service.leash_pid).children(recursive=True)}
+
+
+async def assert_survives(
+    broker: AnyBroker, directory: Path, faults: list[Callable[[EmbeddedRay, MeshServices], Awaitable[None]]]
+) -> None:
+    """A job of `ITEMS` items in chunks of 15 on two runners, the faults spread over it."""
+    bootstrap, profile = broker
+    async with (
+        head_of_its_own(directory) as head,
+        mesh_services(
+            bootstrap,
+            profile,
+            directory,
+            python_functions="time:sleep",
+            lease_seconds=2.0,
+            heartbeat_seconds=0.5,
+            chunk_items=15,
+            group_session_seconds=6.0 if profile == "kafka" else None,
+            **reaching(head),
+        ) as mesh,
+        Client(bootstrap, mesh.settings.topic_prefix) as client,
+    ):
+        job = JobSubmit(workload="python", items=[0.05] * ITEMS, options={"function": "time:sleep"})
+        submitted = await client.submit(job)
+        left = list(faults)
+        next_fault_at, items_ended = ITEMS // 10, 0
+        async for progress in client.progress(submitted.job_id):
+            items_ended = progress.items_ended
+            if items_ended >= next_fault_at and left:
+                await left.pop(0)(head, mesh)
+                next_fault_at = items_ended + ITEMS // (2 * len(faults) + 1)
+        assert not left, "the job was over before every fault"
+        end = await client.wait(submitted.job_id, WAIT_SECONDS)
+        assert (end.status, end.engine, end.items_succeeded, items_ended) == ("completed", "ray", ITEMS, ITEMS)
+        await assert_invariants(bootstrap, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})
+
+
+async def test_runners_and_the_router_are_killed(any_broker: AnyBroker, tmp_path: Path) -> None:
+    """A runner, the router with its driver, and another runner: others take over what they had."""
+
+    async def runner(head: EmbeddedRay, _: MeshServices) -> None:
+        await kill_runner(head)
+
+    async def router(_: EmbeddedRay, mesh: MeshServices) -> None:
+        mesh.router.kill()
+        await mesh.router.bring_up()
+
+    await assert_survives(any_broker, tmp_path, [runner, router, runner])
+
+
+@pytest.mark.parametrize("fault", [kill_raylet, kill_gcs, kill_head])
+async def test_the_head_is_killed(
+    any_broker: AnyBroker, tmp_path: Path, fault: Callable[[EmbeddedRay], Awaitable[None]]
+) -> None:
+    """Ray comes back empty: the router's next driver has others made, and what waited runs there."""
+
+    async def killed(head: EmbeddedRay, _: MeshServices) -> None:
+        await fault(head)
+
+    await assert_survives(any_broker, tmp_path, [killed])
