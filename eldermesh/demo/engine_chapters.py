@@ -1,9 +1,10 @@
-"""The demo's chapter on prompts, which run through the real Claude CLI."""
+"""The demo's chapters on the other engines: many items on Ray, prompts through the Claude CLI."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -13,6 +14,9 @@ from eldermesh.demo.job_row import JobRow
 from eldermesh.demo.place import DemoPlace
 from eldermesh.demo.screen import Screen
 
+_LARGE_ITEMS = 400
+_FACTORS = "eldermesh.demo.work:prime_factors"
+_FIRST_NUMBER = 10**9 + 1
 _PROMPTS = (
     "In one sentence: what is Python's `heapq` module for?",
     "In one sentence: what is Python's `contextvars` module for?",
@@ -24,7 +28,7 @@ _SHOWN_CHARACTERS = 90
 
 @dataclass(slots=True)
 class EngineChapters:
-    """What runs elsewhere than in functions of Python.
+    """Two chapters.
 
     Attributes:
         screen: where they are told.
@@ -37,6 +41,24 @@ class EngineChapters:
     place: DemoPlace
     bootstrap: str
     trace_url: str
+
+    def large_job(self, number: int) -> JobRow:
+        """Four hundred numbers, factorised on Ray."""
+        screen = self.screen
+        screen.chapter(number, "A large job, on Ray")
+        numbers = [_FIRST_NUMBER + 2 * index for index in range(_LARGE_ITEMS)]
+        screen.say(
+            f"{_LARGE_ITEMS} numbers to factorise: from 100 items on, a job goes to the Ray cluster. The first such "
+            "job waits for Ray to start; the same chunk runner works there, in actors."
+        )
+        followed = self._follow({"workload": "python", "options": {"function": _FACTORS}, "items": list(numbers)})
+        products = [math.prod(_integers(result.output)) for result in followed.results]
+        screen.check("it ran on Ray", holds=followed.end.engine == "ray", found=followed.end.engine)
+        screen.check(
+            "the factors multiply to each number", holds=products == numbers, found=f"{len(products)} products"
+        )
+        self._trace(followed, items=_LARGE_ITEMS)
+        return JobRow.of("factors", followed)
 
     def prompts(self, number: int) -> JobRow:
         """Three prompts through the real CLI."""
@@ -90,6 +112,10 @@ class EngineChapters:
         if model_calls:
             calls = sum(span.name == _MODEL_CALL for span in spans)
             screen.check("it reaches down to each call of the model", holds=calls >= model_calls, found=calls)
+
+
+def _integers(output: object) -> list[int]:
+    return [number for number in output if isinstance(number, int)] if isinstance(output, list) else []
 
 
 def _shortened(output: object) -> str:

@@ -62,7 +62,7 @@ class Story:
         self._bad_items()
         self._dead_letters()
         engines = EngineChapters(self._screen, self._place, self._bootstrap, self._trace_url)
-        self._jobs.append(engines.prompts(6))
+        self._jobs += [engines.prompts(6), engines.large_job(7)]
         self._ledger()
         self._stop()
 
@@ -220,7 +220,7 @@ class Story:
     def _ledger(self) -> None:
         """Whether anything was lost."""
         screen = self._screen
-        screen.chapter(7, "Was anything lost?")
+        screen.chapter(8, "Was anything lost?")
         status = self._mesh.show("audit", "--wait", "10")
         audit = self._mesh.ask("audit")
         screen.check("the audit finds nothing amiss", holds=status == 0, found=f"exit status {status}")
@@ -234,7 +234,7 @@ class Story:
     def _stop(self) -> None:
         """The end of the mesh."""
         screen = self._screen
-        screen.chapter(8, "The end")
+        screen.chapter(9, "The end")
         processes = self._place.processes()
         began = time.monotonic()
         status = self._mesh.show("down")

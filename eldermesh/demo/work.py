@@ -1,4 +1,4 @@
-"""Functions the demo's jobs call: parse modules of the standard library and count how complex they are."""
+"""Functions the demo's jobs call: count how complex modules of the standard library are, factorise numbers."""
 
 from __future__ import annotations
 
@@ -62,6 +62,18 @@ def module_complexity(module: str) -> ModuleReport:
         "complexity": sum(complexities.values()),
         "most_complex": max(complexities, key=lambda name: complexities[name], default=None),
     }
+
+
+def prime_factors(number: int) -> list[int]:
+    """The prime factors of a positive number in ascending order, by trial division."""
+    factors: list[int] = []
+    divisor = 2
+    while divisor * divisor <= number:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1 if divisor == 2 else 2  # noqa: PLR2004 - the one even prime
+    return [*factors, number] if number > 1 else factors
 
 
 def _complexity(function: ast.AST) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eldermesh.demo.work import module_complexity, standard_modules
+from eldermesh.demo.work import module_complexity, prime_factors, standard_modules
 from tests.mesh import mesh_environment
 from tests.waiting import wait_until
 
@@ -136,3 +136,11 @@ def test_the_demo_asks_only_for_modules_that_are_there() -> None:
     assert report["complexity"] >= report["functions"]
     with pytest.raises(ValueError, match="no Python module 'no_such_module'"):
         module_complexity("no_such_module")
+
+
+@pytest.mark.parametrize(
+    ("number", "factors"), [(1, []), (2, [2]), (12, [2, 2, 3]), (49, [7, 7]), (97, [97]), (10**9 + 7, [10**9 + 7])]
+)
+def test_factors_are_prime(number: int, factors: list[int]) -> None:
+    """In ascending order, as often as they divide; a prime is its own."""
+    assert prime_factors(number) == factors
