@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     claude_max_retries: Annotated[int, Field(ge=0, le=20)] = Field(
         4, description="How often a CLI repeats a request that the API did not answer well."
     )
+    claude_slots: Annotated[int, Field(ge=1, le=1024)] = Field(
+        4, description="Prompts of `claude.requests` that one `claude_exec` service runs at once."
+    )
     # Ray: the engine of large jobs.
     ray_address: str | None = Field(
         None, description="`host:port` of a Ray head; without one every job runs on Celery. `mesh up` has its own."

@@ -13,16 +13,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from typing import TypeVar, cast
 
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
-
 from services.router.groups import ADMISSION_GROUPS
-from shared.broker import make_admin
-from shared.history.gates import closed_gates
-from shared.redis_client import make_redis
+from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
@@ -35,42 +29,15 @@ _PING_SECONDS = 2.0
 _PING_LIMIT_SECONDS = 8.0
 """For the ping with its connections, which Celery itself does not limit."""
 
-_GROUP_STATE = 2
-"""Place of the state in Kafka's description of a group: error, id, state, …."""
-
 
 async def router_trouble(settings: Settings) -> str | None:
     """Why jobs would not go on: a partition of the job history without an owner, or an inbox that nobody reads.
 
     It looks at what the routers do together, not at one of them.
     """
-    return await _unowned_partitions(settings) or await _unread_inboxes(settings)
-
-
-async def _unowned_partitions(settings: Settings) -> str | None:
-    async with aclosing(make_redis(settings)) as redis:
-        try:
-            closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
-        except (RedisError, OSError) as error:
-            return f"Redis does not answer: {error!r}"
-    return f"partitions {closed} of the job history are not owned yet" if closed else None
-
-
-async def _unread_inboxes(settings: Settings) -> str | None:
-    """Whether each of the groups that read an inbox has settled; a group that is new takes seconds for that."""
-    admin = make_admin(settings)
-    try:
-        await admin.start()
-        for group in ADMISSION_GROUPS.values():
-            (answer,) = await admin.describe_consumer_groups([settings.topic(group)])
-            state = answer.groups[0][_GROUP_STATE]
-            if state != "Stable":
-                return f"the consumer group {group} is not settled, but {state}"
-    except (KafkaError, OSError) as error:
-        return f"the broker does not answer: {error!r}"
-    finally:
-        await admin.close()
-    return None
+    return await unowned_partitions(settings, JOBS_HISTORY) or await unsettled_groups(
+        settings, ADMISSION_GROUPS.values()
+    )
 
 
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:

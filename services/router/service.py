@@ -21,7 +21,6 @@ from services.router.queue_depths import QueueDepthMetrics
 from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.errors import StopServiceError
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
@@ -32,13 +31,12 @@ from shared.history.snapshot import PartitionStore
 from shared.incarnation import read_or_create_incarnation
 from shared.logs import get_logger
 from shared.redis_client import make_redis
+from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 
 _log = get_logger(__name__)
-
-_WATCH_SECONDS = 0.5
 
 
 class RouterService:
@@ -87,18 +85,20 @@ class RouterService:
                 stack.push_async_callback(inbox.stop)
             depths = QueueDepthMetrics(self._celery, self._ray_depths)
             stack.push_async_callback(_end, asyncio.create_task(depths.keep_looking()))
-            await _start_at_once(self._ownership, *self._inboxes)
+            await start_at_once(self._parts)
             yield
 
-    async def failed(self) -> BaseException:
-        """Wait until a part has stopped by itself, and return why."""
-        while True:
-            if self._ownership.failure is not None:
-                return self._ownership.failure
-            for inbox in self._inboxes:
-                if inbox.failure is not None:
-                    return inbox.failure
-            await asyncio.sleep(_WATCH_SECONDS)
+    async def until_stopped(self, stop: asyncio.Event) -> None:
+        """Wait until `stop` is set.
+
+        Raises:
+            StopServiceError: a part stopped by itself; going on would do harm or help nobody.
+        """
+        await until_stopped(self._parts, stop)
+
+    @property
+    def _parts(self) -> list[Part]:
+        return [self._ownership, *self._inboxes]
 
     def _ray_trouble(self) -> str | None:
         return None if self._ray is None else self._ray.trouble
@@ -132,17 +132,6 @@ async def _end(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
 
 
-async def _start_at_once(*parts: Ownership | InboxConsumer) -> None:
-    """Have all join their groups, at the same time: on the embedded broker a group takes seconds to let one in."""
-    try:
-        async with asyncio.TaskGroup() as starting:
-            for part in parts:
-                starting.create_task(part.start())
-    except ExceptionGroup as failures:
-        first = failures.exceptions[0]
-        raise first from first.__cause__
-
-
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set.
 
@@ -152,13 +141,5 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     service = RouterService(settings)
     async with service.running():
         _log.info("router started", partitions=settings.partition_count)
-        failing = asyncio.create_task(service.failed())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            failing.cancel()
-        if failing.done() and not failing.cancelled():
-            raise StopServiceError(f"the router stops itself: {failing.result()!r}") from failing.result()
+        await service.until_stopped(stop)
     _log.info("router stopped")

@@ -1,1 +1,1 @@
-"""The standalone path: prompts from `claude.requests`, facts in `claude.history`, output and ends on `claude.output`."""
+"""The standalone path: prompts from `claude.requests`, facts in `claude.history`, output on `claude.output`."""

@@ -1,4 +1,4 @@
-"""Admission: turns the commands of `claude.requests` into facts of `claude.history`, at least once, keyed by request id.
+"""Admission: turns the commands of `claude.requests` into facts of `claude.history`, at least once, keyed by id.
 
 Whether a request is the first of its id, a repeat or a conflict is not decided here: only the history has the order.
 """

@@ -1,0 +1,41 @@
+"""Whether prompts of `claude.requests` would be run; `python -m services.claude_exec.health` is a container's check.
+
+Exit status 0 if so; else 1, and one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from services.claude_exec.requests.groups import ADMISSION_GROUP
+from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.settings import Settings
+from shared.topics import CLAUDE_HISTORY
+
+CHECK_SECONDS = 20.0
+"""Longest that a check takes."""
+
+
+async def requests_trouble(settings: Settings) -> str | None:
+    """Why requests would not go on: a partition of their history without an owner, or an inbox that nobody reads."""
+    return await unowned_partitions(settings, CLAUDE_HISTORY) or await unsettled_groups(settings, [ADMISSION_GROUP])
+
+
+async def _check() -> str | None:
+    try:
+        return await asyncio.wait_for(requests_trouble(Settings()), CHECK_SECONDS)
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+
+
+def main() -> int:
+    """Check it."""
+    trouble = asyncio.run(_check())
+    if trouble is not None:
+        sys.stderr.write(f"{trouble}\n")
+    return 0 if trouble is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""What the owners of requests tell telemetry: the spans of ends, and the owner's metrics."""
+
+from __future__ import annotations
+
+from opentelemetry import metrics
+
+from services.claude_exec.requests.state import RequestState
+from shared.history.ports import Clock
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from
+from shared.telemetry.spans import record_span
+
+
+class RequestObserver:
+    """`Observer[RequestState]`.
+
+    Args:
+        history_topic: full name of `claude.history`.
+        clock: says when an end was acknowledged.
+    """
+
+    def __init__(self, history_topic: str, clock: Clock) -> None:
+        self._clock = clock
+        meter = metrics.get_meter(__name__)
+        self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
+        self._facts = meter.create_counter(names.FACTS_FOLDED.name, names.FACTS_FOLDED.unit)
+        self._batches = meter.create_histogram(names.OWNER_BATCH_DURATION.name, names.OWNER_BATCH_DURATION.unit)
+        self._lost = meter.create_counter(names.OWNERSHIPS_LOST.name, names.OWNERSHIPS_LOST.unit)
+        self._ends = meter.create_counter(names.REQUESTS_ENDED.name, names.REQUESTS_ENDED.unit)
+        self._durations = meter.create_histogram(names.REQUEST_DURATION.name, names.REQUEST_DURATION.unit)
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """Count a batch."""
+        self._facts.add(facts, self._topic)
+        self._batches.record(seconds, self._topic)
+
+    def published_end(self, state: RequestState) -> None:
+        """Record the span of an end, from the deciding fact to the acknowledged record, and count it."""
+        end, acceptance = state.end, state.acceptance
+        if end is None or acceptance is None:
+            return
+        record_span(
+            names.END_REQUEST,
+            start_ms=end.at,
+            end_ms=self._clock.now_ms(),
+            context=context_from(acceptance.traceparent, acceptance.tracestate),
+            attributes={names.REQUEST_ID: state.request_id, names.REQUEST_STATUS: end.status},
+            error="failed" if end.status == "failed" else None,
+        )
+        self._ends.add(1, {names.REQUEST_STATUS: end.status})
+        self._durations.record((end.at - acceptance.at) / 1000, {names.REQUEST_STATUS: end.status})
+
+    def lost(self) -> None:
+        """Count a lost ownership."""
+        self._lost.add(1, self._topic)

@@ -1,0 +1,118 @@
+"""The service `claude_exec`: admission reads `claude.requests`, owners fold `claude.history` and run what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from services.claude_exec.requests.admission import RequestAdmission
+from services.claude_exec.requests.dispatching import NoDecider, RequestDispatcher
+from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
+from services.claude_exec.requests.machine import RequestMachine
+from services.claude_exec.requests.observing import RequestObserver
+from services.claude_exec.requests.ports import RunPorts
+from services.claude_exec.requests.runner import RequestRunner
+from services.claude_exec.requests.state import RequestState
+from services.claude_exec.run_directory import remove_abandoned
+from shared.blobs import BlobStore
+from shared.broker import make_producer
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.history.claims import ClaimStore
+from shared.history.fact_appender import FactAppender
+from shared.history.foreign_state import drop_foreign_state
+from shared.history.kafka_log import KafkaPartitionLog
+from shared.history.keys import PartitionKeys
+from shared.history.owner import Owner, OwnerTimes
+from shared.history.ownership import Ownership
+from shared.history.ports import SystemClock
+from shared.history.snapshot import PartitionStore
+from shared.incarnation import read_or_create_incarnation
+from shared.logs import get_logger
+from shared.redis_client import make_redis
+from shared.serving import start_at_once, until_stopped
+from shared.settings import Settings
+from shared.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
+
+_log = get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the service until `stop` is set; then runs get `drain_seconds`, and what is left of them is interrupted.
+
+    Raises:
+        ConfigurationError: topics are missing.
+        RetryableError: the broker does not answer.
+        StopServiceError: a part stopped by itself.
+    """
+    async with AsyncExitStack() as stack:
+        redis = make_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
+        await asyncio.to_thread(remove_abandoned, settings)
+        producer = make_producer(settings, client_id="eldermesh-claude_exec")
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        runner = await _runner(settings, redis, stack)
+        owners = Ownership(
+            settings,
+            CLAUDE_HISTORY,
+            settings.topic(OWNER_GROUP),
+            producer,
+            partial(_owner, settings, redis, runner),
+        )
+        admission = Subscription(CLAUDE_REQUESTS, ADMISSION_GROUP, RequestAdmission(settings, producer))
+        inbox = InboxConsumer(settings, [admission], producer)
+        stack.push_async_callback(owners.stop)
+        # Before the owners: what it tells them, they or their successors are to read.
+        stack.push_async_callback(runner.stop, settings.drain_seconds)
+        stack.push_async_callback(inbox.stop)
+        await start_at_once([owners, inbox])
+        _log.info("claude_exec started", partitions=settings.partition_count, slots=settings.claude_slots)
+        await until_stopped([owners, inbox], stop)
+    _log.info("claude_exec stopped")
+
+
+async def _runner(settings: Settings, redis: Redis, stack: AsyncExitStack) -> RequestRunner:
+    worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    blobs = BlobStore(settings.blobs)
+    stack.callback(blobs.close)
+    facts = FactAppender(partial(make_producer, settings, client_id="eldermesh-claude_exec-runs"))
+    stack.push_async_callback(facts.close)
+    ports = RunPorts(
+        settings=settings,
+        worker_id=worker_id,
+        claims=ClaimStore(redis, settings.topic(CLAUDE_HISTORY), lease_ms=round(settings.lease_seconds * 1000)),
+        facts=facts,
+        blobs=blobs,
+    )
+    return RequestRunner(ports, slots=settings.claude_slots)
+
+
+def _owner(
+    settings: Settings, redis: Redis, runner: RequestRunner, log: KafkaPartitionLog, partition: int
+) -> Owner[RequestState]:
+    topic = settings.topic(CLAUDE_HISTORY)
+    clock = SystemClock()
+    return Owner(
+        RequestMachine(settings.max_item_deaths),
+        log,
+        PartitionStore(redis, PartitionKeys(topic, partition)),
+        NoDecider(),
+        RequestDispatcher(topic, runner, clock),
+        partition=partition,
+        window_size=2 * settings.claude_slots,
+        times=OwnerTimes(
+            lease=settings.lease_seconds,
+            claim_timeout=settings.claim_timeout_seconds,
+            look=min(1.0, settings.heartbeat_seconds / 2),
+        ),
+        clock=clock,
+        observer=RequestObserver(topic, clock),
+    )

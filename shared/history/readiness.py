@@ -1,0 +1,47 @@
+"""Whether a history has its owners, and inboxes their readers: what a service's readiness check asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import aclosing
+
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from shared.broker import make_admin
+from shared.history.gates import closed_gates
+from shared.redis_client import make_redis
+from shared.settings import Settings
+
+_GROUP_STATE = 2
+"""Place of the state in Kafka's description of a group: error, id, state, …."""
+
+
+async def unowned_partitions(settings: Settings, history_topic: str) -> str | None:
+    """Why nothing of a history would go on: a partition without an owner, or Redis does not answer; None if it would.
+
+    It looks at what all processes do together, not at one of them. `history_topic` is without prefix.
+    """
+    async with aclosing(make_redis(settings)) as redis:
+        try:
+            closed = await closed_gates(redis, settings.topic(history_topic), settings.partition_count)
+        except (RedisError, OSError) as error:
+            return f"Redis does not answer: {error!r}"
+    return f"partitions {closed} of {history_topic} are not owned yet" if closed else None
+
+
+async def unsettled_groups(settings: Settings, groups: Iterable[str]) -> str | None:
+    """Why inboxes would not be read: a group has not settled, for which a new one takes seconds. Without prefix."""
+    admin = make_admin(settings)
+    try:
+        await admin.start()
+        for group in groups:
+            (answer,) = await admin.describe_consumer_groups([settings.topic(group)])
+            state = answer.groups[0][_GROUP_STATE]
+            if state != "Stable":
+                return f"the consumer group {group} is not settled, but {state}"
+    except (KafkaError, OSError) as error:
+        return f"the broker does not answer: {error!r}"
+    finally:
+        await admin.close()
+    return None

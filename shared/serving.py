@@ -1,0 +1,92 @@
+"""A service as a process: its parts start at once, and it runs until it is told to stop or a part stops by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from shared.errors import MeshError, StopServiceError
+from shared.garbage import collect_seldom
+from shared.logs import configure_logging, get_logger
+from shared.settings import Settings
+from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
+
+_WATCH_SECONDS = 0.5
+
+_log = get_logger(__name__)
+
+
+class Part(Protocol):
+    """A part of a service that works by itself."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What stopped it for good; None while it works."""
+        ...
+
+    async def start(self) -> None:
+        """Start it."""
+        ...
+
+
+async def start_at_once(parts: Sequence[Part]) -> None:
+    """Have all join their groups, at the same time: on the embedded broker a group takes seconds to let one in.
+
+    Raises:
+        MeshError: the first part's failure to start.
+    """
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for part in parts:
+                starting.create_task(part.start())
+    except ExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__
+
+
+async def until_stopped(parts: Sequence[Part], stop: asyncio.Event) -> None:
+    """Wait until `stop` is set.
+
+    Raises:
+        StopServiceError: a part stopped by itself; going on would do harm or help nobody.
+    """
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stopping.done():
+            failure = next((part.failure for part in parts if part.failure is not None), None)
+            if failure is not None:
+                raise StopServiceError(f"the service stops itself: {failure!r}") from failure
+            await asyncio.wait({stopping}, timeout=_WATCH_SECONDS)
+    finally:
+        stopping.cancel()
+
+
+def run_service(name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
+    """Run a service until SIGTERM or SIGINT; return the exit status: 0 after a stop in order, 1 after a failure.
+
+    Args:
+        name: of the service in logs and spans.
+        run: runs it until the event is set.
+    """
+    settings = Settings()
+    configure_logging(settings, name)
+    configure_telemetry(settings, name)
+    collect_seldom()
+    try:
+        asyncio.run(_until_signal(settings, run))
+    except MeshError as error:
+        _log.error("service failed", service=name, reason=str(error), exc_info=error)
+        return 1
+    finally:
+        shutdown_telemetry()
+    return 0
+
+
+async def _until_signal(settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(settings, stop)
