@@ -88,6 +88,8 @@ def find_mesh() -> Mesh:
             ("blob_url", runtime.blob_url),
             # The mesh keeps what it receives, and passes it on to the endpoint of the settings.
             ("otlp_endpoint", runtime.otlp_endpoint),
+            ("ray_address", runtime.ray_address),
+            ("ray_on_demand", runtime.ray_address is not None),
             ("trace_query_url", settings.trace_query_url or runtime.trace_query_url),
         )
         if value is not None

@@ -80,6 +80,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         trace_query_url=settings.trace_query_url,
         blob_url=settings.blobs,
         claude_endpoint=claude_url,
+        ray_address=settings.ray_address,
     )
     broker = broker_service(data_dir, broker_port)
     services = (

@@ -28,6 +28,7 @@ class Addresses(BaseModel):
         partitions: Of each topic; None: as many as the profile has.
         trace_query_url: Base address of a query API for traces, of Jaeger's form.
         blob_url: Where large results lie.
+        ray_address: `host:port` of the mesh's own Ray head, which is started with the first job that needs it.
         claude_endpoint: Base address of the mesh's own endpoint for Claude CLIs; None: they reach another one.
     """
 
@@ -43,6 +44,7 @@ class Addresses(BaseModel):
     trace_query_url: str | None = None
     blob_url: str | None = None
     claude_endpoint: str | None = None
+    ray_address: str | None = None
 
 
 class RuntimeProcess(BaseModel):

@@ -14,12 +14,14 @@ from eldermesh.cli.context import Mesh
 from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
+from services.router.engines.ray_environment import wanted_file
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.redis_client import make_redis
 from shared.topics import JOBS_HISTORY
 
 _PING_SECONDS = 2.0
+_CONNECT_SECONDS = 3.0
 _PYTHON_QUEUE = "batch_tasks"
 _PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
 """What kombu appends to a queue's name for its priorities."""
@@ -60,6 +62,27 @@ async def workers_answer(mesh: Mesh) -> Found:
     if not names:
         raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
     return Found(", ".join(names))
+
+
+async def ray_answers(mesh: Mesh) -> Found:
+    """Whether there is a Ray for large jobs, or will be once one comes."""
+    settings = mesh.settings
+    if settings.ray_address is None:
+        return Found("not configured: large jobs run on Celery, too")
+    host, _, port = settings.ray_address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        if settings.ray_on_demand and not wanted_file(settings).exists():
+            return Found(f"starts at {settings.ray_address} with the first job that is routed to it")
+        raise CheckFailed(
+            f"nothing listens at {settings.ray_address}: {error!r}",
+            "jobs on Ray wait, others run; `mesh ps`, and `mesh logs ray` says what stops it",
+        ) from error
+    return Found(f"{settings.ray_address} listens")
 
 
 async def _queues(mesh: Mesh) -> Found:
