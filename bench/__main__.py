@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`, or `make bench`."""
+"""`python -m bench [noop] [fold] [claude] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`, or `make bench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from bench.claude_prompt import measure_claude_prompt
 from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
 from bench.noop_job import measure_noop_job
@@ -18,9 +19,10 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "stack", "demo")
+BENCHMARKS = ("noop", "fold", "claude", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
+_PROMPTS = 30
 _PIPE_WIDTH = 130
 
 
@@ -69,6 +71,8 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
                     figures += asyncio.run(measure_noop_job(profile, directory, jobs))
                 case "fold":
                     figures += asyncio.run(measure_fold_rate(profile, directory, folded_jobs))
+                case "claude":
+                    figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
                 case _:
                     figures += measure_stack(directory)
     return figures
