@@ -298,7 +298,8 @@ def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
     assert ran.status == text.status == 0
     assert answer["ok"]
     assert {check["name"]: check["status"] for check in answer["checks"] if check["name"] != "disk"} == dict.fromkeys(
-        ("settings", "data directory", "broker", "topics", "redis", "clock", "router", "workers", "telemetry"), "ok"
+        ("settings", "data directory", "broker", "topics", "redis", "clock", "router", "workers", "ray", "telemetry"),
+        "ok",
     )
     assert "✓ workers" in text.stdout
 
