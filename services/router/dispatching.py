@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
+from opentelemetry import metrics
+
 from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.state import JobState
 from shared.history.machine import DispatchDue
@@ -55,6 +57,8 @@ class JobDispatcher:
         self._ray = ray
         self._workloads = workloads
         self._clock = clock
+        metric = names.CHUNKS_DISPATCHED
+        self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
     def rank(self, state: JobState) -> tuple[int, int]:
         """By priority, then in the order of acceptance."""
@@ -72,6 +76,7 @@ class JobDispatcher:
             engine = self._ray if on_ray and self._ray is not None else self._celery
             queue = self._workloads.get(workload).queue
             await engine.dispatch(queued, workload=workload, queue=queue, priority=priority)
+            self._dispatched.add(len(queued), {names.ENGINE: "ray" if engine is self._ray else "celery"})
 
     def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
         acceptance = state.acceptance

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from opentelemetry import metrics
 
 from shared.broker import make_consumer
 from shared.errors import LostOwnershipError, RetryableError
@@ -15,6 +16,7 @@ from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
 from shared.settings import Settings
+from shared.telemetry import names
 
 _CALL_SECONDS = 15.0
 _T = TypeVar("_T")
@@ -36,6 +38,11 @@ class KafkaPartitionLog:
         self._producer = producer
         self._consumer: AIOKafkaConsumer = make_consumer(settings, auto_offset_reset="none")
         self._next: int | None = None
+        self._lag = metrics.get_meter(__name__).create_gauge(names.OWNER_LAG.name, names.OWNER_LAG.unit)
+        self._attributes = {
+            names.MESSAGING_DESTINATION_NAME: self._partition.topic,
+            names.MESSAGING_DESTINATION_PARTITION_ID: str(partition),
+        }
 
     async def start(self) -> None:
         """Connect.
@@ -47,6 +54,7 @@ class KafkaPartitionLog:
 
     async def stop(self) -> None:
         """Disconnect."""
+        self._lag.set(0, self._attributes)  # whoever owns the partition next tells
         await _limited(self._consumer.stop())
 
     async def bounds(self) -> Bounds:
@@ -88,6 +96,8 @@ class KafkaPartitionLog:
         records = [_fact_record(record) for record in batch.get(self._partition, ())]
         if records:
             self._next = records[-1].offset + 1
+            highwater = self._consumer.highwater(self._partition) or 0
+            self._lag.set(max(0, highwater - self._next), self._attributes)
         return records
 
     async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:

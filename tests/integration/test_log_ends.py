@@ -9,8 +9,10 @@ from aiokafka import TopicPartition
 from eldermesh.client.kafka import end_positions
 from shared.broker import make_producer
 from shared.history.kafka_log import KafkaPartitionLog
+from shared.telemetry import names
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
+from tests.metric_reader import metric_reader
 
 
 async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> None:
@@ -33,3 +35,28 @@ async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> 
         finally:
             await log.stop()
             await producer.stop()
+
+
+async def test_the_lag_is_what_is_left_to_fold(any_broker: AnyBroker) -> None:
+    """Of eight facts three are read, then the rest: the metric says five, then none."""
+    async with fresh_topics(any_broker.bootstrap, any_broker.profile) as settings:
+        producer = make_producer(settings)
+        await producer.start()
+        with metric_reader() as reader:
+            log = KafkaPartitionLog(settings, JOBS_HISTORY, 0, producer)
+            await log.start()
+            try:
+                sent = [
+                    await producer.send(settings.topic(JOBS_HISTORY), b"{}", key=b"a", partition=0) for _ in range(8)
+                ]
+                await asyncio.gather(*sent)
+                left = []
+                offset = 0
+                for most in (3, 500):
+                    records = await log.read(offset, max_records=most, wait_seconds=10.0)
+                    offset = records[-1].offset + 1
+                    left.append(reader.values(names.OWNER_LAG, names.MESSAGING_DESTINATION_PARTITION_ID))
+                assert left == [{"0": 5}, {"0": 0}]
+            finally:
+                await log.stop()
+                await producer.stop()

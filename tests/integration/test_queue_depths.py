@@ -8,33 +8,26 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.engines.celery_app import QUEUES
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.queue_depths import QueueDepthMetrics
-from shared.telemetry import names, providers
+from shared.telemetry import names
 from tests.integration.chunk_running import runner_settings
 from tests.integration.played_owner import played_owner
 from tests.integration.worker_process import running_worker
+from tests.metric_reader import MetricReader, metric_reader
 from tests.waiting import wait_until
 
 LOOK_SECONDS = 0.05
 
 
 @pytest.fixture
-def reader() -> Iterator[InMemoryMetricReader]:
-    """Collects what this process' metrics are at the moment it is asked, and nothing older."""
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader])
-    providers.install()
-    providers.METERS.replace(provider)
-    yield reader
-    providers.METERS.replace(NoOpMeterProvider())
-    provider.shutdown()
+def reader() -> Iterator[MetricReader]:
+    """The metrics of this process."""
+    with metric_reader() as reader:
+        yield reader
 
 
 @asynccontextmanager
@@ -60,23 +53,14 @@ async def a_redis(directory: Path) -> AsyncIterator[EmbeddedRedis]:
         await redis.stop()
 
 
-def numbers(reader: InMemoryMetricReader) -> dict[str, float]:
+def numbers(reader: MetricReader) -> dict[str, float]:
     """The metrics of the queues now: waiting tasks by queue, and `unacknowledged`."""
-    found: dict[str, float] = {}
-    data = reader.get_metrics_data()
-    for resource in data.resource_metrics if data is not None else ():
-        for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-            for point in metric.data.data_points:
-                if metric.name == names.QUEUE_DEPTH.name and isinstance(point, NumberDataPoint):
-                    found[str((point.attributes or {})[names.MESSAGING_DESTINATION_NAME])] = point.value
-                if metric.name == names.QUEUE_UNACKNOWLEDGED.name and isinstance(point, NumberDataPoint):
-                    found["unacknowledged"] = point.value
-    return found
+    waiting = reader.values(names.QUEUE_DEPTH, names.MESSAGING_DESTINATION_NAME)
+    held = reader.values(names.QUEUE_UNACKNOWLEDGED, "")
+    return waiting | ({"unacknowledged": held[""]} if held else {})
 
 
-async def test_depths_are_told_while_redis_answers(
-    embedded_broker: str, tmp_path: Path, reader: InMemoryMetricReader
-) -> None:
+async def test_depths_are_told_while_redis_answers(embedded_broker: str, tmp_path: Path, reader: MetricReader) -> None:
     """What waits, by queue, and what a worker holds; while there is no Redis there is no number either."""
     async with (
         a_redis(tmp_path) as redis,
