@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         description='What a runner takes, by workload: `{"python": {"num_cpus": 0.5, "memory": 1000000000,'
         ' "resources": {"gpu_box": 1}, "max_runners": 8}}`; one CPU by default.',
     )
+    ray_dir: Path | None = Field(
+        None, description="Where Ray keeps sockets and logs of this machine; `ray` in the data dir by default."
+    )
     ray_join: bool = Field(
         default=False,
         description="Start a Ray node without CPUs beside the router: needed where no Ray node is on its host.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from pathlib import Path
 
@@ -12,12 +11,10 @@ from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.service import Service, ServiceSpec, python_command
 from services.router.engines.ray_environment import wanted_file
-from services.router.engines.ray_node import raylet_socket
+from services.router.health import ray_trouble
 from shared.settings import Settings
 
 RAY_NAME = "ray"
-
-_ANSWER_SECONDS = 2.0
 
 
 def new_token() -> SecretStr:
@@ -62,16 +59,8 @@ async def ray_listens(settings: Settings) -> None:
     Raises:
         NotReadyError: it does not.
     """
-    host, _, port = str(settings.ray_address).rpartition(":")
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            _, writer = await asyncio.open_connection(host, int(port))
-            writer.close()
-            await writer.wait_closed()
-    except (OSError, TimeoutError) as error:
-        raise NotReadyError(f"no answer from {settings.ray_address}: {error!r}") from error
-    if raylet_socket(settings) is None:
-        raise NotReadyError("its node has not started yet")
+    if (trouble := await ray_trouble(settings)) is not None:
+        raise NotReadyError(trouble)
 
 
 class EmbeddedRay:

@@ -1,4 +1,4 @@
-"""Whether router and workers do their work; `python -m services.router.health router|worker` is a container's check.
+"""Whether router, workers, Ray do their work; `python -m services.router.health router|worker|ray` checks a container.
 
 Exit status 0 if so; else 1, and one line that says what is wrong. A process that has failed for good needs no check: it
 ends by itself and says why.
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from services.router.engines.ray_node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
@@ -25,6 +26,7 @@ _T = TypeVar("_T")
 CHECK_SECONDS = 20.0
 """Longest that a check takes."""
 
+_CONNECT_SECONDS = 2.0
 _PING_SECONDS = 2.0
 _PING_LIMIT_SECONDS = 8.0
 """For the ping with its connections, which Celery itself does not limit."""
@@ -59,6 +61,21 @@ async def worker_trouble(settings: Settings, hostname: str | None = None) -> str
     return None if answers else "no Celery worker answers a ping"
 
 
+async def ray_trouble(settings: Settings) -> str | None:
+    """Why no chunk would run on Ray: the head does not listen, or the node of this machine is not there."""
+    if settings.ray_address is None:
+        return "MESH_RAY_ADDRESS is not set"
+    host, _, port = settings.ray_address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        return f"the head does not answer: {error!r}"
+    return "the Ray node of this machine has not started" if raylet_socket(settings) is None else None
+
+
 async def _in_own_thread(work: Callable[[], _T]) -> _T:
     """Await the work of a thread that nobody waits for when it hangs, not even the interpreter at its end."""
     loop = asyncio.get_running_loop()
@@ -87,7 +104,10 @@ async def _in_own_thread(work: Callable[[], _T]) -> _T:
 
 async def _check(part: str) -> str | None:
     settings = Settings()
-    trouble = router_trouble(settings) if part == "router" else worker_trouble(settings, socket.gethostname())
+    if part == "ray":
+        trouble = ray_trouble(settings)
+    else:
+        trouble = router_trouble(settings) if part == "router" else worker_trouble(settings, socket.gethostname())
     try:
         return await asyncio.wait_for(trouble, CHECK_SECONDS)
     except TimeoutError:
@@ -95,9 +115,9 @@ async def _check(part: str) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the part that is named; the worker is the one on this host."""
+    """Check the part that is named; worker and Ray node are those of this host."""
     parser = argparse.ArgumentParser(prog="health", description="Is it at work?")
-    parser.add_argument("part", choices=("router", "worker"))
+    parser.add_argument("part", choices=("router", "worker", "ray"))
     trouble = asyncio.run(_check(parser.parse_args(arguments).part))
     if trouble is not None:
         sys.stderr.write(f"{trouble}\n")

@@ -279,6 +279,7 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
         "clock": "ok",
         "router": "fail",
         "workers": "fail",
+        "ray": "ok",
         "telemetry": "warn",
     }
     assert all(check["hint"] for check in answer["checks"] if check["status"] != "ok")

@@ -21,6 +21,7 @@ from shared.settings import Settings
 from tests.fresh_topics import fresh_topics
 from tests.integration.item_pids import all_gone
 from tests.integration.played_owner import FUNCTIONS, PlayedOwner, played_owner
+from tests.leaks import living_below
 from tests.ray_head import reaching, runner_pids
 from tests.waiting import wait_until
 
@@ -157,3 +158,21 @@ async def test_another_driver_gets_what_one_left(owner: PlayedOwner, ray: RayDis
     assert sorted(result.item_index for result in results) == list(range(6))
     assert runner_pids(ray_head) == {runner}
     await wait_until(lambda: ray.outstanding == 0, description="all are known to have ended")
+
+
+async def test_a_driver_may_bring_a_node_of_its_own(
+    settings: Settings, owner: PlayedOwner, ray_head: EmbeddedRay, tmp_path: Path
+) -> None:
+    """No node of the cluster is on the router's host: one without CPUs joins it there, and goes with the driver."""
+    joining = settings.model_copy(update={"ray_join": True, "ray_dir": tmp_path / "joined"})
+    before = set(living_below(os.getpid()))
+    dispatcher = RayDispatcher(joining)
+    (task,) = await owner.plan([1])
+    await dispatcher.dispatch([task], **QUEUE, priority=3)
+    await all_are(owner, [task], "done")
+    joined = [each for each in living_below(os.getpid()) if each not in before]
+    assert "raylet" in {psutil.Process(each.pid).name() for each in joined}
+    await dispatcher.close()
+    await wait_until(lambda: not runner_pids(ray_head), description="idle runners have ended")
+    left = set(living_below(os.getpid())) - before
+    assert not {psutil.Process(each.pid).name() for each in left} & {"raylet", "gcs_server"}

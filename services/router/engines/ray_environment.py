@@ -14,7 +14,7 @@ _KEPT_LOGS = 2
 
 def ray_dir(settings: Settings) -> Path:
     """Where Ray keeps what it writes on this machine."""
-    return settings.data_dir.absolute() / "ray"
+    return (settings.ray_dir or settings.data_dir / "ray").absolute()
 
 
 def wanted_file(settings: Settings) -> Path:
