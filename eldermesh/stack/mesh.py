@@ -9,6 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
+from eldermesh.stack.claude_exec import claude_exec_service
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
@@ -100,6 +101,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         redis_service(data_dir, redis_port, append_only=True),
         router_service(settings),
         worker_service(settings),
+        claude_exec_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         ray_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )
