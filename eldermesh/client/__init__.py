@@ -8,9 +8,11 @@ from eldermesh.client.errors import (
     JobDeadError,
     MeshUnavailableError,
     RecordTooLargeError,
+    RequestDeadError,
     TopicsMissingError,
     WaitTimeoutError,
 )
+from eldermesh.client.prompts import SentRequest
 from eldermesh.client.submission import SentRecord, SubmittedJob
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "JobDeadError",
     "MeshUnavailableError",
     "RecordTooLargeError",
+    "RequestDeadError",
     "SentRecord",
+    "SentRequest",
     "SubmittedJob",
     "TopicsMissingError",
     "WaitTimeoutError",

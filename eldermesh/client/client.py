@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from eldermesh.client.errors import ClientError, WaitTimeoutError
+from eldermesh.client.errors import ClientError, ContractBrokenError, WaitTimeoutError
 from eldermesh.client.feed import OutcomeFeed
 from eldermesh.client.kafka import (
     Positions,
@@ -22,6 +22,7 @@ from eldermesh.client.kafka import (
     started_consumer,
     started_producer,
 )
+from eldermesh.client.prompts import Prompts, SentRequest, cancel_request, known_request
 from eldermesh.client.reading import public_record
 from eldermesh.client.sequence import ProgressSequence
 from eldermesh.client.submission import (
@@ -34,12 +35,14 @@ from eldermesh.client.submission import (
     known_submit,
 )
 from eldermesh.client.tracing import send_span
-from eldermesh.contract.cloudevents import CANCEL, SUBMIT, Headers
+from eldermesh.contract.claude_commands import ClaudeRequest
+from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
+from eldermesh.contract.cloudevents import CANCEL, CLAUDE_CANCEL, CLAUDE_REQUEST, SUBMIT, Headers
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.results import ItemResult, JobProgress
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import CLAUDE_OUTPUT, CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
 _POLL_MS = 100
@@ -53,6 +56,7 @@ class _Open:
     producer: Any
     since: Positions
     feed: OutcomeFeed
+    prompts: Prompts
 
 
 class Client:
@@ -95,14 +99,15 @@ class Client:
             topics = await read_topics(self._bootstrap, self._prefix)
             check_partitions(topics, self._partitions)
             producer = await stack.enter_async_context(started_producer(self._bootstrap))
+            followed = (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD, CLAUDE_OUTPUT)
+            there = [name for name in followed if name in topics.partitions]
             since = await end_positions(
-                self._bootstrap,
-                [each for name in (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD) for each in topics.all_partitions(name)],
+                self._bootstrap, [each for name in there for each in topics.all_partitions(name)]
             )
             outcomes = [*topics.all_partitions(JOBS_DONE), *topics.all_partitions(JOBS_DEAD)]
             feed = OutcomeFeed(self._bootstrap, topics, {each: since[each] for each in outcomes})
             stack.push_async_callback(feed.close)
-            self._entered = _Open(topics, producer, since, feed)
+            self._entered = _Open(topics, producer, since, feed, Prompts(self._bootstrap, topics, since))
             self._stack = stack.pop_all()
         return self
 
@@ -230,16 +235,93 @@ class Client:
         for _, _, result in sorted(gathered, key=lambda each: each[:2]):
             yield result
 
+    async def prompt(self, prompt: str | ClaudeRequest | None = None, /, **fields: Any) -> SentRequest:
+        """Send one prompt to be run on its own, and return once Kafka has acknowledged it.
+
+        Whether the mesh accepts it, only its output, its end or its dead letter tells: see `output` and `answer`.
+        Without `request_id` and `idempotency_key` each call makes a new request.
+
+        Raises:
+            InvalidJobError: the request breaks the contract; nothing was sent.
+            RecordTooLargeError: it is above 256 KiB as a record; nothing was sent.
+            TopicsMissingError: the mesh has no topics for prompts.
+            MeshUnavailableError: not acknowledged; the record may or may not be there.
+        """
+        opened = self._opened()
+        opened.prompts.check()
+        known = known_request(prompt, fields)
+        value = encode(known.request)
+        with send_span(opened.topics.name(CLAUDE_REQUESTS), known.request_id, inbox=CLAUDE_REQUESTS) as span:
+            headers = command_headers(CLAUDE_REQUEST, self._source, known.request_id, span.carrier)
+            check_size(value, headers)
+            since = await opened.prompts.positions(known)
+            sent = await self._send(opened, known.request_id, value, headers, inbox=CLAUDE_REQUESTS)
+            opened.prompts.sent(known, sent, since)
+        trace_id = span.trace_id or trace_id_of(known.request_id)
+        return SentRequest(known.request_id, sent.topic, sent.partition, sent.offset, trace_id)
+
+    async def output(
+        self,
+        request_id: str,
+        from_sequence: int = 1,
+        *,
+        attempt: int = 1,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> AsyncGenerator[ClaudeOutput | ClaudeEnd, None]:
+        """What a prompt's CLI says, as it comes, in order and without gaps; its end is the last.
+
+        To go on after a break, give the `attempt` and the `sequence` + 1 of the last record that you have. When a
+        record of a higher attempt comes, what the older one said is void.
+
+        Raises:
+            RequestDeadError: the request was refused.
+            WaitTimeoutError: it has not ended within `timeout_seconds`; it goes on.
+            MeshUnavailableError: the broker does not answer.
+            ContractBrokenError: a record cannot be read.
+        """
+        following = self._opened().prompts.follow(
+            request_id, from_sequence=from_sequence, attempt=attempt, timeout_seconds=timeout_seconds
+        )
+        async with aclosing(following) as records:
+            async for record in records:
+                yield record
+
+    async def answer(self, request_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> ClaudeEnd:
+        """Wait for the end of a prompt.
+
+        Raises:
+            RequestDeadError, WaitTimeoutError, MeshUnavailableError, ContractBrokenError: see `output`.
+        """
+        async with aclosing(self.output(request_id, timeout_seconds=timeout_seconds)) as records:
+            async for record in records:
+                if isinstance(record, ClaudeEnd):
+                    return record
+        raise ContractBrokenError(f"the output of request {request_id} has no end")
+
+    async def cancel_prompt(self, request_id: str, reason: str | None = None) -> SentRecord:
+        """Ask that a prompt ends cancelled, and return once Kafka has acknowledged that. The end comes by `answer`.
+
+        Raises:
+            InvalidJobError: `request_id` is no lower-case UUID, or the reason is too long.
+            MeshUnavailableError: not acknowledged.
+        """
+        opened = self._opened()
+        opened.prompts.check()
+        value = encode(cancel_request(request_id, reason))
+        with send_span(opened.topics.name(CLAUDE_REQUESTS), request_id, inbox=CLAUDE_REQUESTS) as span:
+            headers = command_headers(CLAUDE_CANCEL, self._source, request_id, span.carrier)
+            return await self._send(opened, request_id, value, headers, inbox=CLAUDE_REQUESTS)
+
     def _opened(self) -> _Open:
         if self._entered is None:
             raise ClientError("the client is not open: use it as `async with Client(…) as client`")
         return self._entered
 
     @staticmethod
-    async def _send(opened: _Open, job_id: str, value: bytes, headers: Headers) -> SentRecord:
-        to = opened.topics.partition_of(JOBS, job_id)
+    async def _send(opened: _Open, subject: str, value: bytes, headers: Headers, *, inbox: str = JOBS) -> SentRecord:
+        to = opened.topics.partition_of(inbox, subject)
         async with kafka_errors(f"the record for {to.topic} was not acknowledged"):
             sent = await opened.producer.send_and_wait(
-                to.topic, value, key=job_id.encode(), partition=to.partition, headers=headers
+                to.topic, value, key=subject.encode(), partition=to.partition, headers=headers
             )
         return SentRecord(sent.topic, sent.partition, sent.offset)

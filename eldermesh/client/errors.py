@@ -57,6 +57,14 @@ class JobDeadError(ClientError):
         self.reason = reason
 
 
+class RequestDeadError(JobDeadError):
+    """As `JobDeadError`, of a prompt on its own: `job_id` is its request id."""
+
+    def __init__(self, request_id: str, error_type: DeadLetterType, reason: str) -> None:
+        super().__init__(request_id, error_type, reason)
+        self.args = (f"request {request_id} is dead ({error_type}): {reason}",)
+
+
 class WaitTimeoutError(ClientError):
     """The time given is over and the outcome is unknown: the job goes on; wait again."""
 

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import CLAUDE_OUTPUT, CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""
@@ -22,6 +22,8 @@ FETCH_WAIT_MS = 50
 _MAX_FETCH_BYTES = 4 * 1024 * 1024
 _REQUEST_MS = 10_000
 _PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
+_FOR_PROMPTS = (CLAUDE_REQUESTS, CLAUDE_OUTPUT)
+"""Only who sends prompts on their own needs these."""
 
 Positions = Mapping[TopicPartition, int]
 """Offsets to read from, by partition."""
@@ -82,7 +84,8 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
         raise TopicsMissingError(
             f"the broker at {bootstrap} has no {', '.join(missing)}: run `mesh topics apply`, or check the topic prefix"
         )
-    return PublicTopics(prefix, {name: listed[f"{prefix}{name}"] for name in _PUBLIC})
+    found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_PROMPTS)}
+    return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
 
 
 async def _whole(call: Coroutine[Any, Any, None]) -> None:

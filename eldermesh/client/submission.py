@@ -11,6 +11,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from eldermesh.client.errors import InvalidJobError, RecordTooLargeError
+from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.cloudevents import Headers, binary_headers
 from eldermesh.contract.commands import JobCancel, JobSubmit
 from eldermesh.contract.ids import job_id_from_key
@@ -59,7 +60,7 @@ def known_submit(job: JobSubmit | None, fields: dict[str, Any]) -> KnownSubmit:
         try:
             job = JobSubmit.model_validate(fields)
         except ValidationError as error:
-            raise InvalidJobError(_reasons(error)) from error
+            raise InvalidJobError(reasons(error)) from error
     if job.job_id is not None:
         return KnownSubmit(job, job.job_id, fresh=False)
     if job.idempotency_key is not None:
@@ -77,10 +78,10 @@ def cancel_command(job_id: str, reason: str | None) -> JobCancel:
     try:
         return JobCancel(job_id=job_id, reason=reason)
     except ValidationError as error:
-        raise InvalidJobError(_reasons(error)) from error
+        raise InvalidJobError(reasons(error)) from error
 
 
-def encode(command: JobSubmit | JobCancel) -> bytes:
+def encode(command: JobSubmit | JobCancel | ClaudeRequest | ClaudeCancel) -> bytes:
     """The record value: I-JSON, default-valued fields left out.
 
     Raises:
@@ -91,7 +92,7 @@ def encode(command: JobSubmit | JobCancel) -> bytes:
         raw = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
         parse_ijson(raw)
     except (UndecodableJsonError, ValueError, RecursionError) as error:
-        raise InvalidJobError(f"the job is not I-JSON: {error}") from error
+        raise InvalidJobError(f"the command is not I-JSON: {error}") from error
     return raw
 
 
@@ -119,8 +120,9 @@ def check_size(value: bytes, headers: Headers) -> None:
         raise RecordTooLargeError(size, MAX_RECORD_BYTES)
 
 
-def _reasons(error: ValidationError) -> str:
+def reasons(error: ValidationError) -> str:
+    """What is wrong with a command, and where."""
     return "; ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'the job'}: {each['msg']}"
+        f"{'.'.join(map(str, each['loc'])) or 'the command'}: {each['msg']}"
         for each in error.errors(include_input=False, include_url=False)
     )

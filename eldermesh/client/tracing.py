@@ -28,17 +28,23 @@ class SendSpan:
 
 
 @contextmanager
-def send_span(topic: str, job_id: str) -> Iterator[SendSpan]:
-    """A producer span around sending a command, current meanwhile."""
+def send_span(topic: str, subject: str, *, inbox: str = JOBS) -> Iterator[SendSpan]:
+    """A producer span around sending a command, current meanwhile.
+
+    Args:
+        topic: full name of the inbox.
+        subject: id of the job or request.
+        inbox: name of the inbox without prefix.
+    """
     tracer = trace.get_tracer("eldermesh.client")
     attributes = {
         "messaging.system": "kafka",
         "messaging.operation.name": "send",
         "messaging.operation.type": "send",
         "messaging.destination.name": topic,
-        "eldermesh.job.id": job_id,
+        "eldermesh.job.id" if inbox == JOBS else "eldermesh.request.id": subject,
     }
-    with tracer.start_as_current_span(f"send {JOBS}", kind=trace.SpanKind.PRODUCER, attributes=attributes):
+    with tracer.start_as_current_span(f"send {inbox}", kind=trace.SpanKind.PRODUCER, attributes=attributes):
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
         yield SendSpan(carrier)
