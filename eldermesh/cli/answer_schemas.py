@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter
 
 from eldermesh.cli import answers, stack_answers
+from eldermesh.contract.claude_output import ClaudeEnd
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh.contract.schemas import CONTRACT_SCHEMA_NAMES, AlwaysThere, contract_schema, identified
@@ -20,6 +21,9 @@ _ANSWERS: dict[str, Any] = {
     "mesh-log-line": stack_answers.LogLine,
     "mesh-submit": answers.SubmitAnswer,
     "mesh-submit-wait": JobEnd | answers.SubmitAnswer,
+    "mesh-ask": answers.AskAnswer,
+    "mesh-ask-wait": ClaudeEnd,
+    "mesh-ask-line": answers.AskLine,
     "mesh-status": answers.JobStatus,
     "mesh-result": ItemResult,
     "mesh-watch-line": answers.WatchLine,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import JobProgress
 from eldermesh.contract.vocabulary import DeadLetterType, Engine, ErrorType, JobId
@@ -45,6 +46,32 @@ class SubmitAnswer(_Answer):
     trace_url: str | None
     error_type: DeadLetterType | None = None
     reason: str | None = None
+
+
+class AskAnswer(_Answer):
+    """The mesh took a prompt."""
+
+    request_id: JobId
+    state: Literal["accepted"]
+    trace_id: str
+    trace_url: str | None
+
+
+class OutputLine(_Answer):
+    """A piece of a running prompt's output."""
+
+    kind: Literal["output"] = "output"
+    record: ClaudeOutput
+
+
+class RequestEndLine(_Answer):
+    """The end of a prompt; nothing follows."""
+
+    kind: Literal["end"] = "end"
+    record: ClaudeEnd
+
+
+AskLine = OutputLine | RequestEndLine
 
 
 class JobStatus(_Answer):

@@ -14,6 +14,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
+from eldermesh.contract.topics import CLAUDE_REQUESTS
 
 CONFLICT_GRACE_SECONDS = 2.0
 """A repeated submit leaves no trace, a conflicting one leaves a dead letter, which may come so long after sending."""
@@ -89,7 +90,7 @@ class FollowedJob:
             letter = DeadLetterHeaders.decode(record.headers)
         except ValueError:
             return  # whoever wrote this, it says nothing about the job
-        if record.header("ce_type") not in {CANCEL, DECIDE}:
+        if record.header("ce_type") not in {CANCEL, DECIDE} and not letter.topic.endswith(CLAUDE_REQUESTS):
             if len(self._letters) >= _MAX_LETTERS:
                 del self._letters[next(iter(self._letters))]
             self._letters[SentRecord(letter.topic, letter.partition, letter.offset)] = letter

@@ -1,0 +1,74 @@
+"""A prompt as it was typed, as a request of the contract."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue, ValidationError
+
+from eldermesh.cli.errors import CliError, usage_error
+from eldermesh.cli.job_document import json_or_text
+from eldermesh.contract.claude_commands import ClaudeRequest
+from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
+
+_HINT = "nothing was sent; `mesh schema claude-request` prints what a request may say"
+
+
+@dataclass(frozen=True, slots=True)
+class TypedRequest:
+    """What stood on the command line; `fields` that were not given are None."""
+
+    prompt: str
+    options: Sequence[str]
+    labels: Sequence[str]
+    model: str | None
+    tools: Sequence[str]
+    fields: Mapping[str, JsonValue]
+
+
+def build_request(typed: TypedRequest) -> ClaudeRequest:
+    """The request.
+
+    Raises:
+        CliError: it breaks the contract.
+    """
+    options: dict[str, JsonValue] = {name: json_or_text(text) for name, text in map(_pair, typed.options)}
+    if typed.model is not None:
+        options["model"] = typed.model
+    if typed.tools:
+        options["allowed_tools"] = list(typed.tools)
+    content: dict[str, JsonValue] = {name: value for name, value in typed.fields.items() if value is not None}
+    content["prompt"] = _standard_input() if typed.prompt == "-" else typed.prompt
+    if options:
+        content["options"] = options
+    if typed.labels:
+        content["labels"] = dict(map(_pair, typed.labels))
+    try:
+        return ClaudeRequest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise usage_error(f"{where}: {first['msg'].removeprefix('Value error, ')}", _HINT) from error
+
+
+def _standard_input() -> str:
+    raw = sys.stdin.buffer.read(MAX_RECORD_BYTES + 1)
+    if len(raw) > MAX_RECORD_BYTES:
+        raise usage_error(f"the prompt has more than {MAX_RECORD_BYTES} bytes", "nothing was sent")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise _not_text() from error
+
+
+def _not_text() -> CliError:
+    return usage_error("standard input is not UTF-8", "nothing was sent")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise usage_error(f"{text!r} is not NAME=VALUE", _HINT)
+    return name, value
