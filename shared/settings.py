@@ -149,6 +149,11 @@ class Settings(BaseSettings):
             return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 
+    @field_validator("anthropic_base_url", "anthropic_api_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("redis_url")
     @classmethod
     def _a_redis_address(cls, value: SecretStr) -> SecretStr:
