@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [claude] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`, or `make bench`."""
+"""`python -m bench [noop] [fold] [ray] [claude] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`: `make bench`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from bench.claude_prompt import measure_claude_prompt
 from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
 from bench.noop_job import measure_noop_job
+from bench.ray_job import measure_ray_job
 from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "claude", "stack", "demo")
+BENCHMARKS = ("noop", "fold", "ray", "claude", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -71,6 +72,8 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
                     figures += asyncio.run(measure_noop_job(profile, directory, jobs))
                 case "fold":
                     figures += asyncio.run(measure_fold_rate(profile, directory, folded_jobs))
+                case "ray":
+                    figures += asyncio.run(measure_ray_job(profile, directory))
                 case "claude":
                     figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
                 case _:

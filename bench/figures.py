@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 _GIB = 2**30
-_PACKAGES = ("eldermesh", "aiokafka", "celery", "faststream", "redis", "opentelemetry-sdk", "pydantic")
+_PACKAGES = ("eldermesh", "aiokafka", "celery", "faststream", "ray", "redis", "opentelemetry-sdk", "pydantic")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, group
 from redis.asyncio import Redis
 
 from eldermesh.stack.errors import NotReadyError
@@ -16,6 +16,7 @@ from eldermesh.stack.service import Service, ServiceSpec, python_command
 
 _URL_VARIABLE = "BENCH_CELERY_REDIS"
 _WAIT_SECONDS = 10.0
+_GROUP_SECONDS = 300.0
 _DATABASE = 1
 
 
@@ -24,7 +25,7 @@ def make_app(url: str) -> Celery:
     app = Celery("raw", broker=url, backend=url, set_as_current=False)
     app.conf.update(task_serializer="json", accept_content=["json"], worker_hijack_root_logger=False)
 
-    @app.task(name="nothing")
+    @app.task(name="nothing", shared=False)
     def nothing(item: object) -> object:
         return item
 
@@ -45,6 +46,13 @@ class RawCelery:
         began = time.perf_counter()
         self._app.send_task("nothing", args=[4.0]).get(timeout=_WAIT_SECONDS)
         return (time.perf_counter() - began) * 1000
+
+    def group(self, items: int) -> float:
+        """Seconds for a group of so many tasks, from the first send to the last result in hand."""
+        began = time.perf_counter()
+        tasks = [self._app.signature("nothing", args=[4.0]) for _ in range(items)]
+        group(tasks, app=self._app).apply_async().get(timeout=_GROUP_SECONDS)
+        return time.perf_counter() - began
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ def measure_stack(directory: Path) -> list[Figure]:
                 Figure(f"mesh up --detach, {run}: until all parts are ready", _EMBEDDED, up["ready_seconds"], "s"),
             ]
             if run == "second run":
-                figures += _memory(directory, [process["pid"] for process in up["processes"]])
+                figures += _memory(directory, [process["pid"] for process in up["processes"] if process["pid"]])
         finally:
             _mesh(directory, "down")
     return figures
