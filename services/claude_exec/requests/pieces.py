@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,8 +99,16 @@ def _block(block: Any, *, had_deltas: bool) -> Iterator[Piece]:
 def _result_text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts: Sequence[Any] = content if isinstance(content, list) else []
-    return "\n".join(part["text"] if isinstance(part.get("text"), str) else f"[{part.get('type')}]" for part in parts)
+    return "\n".join(_part_text(part) for part in content) if isinstance(content, list) else ""
+
+
+def _part_text(part: Any) -> str:
+    match part:
+        case {"text": str(text)}:
+            return text
+        case {"type": str(kind)}:
+            return f"[{kind}]"
+    return "[?]"
 
 
 def _split(kind: OutputKind, text: str) -> Iterator[Piece]:
