@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared import leash
+from shared.child_signals import signal_child
 from shared.errors import RetryableError
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0
@@ -145,9 +145,7 @@ class CliProcess:
             self.requests.close()
 
     def _signal(self, number: int) -> None:
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it has ended, which asyncio has not seen yet
-                self._process.send_signal(number)
+        signal_child(self._process, number)
 
     async def _drain(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_READ_BYTES):

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
 from shared import leash
+from shared.child_signals import signal_child
 from shared.errors import RetryableError
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 
@@ -183,9 +184,8 @@ class ItemProcess:
         return self._running
 
     def _kill_host(self) -> None:
-        if self._running is not None and self._running.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it has ended, which asyncio has not seen yet
-                self._running.process.send_signal(leash.KILL_NOW)
+        if self._running is not None:
+            signal_child(self._running.process, leash.KILL_NOW)
 
     async def _end(self) -> int:
         """Make sure that nothing of the host is left, and tell how it ended; it may have been ending by itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 from services.router.engines.ray_environment import ray_environment
 from shared import leash
+from shared.child_signals import signal_child
 from shared.errors import RetryableError
 from shared.settings import Settings
 
@@ -86,8 +86,7 @@ class RayDriverProcess:
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.close()
         if not await self._ended(_STOP_SECONDS):
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(leash.KILL_NOW)
+            signal_child(self._process, leash.KILL_NOW)
             if not await self._ended(_DEATH_SECONDS):
                 raise RetryableError(f"the driver of Ray (leash {self._process.pid}) outlived SIGKILL")
 

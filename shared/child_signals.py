@@ -1,0 +1,18 @@
+"""Signals to children of asyncio, sent so that their exit status is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+
+def signal_child(process: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to a child that may just have ended.
+
+    Not by `Process.send_signal`: that polls first, and so may reap the child before asyncio's watcher does, which then
+    reports status 255 in place of what became of it.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # reaped, which asyncio has not told yet
+            os.kill(process.pid, number)
