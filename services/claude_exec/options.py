@@ -119,18 +119,9 @@ def judged_options(options: Mapping[str, JsonValue], settings: Settings) -> Clau
         DeadLetterError: `invalid`, with the reason for the sender.
     """
     read = ClaudeOptions.read(options)
-    if read.permission_mode not in settings.claude_permission_modes:
-        raise DeadLetterError(
-            "invalid", _reason(f"permission_mode: MESH_CLAUDE_PERMISSION_MODES does not allow {read.permission_mode}")
-        )
-    if read.timeout_seconds is not None and read.timeout_seconds > settings.claude_timeout_seconds:
-        raise DeadLetterError(
-            "invalid",
-            _reason(f"timeout_seconds: at most {settings.claude_timeout_seconds:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"),
-        )
-    refusal = None if read.cwd is None else refused_directory(read.cwd, settings)
+    refusal = _refusal(read, settings)
     if refusal is not None:
-        raise DeadLetterError("invalid", _reason(f"cwd: {refusal}"))
+        raise DeadLetterError("invalid", _reason(refusal))
     return read
 
 
