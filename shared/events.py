@@ -59,6 +59,8 @@ class JobTerms(BaseModel):
     priority: Literal["interactive", "normal", "batch"] = "normal"
     engine: Literal["auto", "celery", "ray"] = "auto"
     advice: Literal["none", "rules", "full"] = "full"
+    advise_within_ms: int = 0
+    """How long the decision waits for the panel; 0: not at all, because nobody is asked."""
     active_timeout_ms: int | None = None
     expires_after_ms: int
     """Wall-clock limit from acceptance; never above `max_job_age`."""
@@ -126,6 +128,8 @@ class JobRouted(Fact):
     chunk_items: Annotated[int, Field(ge=1)]
     policy: str
     reasons: tuple[str, ...] = ()
+    advice: tuple[AdviceEntry, ...] = ()
+    """What the router said itself, where the panel did not."""
     alternatives: tuple[dict[str, JsonValue], ...] = ()
     seed: int | None = None
 
@@ -160,6 +164,7 @@ class JobRefused(Fact):
     n: int
     error_type: ErrorType = "rejected"
     reason: str
+    advice: tuple[AdviceEntry, ...] = ()
 
 
 class JobHeld(Fact):
@@ -170,6 +175,9 @@ class JobHeld(Fact):
     n: int
     reason: str
     until: int
+    remind_at: int | None = None
+    """When people are to be told again, if nobody has decided by then."""
+    advice: tuple[AdviceEntry, ...] = ()
 
 
 class JobDecided(Fact):

@@ -66,6 +66,20 @@ class Settings(BaseSettings):
     flush_items: Annotated[int, Field(ge=1)] = Field(50, description="Results a runner gathers before it publishes.")
     flush_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="Longest time a result is gathered.")
     drain_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="Longest a service takes to drain.")
+    # Advice and holds: how long jobs wait for sages and for people.
+    advise_seconds: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="Longest a job waits for the panel's advice; 0 where no sages run."
+    )
+    sage_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="What each sage gets to answer.")
+    incident_missing: Literal["auto", "hold", "allow"] = Field(
+        "auto", description="What follows where incident says nothing: `auto` holds jobs whose tools can write."
+    )
+    hold_seconds: Annotated[float, Field(gt=0)] = Field(
+        86400.0, description="A hold that nobody decides on for so long is denied."
+    )
+    hold_reminder_seconds: Annotated[float, Field(gt=0)] = Field(
+        3600.0, description="A hold is announced again after so long."
+    )
     # Claude: where prompts go, and what one CLI run may take.
     anthropic_base_url: str | None = Field(
         None, description="Where Claude CLIs send their requests; empty: the real API, which needs the key."

@@ -11,6 +11,7 @@ JOBS = public.JOBS
 JOBS_DECISIONS = public.JOBS_DECISIONS
 JOBS_PROGRESS = public.JOBS_PROGRESS
 JOBS_DONE = public.JOBS_DONE
+JOBS_HOLDS = public.JOBS_HOLDS
 JOBS_DEAD = public.JOBS_DEAD
 JOBS_HISTORY = "jobs.history"
 CLAUDE_REQUESTS = public.CLAUDE_REQUESTS
@@ -71,6 +72,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     _history(NOTIFICATIONS),
     TopicSpec(JOBS_PROGRESS, "delete", PUBLIC_RETENTION_MS),
     TopicSpec(JOBS_DONE, "delete", PUBLIC_RETENTION_MS),
+    TopicSpec(JOBS_HOLDS, "delete", PUBLIC_RETENTION_MS),
     TopicSpec(CLAUDE_OUTPUT, "delete", _DAY_MS),
     TopicSpec(JOBS_DEAD, "delete", 30 * _DAY_MS, max_message_bytes=(1024 + 256) * _KIB),
     TopicSpec(SAGES_NOTES, "compact"),

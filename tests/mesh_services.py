@@ -47,7 +47,7 @@ async def mesh_services(
     redis = EmbeddedRedis(directory, append_only=append_only)
     await redis.start()
     try:
-        values = {"data_dir": directory, "redis_url": SecretStr(redis.url), "slots": 2} | overrides
+        values = {"data_dir": directory, "redis_url": SecretStr(redis.url), "slots": 2, "advise_seconds": 0.0} | overrides
         async with fresh_topics(bootstrap, profile, **values) as settings:
             log_dir = directory / "logs"
             router = Service(replace(router_service(settings), depends_on=()), log_dir=log_dir)
