@@ -20,7 +20,7 @@ from bench.figures import Figure, percentile
 from bench.parts import parts
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
-from eldermesh.stack.mesh import router_service, worker_service
+from eldermesh.stack.own_services import router_service, worker_service
 from eldermesh.stack.service import Service
 from shared.broker import make_consumer, make_producer
 from shared.settings import Settings

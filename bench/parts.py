@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from eldermesh.stack.broker import EmbeddedBroker
-from eldermesh.stack.mesh import TELEMETRY_NAME, embedded_mesh
+from eldermesh.stack.mesh import embedded_mesh
+from eldermesh.stack.own_services import TELEMETRY_NAME
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
 from shared.settings import Settings

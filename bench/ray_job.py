@@ -21,7 +21,7 @@ from bench.raw_ray import raw_ray
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import EngineChoice
-from eldermesh.stack.mesh import router_service, worker_service
+from eldermesh.stack.own_services import router_service, worker_service
 from eldermesh.stack.ray import EmbeddedRay
 from eldermesh.stack.service import Service
 from shared.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from eldermesh.stack.mesh import router_service, worker_service
+from eldermesh.stack.own_services import router_service, worker_service
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
 from shared.settings import Settings
@@ -29,7 +29,7 @@ class MeshServices:
 
     def another_router(self) -> Service:
         """A second router of the same mesh, not started."""
-        spec = replace(router_service(self.settings), name="router-2", depends_on=())
+        spec = replace(router_service(self.settings), name="router-2")
         return Service(spec, log_dir=self.log_dir)
 
 
@@ -47,11 +47,16 @@ async def mesh_services(
     redis = EmbeddedRedis(directory, append_only=append_only)
     await redis.start()
     try:
-        values = {"data_dir": directory, "redis_url": SecretStr(redis.url), "slots": 2, "advise_seconds": 0.0} | overrides
+        values = {
+            "data_dir": directory,
+            "redis_url": SecretStr(redis.url),
+            "slots": 2,
+            "advise_seconds": 0.0,
+        } | overrides
         async with fresh_topics(bootstrap, profile, **values) as settings:
             log_dir = directory / "logs"
-            router = Service(replace(router_service(settings), depends_on=()), log_dir=log_dir)
-            worker = Service(replace(worker_service(settings), depends_on=()), log_dir=log_dir)
+            router = Service(router_service(settings), log_dir=log_dir)
+            worker = Service(worker_service(settings), log_dir=log_dir)
             services = MeshServices(settings, redis, router, worker, log_dir)
             try:
                 if start:

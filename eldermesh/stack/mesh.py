@@ -9,20 +9,16 @@ import httpx
 from pydantic import SecretStr
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
-from eldermesh.stack.claude_exec import claude_exec_service
 from eldermesh.stack.errors import NotReadyError
+from eldermesh.stack.own_services import TELEMETRY_NAME, claude_exec_service, router_service, worker_service
 from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
-from services.router.health import router_trouble, worker_trouble
 from shared.settings import Settings
 from shared.topic_admin import apply_topics
 
-TELEMETRY_NAME = "telemetry"
-ROUTER_NAME = "router"
-WORKER_NAME = "worker"
 CLAUDE_NAME = "claude"
 """The loopback endpoint that answers Claude CLIs where no credentials are set."""
 
@@ -68,6 +64,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "ray_auth_token": new_token(),
             "ray_join": False,
             "ray_on_demand": True,
+            "advise_seconds": 0.0,
         }
     )
     addresses = Addresses(
@@ -101,37 +98,11 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         redis_service(data_dir, redis_port, append_only=True),
         router_service(settings),
         worker_service(settings),
-        claude_exec_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
+        claude_exec_service(settings),
         ray_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )
     return EmbeddedMesh(settings, addresses, services)
-
-
-def router_service(settings: Settings) -> ServiceSpec:
-    """A router with these settings; ready when it owns every partition of the job history and reads the inboxes."""
-    return ServiceSpec(
-        name=ROUTER_NAME,
-        command=python_command("services.router"),
-        env=settings.environment(),
-        ready=lambda: _router_works(settings),
-        depends_on=(BROKER_NAME, REDIS_NAME),
-        outlived_by=(TELEMETRY_NAME,),
-        ready_timeout_seconds=60.0,
-    )
-
-
-def worker_service(settings: Settings) -> ServiceSpec:
-    """A Celery worker with these settings; ready when it answers a ping."""
-    return ServiceSpec(
-        name=WORKER_NAME,
-        command=python_command("services.router.engines.celery_worker"),
-        env=settings.environment(),
-        ready=lambda: _worker_answers(settings),
-        depends_on=(BROKER_NAME, REDIS_NAME),
-        outlived_by=(TELEMETRY_NAME,),
-        ready_timeout_seconds=60.0,
-    )
 
 
 def _lacks_claude(base: Settings) -> bool:
@@ -167,13 +138,3 @@ async def _answers(url: str) -> None:
         raise NotReadyError(f"no answer from {url}: {error!r}") from error
     if response.status_code != httpx.codes.OK:
         raise NotReadyError(f"{url} answers {response.status_code}")
-
-
-async def _router_works(settings: Settings) -> None:
-    if (trouble := await router_trouble(settings)) is not None:
-        raise NotReadyError(trouble)
-
-
-async def _worker_answers(settings: Settings) -> None:
-    if (trouble := await worker_trouble(settings)) is not None:
-        raise NotReadyError(trouble)

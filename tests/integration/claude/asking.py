@@ -13,7 +13,7 @@ from uuid import uuid4
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_OUTPUT
 from eldermesh.contract.records import PublicRecord
-from eldermesh.stack.claude_exec import claude_exec_service
+from eldermesh.stack.own_services import claude_exec_service
 from eldermesh.stack.service import Service
 from services.claude_exec.run_directory import runs_path
 from shared.settings import Settings
