@@ -29,6 +29,7 @@ _TOPICS = {
     topics.JOBS_DECISIONS: "Inbox of decisions on holds, apart so that an ACL can guard it.",
     topics.JOBS_PROGRESS: "Results, keyed by job id: per job in order, without gaps, repeats byte-identical.",
     topics.JOBS_DONE: "Ends, keyed by job id: one for each accepted job, repeats byte-identical.",
+    topics.JOBS_HOLDS: "Jobs that wait for a person's decision, keyed by job id: held, reminder, ended.",
     topics.CLAUDE_REQUESTS: "Inbox of single prompts. Keys and partitions mean nothing; every header is optional.",
     topics.CLAUDE_OUTPUT: "What running prompts say, and their ends, keyed by request id; kept for a day.",
     topics.JOBS_DEAD: "What could not be accepted: the original bytes, and why in the headers.",

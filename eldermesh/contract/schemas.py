@@ -13,6 +13,7 @@ from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.holds import JobHold
 from eldermesh.contract.results import JobProgress
 from eldermesh.contract.vocabulary import CONTRACT_VERSION, JOB_ID_PATTERN, TIME_PATTERN, DeadLetterType
 
@@ -66,6 +67,13 @@ PUBLIC_EVENTS: tuple[PublicEvent, ...] = (
         topics.JOBS_DONE,
         (cloudevents.COMPLETED, cloudevents.FAILED, cloudevents.CANCELLED, cloudevents.REJECTED),
         JobEnd,
+        "mesh",
+    ),
+    PublicEvent(
+        "job-hold",
+        topics.JOBS_HOLDS,
+        (cloudevents.HELD, cloudevents.HOLD_REMINDER, cloudevents.HOLD_ENDED),
+        JobHold,
         "mesh",
     ),
     PublicEvent("claude-request", topics.CLAUDE_REQUESTS, (cloudevents.CLAUDE_REQUEST,), ClaudeRequest, "anyone"),
