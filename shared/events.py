@@ -181,23 +181,47 @@ class JobHeld(Fact):
 
 
 class JobDecided(Fact):
-    """A person's decision on a hold."""
+    """A person's decision on a hold. One that does not count becomes a dead letter of `original`."""
 
     fact_type = "job.decided"
 
     inbox: InboxRecord
+    inbox_key_base64: str | None = None
+    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
+    original: str
+    """The command as it came (I-JSON, hence text)."""
     decision: Decision
     by: str
     reason: str | None = None
 
 
 class JobPaused(Fact):
-    """The job waits for quota until `until`; its clock stops and no retry is spent."""
+    """The job waits for quota until `until`; its clock stops and no retry is spent.
+
+    Appended by a runner that met the limit and has stopped its run of `chunk_id`: the chunk goes back into the plan.
+    """
 
     fact_type = "job.paused"
 
     reason: str
-    until: int
+    until: int | None = None
+    """None where nobody said: then `first_ms` from now, doubled for each pause in a row, up to `longest_ms`."""
+    first_ms: Annotated[int, Field(ge=1)] = 30_000
+    longest_ms: Annotated[int, Field(ge=1)] = 3_600_000
+    chunk_id: str | None = None
+    item_index: int | None = None
+    """The item that could not be finished, on whose `attempt` the run has spent `cost_micros`."""
+    attempt: int = 1
+    cost_micros: int | None = None
+
+
+class ChunkInterrupted(Fact):
+    """A runner that stops in order has stopped its run of a chunk: run what is missing again; nobody died."""
+
+    fact_type = "chunk.interrupted"
+
+    chunk_id: str
+    worker_id: str
 
 
 class FactResult(BaseModel):
@@ -273,6 +297,7 @@ JobFact = (
     | JobHeld
     | JobDecided
     | JobPaused
+    | ChunkInterrupted
     | ItemsCompleted
     | TimerFired
     | JobEnded
@@ -290,6 +315,7 @@ JOB_FACTS: dict[str, type[JobFact]] = {
         JobHeld,
         JobDecided,
         JobPaused,
+        ChunkInterrupted,
         ItemsCompleted,
         TimerFired,
         JobEnded,

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     hold_reminder_seconds: Annotated[float, Field(gt=0)] = Field(
         3600.0, description="A hold is announced again after so long."
     )
+    # Pauses: what a job does when a quota is used up.
+    pause_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="First pause of a job when nobody says how long a quota is used up; doubled each time."
+    )
+    pause_longest_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Longest of these pauses.")
     # Claude: where prompts go, and what one CLI run may take.
     anthropic_base_url: str | None = Field(
         None, description="Where Claude CLIs send their requests; empty: the real API, which needs the key."
@@ -116,6 +121,9 @@ class Settings(BaseSettings):
     )
     claude_max_retries: Annotated[int, Field(ge=0, le=20)] = Field(
         4, description="How often a CLI repeats a request that the API did not answer well."
+    )
+    claude_wait_seconds: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="A CLI that is told to wait for the API longer than this ends, and its job pauses instead."
     )
     claude_slots: Annotated[int, Field(ge=1, le=1024)] = Field(
         4, description="Prompts of `claude.requests` that one `claude_exec` service runs at once."

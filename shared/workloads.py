@@ -94,6 +94,31 @@ class RunKilledError(MeshError):
     """The run was killed while an item ran: the item has no outcome and nothing more of this run counts."""
 
 
+class PauseJobError(MeshError):
+    """A quota is used up: the item has no outcome and did not fail. Pause its job; that spends no retry.
+
+    Args:
+        reason: one sentence for people.
+        resume_seconds: from now on, when to go on; None if nobody said.
+        cost_micros: what the item has cost so far, in micro-dollars.
+        attempt: which attempt has cost that; None: that of the call.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        resume_seconds: float | None = None,
+        cost_micros: int | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.resume_seconds = resume_seconds
+        self.cost_micros = cost_micros
+        self.attempt = attempt
+
+
 class WorkloadRun(Protocol):
     """One run of one chunk."""
 
@@ -102,6 +127,7 @@ class WorkloadRun(Protocol):
 
         Raises:
             RunKilledError: the run was killed meanwhile.
+            PauseJobError: it cannot run before a quota allows it: the run ends, the item will be run again.
             shared.errors.RetryableError: something needed did not answer: the run ends, the item will be run again.
         """
         ...

@@ -19,7 +19,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.inbox import InboxSubmit, read_submit
 from eldermesh.contract.invariants import breaches
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from shared.events import JobAccepted
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY, PUBLIC_RETENTION_MS
@@ -27,7 +27,7 @@ from shared.topics import JOBS_HISTORY, PUBLIC_RETENTION_MS
 MAX_LISTED = 100
 """Most missing jobs that are named."""
 
-_PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
+_PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD)
 _SLACK_MS = 3600 * 1000
 _TOLD_EVERY = 10_000
 
@@ -93,7 +93,8 @@ async def _read(settings: Settings, topics: PublicTopics, told: Callable[[int], 
     history = [TopicPartition(history_topic, number) for number in range(topics.partitions[JOBS_PROGRESS])]
     starts = await log_starts(settings.kafka_bootstrap, [each for name in _PUBLIC for each in public[name]])
     ends: dict[TopicPartition, int] = {}
-    for partitions in (public[JOBS_DONE], public[JOBS_PROGRESS], public[JOBS_DEAD], history, public[JOBS]):
+    effects = (public[name] for name in (JOBS_DONE, JOBS_PROGRESS, JOBS_HOLDS, JOBS_DEAD))
+    for partitions in (*effects, history, public[JOBS]):
         ends |= await end_positions(settings.kafka_bootstrap, partitions)
     found = _Topics(is_whole=not any(starts.values()))
     count = 0

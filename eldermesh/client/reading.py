@@ -19,7 +19,7 @@ from eldermesh.client.kafka import (
     started_consumer,
 )
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 
 _POLL_MS = 1000
 
@@ -63,7 +63,7 @@ async def read_public_topics(
     bootstrap: str,
     topic_prefix: str = "",
     *,
-    names: tuple[str, ...] = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD),
+    names: tuple[str, ...] = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD),
     timeout_seconds: float = 60.0,
 ) -> list[PublicRecord]:
     """All records that lie on these public topics now, by topic, partition and offset.

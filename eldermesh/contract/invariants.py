@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from eldermesh.contract.breach import FORM, Breach, JobRecords
 from eldermesh.contract.inbox import InboxSubmit, read_submit
 from eldermesh.contract.ledger import Inbox, Letters, altered_originals, invalid_without_letter, unaccounted
-from eldermesh.contract.record_form import read_dead_letter, read_end, read_progress
+from eldermesh.contract.record_form import read_dead_letter, read_end, read_hold, read_progress
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 
 
 def breaches(
@@ -32,7 +32,8 @@ def breaches(
     by_topic: dict[str, list[PublicRecord]] = defaultdict(list)
     for record in records:
         by_topic[record.topic].append(record)
-    found += _differing_repeats(by_topic[JOBS_PROGRESS] + by_topic[JOBS_DONE])
+    found += _differing_repeats(by_topic[JOBS_PROGRESS] + by_topic[JOBS_DONE] + by_topic[JOBS_HOLDS])
+    found += _hold_forms(by_topic[JOBS_HOLDS])
     jobs = _jobs(by_topic, found)
     letters = _letters(by_topic[JOBS_DEAD], found)
     inbox_topic = f"{topic_prefix}{JOBS}"
@@ -61,6 +62,12 @@ def _differing_repeats(records: Iterable[PublicRecord]) -> Iterator[Breach]:
         event_id = record.header("ce_id")
         if event_id is not None and first.setdefault(event_id, record).value != record.value:
             yield Breach(1, event_id.split(":")[0], f"{event_id} has two values: {first[event_id]!r} and {record!r}")
+
+
+def _hold_forms(records: Iterable[PublicRecord]) -> Iterator[Breach]:
+    for record in records:
+        _, problems = read_hold(record)
+        yield from (Breach(FORM, record.key_text(), f"{record!r}: {problem}") for problem in problems)
 
 
 def _jobs(by_topic: dict[str, list[PublicRecord]], found: list[Breach]) -> dict[str, JobRecords]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from eldermesh.contract import cloudevents
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.holds import JobHold, hold_event_id
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import ItemResult, JobProgress
@@ -19,6 +20,11 @@ from eldermesh.contract.vocabulary import TIME_PATTERN
 
 _TIME = re.compile(TIME_PATTERN)
 _TRACEPARENT = re.compile(r"00-(?P<trace_id>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_HOLD_PARTS: Mapping[str, Literal["reminder", "ended"]] = {
+    cloudevents.HOLD_REMINDER: "reminder",
+    cloudevents.HOLD_ENDED: "ended",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,6 +72,29 @@ def read_end(record: PublicRecord) -> tuple[JobEnd | None, list[str]]:
         event_type=f"eldermesh.job.{end.status}.v1",
     )
     return end, problems
+
+
+def read_hold(record: PublicRecord) -> tuple[JobHold | None, list[str]]:
+    """A record of `jobs.holds` and what is wrong with its form; None if it cannot be read at all."""
+    hold, value, problems = _read(record, JobHold)
+    if hold is None or value is None:
+        return None, problems
+    problems += _times(held_at=hold.held_at, until=hold.until, recorded_at=hold.recorded_at)
+    part = _HOLD_PARTS.get(record.header("ce_type") or "")
+    if (hold.outcome is not None) != (part == "ended"):
+        problems.append(f"outcome {hold.outcome} in {record.header('ce_type')}")
+    if (hold.by is not None) != (hold.outcome in ("approved", "rejected")):
+        problems.append(f"outcome {hold.outcome} by {hold.by!r}")
+    problems += _headers(
+        record,
+        hold.job_id,
+        hold.trace_id,
+        event_id=hold_event_id(hold.job_id, hold.hold, part),
+        event_type={None: cloudevents.HELD, "reminder": cloudevents.HOLD_REMINDER, "ended": cloudevents.HOLD_ENDED}[
+            part
+        ],
+    )
+    return hold, problems
 
 
 def read_dead_letter(record: PublicRecord) -> tuple[DeadLetterHeaders | None, list[str]]:

@@ -46,8 +46,9 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
         if folded.spec is not None:
             batch.advance.specs[subject] = folded.spec
         # Before its end was marked, all of a job's progress was acknowledged.
-        if folded.progress is not None and not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
-            batch.publications.append(folded.progress)
+        if not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
+            batch.publications += [folded.progress] if folded.progress is not None else []
+            batch.publications += folded.announcements
         if folded.conflict is not None:
             batch.publications.append(folded.conflict)
     for subject, state in batch.changed.items():

@@ -36,13 +36,15 @@ class NewFact:
 class Folded(Generic[S]):
     """What one fact made of a state, and the public records it calls for.
 
-    `spec` is what runners need to know, set by the fact that made the subject.
+    `spec` is what runners need to know, set by the fact that made the subject. `announcements` are public records
+    beside the results, under the same rule.
     """
 
     state: S | None
     progress: Publication | None = None
     conflict: Publication | None = None
     spec: bytes | None = None
+    announcements: tuple[Publication, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

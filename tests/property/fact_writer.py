@@ -118,7 +118,7 @@ class FactWriter:
         """Somebody decides on a hold; the coordinates of the command."""
         inbox = inbox or self.inbox()
         decision: Decision = "approve" if approve else "reject"
-        self.fact(job_id(number), JobDecided(inbox=inbox, decision=decision, by=by))
+        self.fact(job_id(number), JobDecided(inbox=inbox, original="{}", decision=decision, by=by))
         return inbox
 
     def pause(self, number: int, seconds: float) -> None:

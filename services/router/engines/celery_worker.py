@@ -30,6 +30,8 @@ from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 SERVICE_NAME = "eldermesh-celery-worker"
 
 _STOP_SECONDS = 10.0
+_INTERRUPT_SECONDS = 8.0
+"""For runs that are interrupted to stop and to say so."""
 
 _log = get_logger(__name__)
 
@@ -49,6 +51,8 @@ class CeleryWorker:
         self._ready_file = ready_file
         self._main_pid = os.getpid()
         self._runner: RunnerThread | None = None
+        # One byte in it tells every child, at whatever time it was forked, that what runs is to be interrupted.
+        self._interrupt_read, self._interrupt_write = os.pipe()
         self._app = make_celery_app(settings)
 
         @self._app.task(name=RUN_CHUNK, bind=True)
@@ -61,7 +65,8 @@ class CeleryWorker:
     def run(self) -> int:
         """Take tasks until SIGTERM or SIGINT; return the exit status.
 
-        Tasks that run get `drain_seconds` to end. What has not ended by then is killed; its claims die by their lease.
+        Tasks that run get `drain_seconds` to end. What has not ended by then is interrupted: its missing items are run
+        elsewhere, and that is no death. What cannot even be interrupted is killed; its claims die by their lease.
         """
         signals.setup_logging.connect(_no_logging_setup)
         signals.worker_process_init.connect(self._begin_child)
@@ -108,6 +113,7 @@ class CeleryWorker:
         worker_id = f"celery@{socket.gethostname()}:{os.getpid()}"
         self._runner = RunnerThread(self._settings, engine="celery", worker_id=worker_id)
         self._runner.start()
+        self._runner.interrupt_when_readable(self._interrupt_read)
 
     def _end_child(self, **_: Any) -> None:
         if self._runner is not None:
@@ -120,10 +126,13 @@ class CeleryWorker:
             self._ready_file.write_text(f"{self._main_pid}\n", encoding="ascii")
 
     def _drain(self, **_: Any) -> None:
-        """A warm shutdown waits for its tasks without end: make it a cold one, which does not, after a while."""
-        timer = threading.Timer(self._settings.drain_seconds, os.kill, (self._main_pid, signal.SIGQUIT))
-        timer.daemon = True
-        timer.start()
+        """A warm shutdown waits for its tasks without end: end them after a while, and if need be by a cold one."""
+        drain_seconds = self._settings.drain_seconds
+        interrupting = threading.Timer(drain_seconds, os.write, (self._interrupt_write, b"!"))
+        killing = threading.Timer(drain_seconds + _INTERRUPT_SECONDS, os.kill, (self._main_pid, signal.SIGQUIT))
+        for timer in (interrupting, killing):
+            timer.daemon = True
+            timer.start()
 
 
 def put_back(app: Celery, task: Task[Any, Any], message: dict[str, Any]) -> None:

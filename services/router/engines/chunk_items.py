@@ -14,7 +14,7 @@ from services.router.engines.job_specs import JobSpec
 from services.router.engines.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
-from shared.errors import ConfigurationError, RetryableError
+from shared.errors import ConfigurationError, MeshError, RetryableError
 from shared.events import FactResult
 from shared.history.lease import Lease
 from shared.patience import with_patience
@@ -26,6 +26,7 @@ from shared.workloads import (
     ItemFailed,
     ItemOutcome,
     ItemSucceeded,
+    PauseJobError,
     RunContext,
     RunKilledError,
     UnknownWorkloadError,
@@ -33,6 +34,16 @@ from shared.workloads import (
 )
 
 _log = logging.getLogger(__name__)
+
+
+class ItemPausedError(MeshError):
+    """An item met a quota: which one, at which attempt, and what is known of the quota."""
+
+    def __init__(self, index: int, attempt: int, pause: PauseJobError) -> None:
+        super().__init__(f"item {index}: {pause.reason}")
+        self.index = index
+        self.attempt = attempt if pause.attempt is None else pause.attempt
+        self.pause = pause
 
 
 class ChunkItems:
@@ -56,6 +67,7 @@ class ChunkItems:
 
         Raises:
             LeaseLostError, RunKilledError: stop; nothing more is to be published.
+            ItemPausedError: stop and pause the job; what has ended before is with the publisher.
             RetryableError: Kafka, the blob store, or something the workload needs did not answer.
         """
         try:
@@ -107,7 +119,11 @@ class ChunkItems:
                 traceparent=traceparent_of(item_span),
                 tracestate=tracestate_of(item_span),
             )
-            outcome = await _outcome(run, call)
+            try:
+                outcome = await _outcome(run, call)
+            except PauseJobError as pause:
+                item_span.set_attribute(names.REASON, pause.reason)
+                raise ItemPausedError(index, call.attempt, pause) from pause
             result = await self._result(outcome, spec, index, clock.monotonic() - began)
             item_span.set_attribute(names.ITEM_STATUS, result.status)
             if result.error_type is not None:
@@ -155,7 +171,7 @@ class ChunkItems:
 async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
     try:
         return await run.item(call)
-    except (RunKilledError, RetryableError):
+    except (RunKilledError, PauseJobError, RetryableError):
         raise
     except Exception as error:  # noqa: BLE001 - a plug-in's own failure concerns this item alone
         _log.exception("item %s: its workload failed", call.idempotency_key)

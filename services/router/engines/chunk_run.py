@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace import Span
 from redis.exceptions import RedisError
 
-from services.router.engines.chunk_items import ChunkItems
+from services.router.engines.chunk_items import ChunkItems, ItemPausedError
 from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.job_specs import JobSpec, JobSpecs
 from services.router.engines.result_publisher import ResultPublisher
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import RetryableError
-from shared.events import ItemsCompleted
+from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
+from shared.patience import with_patience
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.workloads import RunKilledError
 
 _SPEC_SECONDS = 10.0
 _SPEC_PAUSE_SECONDS = 0.2
 _STOP_SECONDS = 20.0
+_INTERRUPTED_SECONDS = 5.0
+"""How long a process that stops tries to say what its run has done, and that nobody died."""
+
+_LEAST_PAUSE_MS = 1000
+"""Whoever says "at once" would say it again and again."""
+
+PAUSED = "paused"
+INTERRUPTED = "interrupted"
+GIVEN_BACK = frozenset({PAUSED, INTERRUPTED})
+"""Why a run ended whose chunk the history plans again."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +54,7 @@ class ChunkRun:
         specs: JobSpecs,
         chunk_span: Span,
         metrics: RunnerMetrics,
+        stopping: asyncio.Event,
     ) -> None:
         self._ports = ports
         self._task = task
@@ -50,13 +63,16 @@ class ChunkRun:
         self._lease = lease
         self._specs = specs
         self._metrics = metrics
+        self._stopping = stopping
         self._traceparent = traceparent_of(chunk_span)
         self._tracestate = tracestate_of(chunk_span)
         self.workload: str | None = None
         """The job's workload, once that is known."""
 
     async def run(self) -> str | None:
-        """Run what is missing, and finish the claim. Return None, or in one word why the run was killed.
+        """Run what is missing, and finish the claim. Return None, or in one word why the run was stopped.
+
+        A run that stops in order (see `GIVEN_BACK`) leaves its claim: the advance past its fact removes it.
 
         Raises:
             RetryableError: see `ChunkRunner.run`.
@@ -77,20 +93,23 @@ class ChunkRun:
         keeping = asyncio.create_task(self._lease.keep())
         flushing = asyncio.create_task(publisher.keep_flushing())
         working = asyncio.create_task(self._work(items, publisher))
-        tasks: set[asyncio.Task[Any]] = {keeping, flushing, working}
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks: set[asyncio.Task[Any]] = {keeping, flushing, working, stopping}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
             if keeping.done():
                 return keeping.result().reason
-            flushing.result()
+            if flushing.done():
+                flushing.result()
         finally:
             items.kill()
-            await self._stop(tasks)
-        return None
+            all_ended = await self._stop(tasks)
+        return await self._interrupted(publisher) if all_ended else "stuck"
 
-    async def _stop(self, tasks: set[asyncio.Task[Any]]) -> None:
+    async def _stop(self, tasks: set[asyncio.Task[Any]]) -> bool:
+        """End all parts of the run; whether they did."""
         for task in tasks:
             task.cancel()
         done, stuck = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
@@ -99,6 +118,41 @@ class ChunkRun:
                 _log.debug("chunk %s: ended with %r", self._task.chunk, error)
         if stuck:
             _log.error("chunk %s: the run does not stop", self._task.chunk)
+        return not stuck
+
+    async def _interrupted(self, publisher: ResultPublisher) -> str:
+        """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""
+        fact = ChunkInterrupted(chunk_id=self._task.chunk, worker_id=self._ports.worker_id)
+        try:
+            async with asyncio.timeout(_INTERRUPTED_SECONDS):
+                await publisher.flush()
+                await self._append(fact)
+        except (RetryableError, TimeoutError) as error:
+            _log.warning("chunk %s: its interruption counts as a death: %r", self._task.chunk, error)
+        return INTERRUPTED
+
+    async def _paused(self, paused: ItemPausedError, publisher: ResultPublisher) -> str:
+        """The item has stopped, and none follows: say so, after what has ended before."""
+        ports, pause = self._ports, paused.pause
+        resume_ms = None if pause.resume_seconds is None else max(_LEAST_PAUSE_MS, round(pause.resume_seconds * 1000))
+        await publisher.flush()
+        fact = JobPaused(
+            reason=pause.reason,
+            until=None if resume_ms is None else ports.clock.now_ms() + resume_ms,
+            first_ms=round(ports.settings.pause_seconds * 1000),
+            longest_ms=round(ports.settings.pause_longest_seconds * 1000),
+            chunk_id=self._task.chunk,
+            item_index=paused.index,
+            attempt=paused.attempt,
+            cost_micros=pause.cost_micros,
+        )
+        await with_patience(partial(self._append, fact), seconds=ports.patience_seconds, clock=ports.clock)
+        return PAUSED
+
+    async def _append(self, fact: JobPaused | ChunkInterrupted) -> None:
+        task, job_id = self._task, self._task.chunk_id.job_id
+        headers = fact_headers(fact.fact_type, job_id, self._traceparent, self._tracestate)
+        await self._ports.facts.append(task.topic, task.partition, key=job_id, value=fact.encode(), headers=headers)
 
     async def _work(self, items: ChunkItems, publisher: ResultPublisher) -> str | None:
         try:
@@ -110,6 +164,8 @@ class ChunkRun:
             return lost.reason
         except RunKilledError:
             return "killed"
+        except ItemPausedError as paused:
+            return await self._paused(paused, publisher)
         return None
 
     async def _spec(self) -> JobSpec:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from services.router.engines.chunk_run import ChunkRun
+from services.router.engines.chunk_run import GIVEN_BACK, ChunkRun
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.job_specs import JobSpecs
 from services.router.engines.runner_metrics import RunnerMetrics
@@ -36,6 +36,11 @@ class ChunkRunner:
         self._ports = ports
         self._specs = JobSpecs()
         self._metrics = RunnerMetrics(ports.engine)
+        self._stopping = asyncio.Event()
+
+    def interrupt(self) -> None:
+        """This process stops: begin nothing more, and stop what runs in order, so that nobody takes it for dead."""
+        self._stopping.set()
 
     async def run(self, task: ChunkTask) -> ChunkOutcome:
         """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
@@ -62,7 +67,9 @@ class ChunkRunner:
         )
         attributes |= {names.CHUNK_ITEMS: len(missing), names.CHUNK_ATTEMPT: task.attempt}
         with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
-            chunk = ChunkRun(ports, task, missing, claimed_at, lease, self._specs, chunk_span, self._metrics)
+            chunk = ChunkRun(
+                ports, task, missing, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
+            )
             self._metrics.began((claimed_at - task.dispatched_at) / 1000)
             try:
                 reason = await chunk.run()
@@ -70,9 +77,9 @@ class ChunkRunner:
                 self._metrics.ended(ports.clock.monotonic() - began, chunk.workload)
             if reason is None:
                 return ChunkOutcome.DONE
-            _log.info("chunk %s: run killed: %s", task.chunk, reason)
+            _log.info("chunk %s: run stopped: %s", task.chunk, reason)
             chunk_span.set_attribute(names.REASON, reason)
-            return ChunkOutcome.KILLED
+            return ChunkOutcome.GIVEN_BACK if reason in GIVEN_BACK else ChunkOutcome.KILLED
 
     async def _claim(self, task: ChunkTask, run: str) -> tuple[tuple[int, ...], Lease] | ChunkOutcome:
         """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
@@ -84,6 +91,8 @@ class ChunkRunner:
         give_up_at = ports.clock.monotonic() + NOT_YET_SECONDS
         pause = _FIRST_PAUSE_SECONDS
         while True:
+            if self._stopping.is_set():
+                return ChunkOutcome.PUT_BACK
             asked_at = ports.clock.monotonic()
             answer: Claimed | ClaimRefusal = ClaimRefusal.NOT_YET
             try:

@@ -63,5 +63,7 @@ class ChunkOutcome(Enum):
     """Nothing to do: the chunk has ended, was replaced, is another run's, or its dispatch is too old."""
     PUT_BACK = "put_back"
     """Not yet: send the same task again."""
+    GIVEN_BACK = "given_back"
+    """The run stopped in order and said so in the history, which plans its items again: a quota, or a worker's end."""
     KILLED = "killed"
     """The run was stopped: the job ended, or the claim was lost."""

@@ -25,6 +25,8 @@ from shared.workloads import WorkloadRegistry
 
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+_INTERRUPT_SECONDS = 7.0
+"""A little more than a run takes to stop in order; `stop` has to be given more than this."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,8 +78,21 @@ class RunnerThread:
                 if not self._thread.is_alive():
                     raise StopServiceError("the chunk runner has ended") from None
 
+    def interrupt_when_readable(self, descriptor: int) -> None:
+        """Interrupt what runs, and begin nothing more, once this can be read from; nothing is read.
+
+        So one byte in a pipe tells every process that shares it.
+        """
+        loop, runner, _ = self._serving.result(_START_SECONDS)
+
+        def interrupt() -> None:
+            loop.remove_reader(descriptor)
+            runner.interrupt()
+
+        loop.call_soon_threadsafe(loop.add_reader, descriptor, interrupt)
+
     def stop(self, seconds: float) -> None:
-        """Kill what runs, close everything, end the thread; what takes longer than this is left to the process' end."""
+        """Interrupt what runs, close everything, end the thread; what takes longer is left to the process' end."""
         if self._serving.done() and self._serving.exception() is None:
             loop, _, stopping = self._serving.result()
             loop.call_soon_threadsafe(stopping.set)
@@ -124,9 +139,13 @@ class RunnerThread:
                 blobs=blobs,
             )
             stopping = asyncio.Event()
-            self._serving.set_result((asyncio.get_running_loop(), ChunkRunner(ports), stopping))
+            runner = ChunkRunner(ports)
+            self._serving.set_result((asyncio.get_running_loop(), runner, stopping))
             connecting = asyncio.create_task(_connect(facts))
             await stopping.wait()
+            runner.interrupt()
+            if self._runs:
+                await asyncio.wait(self._runs, timeout=_INTERRUPT_SECONDS)
             for task in {connecting, *self._runs}:  # what they need is still there
                 task.cancel()
             await asyncio.gather(connecting, *self._runs, return_exceptions=True)

@@ -9,6 +9,7 @@ from services.router.jobs.state import JobState, Timer
 ACTIVE = "active"
 EXPIRES = "expires"
 HOLD = "hold"
+REMIND = "remind"
 PAUSE = "pause"
 
 

@@ -12,6 +12,7 @@ from eldermesh.contract.topics import JOBS_DONE
 from eldermesh.contract.vocabulary import EndStatus, ErrorType
 from services.router.jobs.clock import stop_clock
 from services.router.jobs.state import Acceptance, End, JobState
+from services.router.jobs.waits import waits_over
 from shared.events import JobEnded
 from shared.history.facts import fact_headers
 from shared.history.machine import EndDue, NewFact, Publication
@@ -35,7 +36,7 @@ def ended(
     if acceptance is None or terms is None:
         message = f"job {state.job_id} was never accepted"
         raise ValueError(message)
-    state = stop_clock(state)
+    state = waits_over(stop_clock(state))
     not_run = None if state.items_total is None else state.items_total - state.succeeded - state.failed
     end = JobEnd(
         job_id=state.job_id,
@@ -68,9 +69,6 @@ def ended(
         bitmap=b"",
         timers={},
         armings={},
-        hold=None,
-        pause=None,
-        decided=(),
     )
 
 

@@ -9,11 +9,16 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
 from services.router.jobs import clock
 from services.router.jobs.ending import ended
+from services.router.jobs.hold_events import with_hold_events
+from services.router.jobs.holds import decided, denied, held
+from services.router.jobs.pauses import interrupted, paused
 from services.router.jobs.plan import first_plan, replaced_plan
 from services.router.jobs.results import fold_results
 from services.router.jobs.spec import job_spec
-from services.router.jobs.state import Acceptance, End, JobState, Wait
+from services.router.jobs.state import Acceptance, End, JobState
+from services.router.jobs.waits import pause_over, waits_over
 from shared.events import (
+    ChunkInterrupted,
     ItemsCompleted,
     JobAccepted,
     JobAdvised,
@@ -47,12 +52,18 @@ def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
     fact = decode_job_fact(record.fact_type, record.value)
     if state is None:
         return _first(record, fact)
-    state = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    return with_hold_events(state, _next(now, record, fact))
+
+
+def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState]:
     match fact:
         case JobAccepted():
             return _accepted(state, record, fact)
         case ItemsCompleted():
             return fold_results(state, fact)
+        case JobDecided():
+            return decided(state, record, fact)
         case JobEnded():
             return Folded(_marked(state, fact))
         case JobCancelRequested() if state.acceptance is None and state.end is None:
@@ -121,7 +132,7 @@ def _marked(state: JobState, fact: JobEnded) -> JobState:
         fact.content_hash, fact.ended_at, "", fact.traceparent[3:35], fact.traceparent, fact.tracestate
     )
     return replace(
-        state,
+        waits_over(state),
         acceptance=acceptance,
         end=End(_END_STATUS[status], fact.event_type, fact.ended_at, fact.end),  # type: ignore[arg-type]
         marked=True,
@@ -131,8 +142,6 @@ def _marked(state: JobState, fact: JobEnded) -> JobState:
         bitmap=b"",
         timers={},
         armings={},
-        hold=None,
-        pause=None,
     )
 
 
@@ -144,10 +153,10 @@ def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:
             return state if state.advice else replace(state, advice=fact.entries)
         case JobRouted() | JobReplanned() | JobRefused() | JobHeld():
             return _decision(state, fact) if fact.n == state.decisions else state
-        case JobDecided():
-            return _decided(state, fact)
         case JobPaused():
-            return _paused(state, fact)
+            return paused(state, fact)
+        case ChunkInterrupted():
+            return interrupted(state, fact)
         case TimerFired():
             return _timer_fired(state, record, fact)
     return state
@@ -166,28 +175,8 @@ def _decision(state: JobState, fact: JobRouted | JobReplanned | JobRefused | Job
         case JobRefused() if not routed:
             return ended(counted, "rejected", fact.error_type, fact.reason)
         case JobHeld() if not routed and state.hold is None:
-            held = replace(clock.stop_clock(counted), hold=Wait(fact.reason, state.t, fact.until))
-            return clock.arm(held, clock.HOLD, fact.until)
+            return held(counted, fact)
     return state
-
-
-def _decided(state: JobState, fact: JobDecided) -> JobState:
-    coordinates = fact.inbox.coordinates
-    own = state.terms is not None and state.terms.submitted_by == fact.by
-    if state.hold is None or own or coordinates in state.decided:
-        return state
-    state = replace(state, decided=(*state.decided, coordinates))
-    if fact.decision == "reject":
-        return ended(state, "rejected", "denied", fact.reason or f"rejected by {fact.by}")
-    released = replace(clock.disarm(state, clock.HOLD), hold=None, approved=True)
-    return clock.start_clock(released)
-
-
-def _paused(state: JobState, fact: JobPaused) -> JobState:
-    until = max(fact.until, state.pause.until if state.pause is not None else 0)
-    since = state.pause.since if state.pause is not None else state.t
-    paused = replace(clock.stop_clock(state), pause=Wait(fact.reason, since, until))
-    return clock.arm(paused, clock.PAUSE, until)
 
 
 def _timer_fired(state: JobState, record: FactRecord, fact: TimerFired) -> JobState:
@@ -201,7 +190,9 @@ def _timer_fired(state: JobState, record: FactRecord, fact: TimerFired) -> JobSt
         case clock.EXPIRES:
             return ended(state, "failed", "expired", "the job did not end within its time")
         case clock.HOLD:
-            return ended(state, "rejected", "denied", "nobody decided on the hold in time")
+            return denied(state)
+        case clock.REMIND:
+            return clock.disarm(state, clock.REMIND)
         case clock.PAUSE:
-            return clock.start_clock(replace(clock.disarm(state, clock.PAUSE), pause=None))
+            return clock.start_clock(pause_over(state))
     return state

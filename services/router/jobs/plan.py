@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from services.router.jobs.state import Chunk, JobState
 from shared.events import JobReplanned, PlannedChunk
@@ -47,6 +48,20 @@ def replaced_plan(state: JobState, fact: JobReplanned) -> tuple[Chunk, ...]:
         else:
             plan.append(chunk)
     return tuple(plan)
+
+
+def put_back(state: JobState, chunk_id: str) -> JobState | None:
+    """The state with the missing items of a current chunk in a chunk of the next epoch; None if it is not current.
+
+    Another epoch makes another chunk: the advance removes the claim of the old one, and no run of it has a say.
+    """
+    for place, chunk in enumerate(state.plan):
+        if str(state.chunk_id(chunk)) == chunk_id:
+            again = PlannedChunk(first=chunk.first, last=chunk.last, deaths=chunk.deaths)
+            part = _shrunk(again, state.epoch + 1, state.bitmap)
+            plan = (*state.plan[:place], *(() if part is None else (part,)), *state.plan[place + 1 :])
+            return replace(state, epoch=state.epoch + 1, plan=plan)
+    return None
 
 
 def _shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:

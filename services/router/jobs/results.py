@@ -40,6 +40,7 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
         sequence=state.sequence + 1,
         succeeded=state.succeeded + len(new) - failures,
         failed=state.failed + failures,
+        pauses=0,
         plan=without_finished(state.plan, bitmap, new),
     )
     progress = _progress(state, acceptance, fact, list(new.values()))
@@ -48,10 +49,15 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
         return Folded(ended(state, "failed", "too_many_failures", reason), progress)
     if state.succeeded + state.failed == total:
         return Folded(ended(state, "completed"), progress)
-    if terms.max_cost_micros is not None and (state.cost_micros or 0) > terms.max_cost_micros:
-        reason = f"cost {(state.cost_micros or 0) / _MICROS} USD is above max_cost_usd"
-        return Folded(ended(state, "failed", "budget", reason), progress)
+    if (too_dear := over_budget(state)) is not None:
+        return Folded(ended(state, "failed", "budget", too_dear), progress)
     return Folded(state, progress)
+
+
+def over_budget(state: JobState) -> str | None:
+    """Why a live job has cost too much; None if it has not."""
+    limit, cost = None if state.terms is None else state.terms.max_cost_micros, state.cost_micros or 0
+    return f"cost {cost / _MICROS} USD is above max_cost_usd" if limit is not None and cost > limit else None
 
 
 def _with_cost(state: JobState, fact: ItemsCompleted) -> JobState:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 from pydantic import TypeAdapter
 
+from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.vocabulary import EndStatus, Engine
 from shared.events import AdviceEntry, JobTerms
 from shared.history.chunks import ChunkId
@@ -42,6 +44,24 @@ class Wait:
     reason: str
     since: int
     until: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastWait:
+    """A hold or a pause that is over, from `since` to `ended_at`. Only holds have an outcome.
+
+    `by` decided, with the command whose coordinates are `decision`.
+    """
+
+    kind: Literal["hold", "pause"]
+    reason: str
+    since: int
+    until: int
+    ended_at: int
+    outcome: HoldOutcome | None = None
+    by: str | None = None
+    decision_reason: str | None = None
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,10 @@ class JobState:
     hold: Wait | None = None
     pause: Wait | None = None
     decided: tuple[str, ...] = ()
+    """Coordinates of the decisions that were judged, whether they counted or not."""
+    waits: tuple[PastWait, ...] = ()
+    pauses: int = 0
+    """Pauses since an item ended last."""
     cost_micros: int | None = None
     cost_keys: tuple[str, ...] = ()
     end: End | None = None

@@ -60,7 +60,7 @@ def cancel(reason: str | None = "enough", offset: int = 50) -> JobCancelRequeste
 
 def decided(decision: Decision, *, offset: int = 60, by: str = "ann", reason: str | None = None) -> JobDecided:
     """A person's decision."""
-    return JobDecided(inbox=inbox(offset), decision=decision, by=by, reason=reason)
+    return JobDecided(inbox=inbox(offset), original='{"a": "command"}', decision=decision, by=by, reason=reason)
 
 
 def succeeded(index: int, output: Any = None, *, attempt: int = 1, micros: int | None = None) -> FactResult:

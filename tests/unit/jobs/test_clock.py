@@ -63,7 +63,7 @@ def test_a_longer_pause_supersedes_a_shorter_one() -> None:
     assert story.job.pause.since == T0 + 100
     story.tell(pause(2000))
     assert story.job.timers["pause"].due == T0 + 5000
-    story.tell(fired("pause", 3), at=6000)
+    story.tell(fired("pause", 2), at=6000)
     assert story.job.pause is None
 
 

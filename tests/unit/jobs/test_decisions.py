@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.router.jobs.state import Chunk
 from shared.events import (
     AdviceEntry,
@@ -118,11 +119,17 @@ def test_a_decision_counts_once_and_only_on_a_hold() -> None:
 
 
 def test_who_submitted_cannot_decide() -> None:
-    """Their decision counts for nothing, and does not use up its coordinates."""
+    """Their decision becomes a dead letter, and the job goes on waiting for somebody else's."""
     story = Story()
-    story.tell(accepted(4, submitted_by="ann"), HELD, decided("approve", by="ann"))
+    letter = story.tell(accepted(4, submitted_by="ann"), HELD, decided("approve", by="ann")).conflict
     assert story.is_held()
-    story.tell(decided("reject", by="bob", reason="too dear"))
+    assert letter is not None
+    assert (letter.topic, letter.key, letter.value) == ("jobs.dead", JOB, b'{"a": "command"}')
+    headers = DeadLetterHeaders.decode(letter.headers)
+    assert (headers.topic, headers.offset, headers.error_type) == ("jobs", 60, "invalid")
+    assert "cannot decide" in headers.reason
+    assert story.tell(decided("reject", by="ann")).conflict is None, "the same command, delivered twice"
+    story.tell(decided("reject", by="bob", reason="too dear", offset=61))
     assert story.end["reason"] == "too dear"
 
 
@@ -208,6 +215,6 @@ def test_facts_after_the_end_change_nothing() -> None:
     story = routed_job(max_failed_items=0)
     story.tell(results(failed(0)))
     before = story.untouched
-    story.tell(ROUTED, HELD, REFUSED, decided("approve"), cancel(), JobPaused(reason="quota", until=T0))
+    story.tell(ROUTED, HELD, REFUSED, cancel(), JobPaused(reason="quota", until=T0))
     story.tell(results(succeeded(1)), JobAdvised(entries=(AdviceEntry(sage="rag", status="ok"),)))
     assert story.untouched == before

@@ -1,0 +1,73 @@
+"""Folding holds: a job waits for a person, is approved, rejected, or denied because nobody decided."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+from eldermesh.contract.deadletters import DeadLetterHeaders
+from eldermesh.contract.holds import HoldOutcome
+from eldermesh.contract.topics import JOBS_DEAD
+from eldermesh.contract.vocabulary import DeadLetterType
+from services.router.jobs import clock
+from services.router.jobs.ending import ended
+from services.router.jobs.state import JobState, Wait
+from services.router.jobs.waits import hold_over
+from shared.events import JobDecided, JobHeld
+from shared.history.facts import FactRecord
+from shared.history.machine import Folded, Publication
+
+MAX_DECIDED = 100
+"""Commands that a job remembers, the newest, so that one that is delivered twice is judged once."""
+
+
+def held(state: JobState, fact: JobHeld) -> JobState:
+    """The job waits for a person from now on; two timers are armed, one of which always ends the hold."""
+    waiting = replace(clock.stop_clock(state), hold=Wait(fact.reason, state.t, fact.until))
+    waiting = clock.arm(waiting, clock.HOLD, fact.until)
+    if fact.remind_at is None or fact.remind_at >= fact.until:
+        return waiting
+    return clock.arm(waiting, clock.REMIND, fact.remind_at)
+
+
+def decided(state: JobState, record: FactRecord, fact: JobDecided) -> Folded[JobState]:
+    """A person's decision. It counts, or it becomes a dead letter; a command that is known is passed over.
+
+    What counts is the first decision on a hold by anybody but the submitter.
+    """
+    coordinates = fact.inbox.coordinates
+    if state.acceptance is None or coordinates in state.decided:
+        return Folded(state)
+    own = state.terms is not None and state.terms.submitted_by == fact.by
+    if state.hold is None:
+        why = "it has ended" if state.end is not None else "nothing holds it"
+        refusal = _refusal(record, fact, "conflict", f"job {record.key} does not wait for a decision: {why}")
+    elif own:
+        refusal = _refusal(record, fact, "invalid", f"by: {fact.by!r} submitted job {record.key} and cannot decide")
+    else:
+        refusal = None
+    state = replace(state, decided=(*state.decided, coordinates)[-MAX_DECIDED:])
+    if refusal is not None:
+        return Folded(state, conflict=refusal)
+    outcome: HoldOutcome = "approved" if fact.decision == "approve" else "rejected"
+    state = hold_over(state, outcome, by=fact.by, reason=fact.reason, decision=coordinates)
+    if fact.decision == "reject":
+        return Folded(ended(state, "rejected", "denied", fact.reason or f"rejected by {fact.by}"))
+    return Folded(clock.start_clock(replace(state, approved=True)))
+
+
+def denied(state: JobState) -> JobState:
+    """Nobody has decided in time."""
+    return ended(hold_over(state, "timed_out"), "rejected", "denied", "nobody decided on the hold in time")
+
+
+def _refusal(record: FactRecord, fact: JobDecided, error_type: DeadLetterType, reason: str) -> Publication:
+    headers = DeadLetterHeaders(
+        topic=fact.inbox.topic,
+        partition=fact.inbox.partition,
+        offset=fact.inbox.offset,
+        error_type=error_type,
+        reason=reason,
+        key=None if fact.inbox_key_base64 is None else base64.b64decode(fact.inbox_key_base64),
+    ).encode((name, base64.b64decode(value)) for name, value in fact.inbox_headers_base64)
+    return Publication(JOBS_DEAD, record.key, fact.original.encode(), headers)

@@ -1,0 +1,50 @@
+"""Waits that are over: holds and pauses as the job's state remembers them, for people and for the trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eldermesh.contract.holds import HoldOutcome
+from services.router.jobs import clock
+from services.router.jobs.state import JobState, PastWait
+
+MAX_WAITS = 50
+"""So many a job remembers, the newest; a job that meets a quota again and again can have more."""
+
+
+def hold_over(
+    state: JobState,
+    outcome: HoldOutcome,
+    *,
+    by: str | None = None,
+    reason: str | None = None,
+    decision: str | None = None,
+) -> JobState:
+    """The state without its hold, if it has one; the clock is the caller's.
+
+    Args:
+        state: the job.
+        outcome: how the hold ended.
+        by, reason: who decided, and what they said.
+        decision: coordinates of the command that did.
+    """
+    hold = state.hold
+    if hold is None:
+        return state
+    past = PastWait("hold", hold.reason, hold.since, hold.until, state.t, outcome, by, reason, decision)
+    without = replace(state, hold=None, waits=(*state.waits, past)[-MAX_WAITS:])
+    return clock.disarm(clock.disarm(without, clock.HOLD), clock.REMIND)
+
+
+def pause_over(state: JobState) -> JobState:
+    """The state without its pause, if it has one; the clock is the caller's."""
+    pause = state.pause
+    if pause is None:
+        return state
+    past = PastWait("pause", pause.reason, pause.since, pause.until, state.t)
+    return clock.disarm(replace(state, pause=None, waits=(*state.waits, past)[-MAX_WAITS:]), clock.PAUSE)
+
+
+def waits_over(state: JobState) -> JobState:
+    """The state of a job that ends while it waits."""
+    return pause_over(hold_over(state, "job_ended"))
