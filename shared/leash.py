@@ -14,7 +14,6 @@ hundredths of a second and imports nothing of the project.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -89,14 +88,14 @@ class Leash:
         self._child = os.fork()
         if self._child == 0:
             self._become_command(leash)
-        with contextlib.suppress(BrokenPipeError):  # the owner is gone: `_wait` sees that too
-            os.write(self._status_fd, f"{self._child}\n".encode())
         os.close(self._status_fd)
 
     def _become_command(self, leash: int) -> NoReturn:
-        """In the child: die with the leash, restore what Python changed, execute."""
+        """In the child: die with the leash, say its pid, restore what Python changed, execute."""
         try:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            # By the one who may have to write a reason after it, so that the pid comes first.
+            os.write(self._status_fd, f"{os.getpid()}\n".encode())
             if os.getppid() == leash:
                 for number in (*FORWARDED, KILL_NOW, OWNER_CHECK, signal.SIGPIPE, signal.SIGXFSZ):
                     signal.signal(number, signal.SIG_DFL)
