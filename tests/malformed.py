@@ -160,5 +160,5 @@ def malformed() -> Iterator[Malformed]:
     yield Malformed(Sent(b'{"job_id": "%s", "why": 1}' % _ID.encode(), headers=cancel_type), "invalid", "why", _ID)
     decide = json.dumps({"job_id": _ID, "decision": "approve", "by": "me"}).encode()
     yield Malformed(
-        Sent(decide, headers=(("ce_type", b"eldermesh.job.decide.v1"),)), "invalid", "not_supported_yet", _ID
+        Sent(decide, headers=(("ce_type", b"eldermesh.job.decide.v1"),)), "invalid", "does not belong on jobs", _ID
     )

@@ -12,6 +12,9 @@ Edge = tuple[str, str]
 PUBLISHER_EDGES: list[Edge] = [("send jobs", "process jobs")]
 """Only where the publisher is traced: the command line and the Python client are."""
 
+DECISION_EDGES: list[Edge] = [("send jobs.decisions", "process jobs.decisions")]
+"""In a trace of its own, where whoever decides is traced."""
+
 EDGES: list[Edge] = [
     ("process jobs", "accept job"),
     ("accept job", "decide job"),

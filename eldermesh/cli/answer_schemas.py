@@ -29,6 +29,8 @@ _ANSWERS: dict[str, Any] = {
     "mesh-watch-line": answers.WatchLine,
     "mesh-list": answers.ListAnswer,
     "mesh-cancel": answers.CancelAnswer,
+    "mesh-approve": answers.DecisionAnswer,
+    "mesh-reject": answers.DecisionAnswer,
     "mesh-trace": answers.TraceAnswer,
     "mesh-why": answers.WhyAnswer,
     "mesh-dlq": answers.DeadLetterList,

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.results import JobProgress
-from eldermesh.contract.vocabulary import DeadLetterType, Engine, ErrorType, JobId
+from eldermesh.contract.vocabulary import DeadLetterType, Decision, Engine, ErrorType, JobId
 
 StateWord = Literal["accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected", "dead"]
 WaitWord = Literal["routing", "decision", "quota", "engine"]
@@ -74,6 +75,18 @@ class RequestEndLine(_Answer):
 AskLine = OutputLine | RequestEndLine
 
 
+class HoldStatus(_Answer):
+    """A hold of a job; what comes last is null while it goes on."""
+
+    reason: str
+    held_at: str
+    until: str
+    ended_at: str | None = None
+    outcome: HoldOutcome | None = None
+    by: str | None = None
+    decision_reason: str | None = None
+
+
 class JobStatus(_Answer):
     """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter."""
 
@@ -93,6 +106,7 @@ class JobStatus(_Answer):
     trace_id: str
     error_type: ErrorType | DeadLetterType | None = None
     reason: str | None = None
+    holds: list[HoldStatus] = Field(default_factory=list)
 
 
 class StateLine(_Answer):
@@ -139,6 +153,16 @@ class ListAnswer(_Answer):
 
     jobs: list[ListedJob]
     next_cursor: str | None
+
+
+class DecisionAnswer(_Answer):
+    """A hold is over by this decision; `state` is the job's state after it."""
+
+    job_id: JobId
+    state: StateWord
+    decision: Decision
+    by: str
+    reason: str | None = None
 
 
 class CancelAnswer(_Answer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eldermesh.cli.answers import JobStatus, StateWord, WaitWord
+from eldermesh.cli.answers import HoldStatus, JobStatus, StateWord, WaitWord
 from eldermesh.cli.connection import OpenMesh
 from eldermesh.cli.dead_letters import DeadLetter, dead_submit_of
 from eldermesh.contract.cloudevents import header_text
@@ -59,6 +59,7 @@ def status_of(state: JobState, items_running: int) -> JobStatus:
         advice=[entry.model_dump(mode="json") for entry in state.advice],
         error_type=None if end is None else end.error_type,
         reason=_reason(state) if end is None else end.reason,
+        holds=_holds(state),
         trace_id=trace_id_of(state.job_id) if state.acceptance is None else state.acceptance.trace_id,
     )
 
@@ -107,6 +108,26 @@ def _waiting(state: JobState, items_running: int) -> tuple[WaitWord | None, int 
     if state.engine is None:
         return "routing", None
     return (None if items_running else "engine"), None
+
+
+def _holds(state: JobState) -> list[HoldStatus]:
+    holds = [
+        HoldStatus(
+            reason=wait.reason,
+            held_at=format_time(wait.since),
+            until=format_time(wait.until),
+            ended_at=format_time(wait.ended_at),
+            outcome=wait.outcome,
+            by=wait.by,
+            decision_reason=wait.decision_reason,
+        )
+        for wait in state.waits
+        if wait.kind == "hold"
+    ]
+    if state.hold is not None:
+        held_at, until = format_time(state.hold.since), format_time(state.hold.until)
+        holds.append(HoldStatus(reason=state.hold.reason, held_at=held_at, until=until))
+    return holds
 
 
 def _reason(state: JobState) -> str | None:

@@ -27,6 +27,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("watch", f"{_VERBS}.watch", PANEL_JOBS, "Follow a job until it has ended."),
     Verb("list", f"{_VERBS}.jobs", PANEL_JOBS, "List jobs, newest first."),
     Verb("cancel", f"{_VERBS}.cancel", PANEL_JOBS, "End a job."),
+    Verb("approve", f"{_VERBS}.approve", PANEL_JOBS, "Let a held job go on."),
+    Verb("reject", f"{_VERBS}.reject", PANEL_JOBS, "End a held job before it runs."),
     Verb("ask", f"{_VERBS}.ask", PANEL_JOBS, "Have Claude answer one prompt, without a job around it."),
     Verb("why", f"{_VERBS}.why", PANEL_ANSWERS, "Say where a job's time went."),
     Verb("trace", f"{_VERBS}.trace", PANEL_ANSWERS, "Show the spans of a job as a tree."),

@@ -1,4 +1,4 @@
-"""The client: submit jobs, wait for their ends, read their results, cancel them, over the public topics alone."""
+"""The client: submit jobs, decide on them, wait for ends, read results, over the public topics alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from eldermesh.client.errors import ClientError, ContractBrokenError, WaitTimeoutError
+from eldermesh.client.errors import ClientError, ContractBrokenError, TopicsMissingError, WaitTimeoutError
 from eldermesh.client.feed import OutcomeFeed
 from eldermesh.client.kafka import (
     Positions,
@@ -31,18 +31,27 @@ from eldermesh.client.submission import (
     cancel_command,
     check_size,
     command_headers,
+    decide_command,
     encode,
     known_submit,
 )
 from eldermesh.client.tracing import send_span
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
-from eldermesh.contract.cloudevents import CANCEL, CLAUDE_CANCEL, CLAUDE_REQUEST, SUBMIT, Headers
-from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.cloudevents import CANCEL, CLAUDE_CANCEL, CLAUDE_REQUEST, DECIDE, SUBMIT, Headers
+from eldermesh.contract.commands import JobDecide, JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.results import ItemResult, JobProgress
-from eldermesh.contract.topics import CLAUDE_OUTPUT, CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import (
+    CLAUDE_OUTPUT,
+    CLAUDE_REQUESTS,
+    JOBS,
+    JOBS_DEAD,
+    JOBS_DECISIONS,
+    JOBS_DONE,
+    JOBS_PROGRESS,
+)
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
 _POLL_MS = 100
@@ -157,6 +166,27 @@ class Client:
         with send_span(opened.topics.name(JOBS), job_id) as span:
             headers = command_headers(CANCEL, self._source, job_id, span.carrier)
             return await self._send(opened, job_id, value, headers)
+
+    async def approve(self, job_id: str, by: str, reason: str | None = None) -> SentRecord:
+        """Let a held job go on, and return once Kafka has acknowledged that.
+
+        Whether it counts, `jobs.holds` or a dead letter tells: the job has to be held, and `by` must not be who
+        submitted it.
+
+        Raises:
+            InvalidJobError: `job_id` is no lower-case UUID, `by` is empty, or one of the texts is too long.
+            TopicsMissingError: the mesh has no inbox of decisions.
+            MeshUnavailableError: not acknowledged.
+        """
+        return await self._decide(decide_command(job_id, "approve", by, reason))
+
+    async def reject(self, job_id: str, by: str, reason: str | None = None) -> SentRecord:
+        """End a held job as rejected, and return once Kafka has acknowledged that; see `approve`.
+
+        Raises:
+            InvalidJobError, TopicsMissingError, MeshUnavailableError: see `approve`.
+        """
+        return await self._decide(decide_command(job_id, "reject", by, reason))
 
     async def wait(self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> JobEnd:
         """Wait for the end of a job, of this client or of any other.
@@ -311,6 +341,15 @@ class Client:
         with send_span(opened.topics.name(CLAUDE_REQUESTS), request_id, inbox=CLAUDE_REQUESTS) as span:
             headers = command_headers(CLAUDE_CANCEL, self._source, request_id, span.carrier)
             return await self._send(opened, request_id, value, headers, inbox=CLAUDE_REQUESTS)
+
+    async def _decide(self, command: JobDecide) -> SentRecord:
+        opened = self._opened()
+        if JOBS_DECISIONS not in opened.topics.partitions:
+            raise TopicsMissingError("the mesh has no topic for decisions: run `mesh topics apply`")
+        value = encode(command)
+        with send_span(opened.topics.name(JOBS_DECISIONS), command.job_id, inbox=JOBS_DECISIONS) as span:
+            headers = command_headers(DECIDE, self._source, command.job_id, span.carrier)
+            return await self._send(opened, command.job_id, value, headers, inbox=JOBS_DECISIONS)
 
     def _opened(self) -> _Open:
         if self._entered is None:

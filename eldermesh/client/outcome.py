@@ -14,12 +14,14 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import CLAUDE_REQUESTS
+from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS_DECISIONS
 
 CONFLICT_GRACE_SECONDS = 2.0
 """A repeated submit leaves no trace, a conflicting one leaves a dead letter, which may come so long after sending."""
 
 _MAX_LETTERS = 100
+_NO_SUBMITS = (CLAUDE_REQUESTS, JOBS_DECISIONS)
+"""Inboxes on which no record is the submit of a job, whatever its headers."""
 
 
 class FollowedJob:
@@ -90,7 +92,7 @@ class FollowedJob:
             letter = DeadLetterHeaders.decode(record.headers)
         except ValueError:
             return  # whoever wrote this, it says nothing about the job
-        if record.header("ce_type") not in {CANCEL, DECIDE} and not letter.topic.endswith(CLAUDE_REQUESTS):
+        if record.header("ce_type") not in {CANCEL, DECIDE} and not letter.topic.endswith(_NO_SUBMITS):
             if len(self._letters) >= _MAX_LETTERS:
                 del self._letters[next(iter(self._letters))]
             self._letters[SentRecord(letter.topic, letter.partition, letter.offset)] = letter

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from eldermesh.client.errors import InvalidJobError, RecordTooLargeError
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.cloudevents import Headers, binary_headers
-from eldermesh.contract.commands import JobCancel, JobSubmit
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import job_id_from_key
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
+from eldermesh.contract.vocabulary import MAX_RECORD_BYTES, Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,19 @@ def cancel_command(job_id: str, reason: str | None) -> JobCancel:
         raise InvalidJobError(reasons(error)) from error
 
 
-def encode(command: JobSubmit | JobCancel | ClaudeRequest | ClaudeCancel) -> bytes:
+def decide_command(job_id: str, decision: Decision, by: str, reason: str | None) -> JobDecide:
+    """The command that decides on a hold.
+
+    Raises:
+        InvalidJobError: `job_id` is no lower-case UUID, `by` is empty, or one of the texts is too long.
+    """
+    try:
+        return JobDecide(job_id=job_id, decision=decision, by=by, reason=reason)
+    except ValidationError as error:
+        raise InvalidJobError(reasons(error)) from error
+
+
+def encode(command: JobSubmit | JobCancel | JobDecide | ClaudeRequest | ClaudeCancel) -> bytes:
     """The record value: I-JSON, default-valued fields left out.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from eldermesh.contract.topics import JOBS
+from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -42,7 +42,7 @@ def send_span(topic: str, subject: str, *, inbox: str = JOBS) -> Iterator[SendSp
         "messaging.operation.name": "send",
         "messaging.operation.type": "send",
         "messaging.destination.name": topic,
-        "eldermesh.job.id" if inbox == JOBS else "eldermesh.request.id": subject,
+        "eldermesh.request.id" if inbox == CLAUDE_REQUESTS else "eldermesh.job.id": subject,
     }
     with tracer.start_as_current_span(f"send {inbox}", kind=trace.SpanKind.PRODUCER, attributes=attributes):
         carrier: dict[str, str] = {}

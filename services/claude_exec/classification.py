@@ -125,6 +125,8 @@ def _without_result(evidence: Evidence) -> _Verdict:
     match evidence.stopped:
         case "idle" if evidence.waits_for:  # not stuck: the API told it to wait for longer than it may be silent
             return _Verdict(*_of_status(evidence.waits_for, f"{evidence.stop_message}: it waits to ask the API again"))
+        case "waits" if evidence.waits_for:
+            return _Verdict(*_of_status(evidence.waits_for, evidence.stop_message))
         case "idle":
             return _Verdict("idle", evidence.stop_message)
         case "output":

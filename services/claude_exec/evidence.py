@@ -24,6 +24,7 @@ class Evidence:
         failure: What the SDK could not deal with.
         error: The CLI's word for the last failed request.
         waits_for: HTTP status that the CLI was waiting to ask again for, when it said its last.
+        waits_until: When it was going to, in seconds since 1970.
         limit_resets_at: Seconds since 1970 when a limit that was reached ends.
         model: Which model answered last.
         exit_status: Of the CLI, or minus the signal that ended it; None without a start.
@@ -38,6 +39,7 @@ class Evidence:
     failure: str = ""
     error: str | None = None
     waits_for: int | None = None
+    waits_until: float | None = None
     limit_resets_at: float | None = None
     model: str | None = None
     exit_status: int | None = None
@@ -45,7 +47,7 @@ class Evidence:
 
     def take(self, message: Message) -> None:
         """Note what a message tells."""
-        self.waits_for = None
+        self.waits_for = self.waits_until = None
         match message:
             case ResultMessage():
                 self.result = message
@@ -56,6 +58,8 @@ class Evidence:
             case SystemMessage(subtype="api_retry", data=data):
                 status = data.get("error_status")
                 self.waits_for = status if isinstance(status, int) else 0
+                delay_ms = data.get("retry_delay_ms")
+                self.waits_until = time.time() + delay_ms / 1000 if isinstance(delay_ms, int | float) else None
             case RateLimitEvent(rate_limit_info=info) if info.status == "rejected":
                 self.limit_resets_at = info.resets_at
             case _:
@@ -64,4 +68,5 @@ class Evidence:
     @property
     def retry_after_seconds(self) -> float | None:
         """How long the limit that was reached goes on, if the API said so."""
-        return None if self.limit_resets_at is None else max(0.0, self.limit_resets_at - time.time())
+        end = self.waits_until if self.limit_resets_at is None else self.limit_resets_at
+        return None if end is None else max(0.0, end - time.time())

@@ -71,6 +71,8 @@ class Execution:
         traceparent: of the span that the CLI's spans shall lie below.
         tracestate: what goes with it.
         on_message: is given each message of the CLI; what it raises ends the run.
+        longest_wait_seconds: a CLI that is to wait for the API longer than this is ended: `rate_limited` or
+            `overloaded`, with the time that the API has said. None: it may wait as long as it likes.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Execution:
         traceparent: str | None = None,
         tracestate: str | None = None,
         on_message: OnMessage | None = None,
+        longest_wait_seconds: float | None = None,
     ) -> None:
         self._prompt = prompt
         self._options = options
@@ -90,6 +93,7 @@ class Execution:
         self._traceparent = traceparent
         self._tracestate = tracestate
         self._on_message = on_message
+        self._longest_wait_seconds = longest_wait_seconds
         self._transport: CliTransport | None = None
         self._killed = False
         wanted = (timeout_seconds, options.timeout_seconds, settings.claude_timeout_seconds)
@@ -173,6 +177,9 @@ class Execution:
         async with aclosing(messages) as conversation:  # type: ignore[type-var]  # it is an async generator
             async for message in conversation:
                 evidence.take(message)
+                wait = evidence.retry_after_seconds or 0.0
+                if evidence.waits_for and self._longest_wait_seconds is not None and wait > self._longest_wait_seconds:
+                    raise StoppedError("waits", f"status {evidence.waits_for}: the API is to be asked in {wait:.0f} s")
                 if isinstance(message, ResultMessage):
                     return
 

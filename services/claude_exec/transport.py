@@ -14,8 +14,9 @@ from claude_agent_sdk import CLIConnectionError, Transport
 from services.claude_exec.cli_process import CliNotStartedError, CliProcess
 from shared.settings import Settings
 
-Stop = Literal["program", "start", "idle", "output", "ended"]
-"""Why a conversation stopped: nothing to execute, no first word, silence, too many words, the CLI's own end."""
+Stop = Literal["program", "start", "idle", "output", "waits", "ended"]
+"""Why a conversation stopped: nothing to execute, no first word, silence, too many words, an API that is not to be
+waited for, the CLI's own end."""
 
 OnMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Is given each message of the CLI as it came; the CLI waits meanwhile."""

@@ -21,10 +21,13 @@ from shared.workloads import (
     ItemFailed,
     ItemOutcome,
     ItemSucceeded,
+    PauseJobError,
     Queue,
     RunContext,
     RunKilledError,
 )
+
+_REASON_CHARACTERS = 500
 
 
 class RunningPrompt(Protocol):
@@ -53,6 +56,7 @@ class ClaudeRun:
 
         Raises:
             RunKilledError: `kill` was called.
+            PauseJobError: the API says that a limit is reached.
             RetryableError: this machine has no process, directory or space left for a CLI.
         """
         if self._killed:
@@ -73,6 +77,7 @@ class ClaudeRun:
             timeout_seconds=self._context.item_timeout_seconds,
             traceparent=call.traceparent,
             tracestate=call.tracestate,
+            longest_wait_seconds=settings.claude_wait_seconds,
         )
         try:
             outcome = await self._running.run()
@@ -80,6 +85,8 @@ class ClaudeRun:
             self._running = None
         if self._killed:
             raise RunKilledError
+        if (pause := pause_of(outcome, first_attempt=call.attempt)) is not None:
+            raise pause
         return item_outcome(outcome, first_attempt=call.attempt)
 
     def kill(self) -> None:
@@ -121,6 +128,19 @@ class ClaudeWorkload:
 
     async def close(self) -> None:
         """Nothing is kept between runs."""
+
+
+def pause_of(outcome: ClaudeOutcome, *, first_attempt: int) -> PauseJobError | None:
+    """What pauses the job: a limit, or an API that says when it will answer again; None if the item has ended."""
+    resume = outcome.retry_after_seconds
+    if outcome.outcome != "rate_limited" and (outcome.outcome != "overloaded" or resume is None):
+        return None
+    return PauseJobError(
+        f"{outcome.outcome}: {outcome.message}"[:_REASON_CHARACTERS],
+        resume_seconds=resume,
+        cost_micros=outcome.cost_micros,
+        attempt=first_attempt + outcome.attempts - 1,
+    )
 
 
 def item_outcome(outcome: ClaudeOutcome, *, first_attempt: int) -> ItemOutcome:

@@ -1,7 +1,8 @@
 """Admission: turns the commands of the inboxes into facts of the job history, at least once, keyed by the job's id.
 
-A submit becomes `job.accepted`, a cancel `job.cancel_requested`. Whether it is the first of its id, a repeat or a
-conflict is not decided here: only the history has the order, so only its owner can tell.
+A submit becomes `job.accepted`, a cancel `job.cancel_requested`, a decision on a hold `job.decided`. Whether a submit
+is the first of its id, a repeat or a conflict, and whether a decision counts, is not decided here: only the history has
+the order, so only its owner can tell.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from opentelemetry.util.types import AttributeValue
 from pydantic import ValidationError
 
 from eldermesh.contract.cloudevents import CANCEL, DECIDE
-from eldermesh.contract.commands import JobCancel, JobSubmit
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.admission_ids import readable_job_id
 from services.router.admission_reading import read_command
 from services.router.admission_submit import accepted_fact, judged_submit
-from services.router.support import decide_refused
-from shared.consumer.origin import inbox_of
+from shared.consumer.origin import headers_of, inbox_of, key_of
 from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.events import JobAccepted, JobCancelRequested
+from shared.events import Fact, JobCancelRequested, JobDecided
 from shared.history.facts import fact_headers
 from shared.settings import Settings
 from shared.telemetry import names
@@ -47,7 +47,7 @@ class Admitted:
     """A valid command and the job it speaks of. `repr` never shows the command."""
 
     job_id: str
-    command: JobSubmit | JobCancel
+    command: JobSubmit | JobCancel | JobDecide
 
     def __repr__(self) -> str:
         return f"Admitted({type(self.command).__name__} of {self.job_id})"
@@ -92,9 +92,9 @@ class JobAdmission:
         """
         command, value = read_command(record)
         if command == CANCEL:
-            return _cancel(value)
+            return _of_job(JobCancel, value)
         if command == DECIDE:
-            raise DeadLetterError("invalid", decide_refused(), job_id=readable_job_id(value))
+            return _of_job(JobDecide, value)
         job_id, submit = judged_submit(value, record, self._settings, self._workloads, self._tenant_of_inbox)
         return Admitted(job_id, submit)
 
@@ -114,9 +114,13 @@ class JobAdmission:
             await self._accept(record, decoded.job_id, decoded.command)
             return
         context = fact_trace(trace.get_current_span(), decoded.job_id)
-        fact = JobCancelRequested(
-            inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
-        )
+        fact: JobCancelRequested | JobDecided
+        if isinstance(decoded.command, JobDecide):
+            fact = decided_fact(decoded.command, record)
+        else:
+            fact = JobCancelRequested(
+                inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
+            )
         await self._append(decoded.job_id, fact, context)
 
     async def _accept(self, record: ConsumedRecord, job_id: str, submit: JobSubmit) -> None:
@@ -132,7 +136,7 @@ class JobAdmission:
             await self._append(job_id, fact, context)
         _accepted_total.add(1, {names.JOB_TENANT: submit.tenant, names.JOB_WORKLOAD: submit.workload})
 
-    async def _append(self, job_id: str, fact: JobAccepted | JobCancelRequested, context: FactTrace) -> None:
+    async def _append(self, job_id: str, fact: Fact, context: FactTrace) -> None:
         try:
             await self._publisher.publish(
                 self._settings.topic(JOBS_HISTORY),
@@ -145,9 +149,22 @@ class JobAdmission:
             raise DeadLetterError("too_large", str(error), job_id=job_id) from error
 
 
-def _cancel(value: dict[str, Any]) -> Admitted:
+def decided_fact(decide: JobDecide, record: ConsumedRecord) -> JobDecided:
+    """What the history keeps of a decision: all that a dead letter of it needs."""
+    return JobDecided(
+        inbox=inbox_of(record),
+        inbox_key_base64=key_of(record),
+        inbox_headers_base64=headers_of(record),
+        original=(record.value or b"").decode(),
+        decision=decide.decision,
+        by=decide.by,
+        reason=decide.reason,
+    )
+
+
+def _of_job(kind: type[JobCancel | JobDecide], value: dict[str, Any]) -> Admitted:
     try:
-        cancel = JobCancel.model_validate(value)
+        command = kind.model_validate(value)
     except ValidationError as error:
         raise DeadLetterError("invalid", reason_of(error), job_id=readable_job_id(value)) from error
-    return Admitted(cancel.job_id, cancel)
+    return Admitted(command.job_id, command)

@@ -35,7 +35,7 @@ def _command_type(record: ConsumedRecord, value: dict[str, JsonValue]) -> str:
             f"header ce_type: unknown type; known are {', '.join(sorted(_COMMANDS))}",
             job_id=readable_job_id(value),
         )
-    if is_for_decisions and command != DECIDE:
+    if is_for_decisions != (command == DECIDE):
         raise DeadLetterError(
             "invalid", f"header ce_type: {command} does not belong on {record.inbox}", job_id=readable_job_id(value)
         )

@@ -1,10 +1,11 @@
-"""What the router's owners tell telemetry: the spans of ends, and the owner's metrics."""
+"""What the router's owners tell telemetry: the spans of waits and ends, and the owner's metrics."""
 
 from __future__ import annotations
 
 from opentelemetry import metrics
+from opentelemetry.context import Context
 
-from services.router.jobs.state import JobState
+from services.router.jobs.state import JobState, PastWait
 from shared.history.ports import Clock
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
@@ -39,11 +40,14 @@ class JobObserver:
         end, acceptance = state.end, state.acceptance
         if end is None or acceptance is None:
             return
+        context = context_from(acceptance.traceparent, acceptance.tracestate)
+        for wait in state.waits:
+            _record_wait(state.job_id, wait, context)
         record_span(
             names.END_JOB,
             start_ms=end.at,
             end_ms=self._clock.now_ms(),
-            context=context_from(acceptance.traceparent, acceptance.tracestate),
+            context=context,
             attributes={names.JOB_ID: state.job_id, names.JOB_STATUS: end.status},
             error=None if end.status in ("completed", "cancelled") else end.status,
         )
@@ -53,3 +57,14 @@ class JobObserver:
     def lost(self) -> None:
         """Count a lost ownership."""
         self._lost.add(1, self._topic)
+
+
+def _record_wait(job_id: str, wait: PastWait, context: Context) -> None:
+    """The span of a hold or pause: the state remembers both, so that it can be told whenever the job ends."""
+    attributes: dict[str, str | int] = {names.JOB_ID: job_id, names.REASON: wait.reason}
+    if wait.outcome is not None:
+        attributes[names.DECISION] = wait.outcome
+    if wait.by is not None:
+        attributes[names.DECIDED_BY] = wait.by
+    kind = names.HOLD if wait.kind == "hold" else names.PAUSE
+    record_span(kind, start_ms=wait.since, end_ms=wait.ended_at, context=context, attributes=attributes)

@@ -62,11 +62,34 @@ SUPPORT: tuple[Support, ...] = (
     _refused("stream", "`true`", "there is no live output yet", lambda job: job.stream),
     _works("job_id", "the job to cancel, submitted or not", command="cancel"),
     _works("reason", "goes into the end", command="cancel"),
-    Support("decide", "(the command)", "any", "refused", "nothing holds a job yet, so there is nothing to decide"),
+    _works("job_id", "the job that is held; any other is a dead letter, an unknown one nothing", command="decide"),
+    _works("decision", "`approve` lets it go on, `reject` ends it as rejected(denied)", command="decide"),
+    _works("by", "who decides; whoever is `submitted_by` cannot: a dead letter", command="decide"),
+    _works("reason", "goes into the end, and to `jobs.holds`", command="decide"),
 )
 
 
 BEYOND: tuple[tuple[str, str, str], ...] = (
+    (
+        "`jobs.holds`",
+        "the topic",
+        "jobs that wait for a person, in events of [job-hold](events.md); repeats have the same `ce_id` and bytes",
+    ),
+    (
+        "`jobs.dead`",
+        "decisions",
+        "a decision by the submitter is `invalid`, one on a job that is not held (any more) `conflict`",
+    ),
+    (
+        "`mesh status --json`",
+        "`holds`",
+        "its holds: `reason`, `held_at`, `until`; once over `ended_at`, `outcome`, `by`, `decision_reason`",
+    ),
+    (
+        "`mesh approve --json`, `mesh reject --json`",
+        "`decision`, `by`, `reason`",
+        "what was decided, who by, and what they said",
+    ),
     (
         "`jobs.dead`",
         "header `dlq_truncated_bytes`",
@@ -100,11 +123,6 @@ def unsupported(job: JobSubmit) -> str | None:
     return None
 
 
-def decide_refused() -> str:
-    """Why decisions are refused."""
-    return next(_reason(row) for row in SUPPORT if row.command == "decide")
-
-
 def support_markdown() -> str:
     """The table as `docs/contract-support.md` has it."""
     lines = [
@@ -132,9 +150,8 @@ def support_markdown() -> str:
 
 
 def _reason(row: Support) -> str:
-    what = row.command if row.command != "submit" else row.field
     value = "" if row.value == "any" else f" {row.value.strip('`')}"
-    return f"{NOT_SUPPORTED_YET}: {what}{value}: {row.note}"
+    return f"{NOT_SUPPORTED_YET}: {row.field}{value}: {row.note}"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ JOB_WORKLOAD: Final = "eldermesh.job.workload"
 JOB_STATUS: Final = "eldermesh.job.status"
 JOB_ITEMS_TOTAL: Final = "eldermesh.job.items_total"
 DECISION: Final = "eldermesh.decision"
+DECIDED_BY: Final = "eldermesh.decision.by"
 ENGINE: Final = "eldermesh.engine"
 CHUNK_ID: Final = "eldermesh.chunk.id"
 CHUNK_ITEMS: Final = "eldermesh.chunk.items"
@@ -91,7 +92,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(JOB_WORKLOAD, "workload of the job"),
     Attribute(JOB_STATUS, "how the job ended: `completed`, `failed`, `cancelled`, `rejected`"),
     Attribute(JOB_ITEMS_TOTAL, "items of the job"),
-    Attribute(DECISION, "what was decided, as `route`, `replan`, `refuse`, `hold`"),
+    Attribute(DECISION, "what was decided, as `route`, `refuse`, `hold`; of a hold how it ended, as `approved`"),
+    Attribute(DECIDED_BY, "who approved or rejected"),
     Attribute(ENGINE, "`celery` or `ray`"),
     Attribute(CHUNK_ID, "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`"),
     Attribute(CHUNK_ITEMS, "items of the chunk that this run has to do"),
@@ -132,6 +134,20 @@ PROCESS_JOBS: Final = SpanName(
         ERROR_TYPE,
     ),
 )
+SEND_DECISIONS: Final = SpanName(
+    "send jobs.decisions",
+    SpanKind.PRODUCER,
+    (),
+    "somebody sends a decision on a hold and waits until Kafka has it",
+    SEND_JOBS.attributes,
+)
+PROCESS_DECISIONS: Final = SpanName(
+    "process jobs.decisions",
+    SpanKind.CONSUMER,
+    ("send jobs.decisions",),
+    PROCESS_JOBS.meaning,
+    PROCESS_JOBS.attributes,
+)
 ACCEPT_JOB: Final = SpanName(
     "accept job",
     SpanKind.INTERNAL,
@@ -147,9 +163,19 @@ DECIDE_JOB: Final = SpanName(
     (JOB_ID, DECISION, ENGINE, REASON),
 )
 HOLD: Final = SpanName(
-    "hold", SpanKind.INTERNAL, ("accept job",), "the job waited for a person's decision", (JOB_ID, REASON)
+    "hold",
+    SpanKind.INTERNAL,
+    ("accept job",),
+    "the job waited for a person's decision; recorded when the job has ended",
+    (JOB_ID, REASON, DECISION, DECIDED_BY),
 )
-PAUSE: Final = SpanName("pause", SpanKind.INTERNAL, ("accept job",), "the job waited for quota", (JOB_ID, REASON))
+PAUSE: Final = SpanName(
+    "pause",
+    SpanKind.INTERNAL,
+    ("accept job",),
+    "the job waited for quota; recorded when the job has ended",
+    (JOB_ID, REASON),
+)
 DISPATCH_CHUNK: Final = SpanName(
     "dispatch chunk",
     SpanKind.PRODUCER,
@@ -238,6 +264,8 @@ END_REQUEST: Final = SpanName(
 SPANS: tuple[SpanName, ...] = (
     SEND_JOBS,
     PROCESS_JOBS,
+    SEND_DECISIONS,
+    PROCESS_DECISIONS,
     ACCEPT_JOB,
     DECIDE_JOB,
     HOLD,

@@ -10,11 +10,10 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import INVALID_SPAN
 
-from eldermesh.contract.commands import JobCancel, JobSubmit
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
-from services.router.admission import Admitted, JobAdmission
+from services.router.admission import Admitted, JobAdmission, decided_fact
 from services.router.admission_submit import accepted_fact
-from services.router.support import NOT_SUPPORTED_YET
 from shared.consumer.origin import submitted_at
 from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
@@ -203,6 +202,7 @@ class TestTerms:
             "priority": "batch",
             "engine": "celery",
             "advice": "none",
+            "advise_within_ms": 0,
             "active_timeout_ms": 1500,
             "expires_after_ms": 60_000,
             "item_timeout_ms": 1,
@@ -265,15 +265,31 @@ class TestCommands:
         assert admission.decode(received(sent)) == Admitted(JOB_ID, JobCancel(job_id=JOB_ID, reason="enough"))
         assert "enough" not in repr(admission.decode(received(sent)))
 
-    def test_decisions_are_not_supported_yet(self, admission: JobAdmission) -> None:
-        """On their own topic the type need not be said; on either topic the refusal names the job."""
+    def test_decisions(self, admission: JobAdmission) -> None:
+        """On their own topic the type need not be said; the fact keeps all that a dead letter of it needs."""
         value = json.dumps({"job_id": JOB_ID, "decision": "approve", "by": "me"}).encode()
-        for error in (
-            refusal(admission, received(Sent(value), inbox="jobs.decisions")),
-            refusal(admission, received(Sent(value, headers=(("ce_type", b"eldermesh.job.decide.v1"),)))),
-        ):
-            assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
-            assert error.reason.startswith(f"{NOT_SUPPORTED_YET}: decide")
+        record = received(Sent(value, key=b"k", headers=(("x", b"1"),)), inbox="jobs.decisions")
+        admitted = admission.decode(record)
+        assert isinstance(admitted.command, JobDecide)
+        assert admitted == Admitted(JOB_ID, JobDecide(job_id=JOB_ID, decision="approve", by="me"))
+        fact = decided_fact(admitted.command, record)
+        assert (fact.decision, fact.by, fact.reason, fact.original) == ("approve", "me", None, value.decode())
+        assert fact.inbox.coordinates == f"{PREFIX}jobs.decisions/3/1042"
+        assert (fact.inbox_key_base64, fact.inbox_headers_base64) == ("aw==", (("x", "MQ=="),))
+
+    def test_decisions_do_not_belong_on_the_inbox_of_jobs(self, admission: JobAdmission) -> None:
+        """The ACL of their own topic would guard nothing."""
+        value = json.dumps({"job_id": JOB_ID, "decision": "approve", "by": "me"}).encode()
+        error = refusal(admission, received(Sent(value, headers=(("ce_type", b"eldermesh.job.decide.v1"),))))
+        assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
+        assert "does not belong on jobs" in error.reason
+
+    @pytest.mark.parametrize("fields", [{"by": ""}, {"decision": "maybe"}, {"job_id": JOB_ID.upper()}, {"extra": 1}])
+    def test_decisions_that_are_none(self, admission: JobAdmission, fields: dict[str, Any]) -> None:
+        """Nobody's, undecided, of no job, or with more than a decision says."""
+        value = {"job_id": JOB_ID, "decision": "approve", "by": "me"} | fields
+        error = refusal(admission, received(Sent(json.dumps(value).encode()), inbox="jobs.decisions"))
+        assert error.error_type == "invalid"
 
     @pytest.mark.parametrize("command", ["eldermesh.job.submit.v1", "eldermesh.job.cancel.v1"])
     def test_only_decisions_belong_on_the_topic_of_decisions(self, admission: JobAdmission, command: str) -> None:

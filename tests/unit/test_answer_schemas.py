@@ -28,6 +28,8 @@ CONTRACT: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "mesh-list": ("jobs next_cursor", {"jobs": "job_id state"}),
     "mesh-cancel": ("job_id state", {}),
+    "mesh-approve": ("job_id state", {}),
+    "mesh-reject": ("job_id state", {}),
     "mesh-trace": (
         "trace_id spans",
         {"spans": "span_id parent_span_id name service_name start_at duration_seconds status"},
@@ -76,7 +78,7 @@ def test_every_answer_is_in_the_table() -> None:
     assert answers - set(CONTRACT) == of_requests | others
 
 
-@pytest.mark.parametrize("name", ["mesh-submit", "mesh-status", "mesh-cancel"])
+@pytest.mark.parametrize("name", ["mesh-submit", "mesh-status", "mesh-cancel", "mesh-approve", "mesh-reject"])
 def test_states(name: str) -> None:
     """The words that a state can be."""
     assert set(named_schema(name)["properties"]["state"]["enum"]) == STATES

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from eldermesh.contract.commands import JobCancel, JobSubmit
-from services.router.support import NOT_SUPPORTED_YET, SUPPORT, decide_refused, support_markdown, unsupported
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
+from services.router.support import NOT_SUPPORTED_YET, SUPPORT, support_markdown, unsupported
 
 DOCS = Path(__file__).parents[2] / "docs" / "contract-support.md"
 
@@ -26,6 +26,7 @@ def test_every_field_of_the_contract_is_in_the_table() -> None:
     """No field is accepted and ignored for want of a row."""
     assert _fields("submit") == set(JobSubmit.model_fields)
     assert _fields("cancel") == set(JobCancel.model_fields)
+    assert _fields("decide") == set(JobDecide.model_fields)
 
 
 def _submit(**fields: Any) -> JobSubmit:
@@ -72,4 +73,3 @@ def test_what_works_is_not_refused() -> None:
         stream=False,
     )
     assert unsupported(everything) is None
-    assert decide_refused().startswith(f"{NOT_SUPPORTED_YET}: decide")

@@ -34,6 +34,8 @@ def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
         output.answer(answer)
     else:
         output.show(pairs_table(status_pairs(answer)))
+        if answer.state == "held":
+            output.note(f"`mesh approve {job_id}` lets it go on, `mesh reject {job_id}` ends it")
     return ExitStatus.OK
 
 
@@ -58,6 +60,7 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("state", answer.state),
         ("waits for", waiting),
         ("why", _why(answer)),
+        ("held", _held(answer)),
         ("engine", answer.engine),
         ("items", _items(answer)),
         ("accepted", answer.accepted_at),
@@ -65,6 +68,18 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
         ("trace", answer.trace_id),
     ]
+
+
+def _held(answer: JobStatus) -> str | None:
+    """How the last hold went, if the job was held."""
+    if not answer.holds:
+        return None
+    hold = answer.holds[-1]
+    if hold.outcome is None:
+        return f"since {hold.held_at}"
+    who = "" if hold.by is None else f" by {hold.by}"
+    said = "" if hold.decision_reason is None else f": {hold.decision_reason}"
+    return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"
 
 
 def _why(answer: JobStatus) -> str | None:

@@ -82,7 +82,7 @@ def test_hold_and_pause_are_their_own() -> None:
     explanation = _explain(
         (T0, accepted(JOB, SUBMIT)),
         (T0 + 5, JobHeld(n=0, reason="writes files", until=T0 + 60_000)),
-        (T0 + 9_005, JobDecided(inbox=INBOX, decision="approve", by="ada")),
+        (T0 + 9_005, JobDecided(inbox=INBOX, original="{}", decision="approve", by="ada")),
         (T0 + 9_010, routed(1)),
         (T0 + 9_020, JobPaused(reason="quota", until=T0 + 12_020)),
         (T0 + 12_020, TimerFired(timer_id=f"{JOB}:pause:1")),
@@ -149,7 +149,7 @@ def test_always_sums() -> None:
         middle: list[Fact] = [
             routed(source.randint(0, 1)),
             JobHeld(n=0, reason="r", until=T0 + 10_000),
-            JobDecided(inbox=INBOX, decision="approve", by="ada"),
+            JobDecided(inbox=INBOX, original="{}", decision="approve", by="ada"),
             JobPaused(reason="q", until=T0 + 40),
             TimerFired(timer_id=f"{JOB}:pause:1"),
             *(
