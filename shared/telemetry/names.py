@@ -42,6 +42,8 @@ REQUEST_TENANT: Final = "eldermesh.request.tenant"
 REQUEST_STATUS: Final = "eldermesh.request.status"
 REQUEST_ATTEMPT: Final = "eldermesh.request.attempt"
 REQUEST_OUTCOME: Final = "eldermesh.request.outcome"
+SAGE: Final = "eldermesh.sage"
+SAGE_STATUS: Final = "eldermesh.sage.status"
 
 KAFKA: Final = "kafka"
 """Value of `messaging.system`."""
@@ -107,6 +109,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(REQUEST_STATUS, "how the request ended: `completed`, `failed`, `cancelled`"),
     Attribute(REQUEST_ATTEMPT, "number of the request's run, as on `claude.output`"),
     Attribute(REQUEST_OUTCOME, "class of a run's outcome, as `ok` or `timeout`"),
+    Attribute(SAGE, "name of a sage, as `task`"),
+    Attribute(SAGE_STATUS, "what came of asking it: `ok`, `late`, `failed`, `warming`"),
 )
 
 SEND_JOBS: Final = SpanName(
@@ -154,6 +158,27 @@ ACCEPT_JOB: Final = SpanName(
     ("process jobs",),
     "admission appends `job.accepted`; all that happens to the job later is below this span",
     (JOB_ID, JOB_TENANT, JOB_WORKLOAD, JOB_ITEMS_TOTAL),
+)
+PROCESS_HISTORY: Final = SpanName(
+    "process jobs.history",
+    SpanKind.CONSUMER,
+    ("accept job",),
+    "the sages' panel handles a `job.accepted`",
+    PROCESS_JOBS.attributes,
+)
+ADVISE_JOB: Final = SpanName(
+    "advise job",
+    SpanKind.INTERNAL,
+    ("accept job",),
+    "the panel asks all sages at once and appends `job.advised`",
+    (JOB_ID, JOB_WORKLOAD),
+)
+ASK_SAGE: Final = SpanName(
+    "ask sage",
+    SpanKind.INTERNAL,
+    ("advise job",),
+    "one sage is asked, until it answers or its time is over",
+    (SAGE, SAGE_STATUS),
 )
 DECIDE_JOB: Final = SpanName(
     "decide job",
@@ -267,6 +292,9 @@ SPANS: tuple[SpanName, ...] = (
     SEND_DECISIONS,
     PROCESS_DECISIONS,
     ACCEPT_JOB,
+    PROCESS_HISTORY,
+    ADVISE_JOB,
+    ASK_SAGE,
     DECIDE_JOB,
     HOLD,
     PAUSE,
@@ -391,6 +419,18 @@ REQUEST_DURATION: Final = Metric(
 REQUESTS_RUNNING: Final = Metric(
     "eldermesh.requests.running", "gauge", "{request}", "requests that run in this process", ()
 )
+JOBS_ADVISED: Final = Metric(
+    "eldermesh.jobs.advised", "counter", "{job}", "`job.advised` appended, repeats included", (JOB_WORKLOAD,)
+)
+ADVICE_EXPIRED: Final = Metric(
+    "eldermesh.advice.expired", "counter", "{job}", "jobs that nobody was asked about, since none waits any more", ()
+)
+SAGE_DURATION: Final = Metric(
+    "eldermesh.sage.duration", "histogram", "s", "from a sage's question to its answer", (SAGE, SAGE_STATUS)
+)
+MEMORY_SKIPPED: Final = Metric(
+    "eldermesh.sage.memory.skipped", "counter", "{message}", "records that a memory could not take in", (SAGE,)
+)
 
 METRICS: tuple[Metric, ...] = (
     RECORDS_CONSUMED,
@@ -414,4 +454,8 @@ METRICS: tuple[Metric, ...] = (
     REQUESTS_ENDED,
     REQUEST_DURATION,
     REQUESTS_RUNNING,
+    JOBS_ADVISED,
+    ADVICE_EXPIRED,
+    SAGE_DURATION,
+    MEMORY_SKIPPED,
 )

@@ -1,0 +1,217 @@
+"""The SQLite file of a memory: one process has it, one thread writes it, one thread reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from shared.errors import ConfigurationError, RetryableError
+
+_T = TypeVar("_T")
+
+MAX_REPLICAS: Final = 64
+"""Memories of one name in one directory; each has a file of its own."""
+
+_BUSY_SECONDS = 5.0
+_FRAME_SQL = """
+CREATE TABLE memory_frame (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE memory_offsets (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
+    WITHOUT ROWID;
+"""
+
+Place = tuple[str, int]
+"""Topic, with prefix, and partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a file's contents were made of and for; other contents are thrown away."""
+
+    incarnation: str
+    schema_version: int
+    topics: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """As rows of `memory_frame`."""
+        return [
+            ("incarnation", self.incarnation),
+            ("schema_version", str(self.schema_version)),
+            ("topics", "\n".join(self.topics)),
+        ]
+
+
+class MemoryFile:
+    """`<directory>/<name>.sqlite`, or `<name>-2.sqlite` and so on where another process has the first.
+
+    Args:
+        directory: where the files lie; made if it is missing.
+        name: of the sage.
+        schema_sql: creates the sage's tables.
+    """
+
+    def __init__(self, directory: Path, name: str, schema_sql: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._schema_sql = schema_sql
+        self._lock: int | None = None
+        self._path: Path | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-writer")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
+
+    @property
+    def path(self) -> Path:
+        """The file in use.
+
+        Raises:
+            RetryableError: none is, yet.
+        """
+        if self._path is None:
+            raise RetryableError(f"the memory {self._name} is not open yet")
+        return self._path
+
+    async def open(self, frame: Frame) -> dict[Place, int]:
+        """Open it, empty if its contents were made of something else; return the offsets to go on at.
+
+        Raises:
+            ConfigurationError: the directory cannot be used.
+        """
+        return await asyncio.wrap_future(self._writing.submit(self._open, frame))
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T], offsets: Mapping[Place, int]) -> _T:
+        """Do `work` in one transaction that also stores the offsets.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        return await asyncio.wrap_future(self._writing.submit(self._write, work, offsets))
+
+    async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run a query on the reading thread, one at a time. Cancelled, it is interrupted.
+
+        Raises:
+            RetryableError: the file is not open.
+            sqlite3.Error: the query's own.
+        """
+        connection = self._reader
+        if connection is None:
+            raise RetryableError(f"the memory {self._name} is not open yet")
+        future = self._reading.submit(query, connection)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            # Else those who ask next would wait for an answer that nobody wants.
+            if not future.cancel() and future.running():
+                connection.interrupt()
+            raise
+
+    async def discard(self) -> None:
+        """Throw the file away, as one that cannot be read; `open` begins an empty one."""
+        await asyncio.wrap_future(self._writing.submit(self._discard))
+
+    def close(self) -> None:
+        """Let go of the file. Waits for the transaction at hand."""
+        if self._reader is not None:
+            self._reader.interrupt()
+        self._reading.shutdown(cancel_futures=True)
+        self._writing.shutdown(cancel_futures=True)
+        self._close_connections()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _open(self, frame: Frame) -> dict[Place, int]:
+        self._close_connections()
+        try:
+            if self._lock is None:
+                self._take_file()
+            try:
+                return self._connect(frame)
+            except sqlite3.DatabaseError:  # no database, or a broken one: nothing that the topics do not hold
+                self._discard()
+                return self._connect(frame)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"the memory {self._name} cannot be kept in {self._directory}: {error}") from error
+
+    def _take_file(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in range(1, MAX_REPLICAS + 1):
+            stem = self._name if number == 1 else f"{self._name}-{number}"
+            lock = os.open(self._directory / f"{stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            self._lock, self._path = lock, self._directory / f"{stem}.sqlite"
+            return
+        raise ConfigurationError(f"{MAX_REPLICAS} memories {self._name} are open in {self._directory} already")
+
+    def _connect(self, frame: Frame) -> dict[Place, int]:
+        writer = self._writer = self._connection()
+        if not _is_framed(writer, frame):
+            self._discard()
+            writer = self._writer = self._connection()
+            writer.executescript(_FRAME_SQL + self._schema_sql)
+            # Last, so that a file that was not finished does not count.
+            writer.executemany("INSERT INTO memory_frame VALUES (?, ?)", frame.rows())
+        self._reader = self._connection()
+        self._reader.execute("PRAGMA query_only = ON")
+        rows = writer.execute("SELECT topic, partition, next FROM memory_offsets").fetchall()
+        return {(topic, partition): following for topic, partition, following in rows}
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # what a power failure takes is read again
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _write(self, work: Callable[[sqlite3.Connection], _T], offsets: Mapping[Place, int]) -> _T:
+        connection = self._writer
+        if connection is None:
+            raise RetryableError(f"the memory {self._name} is not open")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            connection.executemany(
+                "INSERT INTO memory_offsets VALUES (?, ?, ?)"
+                " ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
+                [(topic, partition, following) for (topic, partition), following in offsets.items()],
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _discard(self) -> None:
+        self._close_connections()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _close_connections(self) -> None:
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        for connection in (reader, writer):
+            if connection is not None:
+                connection.close()
+
+
+def _is_framed(connection: sqlite3.Connection, frame: Frame) -> bool:
+    tables: Sequence[tuple[str]] = connection.execute(
+        "SELECT name FROM sqlite_master WHERE name = 'memory_frame'"
+    ).fetchall()
+    return bool(tables) and set(connection.execute("SELECT name, value FROM memory_frame")) == set(frame.rows())
