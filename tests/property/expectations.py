@@ -31,6 +31,14 @@ def expect_no_death(world: World) -> None:
         raise Breach("a chunk was planned again though no run of it died")
 
 
+def expect_first_attempts(world: World, number: int) -> None:
+    """Nothing of the job was tried again."""
+    for progress in check_public(world)[job_id(number)].progress.values():
+        for result in progress.results:
+            if result.attempt != 1:
+                raise Breach(f"item {result.item_index} of {job_id(number)} took attempt {result.attempt}")
+
+
 def expect_stopped(process: Process) -> None:
     """The run has been stopped."""
     if not process.is_dead:

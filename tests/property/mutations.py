@@ -16,9 +16,11 @@ from tests.property import (
     mutate_claims,
     mutate_fold,
     mutate_owner,
+    mutate_waits,
     scenarios_facts,
     scenarios_owner,
     scenarios_runner,
+    scenarios_waits,
 )
 from tests.property.running import Scenario
 
@@ -47,7 +49,7 @@ class Mutation:
         return f"| {self.name} | {change} | `{name}`: {run} | {self.breaks} |"
 
 
-_owner, _runner, _facts = scenarios_owner, scenarios_runner, scenarios_facts
+_owner, _runner, _facts, _waits = scenarios_owner, scenarios_runner, scenarios_facts, scenarios_waits
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
@@ -198,5 +200,47 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_owner.advance_removes_strange_claims,
         _owner.slow_catch_up_with_a_live_run,
         "under a live lease",
+    ),
+    Mutation(
+        "interruption counts as a death",
+        mutate_waits.interruption_is_a_death,
+        _waits.interrupted_again_and_again,
+        "its runners did not die",
+    ),
+    Mutation(
+        "interruption of any epoch",
+        mutate_waits.interruption_of_any_epoch,
+        _waits.interruption_lands_late,
+        "healthy run",
+    ),
+    Mutation(
+        "interruption before the run has stopped",
+        mutate_waits.told_before_it_has_stopped,
+        _waits.interrupted_between_two_items,
+        "given back",
+    ),
+    Mutation(
+        "pause without its chunk",
+        mutate_waits.pause_keeps_its_chunk,
+        _waits.quota_is_used_up,
+        "took attempt 2",
+    ),
+    Mutation(
+        "decision without coordinates",
+        mutate_waits.decisions_without_coordinates,
+        _waits.decided_twice_by_one_command,
+        "decisions 1 counted",
+    ),
+    Mutation(
+        "submitter decides",
+        mutate_waits.anybody_decides,
+        _waits.decided_by_its_submitter,
+        "not rejected",
+    ),
+    Mutation(
+        "hold not told during catch-up",
+        mutate_waits.silent_holds_in_catch_up,
+        _waits.killed_before_telling_of_a_hold,
+        "no beginning",
     ),
 )

@@ -120,7 +120,8 @@ class WorldDecider:
             fact = JobRefused(n=due.n, reason="policy")
         elif "hold" in labels and not state.approved:
             until = self.world.clock.now_ms() + round(HOLD_SECONDS * 1000)
-            fact = JobHeld(n=due.n, reason="needs a person", until=until)
+            remind_at = self.world.clock.now_ms() + round(HOLD_SECONDS * 500)
+            fact = JobHeld(n=due.n, reason="needs a person", until=until, remind_at=remind_at)
         else:
             fact = JobRouted(n=due.n, engine="celery", chunk_items=int(labels.get("chunk", "2")), policy="world")
         return NewFact(fact.fact_type, fact.encode(), fact_headers(fact.fact_type, state.job_id, None))

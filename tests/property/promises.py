@@ -10,14 +10,15 @@ import orjson
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.holds import JobHold, hold_event_id
 from eldermesh.contract.invariants import breaches
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import JobProgress
 from eldermesh.contract.times import parse_time
-from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.events import FactResult, ItemsCompleted, JobAccepted
+from shared.events import FactResult, ItemsCompleted, JobAccepted, JobDecided
 from tests.property.breach import Breach
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_public(world: World) -> dict[str, PublicJob]:
         known = first.setdefault(event_id, record)
         if (known.value, known.headers) != (record.value, record.headers):
             raise Breach(f"two records {event_id} differ: {known.value!r} {record.value!r}")
-        if known is not record:
+        if known is not record or record.topic == JOBS_HOLDS:
             continue
         job = jobs[record.key_text() or ""]
         if record.topic == JOBS_PROGRESS:
@@ -99,13 +100,44 @@ def check_all(world: World) -> None:
         if record.topic == JOBS_DEAD
         for letter in [DeadLetterHeaders.decode(record.headers)]
     }
-    if dead != conflicts - same:
-        raise Breach(f"conflicts {sorted(conflicts)}, but in jobs.dead are {sorted(dead)}")
+    decisions = _check_decisions(world, dead)
+    if dead - decisions != conflicts - same:
+        raise Breach(f"conflicts {sorted(conflicts)}, but in jobs.dead are {sorted(dead - decisions)}")
     if set(jobs) != set(first_submits):
         raise Breach(f"public records of unknown jobs: {set(jobs) - set(first_submits)}")
     found = breaches(world.log.public, inbox=False)
     if found:
         raise Breach(f"the contract's check says: {found}")
+
+
+def _check_decisions(world: World, dead: set[str]) -> set[str]:
+    """The coordinates of all decisions; each that came to a known job counts or is a dead letter, every hold ends."""
+    holds = {
+        record.header("ce_id") or "": JobHold.model_validate_json(record.value or b"")
+        for record in world.log.public
+        if record.topic == JOBS_HOLDS
+    }
+    accepted: set[str] = set()
+    decisions: set[str] = set()
+    to_jobs: set[str] = set()
+    for record in world.log.records:
+        if record.fact_type == JobAccepted.fact_type:
+            accepted.add(record.key)
+        elif record.fact_type == JobDecided.fact_type:
+            coordinates = JobDecided.model_validate_json(record.value).inbox.coordinates
+            decisions.add(coordinates)
+            to_jobs.update({coordinates} if record.key in accepted else ())
+    if world.log.start > 0:
+        return decisions  # what follows needs the whole log
+    counted = sum(hold.by is not None for hold in holds.values())
+    if counted + len(to_jobs & dead) != len(to_jobs) or not decisions & dead <= to_jobs:
+        raise Breach(f"of {len(to_jobs)} decisions {counted} counted, and {sorted(decisions & dead)} are in jobs.dead")
+    open_holds = [hold for hold in holds.values() if hold.outcome is None]
+    unended = {hold_event_id(hold.job_id, hold.hold, "ended") for hold in open_holds} - set(holds)
+    unbegun = {hold_event_id(hold.job_id, hold.hold) for hold in holds.values()} - set(holds)
+    if unended or unbegun:
+        raise Breach(f"holds that have no end or no beginning on jobs.holds: {sorted(unended | unbegun)}")
+    return decisions
 
 
 def _check_whole(world: World, name: str, job: PublicJob) -> None:

@@ -18,11 +18,21 @@ from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
 from shared.errors import RetryableError
+from shared.events import ChunkInterrupted, JobPaused
 from shared.history.chunks import ChunkId
 from shared.history.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.history.machine import NewFact
 from shared.settings import Settings
-from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, Queue, RunContext, WorkloadRegistry
+from shared.workloads import (
+    ItemCall,
+    ItemFailed,
+    ItemOutcome,
+    ItemSucceeded,
+    PauseJobError,
+    Queue,
+    RunContext,
+    WorkloadRegistry,
+)
 from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS
 from tests.property.process import Process
 
@@ -33,7 +43,12 @@ WORKLOAD = "python"
 POISON = "poison"
 """An item that kills the process that runs it."""
 FAIL = "fail"
+QUOTA = "quota"
+"""An item that finds a quota used up the first time it is tried."""
 COSTS = "costs"
+
+
+_GIVES_BACK = frozenset({JobPaused.fact_type, ChunkInterrupted.fact_type})
 
 
 @dataclass(slots=True)
@@ -98,12 +113,14 @@ class RunnerSink:
     """`FactSink`: the history's log."""
 
     world: World
-    process: Process
+    process: RunnerProcess
 
     async def append(self, topic: str, partition: int, *, key: str, value: bytes, headers: Headers) -> None:
         """Append one fact."""
         del topic, partition  # a world has one of each
         fact = NewFact(header_text(headers, "ce_type") or "", value, headers)
+        if fact.fact_type in _GIVES_BACK:
+            self.world.witness.run_gives_back(self.process)
         try:
             await self.process.stop("append")
         except asyncio.CancelledError:
@@ -124,7 +141,10 @@ class WorldRun:
         """Run one item; its output tells this execution from every other."""
         self.world.witness.item_begins(self.process)
         await self.process.stop("item")
-        number = self.world.witness.item_runs(self.job_id, call.index)
+        if call.item == QUOTA and (self.job_id, call.index) not in self.world.quotas_met:
+            self.world.quotas_met.add((self.job_id, call.index))
+            raise PauseJobError("quota", resume_seconds=600.0 if call.index % 2 else None)
+        number = self.world.witness.item_runs(self.process, self.job_id, call.index)
         match call.item:
             case "poison":
                 self.world.kill(self.process)
@@ -187,6 +207,10 @@ class RunnerProcess(Process):
                 clock=world.clock,
             )
         )
+
+    def interrupt(self) -> None:
+        """SIGTERM, and the time to drain is over."""
+        self._runner.interrupt()
 
     async def live(self) -> None:
         """Run the task to its outcome."""

@@ -22,7 +22,7 @@ from tests.property.fact_writer import job_id
 from tests.property.memory_log import ProduceFault
 from tests.property.owner_life import OwnerProcess
 from tests.property.promises import check_public
-from tests.property.runner_life import COSTS, FAIL, POISON
+from tests.property.runner_life import COSTS, FAIL, POISON, QUOTA
 from tests.property.running import settle
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World
@@ -38,7 +38,7 @@ _HOUR_MS = 3600 * 1000
 
 numbers = st.integers(1, 4)
 which = st.integers(0, 4)
-words = st.lists(st.sampled_from(["a", "b", COSTS, COSTS, FAIL, POISON]), min_size=1, max_size=5)
+words = st.lists(st.sampled_from(["a", "b", COSTS, COSTS, FAIL, POISON, QUOTA]), min_size=1, max_size=5)
 
 
 class HistoryRuns(RuleBasedStateMachine):
@@ -116,6 +116,7 @@ class HistoryRuns(RuleBasedStateMachine):
             max_failed=max_failed,
             active_timeout_ms=None if hours is None else hours * _HOUR_MS,
             max_cost_micros=max_cost,
+            submitted_by="sue",
         )
 
     @rule(number=numbers, redelivered=st.booleans())
@@ -129,11 +130,11 @@ class HistoryRuns(RuleBasedStateMachine):
         """A cancel, of a job that is there or is not."""
         self.world.cancel(number)
 
-    @rule(number=numbers, approve=st.booleans())
-    def decide(self, number: int, approve: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-        """A decision on a hold, or on none; its command comes twice."""
-        inbox = self.world.decide(number, approve=approve)
-        self.world.decide(number, approve=approve, inbox=inbox)
+    @rule(number=numbers, approve=st.booleans(), by=st.sampled_from(["ann", "bob", "sue"]))
+    def decide(self, number: int, approve: bool, by: str) -> None:  # noqa: FBT001 - hypothesis gives it
+        """A decision on a hold, or on none; its command comes twice, or is the submitter's own."""
+        inbox = self.world.decide(number, approve=approve, by=by)
+        self.world.decide(number, approve=approve, by=by, inbox=inbox)
 
     @rule(number=numbers, hours=st.integers(0, 3))
     def pause(self, number: int, hours: int) -> None:
@@ -194,6 +195,14 @@ class HistoryRuns(RuleBasedStateMachine):
         self.world.kill(runner)
         if what == "dies, redelivered":
             self.world.queue.append(runner.task)
+
+    @precondition(lambda self: self.world.live_runners)
+    @rule(index=which, calls=st.integers(0, 4))
+    def runner_is_stopped(self, index: int, calls: int) -> None:
+        """A worker that drains interrupts what it runs, and makes some calls."""
+        runner = self._pick(self.world.live_runners, index)
+        self._do(self.world.interrupt(runner))
+        self._do(self.world.advance(runner, calls))
 
     @precondition(lambda self: any(runner.is_frozen for runner in self.world.live_runners))
     @rule(index=which, calls=st.integers(0, 3))

@@ -93,8 +93,14 @@ class Witness:
             for item in process.run.missing:
                 self.deaths[process.run.chunk.job_id, item] += 1
 
+    def run_gives_back(self, process: RunnerProcess) -> None:
+        """A run says in the history that its chunk is to be run again: from now on nothing of it may run."""
+        if process.run is not None:
+            process.run.has_ended = True
+
     def item_begins(self, process: RunnerProcess) -> None:
         """A run turns to an item."""
+        self._still_runs(process)
         run = process.run
         if run is None:
             self._report(f"{process.name} runs an item without a claim")
@@ -103,11 +109,16 @@ class Witness:
         elif self.clock.monotonic() - run.renewed_at >= LEASE_SECONDS:
             self._report(f"{process.name} turns to an item on a lease that lapsed, without asking")
 
-    def item_runs(self, job: str, index: int) -> int:
+    def item_runs(self, process: RunnerProcess, job: str, index: int) -> int:
         """An item has its effect; the number of this execution."""
+        self._still_runs(process)
         self.executions[job, index] += 1
         self._executed += 1
         return self._executed
+
+    def _still_runs(self, process: RunnerProcess) -> None:
+        if process.run is not None and process.run.has_ended:
+            self._report(f"{process.name} runs an item of a chunk that it has given back")
 
     def items_in(self, job: str) -> set[int]:
         """The items of a job whose results stand in the log."""

@@ -41,6 +41,7 @@ class World(FactWriter):
         idle_seconds: how long an idle owner would wait for facts; `last_wait` is what it asked for last.
         may_decide: whether jobs labelled `later` can be decided on.
         records_at_once: what one read of an owner gives at most.
+        quotas_met: items, each with its job, that have found a quota used up.
         in_flight: facts of runners that did not live to see them acknowledged.
     """
 
@@ -55,6 +56,7 @@ class World(FactWriter):
     queue: list[ChunkTask] = field(default_factory=list)
     in_flight: list[tuple[str, NewFact]] = field(default_factory=list)
     pasts: list[Past] = field(default_factory=list)
+    quotas_met: set[tuple[str, int]] = field(default_factory=set)
     may_decide: bool = True
     idle_seconds: float = 0.0
     last_wait: float = 0.0
@@ -161,6 +163,12 @@ class World(FactWriter):
         if isinstance(process, RunnerProcess) and not process.is_dead:
             self.witness.run_died(process)
         process.kill()
+
+    async def interrupt(self, runner: RunnerProcess) -> None:
+        """The process is told to stop; it still has to say what it leaves."""
+        runner.interrupt()
+        await self.pulse.rest()
+        self.witness.raise_breaches()
 
     async def thaw(self, runner: RunnerProcess, calls: int = 0) -> None:
         """SIGCONT; the process' work makes some calls before the timers fire that came due meanwhile."""

@@ -1,0 +1,58 @@
+"""Mutations of holds, pauses and interruptions."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.router.engines.chunk_run import ChunkRun
+from services.router.jobs import holds, pauses, plan
+from shared.history import batch
+from tests.property.patches import mutate_code
+
+
+def interruption_is_a_death(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that is given back has one more death."""
+    mutate_code(patch, plan, "put_back", "deaths=chunk.deaths)", "deaths=chunk.deaths + 1)")
+
+
+def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
+    """A chunk is known by its items, whatever plan made it."""
+    mutate_code(
+        patch,
+        plan,
+        "put_back",
+        "if str(state.chunk_id(chunk)) == chunk_id:",
+        'if chunk_id.endswith(f"/{chunk.first}-{chunk.last}"):',
+    )
+
+
+def told_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:
+    """A run says that its chunk is to be run again, and stops then."""
+    stops = "            items.kill()\n"
+    mutate_code(patch, ChunkRun, "_run_items", stops.lstrip(" "), "await self._interrupted(publisher); items.kill()\n")
+
+
+def pause_keeps_its_chunk(patch: pytest.MonkeyPatch) -> None:
+    """A pause stops the job and leaves the chunk, with its claim, to the run that has ended."""
+    mutate_code(patch, pauses, "paused", "again = put_back(state, fact.chunk_id)", "again = state")
+
+
+def decisions_without_coordinates(patch: pytest.MonkeyPatch) -> None:
+    """A decision is judged each time that it is delivered."""
+    mutate_code(patch, holds, "decided", " or coordinates in state.decided", "")
+
+
+def anybody_decides(patch: pytest.MonkeyPatch) -> None:
+    """Who submitted a job decides on its hold like anybody else."""
+    mutate_code(patch, holds, "decided", "state.terms.submitted_by == fact.by", "False")
+
+
+def silent_holds_in_catch_up(patch: pytest.MonkeyPatch) -> None:
+    """What is told of holds is not published during catch-up."""
+    mutate_code(
+        patch,
+        batch,
+        "fold_batch",
+        "batch.publications += folded.announcements",
+        "batch.publications += folded.announcements if record.offset >= memory.caught_up_at else ()",
+    )
