@@ -29,6 +29,13 @@ EDGES: list[Edge] = [
 WAIT_EDGES: list[Edge] = [("accept job", "hold"), ("accept job", "pause")]
 """What a job has that waited for a person, or for quota."""
 
+ADVICE_EDGES: list[Edge] = [
+    ("accept job", "process jobs.history"),
+    ("process jobs.history", "advise job"),
+    ("advise job", "ask sage"),
+]
+"""What a job has that the sages were asked about."""
+
 CLAUDE_EDGES: list[Edge] = [("process item", "start cli")]
 """What a job has beside that whose items are prompts."""
 

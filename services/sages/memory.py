@@ -54,8 +54,8 @@ def sages_directory(settings: Settings) -> Path:
 class Memory:
     """Tables that are a function of topics.
 
-    A record that `apply` raises at is counted, logged and passed over. A file has each record once: rows and the offset behind
-    them are written together.
+    A record that `apply` raises at is counted, logged and passed over. A file has each record once: rows and the offset
+    behind them are written together.
 
     Args:
         settings: of the cluster, and where files lie.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -52,3 +53,5 @@ class Subscription:
     topic: str
     group: str
     handler: RecordHandler[Any]
+    passes_over: Callable[[ConsumedRecord], bool] | None = None
+    """Whether a record is none of the handler's: then it is done with, without a span and uncounted."""

@@ -46,6 +46,9 @@ class RecordProcessor:
             RetryableError: it did not succeed within the batch's time.
             BrakeError: our own code fails on it.
         """
+        passes_over = self._subscription.passes_over
+        if passes_over is not None and passes_over(record):
+            return
         started_ns, started = time.time_ns(), time.perf_counter()
         decoded, refusal = self._decode(record)
         with process_span(

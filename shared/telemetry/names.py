@@ -169,7 +169,7 @@ PROCESS_HISTORY: Final = SpanName(
 ADVISE_JOB: Final = SpanName(
     "advise job",
     SpanKind.INTERNAL,
-    ("accept job",),
+    ("process jobs.history",),
     "the panel asks all sages at once and appends `job.advised`",
     (JOB_ID, JOB_WORKLOAD),
 )

@@ -11,6 +11,7 @@ from opentelemetry.semconv._incubating.metrics import messaging_metrics
 
 from shared.telemetry import names
 from tests.trace_edges import (
+    ADVICE_EDGES,
     CLAUDE_EDGES,
     DECISION_EDGES,
     EDGES,
@@ -73,5 +74,5 @@ def test_messaging_names_are_those_of_the_conventions() -> None:
 def test_the_edge_matrix_is_what_the_registry_says() -> None:
     """The edges that tests assert and the parents that the page documents are the same."""
     documented = {(parent, span.name) for span in names.SPANS for parent in span.parents}
-    jobs = {*EDGES, *PUBLISHER_EDGES, *DECISION_EDGES, *WAIT_EDGES, *CLAUDE_EDGES}
+    jobs = {*EDGES, *PUBLISHER_EDGES, *ADVICE_EDGES, *DECISION_EDGES, *WAIT_EDGES, *CLAUDE_EDGES}
     assert documented == jobs | {*REQUEST_EDGES, *REQUEST_PUBLISHER_EDGES}

@@ -1,0 +1,48 @@
+"""The service `sages`: the panel reads `jobs.history` in a group, each sage what it learns from without one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from services.sages.advising import Advising, passes_over
+from services.sages.groups import PANEL_GROUP
+from services.sages.panel import Panel
+from services.sages.registry import installed_sages
+from shared.broker import make_producer
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.incarnation import read_or_create_incarnation
+from shared.logs import get_logger
+from shared.serving import start_at_once, until_stopped
+from shared.settings import Settings
+from shared.topics import JOBS_HISTORY
+
+_log = get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the service until `stop` is set.
+
+    Raises:
+        ConfigurationError: topics are missing.
+        RetryableError: the broker does not answer.
+        StopServiceError: the consumer stopped by itself.
+    """
+    async with AsyncExitStack() as stack:
+        # Says, before anything is read, whether the topics are there: the embedded broker would make them.
+        await read_or_create_incarnation(settings)
+        producer = make_producer(settings, client_id="eldermesh-sages")
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        sages = installed_sages()
+        panel = Panel(sages, settings)
+        await panel.start()
+        stack.push_async_callback(panel.close)
+        advising = Subscription(JOBS_HISTORY, PANEL_GROUP, Advising(settings, panel, producer), passes_over)
+        inbox = InboxConsumer(settings, [advising], producer)
+        stack.push_async_callback(inbox.stop)
+        await start_at_once([inbox])
+        _log.info("sages started", sages=list(sages))
+        await until_stopped([inbox], stop)
+    _log.info("sages stopped")

@@ -1,0 +1,123 @@
+"""The task sage: how long a job like this took, what it cost, how long it waited; and what follows from that.
+
+It knows nothing but the past of this mesh: without samples its values are null.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.sages.memory import Memory
+from services.sages.past_jobs import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
+from services.sages.sage import Question
+from services.sages.similar_jobs import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
+from shared.settings import Settings
+from shared.topics import JOBS_HISTORY
+
+INTERACTIVE_SECONDS: Final = 10.0
+"""A job that nine of ten times is done within this gains most from not waiting behind others."""
+
+BATCH_SECONDS: Final = 600.0
+"""A job that half of the time takes longer than this makes all others wait."""
+
+CHUNK_SECONDS: Final = 5.0
+"""Work that a chunk should hold: what is lost when its runner dies, and how late a cancel may come."""
+
+LEAST_CHUNK_SECONDS: Final = 0.05
+"""Below this the chunk's own cost, about 2 ms, shows."""
+
+_QUANTILES: Final = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))
+
+
+class TaskSage:
+    """`Sage` that learns from `jobs.history`."""
+
+    name = "task"
+
+    def __init__(self) -> None:
+        self._memory: Memory | None = None
+        self._slots = 1
+
+    async def start(self, settings: Settings) -> None:
+        """Open the memory of past jobs and begin to read."""
+        self._slots = settings.slots
+        self._memory = Memory(settings, self.name, [JOBS_HISTORY], SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune=prune)
+        await self._memory.start()
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether there are jobs, older than the start, that it does not know yet."""
+        return self._memory is None or self._memory.is_warming
+
+    async def advise(self, question: Question) -> dict[str, JsonValue]:
+        """Quantiles with their sample counts, a priority, a chunk size, and a job that did the same already."""
+        if self._memory is None:
+            raise RuntimeError("not started")
+        likeness = Likeness(
+            job_id=question.job_id,
+            workload=question.workload,
+            subject=subject_of(question.options),
+            items_total=question.items_total,
+        )
+
+        similar, duplicate = await self._memory.query(
+            lambda connection: (
+                find_similar(connection, likeness),
+                find_duplicate(
+                    connection, question.job_id, question.tenant, question.content_hash, question.accepted_at
+                ),
+            )
+        )
+        return {
+            "samples": len(similar.duration_seconds),
+            "basis": similar.basis,
+            "duration_seconds": quantiles(similar.duration_seconds),
+            "cost_usd": quantiles(similar.cost_usd),
+            "queue_seconds": quantiles(similar.queue_seconds),
+            "priority": proposed_priority(question.terms.priority, similar),
+            "chunk_items": proposed_chunk_items(question.items_total, similar.item_seconds, self._slots),
+            "duplicate_of": duplicate,
+        }
+
+    async def close(self) -> None:
+        """Let go of the memory."""
+        if self._memory is not None:
+            await self._memory.close()
+
+
+def quantiles(samples: tuple[float, ...]) -> dict[str, JsonValue] | None:
+    """p10, p50 and p90, interpolated between neighbours (Hyndman and Fan's type 7), to four digits behind the point."""
+    if not samples:
+        return None
+    ordered = sorted(samples)
+    return {name: round(_quantile(ordered, share), 4) for name, share in _QUANTILES}
+
+
+def proposed_priority(asked: str, similar: SimilarJobs) -> str:
+    """What the submit asks for, unless that is `normal` and the past says that the job is short or long."""
+    if asked != "normal" or not similar.duration_seconds:
+        return asked
+    ordered = sorted(similar.duration_seconds)
+    if _quantile(ordered, 0.9) <= INTERACTIVE_SECONDS:
+        return "interactive"
+    return "batch" if _quantile(ordered, 0.5) > BATCH_SECONDS else asked
+
+
+def proposed_chunk_items(items_total: int | None, item_seconds: float | None, slots: int) -> int | None:
+    """Items that take `CHUNK_SECONDS`; fewer if two chunks a slot need it, but never below `LEAST_CHUNK_SECONDS`."""
+    if items_total is None or item_seconds is None:
+        return None
+    if item_seconds <= 0:
+        return items_total
+    shared_out = -(-items_total // (2 * slots))
+    chosen = min(CHUNK_SECONDS / item_seconds, shared_out)
+    return min(items_total, max(1, round(max(chosen, LEAST_CHUNK_SECONDS / item_seconds))))
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
