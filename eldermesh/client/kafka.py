@@ -14,7 +14,16 @@ from aiokafka.errors import KafkaError
 
 from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
-from eldermesh.contract.topics import CLAUDE_OUTPUT, CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
+from eldermesh.contract.topics import (
+    CLAUDE_OUTPUT,
+    CLAUDE_REQUESTS,
+    JOBS,
+    JOBS_DEAD,
+    JOBS_DECISIONS,
+    JOBS_DONE,
+    JOBS_HOLDS,
+    JOBS_PROGRESS,
+)
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""
@@ -22,8 +31,8 @@ FETCH_WAIT_MS = 50
 _MAX_FETCH_BYTES = 4 * 1024 * 1024
 _REQUEST_MS = 10_000
 _PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
-_FOR_PROMPTS = (CLAUDE_REQUESTS, CLAUDE_OUTPUT)
-"""Only who sends prompts on their own needs these."""
+_FOR_SOME = (JOBS_DECISIONS, JOBS_HOLDS, CLAUDE_REQUESTS, CLAUDE_OUTPUT)
+"""Only who decides on holds, follows them, or sends prompts on their own needs these."""
 
 Positions = Mapping[TopicPartition, int]
 """Offsets to read from, by partition."""
@@ -41,8 +50,8 @@ class PublicTopics:
         return f"{self.prefix}{topic}"
 
     def all_partitions(self, topic: str) -> list[TopicPartition]:
-        """Every partition of a public topic."""
-        return [TopicPartition(self.name(topic), number) for number in range(self.partitions[topic])]
+        """Every partition of a public topic; none of one that is not there."""
+        return [TopicPartition(self.name(topic), number) for number in range(self.partitions.get(topic, 0))]
 
     def partition_of(self, topic: str, job_id: str) -> TopicPartition:
         """The partition of a job on a topic that is keyed by `job_id`."""
@@ -84,7 +93,7 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
         raise TopicsMissingError(
             f"the broker at {bootstrap} has no {', '.join(missing)}: run `mesh topics apply`, or check the topic prefix"
         )
-    found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_PROMPTS)}
+    found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_SOME)}
     return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
 
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from services.router.engines.chunk_task import ChunkTask
 from shared.broker import make_consumer
-from shared.events import FactResult, ItemsCompleted
+from shared.events import FactResult, ItemsCompleted, JobFact, decode_job_fact
 from shared.history.chunks import ChunkId, with_items
 from shared.history.keys import PartitionKeys
 from shared.redis_client import make_redis
@@ -124,6 +124,10 @@ class PlayedOwner:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def records(self, task: ChunkTask) -> list[tuple[dict[str, str], ItemsCompleted]]:
+        """Headers and content of every fact of results of the task's job, in log order."""
+        return [(headers, fact) for headers, fact in await self.facts(task) if isinstance(fact, ItemsCompleted)]
+
+    async def facts(self, task: ChunkTask) -> list[tuple[dict[str, str], JobFact]]:
         """Headers and content of every fact of the task's job, in log order."""
         consumer = make_consumer(self._settings)
         await consumer.start()
@@ -132,12 +136,12 @@ class PlayedOwner:
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
-            found: list[tuple[dict[str, str], ItemsCompleted]] = []
+            found: list[tuple[dict[str, str], JobFact]] = []
             while await consumer.position(partition) < end:
                 for record in (await consumer.getmany(timeout_ms=200)).get(partition, []):
                     if record.key.decode() == task.chunk_id.job_id:
                         headers = {name: value.decode() for name, value in record.headers}
-                        found.append((headers, ItemsCompleted.model_validate_json(record.value)))
+                        found.append((headers, decode_job_fact(headers["ce_type"], record.value)))
             return found
         finally:
             await consumer.stop()

@@ -27,7 +27,7 @@ from services.router.admission import JobAdmission
 from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.events import JobAccepted, JobCancelRequested, decode_job_fact
+from shared.events import JobAccepted, JobCancelRequested, JobDecided, decode_job_fact
 from shared.settings import Settings
 from shared.telemetry import providers
 from shared.telemetry.ids import JobIdGenerator
@@ -181,21 +181,23 @@ async def test_a_record_delivered_again_is_the_same_submit(embedded: Settings) -
 
 
 async def test_cancel_and_decide(embedded: Settings) -> None:
-    """A cancel is a fact of the job it names; decisions are refused for now, on either topic."""
+    """Each is a fact of the job it names; a decision on the inbox of jobs, where no ACL guards it, is refused."""
     cancel = json.dumps({"job_id": JOB_ID, "reason": "enough"}).encode()
     decide = json.dumps({"job_id": JOB_ID, "decision": "approve", "by": "me"}).encode()
     await publish(embedded, JOBS, [Sent(cancel, headers=(("ce_type", b"eldermesh.job.cancel.v1"),))])
     await publish(embedded, JOBS, [Sent(decide, headers=(("ce_type", b"eldermesh.job.decide.v1"),))])
     await publish(embedded, JOBS_DECISIONS, [Sent(decide)])
     async with admitting(embedded):
-        ((record, fact),) = await facts_of(embedded, 1)
-        dead = await records_of(embedded, JOBS_DEAD, 2)
-    assert isinstance(fact, JobCancelRequested)
-    assert (record.key_text(), fact.reason) == (JOB_ID, "enough")
-    assert record.partition == partition_of(JOB_ID, embedded.partition_count)
-    assert {letter.key_text() for letter in dead} == {JOB_ID}
-    topics = {DeadLetterHeaders.decode(letter.headers).topic for letter in dead}
-    assert topics == {embedded.topic(JOBS), embedded.topic(JOBS_DECISIONS)}
+        facts = await facts_of(embedded, 2)
+        (letter,) = await records_of(embedded, JOBS_DEAD, 1)
+    (cancelled,) = [fact for _, fact in facts if isinstance(fact, JobCancelRequested)]
+    (decided,) = [fact for _, fact in facts if isinstance(fact, JobDecided)]
+    assert {record.key_text() for record, _ in facts} == {letter.key_text()} == {JOB_ID}
+    assert {record.partition for record, _ in facts} == {partition_of(JOB_ID, embedded.partition_count)}
+    assert cancelled.reason == "enough"
+    assert (decided.decision, decided.by, decided.original) == ("approve", "me", decide.decode())
+    assert decided.inbox.topic == embedded.topic(JOBS_DECISIONS)
+    assert DeadLetterHeaders.decode(letter.headers).topic == embedded.topic(JOBS)
 
 
 @pytest.fixture

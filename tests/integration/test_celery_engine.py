@@ -16,6 +16,7 @@ from services.router.engines.celery_app import QUEUES, RUN_CHUNK, make_celery_ap
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.engines.chunk_task import ChunkTask
 from shared.errors import RetryableError
+from shared.events import ChunkInterrupted
 from shared.history.foreign_state import celery_key_prefix
 from shared.redis_client import make_redis
 from shared.settings import Settings
@@ -179,7 +180,10 @@ async def test_a_killed_worker_leaves_no_process(
 async def test_sigterm_lets_tasks_end_and_then_does_not(
     owner: PlayedOwner, celery: CeleryDispatcher, worker: WorkerProcess, tmp_path: Path
 ) -> None:
-    """A short item finishes and counts; a long one is killed after `drain_seconds`; nothing is left; status 0."""
+    """A short item finishes and counts; a long one is interrupted after `drain_seconds`: it is said that nobody died.
+
+    Nothing is left, and the status is 0.
+    """
     short, long = await owner.plan([1.0, 60.0], "sleep", chunk_items=1)
     await celery.dispatch([short, long], queue="batch_tasks", priority=3)
     await all_are(owner, [short, long], "held")
@@ -189,7 +193,9 @@ async def test_sigterm_lets_tasks_end_and_then_does_not(
     assert worker.process.returncode == 0
     await all_gone(family)
     assert await owner.claim(short) == "done"
-    assert await owner.claim(long) == "held"
+    assert await owner.claim(long) == "held", "the advance past the fact removes it"
+    said = [fact for _, fact in await owner.facts(long) if isinstance(fact, ChunkInterrupted)]
+    assert [fact.chunk_id for fact in said] == [long.chunk]
     assert not (tmp_path / "ready").exists()
     assert "Traceback" not in worker.log.read_text("utf-8")
 
