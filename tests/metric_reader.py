@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
 from shared.telemetry import providers
 from shared.telemetry.names import Metric
@@ -31,6 +31,19 @@ class MetricReader:
             for point in told.data.data_points
             if isinstance(point, NumberDataPoint)
         }
+
+    def samples(self, metric: Metric, attribute: str) -> dict[str, int]:
+        """How many values a histogram has, by one of their attributes."""
+        data = self._reader.get_metrics_data()
+        found: dict[str, int] = {}
+        for resource in data.resource_metrics if data is not None else ():
+            for scope in resource.scope_metrics:
+                for told in (each for each in scope.metrics if each.name == metric.name):
+                    for point in told.data.data_points:
+                        if isinstance(point, HistogramDataPoint):
+                            name = str((point.attributes or {}).get(attribute, ""))
+                            found[name] = found.get(name, 0) + point.count
+        return found
 
 
 @contextmanager

@@ -414,3 +414,28 @@ def _shared_out(one: InboxConsumer, two: InboxConsumer) -> bool:
         consumer.broker.subscribers[0].consumer.assignment()  # type: ignore[attr-defined]
         for consumer in (one, two)
     )
+
+
+async def test_records_that_are_none_of_the_handlers_are_committed_unread(embedded: Settings) -> None:
+    """Not even decoded, so a bad one among them is no dead letter."""
+    collector = Collector()
+    await publish(embedded, JOBS, [Sent(b"bad", partition=0), *numbered(0, 20, partition=0)])
+    producer = make_producer(embedded)
+    await producer.start()
+
+    def passes_over(record: ConsumedRecord) -> bool:
+        return not (record.value or b"").endswith(b"7")
+
+    consumer = InboxConsumer(embedded, [Subscription(JOBS, GROUP, collector, passes_over)], producer)
+    try:
+        await consumer.start()
+
+        async def all_committed() -> bool:
+            return (await committed(embedded, JOBS, GROUP)).get(0) == 21
+
+        await wait_until(all_committed, description="all are committed")
+    finally:
+        await consumer.stop()
+        await producer.stop()
+    assert collector.counts() == {b"7": 1, b"17": 1}
+    assert await read_all(embedded, JOBS_DEAD) == []
