@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [ray] [claude] [stack] [demo] [--broker …] [--jobs N] [--json FILE]`: `make bench`."""
+"""`python -m bench [noop] [fold] [ray] [claude] [sages] [stack] [demo] [--broker …] [--json FILE]`: `make bench`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
 from bench.noop_job import measure_noop_job
 from bench.ray_job import measure_ray_job
+from bench.sages import measure_sages
 from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "ray", "claude", "stack", "demo")
+BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
+_LEARNED_JOBS = 10_000
 _PIPE_WIDTH = 130
 
 
@@ -76,6 +78,8 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
                     figures += asyncio.run(measure_ray_job(profile, directory))
                 case "claude":
                     figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
+                case "sages":
+                    figures += asyncio.run(measure_sages(profile, directory, _LEARNED_JOBS))
                 case _:
                     figures += measure_stack(directory)
     return figures

@@ -40,6 +40,13 @@ _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 
+_ERRORS_OF_A_RECORD = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
 _log = get_logger(__name__)
 _skipped = metrics.get_meter("eldermesh").create_counter(
     names.MEMORY_SKIPPED.name, names.MEMORY_SKIPPED.unit, names.MEMORY_SKIPPED.meaning
@@ -186,37 +193,43 @@ class Memory:
         self._unpruned += len(records)
         is_pruning = self._prune is not None and self._unpruned >= PRUNE_EVERY
 
-        def work(connection: sqlite3.Connection) -> int:
-            skipped = sum(not self._applied(connection, record) for record in records)
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            refused = [
+                (record.coordinates, error)
+                for record in records
+                if (error := self._refusal(connection, record)) is not None
+            ]
             if is_pruning and self._prune is not None:
                 self._prune(connection)
-            return skipped
+            return refused
 
-        skipped = await self._file.write(work, offsets)
+        refused = await self._file.write(work, offsets)
         self._next |= offsets
         if is_pruning:
             self._unpruned = 0
-        if skipped:
-            self.skipped += skipped
-            _skipped.add(skipped, {names.SAGE: self._name})
+        if refused:
+            self.skipped += len(refused)
+            _skipped.add(len(refused), {names.SAGE: self._name})
+            coordinates, error = refused[0]
+            _log.warning(
+                "memory passes over records", memory=self._name, records=len(refused), first=coordinates, error=error
+            )
 
-    def _applied(self, connection: sqlite3.Connection, record: ConsumedRecord) -> bool:
+    def _refusal(self, connection: sqlite3.Connection, record: ConsumedRecord) -> str | None:
+        """Take in a record; the class of what that raised, and no more: the message may hold what the record says."""
         connection.execute("SAVEPOINT record")
         try:
             self._apply(connection, record)
-        except sqlite3.OperationalError:
-            raise  # the disk or the file, not the record
-        except Exception as error:  # noqa: BLE001 - a record that cannot be taken in must not stop those behind it
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _ERRORS_OF_A_RECORD):
+                raise  # the disk or the file
+            # A record that cannot be taken in must not stop those behind it.
             connection.execute("ROLLBACK TO record")
-            # Its class alone: what it says may hold what the record says.
-            _log.warning(
-                "memory passes over a record", memory=self._name, record=record.coordinates, error=type(error).__name__
-            )
-            return False
+            return type(error).__name__
         finally:
             if connection.in_transaction:
                 connection.execute("RELEASE record")
-        return True
+        return None
 
     def _look_whether_warm(self, consumer: AIOKafkaConsumer) -> None:
         if not self.is_warming:

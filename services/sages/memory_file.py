@@ -118,15 +118,12 @@ class MemoryFile:
         await asyncio.wrap_future(self._writing.submit(self._discard))
 
     def close(self) -> None:
-        """Let go of the file. Waits for the transaction at hand."""
-        if self._reader is not None:
-            self._reader.interrupt()
+        """Let go of the file, once. Waits for the transaction at hand."""
+        self._writing.submit(self._close_connections).result()
         self._reading.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
-        self._close_connections()
         if self._lock is not None:
             os.close(self._lock)
-            self._lock = None
 
     def _open(self, frame: Frame) -> dict[Place, int]:
         self._close_connections()
@@ -205,9 +202,11 @@ class MemoryFile:
     def _close_connections(self) -> None:
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
-        for connection in (reader, writer):
-            if connection is not None:
-                connection.close()
+        if reader is not None:
+            reader.interrupt()
+            self._reading.submit(reader.close).result()  # behind the query that may still use it
+        if writer is not None:
+            writer.close()
 
 
 def _is_framed(connection: sqlite3.Connection, frame: Frame) -> bool:

@@ -53,11 +53,6 @@ class Panel:
         """Close all, each within its time."""
         await asyncio.gather(*(sage.close() for sage in self._sages))
 
-    @property
-    def warming(self) -> tuple[str, ...]:
-        """The sages that would not be asked now, because they are warming."""
-        return tuple(sage.name for sage in self._sages if sage.is_warming)
-
     async def ask(self, question: Question) -> tuple[AdviceEntry, ...]:
         """An entry of each sage, in the order of names. Never raises."""
         entries = await asyncio.gather(*(self._ask(sage, question) for sage in self._sages))

@@ -148,20 +148,39 @@ async def test_a_malformed_fact_is_counted_and_passed_over(settings: Settings) -
     assert sum(row[1] == "begun" for row in found) == 1
 
 
-async def test_it_goes_on_after_a_failed_transaction(settings: Settings) -> None:
-    """A full disk is no malformed fact: the batch is tried again, and nothing of it is lost or doubled."""
-    failures = iter([sqlite3.OperationalError("database or disk is full")])
+@pytest.mark.parametrize(
+    "failure",
+    [sqlite3.OperationalError("database or disk is full"), sqlite3.DatabaseError("database disk image is malformed")],
+)
+async def test_it_goes_on_after_a_failed_transaction(settings: Settings, failure: sqlite3.Error) -> None:
+    """The disk's or the file's trouble is no malformed fact: nothing is lost or doubled. A broken file is made anew."""
+    failures = iter([failure])
 
     def fails_once(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
         apply(connection, record)
-        for failure in failures:
-            raise failure
+        for each in failures:
+            raise each
 
     async with HistoryWriter(settings) as writer:
         await writer.past(PastJob())
     async with memory(settings, apply=fails_once) as made:
         assert [row[2] for row in await made.query(rows)] == [1, 1, 1, 1]
         assert made.skipped == 0
+
+
+async def test_what_a_table_refuses_is_the_records_fault(settings: Settings) -> None:
+    """A value that SQLite cannot hold, or that a constraint forbids, is passed over like any malformed fact."""
+
+    def refused(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
+        if record.header("ce_type") == "job.routed":
+            connection.execute("INSERT INTO facts VALUES (?, ?, ?)", ({}, {}, {}))
+        apply(connection, record)
+
+    async with HistoryWriter(settings) as writer:
+        await writer.past(PastJob())
+    async with memory(settings, apply=refused) as made:
+        assert len(await made.query(rows)) == 3
+        assert made.skipped == 1
 
 
 async def test_it_starts_before_the_broker_does(tmp_path: Path) -> None:

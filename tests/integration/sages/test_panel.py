@@ -84,7 +84,6 @@ async def test_each_sage_has_its_entry_whatever_the_others_do(settings: Settings
             assert advice.pop("fast") == {"job_id": asked.job_id, "texts": ["what is a monad?", "and a functor?"]}
             assert set(map(str, advice.values())) == {"{}"}
             assert took < 2.0
-            assert panel.warming == ("warming",)
             await wait_until(sleeping.cancelled.is_set, description="work that nobody waits for is cancelled")
         finally:
             blocking.free.set()
@@ -99,8 +98,9 @@ async def test_a_blocked_sage_gets_no_more_than_so_many_questions(
     sage = BlockingSage()
     async with panel_of({"blocked": lambda: sage}, settings) as panel:
         try:
-            await wait_until(lambda: not panel.warming, description="it has started")
-            seen = [statuses(await panel.ask(question()))["blocked"] for _ in range(3)]
+            seen = []
+            while "failed" not in seen:
+                seen += [status for status in statuses(await panel.ask(question())).values() if status != "warming"]
         finally:
             sage.free.set()
         assert seen == ["late", "late", "failed"]
