@@ -256,6 +256,42 @@ class AuditAnswer(_Answer):
     missing_jobs: list[str] = Field(description="The first hundred of what is missing.")
 
 
+class IndexAnswer(_Answer):
+    """What is indexed of a collection now, and what changed; files of before that are gone are removed."""
+
+    files_total: int = Count
+    files_changed: int = Field(ge=0, description="New or different, and sent.")
+    passages_total: int = Count
+    duration_seconds: float = Field(ge=0)
+    collection: str
+    files_removed: int = Count
+    files_skipped: int = Field(ge=0, description="Binary, too large, or not to be read.")
+
+
+class NoteAnswer(_Answer):
+    """A note for the sage knowledge; of `workload` and `tenant` null means all."""
+
+    note_id: str
+    text: str
+    workload: str | None
+    tenant: str | None
+    by: str | None
+    added_at: str
+
+
+class NoteList(_Answer):
+    """All notes, newest first."""
+
+    notes: list[NoteAnswer]
+
+
+class NoteRemoved(_Answer):
+    """The note is no more."""
+
+    note_id: str
+    removed: Literal[True] = True
+
+
 class RefusedTopic(_Answer):
     """A topic that would break a promise, and which."""
 

@@ -11,6 +11,7 @@ from eldermesh.cli.errors import usage_error
 
 PANEL_JOBS = "Jobs"
 PANEL_ANSWERS = "What happened"
+PANEL_SAGES = "What the sages know"
 PANEL_MESH = "The mesh"
 PANEL_REFERENCE = "Reference"
 """Headings of the help."""

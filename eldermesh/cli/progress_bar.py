@@ -1,4 +1,4 @@
-"""How many items of a job have ended, on standard error: a bar where somebody looks, a line now and then elsewhere."""
+"""How far something is, on standard error: a bar where somebody looks, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ class ItemsBar:
     Args:
         output: says who looks.
         items_total: None while nobody has counted.
+        unit: what is counted.
+        done: what is said of those that are done.
     """
 
-    def __init__(self, output: Output, items_total: int | None) -> None:
+    def __init__(
+        self, output: Output, items_total: int | None, *, unit: str = "items", done: str = "items have ended"
+    ) -> None:
         self._output = output
         self._total = items_total
+        self._done = done
         self._said_at = time.monotonic()
         self._progress: Progress | None = None
         if output.shows_progress and not output.as_json:
             self._progress = Progress(
-                TextColumn("items"),
+                TextColumn(unit),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -37,7 +42,7 @@ class ItemsBar:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._progress.add_task("items", total=items_total)
+            self._task = self._progress.add_task(unit, total=items_total)
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -50,6 +55,13 @@ class ItemsBar:
         if self._progress is not None:
             self._progress.stop()
 
+    def move_to(self, items_ended: int, items_total: int) -> None:
+        """So many have ended, of how many is known only now."""
+        self._total = items_total
+        if self._progress is not None:
+            self._progress.update(self._task, total=items_total)
+        self.move(items_ended)
+
     def move(self, items_ended: int) -> None:
         """So many items have ended."""
         if self._progress is not None:
@@ -59,4 +71,4 @@ class ItemsBar:
         if now - self._said_at >= _LINE_EVERY_SECONDS:
             self._said_at = now
             total = "?" if self._total is None else self._total
-            self._output.note(f"{items_ended} of {total} items have ended")
+            self._output.note(f"{items_ended} of {total} {self._done}")

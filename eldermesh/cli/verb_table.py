@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eldermesh.cli.options import PANEL_ANSWERS, PANEL_JOBS, PANEL_MESH, PANEL_REFERENCE
+from eldermesh.cli.options import PANEL_ANSWERS, PANEL_JOBS, PANEL_MESH, PANEL_REFERENCE, PANEL_SAGES
 
 _VERBS = "eldermesh.cli.verbs"
 _STACK = "eldermesh.cli.stack_verbs"
@@ -34,6 +34,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("trace", f"{_VERBS}.trace", PANEL_ANSWERS, "Show the spans of a job as a tree."),
     Verb("dlq", f"{_VERBS}.dlq", PANEL_ANSWERS, "Look at dead letters: what was refused, and why."),
     Verb("audit", f"{_VERBS}.audit", PANEL_ANSWERS, "Check that nothing was lost and no promise broken."),
+    Verb("index", f"{_VERBS}.index", PANEL_SAGES, "Let the sage rag read text files."),
+    Verb("notes", f"{_VERBS}.notes", PANEL_SAGES, "Keep notes that the sage knowledge passes on."),
     Verb("up", f"{_STACK}.up", PANEL_MESH, "Run a whole mesh on this machine."),
     Verb("down", f"{_STACK}.down", PANEL_MESH, "Stop the mesh that runs on this machine."),
     Verb("ps", f"{_STACK}.ps", PANEL_MESH, "Show its services."),

@@ -49,7 +49,9 @@ SUPPORT: tuple[Support, ...] = (
     _works("labels", "repeated on the end"),
     _works("priority", "order of chunks in the engine's queue"),
     _works("engine", "`auto`: from 100 items on (a setting) on Ray, fewer on Celery; without a Ray all on Celery"),
-    _works("advice", "accepted at every level; the panel has no members yet, so none changes anything"),
+    _works(
+        "advice", "`full`: all sages, and the rules of the router where they say nothing; `rules`: those alone; `none`"
+    ),
     _works("active_timeout_seconds", "ends the job as failed(timeout)"),
     _works("expires_after_seconds", "ends the job as failed(expired); never later than `MESH_MAX_JOB_AGE_SECONDS`"),
     _works("item_timeout_seconds", "ends the item as failed(timeout)"),
@@ -84,6 +86,16 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
         "`mesh status --json`",
         "`holds`",
         "its holds: `reason`, `held_at`, `until`; once over `ended_at`, `outcome`, `by`, `decision_reason`",
+    ),
+    (
+        "`mesh notes add`, `ls`, `rm`",
+        "the verb",
+        "notes for the sage knowledge: `{note_id, text, workload, tenant, by, added_at}`, `{notes}`, `{note_id, removed}`",
+    ),
+    (
+        "`mesh index --json`",
+        "`collection`, `files_removed`, `files_skipped`",
+        "what the files belong to; files of before that are gone; files that are no text, or too large",
     ),
     (
         "`mesh approve --json`, `mesh reject --json`",

@@ -40,6 +40,7 @@ CONTRACT: dict[str, tuple[str, dict[str, str]]] = {
         "accepted ended missing differing_ends identical_duplicates items_expected items_counted breaches",
         {},
     ),
+    "mesh-index": ("files_total files_changed passages_total duration_seconds", {}),
     "mesh-topics-apply": ("created unchanged refused", {}),
     "mesh-doctor": ("ok checks", {"checks": "name status detail hint"}),
     "mesh-env": ("MESH_KAFKA_BOOTSTRAP MESH_REDIS_URL", {}),
@@ -74,8 +75,9 @@ def test_every_answer_is_in_the_table() -> None:
     """A new answer has to be written down here, too: its shape is the contract's or an addition to it."""
     answers = {name for name in schema_names() if name.startswith("mesh-")}
     of_requests = {"mesh-ask", "mesh-ask-wait", "mesh-ask-line"}
+    of_notes = {"mesh-note", "mesh-notes", "mesh-notes-rm"}
     others = {"mesh-submit-wait", "mesh-watch-line", "mesh-log-line", "mesh-config"}
-    assert answers - set(CONTRACT) == of_requests | others
+    assert answers - set(CONTRACT) == of_requests | of_notes | others
 
 
 @pytest.mark.parametrize("name", ["mesh-submit", "mesh-status", "mesh-cancel", "mesh-approve", "mesh-reject"])

@@ -1,0 +1,96 @@
+"""`mesh index PATH`: let the sage rag read text files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eldermesh.cli.context import find_mesh
+from eldermesh.cli.errors import CliError, ExitStatus
+from eldermesh.cli.options import PANEL_SAGES, JsonOption, example
+from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.running import run_on_mesh
+
+if TYPE_CHECKING:
+    from eldermesh.cli.text_files import Skipped
+
+_NAMED = 5
+"""Skipped files that are named for each reason."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_SAGES,
+        epilog=example(
+            "mesh index docs",
+            "mesh index . --glob '*.md' --glob '*.py' --name handbook --json",
+            "mesh index docs --remove",
+        ),
+    )(index)
+
+
+def index(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory, with all below it, or a file.")],
+    *,
+    glob: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only files like this, of any kind; `*` stands for directories, too."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the files belong to; default: the path. The same on each machine."),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="TENANT", help="Only jobs of this tenant see them; default: all do.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what was indexed; the files are not read.")] = False,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """Cut text files into passages, which the sage rag quotes to jobs that speak of the same.
+
+    Only what is new or different is sent; what is gone from PATH since the last time is removed. Binary files, those
+    above 512 KiB, hidden ones and links are left out; what looks like a secret is hidden.
+    """
+    from eldermesh.cli import indexing
+    from eldermesh.cli.progress_bar import ItemsBar
+    from eldermesh.cli.text_files import Skipped
+
+    root = path.absolute().resolve()
+    if not remove and not root.exists():
+        raise CliError(
+            ExitStatus.NOT_FOUND, "not_found", f"there is no {path}", "--remove takes what was indexed of it away"
+        )
+    mesh = find_mesh()
+    output = Output(as_json)
+    selection = indexing.Selection(root, name or str(root), tuple(glob or ()), tenant)
+    skipped = Skipped()
+    if remove:
+        answer = run_on_mesh(mesh, lambda: indexing.remove(mesh.settings, selection))
+    else:
+        with ItemsBar(output, None, unit="files", done="files are read") as bar:
+            answer = run_on_mesh(mesh, lambda: indexing.index(mesh.settings, selection, skipped, bar.move_to))
+    if as_json:
+        output.answer(answer)
+        return ExitStatus.OK
+    _tell_skipped(output, skipped)
+    output.show(
+        pairs_table(
+            (
+                ("files", answer.files_total),
+                ("changed", answer.files_changed),
+                ("removed", answer.files_removed),
+                ("passages", answer.passages_total),
+                ("took", f"{answer.duration_seconds:.1f} s"),
+            )
+        )
+    )
+    return ExitStatus.OK
+
+
+def _tell_skipped(output: Output, skipped: Skipped) -> None:
+    for reason, files in skipped.files.items():
+        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+        output.note(f"skipped, {reason}: {', '.join(files[:_NAMED])}{more}")

@@ -1,0 +1,116 @@
+"""`mesh notes add|ls|rm`: what people want to be remembered before jobs like these run."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from eldermesh.cli.context import find_mesh
+from eldermesh.cli.errors import CliError, ExitStatus, usage_error
+from eldermesh.cli.options import EXAMPLE_JOB, PANEL_SAGES, JsonOption, example
+from eldermesh.cli.output import Output, columns_table
+from eldermesh.cli.running import run_on_mesh
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    notes = typer.Typer(no_args_is_help=True, help="Keep notes that the sage knowledge passes on.")
+    notes.command(
+        "add",
+        epilog=example(
+            "mesh notes add 'Migrations of the billing database need a backup first' --workload claude",
+            "mesh notes add - < note.txt",
+        ),
+    )(add)
+    notes.command("ls", epilog=example("mesh notes ls", "mesh notes ls --json"))(ls)
+    notes.command("rm", epilog=example(f"mesh notes rm {EXAMPLE_JOB}"))(rm)
+    app.add_typer(notes, name="notes", rich_help_panel=PANEL_SAGES)
+
+
+def add(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; `-` reads it from standard input.")],
+    *,
+    workload: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only for jobs of this workload; default: all.")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="TENANT", help="Only for jobs of this tenant; default: all.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who says so; default: the user's name.")] = None,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """Add a note. Jobs that speak of the same have it among their lessons.
+
+    A text that holds what looks like a secret is refused: everybody who may see a job may see its lessons.
+    """
+    from eldermesh.cli.note_book import add_note
+
+    content = _checked_text(sys.stdin.read() if text == "-" else text)
+    mesh = find_mesh()
+    output = Output(as_json)
+    answer = run_on_mesh(
+        mesh, lambda: add_note(mesh.settings, content, workload=workload, tenant=tenant, by=by or _user())
+    )
+    if as_json:
+        output.answer(answer)
+    else:
+        output.write(f"{answer.note_id}\n")
+    return ExitStatus.OK
+
+
+def ls(*, as_json: JsonOption = False) -> ExitStatus:
+    """List all notes, newest first."""
+    from eldermesh.cli.note_book import list_notes
+
+    mesh = find_mesh()
+    output = Output(as_json)
+    answer = run_on_mesh(mesh, lambda: list_notes(mesh.settings))
+    if as_json:
+        output.answer(answer)
+    else:
+        rows = [(each.note_id, each.added_at, each.by, each.workload, each.tenant, each.text) for each in answer.notes]
+        output.show(columns_table(("NOTE", "AT", "BY", "WORKLOAD", "TENANT", "TEXT"), rows))
+    return ExitStatus.OK
+
+
+def rm(
+    note: Annotated[str, typer.Argument(metavar="NOTE", help="As `mesh notes ls` names it.")],
+    *,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """Remove a note."""
+    from eldermesh.cli.answers import NoteRemoved
+    from eldermesh.cli.note_book import remove_note
+
+    note_id = note.strip().lower()
+    mesh = find_mesh()
+    output = Output(as_json)
+    if not run_on_mesh(mesh, lambda: remove_note(mesh.settings, note_id)):
+        raise CliError(ExitStatus.NOT_FOUND, "not_found", f"there is no note {note}", "`mesh notes ls` lists them")
+    if as_json:
+        output.answer(NoteRemoved(note_id=note_id))
+    return ExitStatus.OK
+
+
+def _checked_text(text: str) -> str:
+    from shared.documents import MAX_NOTE_CHARACTERS
+    from shared.secret_masks import masked
+
+    text = text.strip()
+    if not text:
+        raise usage_error("the note is empty", "nothing was sent")
+    if len(text) > MAX_NOTE_CHARACTERS:
+        raise usage_error(f"the note has {len(text)} characters", f"at most {MAX_NOTE_CHARACTERS}; nothing was sent")
+    if masked(text) != text:
+        raise usage_error("the note holds what looks like a secret", "nothing was sent; leave it out")
+    return text
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for the user's number, as in some containers
+        return None

@@ -1,0 +1,91 @@
+"""Curated notes in SQLite, made of `sages.notes`; and those that speak of a job's subject."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from services.sages.full_text import MAX_QUERY_TERMS, match_query, split_words, stems, terms
+from services.sages.job_outcomes import subject_of
+from services.sages.sage import Question
+from shared.consumer.record import ConsumedRecord
+from shared.documents import UnreadableDocumentError, decode_note
+from shared.secret_masks import masked
+
+SCHEMA_SQL: Final = """
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY, note_id TEXT NOT NULL UNIQUE, workload TEXT, tenant TEXT, added_at INTEGER NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE VIRTUAL TABLE note_words USING fts5 (
+    text, content = 'notes', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER note_added AFTER INSERT ON notes BEGIN
+    INSERT INTO note_words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER note_removed AFTER DELETE ON notes BEGIN
+    INSERT INTO note_words (note_words, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+"""
+
+LEAST_SHARED_WORDS: Final = 2
+"""A note that shares fewer words with a job is not about it; for one that names the job's workload one is enough."""
+
+MAX_NOTES: Final = 10_000
+"""Above it the oldest are forgotten."""
+
+_CANDIDATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FittingNote:
+    """A note about a job's subject; `shared` is the number of words they share."""
+
+    note_id: str
+    text: str
+    shared: int
+
+
+def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
+    """Take in a record of `sages.notes`: it replaces, or without a value removes, the note of its key.
+
+    Raises:
+        UnreadableDocumentError: it is none.
+    """
+    if record.key is None:
+        raise UnreadableDocumentError("a note without a key")
+    note_id = record.key.decode("utf-8", "replace")
+    note = None if record.value is None else decode_note(record.value)
+    connection.execute("DELETE FROM notes WHERE note_id = ?", (note_id,))
+    if note is not None:
+        connection.execute(
+            "INSERT INTO notes (note_id, workload, tenant, added_at, text) VALUES (?, ?, ?, ?, ?)",
+            (note_id, note.workload, note.tenant, note.added_at, masked(note.text)),
+        )
+
+
+def prune(connection: sqlite3.Connection, most: int = MAX_NOTES) -> None:
+    """Forget the oldest notes while there are more than `most`."""
+    connection.execute(
+        "DELETE FROM notes WHERE id IN (SELECT id FROM notes ORDER BY added_at DESC, note_id DESC LIMIT -1 OFFSET ?)",
+        (most,),
+    )
+
+
+def fitting_notes(connection: sqlite3.Connection, question: Question) -> list[FittingNote]:
+    """The notes for this workload and tenant that speak of the job's subject, the closest first."""
+    asked = terms([question.workload, subject_of(question)])
+    rows = connection.execute(
+        "SELECT note_id, workload, notes.text FROM note_words JOIN notes ON notes.id = note_words.rowid"
+        " WHERE note_words MATCH ? AND (workload IS NULL OR workload = ?) AND (tenant IS NULL OR tenant = ?)"
+        " ORDER BY bm25(note_words), note_id LIMIT ?",
+        (match_query(asked[:MAX_QUERY_TERMS]), question.workload, question.tenant, _CANDIDATES),
+    )
+    mine = stems(asked)
+    found: list[FittingNote] = []
+    for note_id, workload, text in rows:
+        shared = len(mine & stems(split_words(text)))
+        if shared >= (LEAST_SHARED_WORDS if workload is None else 1):
+            found.append(FittingNote(note_id, text, shared))
+    return sorted(found, key=lambda each: (-each.shared, each.note_id))

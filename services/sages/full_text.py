@@ -1,0 +1,77 @@
+"""Words of texts, and what is asked of SQLite's full-text index (FTS5, ranked by bm25)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+MAX_QUERY_TERMS: Final = 40
+"""Of a longer text the most frequent words are asked for."""
+MAX_TEXT_CHARACTERS: Final = 8000
+"""What is read of a text to make a query."""
+
+_STEM_CHARACTERS = 6
+_LONGEST_TERM = 40
+_WORD = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+STOP_WORDS: Final = frozenset(
+    """
+    a about above after again all also although always am an and another any anything are as at be because been
+    before being below best better between both but by came can cannot come could did do does doing done down during
+    each either else ever every everything few for from further get gets getting given gives go goes going got had
+    has have having he her here him his how however i if in instead into is it its itself just keep let lets like
+    made make makes making many may maybe me might more most much must my need needs neither no nor not now of off
+    on once one only onto or other our out over own please put rather said same say says see several shall she
+    should since so some something still such take than that the their them then there these they thing things this
+    those though through thus to together too under until up upon us use used uses using very via want wants was way
+    we well were what when where whether which while who whose why will with within without would you your
+    """.split()  # noqa: SIM905 - a list of so many quoted words cannot be read
+)
+"""Words that say nothing of a subject; in a passage they match everything."""
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in lower case; of an identifier in camel case the whole and its parts."""
+    found: list[str] = []
+    for word in _WORD.findall(text[:MAX_TEXT_CHARACTERS]):
+        parts = _HUMP.split(word)
+        found.append(word.lower())
+        if len(parts) > 1:
+            found += [part.lower() for part in parts]
+    return found
+
+
+def identifier_parts(text: str) -> str:
+    """The parts of identifiers in camel case, which FTS5 does not split."""
+    return " ".join(part for word in _WORD.findall(text) if len(parts := _HUMP.split(word)) > 1 for part in parts)
+
+
+def terms(texts: Iterable[str]) -> list[str]:
+    """What the texts speak of: their words without stop words, the most frequent first, each once."""
+    counted = Counter(
+        word
+        for text in texts
+        for word in split_words(text)
+        if word not in STOP_WORDS and 1 < len(word) <= _LONGEST_TERM
+    )
+    # Equal counts keep the order of the text.
+    return [word for word, _ in counted.most_common()]
+
+
+def match_query(words: Iterable[str]) -> str:
+    """An FTS5 expression that any of the words fulfils."""
+    return " OR ".join(f'"{word}"' for word in words)
+
+
+def stems(words: Iterable[str]) -> frozenset[str]:
+    """Words cut to their first six characters, which makes most forms of a word equal."""
+    return frozenset(word[:_STEM_CHARACTERS] for word in words)
+
+
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Dice's coefficient of two sets of stems: 0 nothing in common, 1 the same."""
+    size = len(one) + len(other)
+    return 2 * len(one & other) / size if size else 0.0

@@ -1,0 +1,94 @@
+"""The sage `knowledge`: what jobs like this one have taught, and what people noted."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import orjson
+from pydantic import JsonValue
+
+from services.sages import curated_notes, job_outcomes
+from services.sages.lessons import Lesson, lessons_of
+from services.sages.memory import Memory
+from services.sages.sage import Question
+from shared.consumer.record import ConsumedRecord
+from shared.settings import Settings
+from shared.topics import JOBS_HISTORY, SAGES_NOTES
+
+SCHEMA_VERSION: Final = 1
+MAX_BYTES: Final = 7 * 1024
+"""Of all lessons together, as JSON; below what a sage may say."""
+
+
+class KnowledgeSage:
+    """Answers `{"lessons": [{"text", "source", "confidence"}]}`: at most five, those that warn first.
+
+    It learns from every job that ends; a job learns from those of its own tenant and workload only.
+    """
+
+    name = "knowledge"
+
+    def __init__(self) -> None:
+        self._memory: Memory | None = None
+
+    async def start(self, settings: Settings) -> None:
+        """Begin to read `jobs.history` and `sages.notes`."""
+        schema = job_outcomes.SCHEMA_SQL + curated_notes.SCHEMA_SQL
+        topics = [JOBS_HISTORY, SAGES_NOTES]
+        self._memory = Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune)
+        await self._memory.start()
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether jobs or notes that were there at the start are not read yet."""
+        return self._memory is None or self._memory.is_warming
+
+    async def advise(self, question: Question) -> dict[str, JsonValue]:
+        """The lessons; none where no past job and no note is about the same.
+
+        Raises:
+            RetryableError: the memory is not open.
+            sqlite3.Error: it cannot be read.
+        """
+        if self._memory is None:
+            return {"lessons": []}
+        return {"lessons": fitting(await self._memory.query(lambda connection: lessons(connection, question)))}
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._memory is not None:
+            await self._memory.close()
+
+
+def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
+    """Take in a fact or a note.
+
+    Raises:
+        MeshError: it is neither.
+    """
+    (curated_notes if record.inbox == SAGES_NOTES else job_outcomes).apply(connection, record)
+
+
+def prune(connection: sqlite3.Connection) -> None:
+    """Forget what is over the bounds."""
+    job_outcomes.prune(connection)
+    curated_notes.prune(connection)
+
+
+def lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
+    """The lessons for a job."""
+    like = job_outcomes.like_jobs(connection, question)
+    return lessons_of(question.workload, like, curated_notes.fitting_notes(connection, question))
+
+
+def fitting(found: list[Lesson], most_bytes: int = MAX_BYTES) -> list[JsonValue]:
+    """As many of the first lessons as fit."""
+    said: list[JsonValue] = []
+    left = most_bytes
+    for lesson in found:
+        left -= len(orjson.dumps(lesson.as_json()))
+        if left < 0:
+            break
+        said.append(lesson.as_json())
+    return said

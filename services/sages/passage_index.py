@@ -1,0 +1,139 @@
+"""The passages of all documents in SQLite, and those that fit a text best."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.sages.full_text import MAX_QUERY_TERMS, identifier_parts, match_query, split_words, stems, terms
+from shared.consumer.record import ConsumedRecord
+from shared.documents import Document, UnreadableDocumentError, decode_document
+
+SCHEMA_VERSION: Final = 1
+SCHEMA_SQL: Final = """
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY, document_id TEXT NOT NULL, tenant TEXT, path TEXT NOT NULL, indexed_at INTEGER NOT NULL,
+    first_line INTEGER NOT NULL, last_line INTEGER NOT NULL, title TEXT NOT NULL, parts TEXT NOT NULL,
+    text TEXT NOT NULL, stems TEXT NOT NULL
+);
+CREATE INDEX passages_of_document ON passages (document_id);
+CREATE VIRTUAL TABLE passage_words USING fts5 (
+    title, parts, text, content = 'passages', content_rowid = 'id',
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
+    INSERT INTO passage_words (rowid, title, parts, text) VALUES (new.id, new.title, new.parts, new.text);
+END;
+CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
+    INSERT INTO passage_words (passage_words, rowid, title, parts, text)
+        VALUES ('delete', old.id, old.title, old.parts, old.text);
+END;
+"""
+
+MAX_PASSAGES: Final = 200_000
+"""Above it the documents that were indexed first are forgotten."""
+
+LEAST_SHARED_TERMS: Final = 2
+LEAST_SHARED_PART: Final = 0.25
+"""A passage with fewer of the words asked for, and with a smaller part of them, is not about the subject."""
+
+_CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassage:
+    """A passage and how well it fits; scores are only to be compared within one answer."""
+
+    path: str
+    first_line: int
+    last_line: int
+    title: str
+    text: str
+    score: float
+
+    @property
+    def citation(self) -> str:
+        """Where it stands: `path:first-last`."""
+        return f"{self.path}:{self.first_line}-{self.last_line}"
+
+
+def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
+    """Take in a record of `sages.documents`: it replaces, or without a value removes, the document of its key.
+
+    Raises:
+        UnreadableDocumentError: it is none.
+    """
+    if record.key is None:
+        raise UnreadableDocumentError("a document without a key")
+    document = None if record.value is None else decode_document(record.value)
+    put(connection, record.key.decode("utf-8", "replace"), document)
+
+
+def put(connection: sqlite3.Connection, document_id: str, document: Document | None) -> None:
+    """Replace a document, or remove it."""
+    connection.execute("DELETE FROM passages WHERE document_id = ?", (document_id,))
+    if document is None:
+        return
+    connection.executemany(
+        "INSERT INTO passages (document_id, tenant, path, indexed_at, first_line, last_line, title, parts, text,"
+        " stems) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                document_id,
+                document.tenant,
+                document.path,
+                document.indexed_at,
+                passage.first_line,
+                passage.last_line,
+                passage.title,
+                identifier_parts(f"{passage.title} {passage.text}"),
+                passage.text,
+                " ".join(sorted(stems(split_words(f"{passage.title} {passage.text}")))),
+            )
+            for passage in document.passages
+        ],
+    )
+
+
+def prune(connection: sqlite3.Connection, most: int = MAX_PASSAGES) -> None:
+    """Forget the documents that were indexed first while there are more than `most` passages."""
+    (left,) = connection.execute("SELECT count(*) FROM passages").fetchone()
+    if left <= most:
+        return
+    oldest = connection.execute(
+        "SELECT document_id, count(*) FROM passages GROUP BY document_id ORDER BY min(indexed_at), document_id"
+    ).fetchall()
+    for document_id, count in oldest:
+        if left <= most:
+            return
+        put(connection, document_id, None)
+        left -= count
+
+
+def search(connection: sqlite3.Connection, texts: Sequence[str], tenant: str, *, limit: int) -> list[FoundPassage]:
+    """The passages that fit the texts best, at most `limit`, best first. Equal ones are in the order of their place.
+
+    The score is bm25, which favours rare words, times the share of the words asked for that the passage has: without
+    it a short passage with one rare word comes before one that is about all of them.
+    """
+    asked = terms(texts)[:MAX_QUERY_TERMS]
+    if not asked:
+        return []
+    rows = connection.execute(
+        "SELECT path, first_line, last_line, passages.title, passages.text, -bm25(passage_words) AS score, stems"
+        " FROM passage_words JOIN passages ON passages.id = passage_words.rowid"
+        " WHERE passage_words MATCH ? AND (tenant IS NULL OR tenant = ?)"
+        " ORDER BY score DESC, path, first_line LIMIT ?",
+        (match_query(asked), tenant, max(_CANDIDATES, limit)),
+    )
+    asked_stems = stems(asked)
+    least = min(LEAST_SHARED_TERMS, max(1, math.ceil(LEAST_SHARED_PART * len(asked_stems))))
+    found: list[FoundPassage] = []
+    for *place, score, passage_stems in rows:
+        shared = len(asked_stems.intersection(passage_stems.split()))
+        if shared >= least:
+            found.append(FoundPassage(*place, score=score * shared / len(asked_stems)))
+    return sorted(found, key=lambda each: (-each.score, each.path, each.first_line))[:limit]
