@@ -14,12 +14,14 @@ import pytest
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.stack.ray import EmbeddedRay
+from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.leaks import living_below
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
 from tests.ray_head import reaching, runner_pids
 from tests.waiting import wait_until
+from tests.whole_topic import read_topic
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -134,3 +136,33 @@ async def test_the_head_is_killed(
         await fault(head)
 
     await assert_survives(any_broker, tmp_path, [killed])
+
+
+async def test_a_runner_that_is_told_to_stop_has_not_died(embedded_broker: str, tmp_path: Path) -> None:
+    """SIGTERM in the middle of a chunk: the runner gives it back, and another one runs the rest as the first attempt."""
+    async with (
+        head_of_its_own(tmp_path) as head,
+        mesh_services(
+            embedded_broker,
+            "embedded",
+            tmp_path,
+            python_functions="time:sleep",
+            chunk_items=3,
+            slots=1,
+            **reaching(head),
+        ) as mesh,
+        Client(embedded_broker, mesh.settings.topic_prefix) as client,
+    ):
+        job = JobSubmit(workload="python", items=[0, 4, 0], engine="ray", options={"function": "time:sleep"})
+        submitted = await client.submit(job)
+        async for progress in client.progress(submitted.job_id, timeout_seconds=WAIT_SECONDS):
+            assert progress.sequence == 1
+            break
+        (pid,) = runner_pids(head)
+        os.kill(pid, signal.SIGTERM)
+        end = await client.wait(submitted.job_id, WAIT_SECONDS)
+        assert (end.status, end.engine, end.items_succeeded) == ("completed", "ray", 3)
+        assert [result.attempt async for result in client.results(submitted.job_id)] == [1, 1, 1]
+        kinds = [dict(record.headers)["ce_type"].decode() for record in await read_topic(mesh.settings, JOBS_HISTORY)]
+        assert (kinds.count("chunk.interrupted"), kinds.count("job.replanned")) == (1, 0)
+        await assert_invariants(embedded_broker, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})
