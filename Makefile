@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 # The interpreter that .venv is made from: 3.11 or newer.
 PYTHON ?= python3
 export UV_SYSTEM_CERTS ?= 1
+# Processes that run tests at once, each with brokers and meshes of its own; a file's tests stay together. 0: this one.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was installed: another lock or pyproject is another stamp.
@@ -27,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Start a mesh, run two real jobs through it, show what happened, stop it
 	@$(BIN)/python -m eldermesh.demo
 
-test: $(STAMP) ## Run all tests (ARGS="-k name" narrows), with coverage of in-process code
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+test: $(STAMP) ## Run all tests (ARGS="-k name" narrows, JOBS=0 keeps to one process), with coverage
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 up: $(STAMP) ## Start the embedded stack and all services; Ctrl-C ends them
 	@$(BIN)/mesh up
