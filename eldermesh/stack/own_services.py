@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from eldermesh.stack.broker import BROKER_NAME
 from eldermesh.stack.errors import NotReadyError
@@ -10,12 +11,14 @@ from eldermesh.stack.redis import REDIS_NAME
 from eldermesh.stack.service import ServiceSpec, python_command
 from services.claude_exec.health import requests_trouble
 from services.router.health import router_trouble, worker_trouble
+from services.sages.health import sages_trouble
 from shared.settings import Settings
 
 TELEMETRY_NAME = "telemetry"
 ROUTER_NAME = "router"
 WORKER_NAME = "worker"
 CLAUDE_EXEC_NAME = "claude_exec"
+SAGES_NAME = "sages"
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -37,6 +40,12 @@ def claude_exec_service(settings: Settings) -> ServiceSpec:
     # Runs get the drain time, and what is left of them is killed.
     stop = settings.drain_seconds + _KILLING_SECONDS
     return _service(CLAUDE_EXEC_NAME, "services.claude_exec", settings, requests_trouble, stop_grace_seconds=stop)
+
+
+def sages_service(settings: Settings) -> ServiceSpec:
+    """The sages; ready when somebody reads the questions. Jobs go on without them."""
+    spec = _service(SAGES_NAME, "services.sages", settings, sages_trouble)
+    return replace(spec, depends_on=(BROKER_NAME,), essential=False)
 
 
 def _service(
