@@ -139,7 +139,7 @@ async def test_the_head_is_killed(
 
 
 async def test_a_runner_that_is_told_to_stop_has_not_died(embedded_broker: str, tmp_path: Path) -> None:
-    """SIGTERM in the middle of a chunk: the runner gives it back, and another one runs the rest as the first attempt."""
+    """SIGTERM in the middle of a chunk: the runner gives it back, and another one runs the rest as attempt 1."""
     async with (
         head_of_its_own(tmp_path) as head,
         mesh_services(
