@@ -76,7 +76,7 @@ def test_repeats_that_differ() -> None:
         (HOLD_ENDED, {"outcome": "timed_out"}, "by 'bob'"),
         (HOLD_REMINDER, {"hold": 2}, "ce_id"),
         (HELD, {"hold": 0}, "hold"),
-        (HELD, {"trace_id": "0" * 31 + "1"}, "another trace"),
+        (HELD, {"trace_id": "f" * 32}, "another trace"),
     ],
 )
 def test_what_breaks_the_form(event_type: str, fields: dict[str, Any], detail: str) -> None:
