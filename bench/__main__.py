@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [ray] [claude] [sages] [stack] [demo] [--broker …] [--json FILE]`: `make bench`."""
+"""`python -m bench [noop] [fold] [ray] [claude] [sages] [retrieval] [stack] [demo] [--broker …]`: `make bench`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
 from bench.noop_job import measure_noop_job
 from bench.ray_job import measure_ray_job
+from bench.retrieval import measure_retrieval
 from bench.sages import measure_sages
 from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "stack", "demo")
+BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "retrieval", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -65,6 +66,8 @@ def _profiles(broker: str, console: Console) -> list[Profile]:
 def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int) -> list[Figure]:
     if name == "demo":
         return measure_demo()
+    if name == "retrieval":
+        return measure_retrieval()
     figures: list[Figure] = []
     for profile in profiles if name != "stack" else profiles[:1]:
         with TemporaryDirectory(prefix="bench-") as temporary:

@@ -85,14 +85,12 @@ def _docstrings(node: ast.AST, name: str) -> Iterator[Passage]:
         yield from _docstrings(child, f"{name}.{inner}" if named else name)
 
 
-def docstring_index() -> sqlite3.Connection:
-    """An index of them in memory, as the sage keeps one on disk."""
-    connection = sqlite3.connect(":memory:")
+def docstring_index(connection: sqlite3.Connection) -> None:
+    """Index them in an empty database, as the sage does in its file."""
     connection.executescript(SCHEMA_SQL)
     for document in docstring_documents():
         put(connection, document.document_id, document)
     connection.commit()
-    return connection
 
 
 def recall(connection: sqlite3.Connection, half: str) -> tuple[int, int, list[str]]:

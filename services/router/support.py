@@ -90,7 +90,7 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
     (
         "`mesh notes add`, `ls`, `rm`",
         "the verb",
-        "notes for the sage knowledge: `{note_id, text, workload, tenant, by, added_at}`, `{notes}`, `{note_id, removed}`",
+        "notes of people: `{note_id, text, workload, tenant, by, added_at}`, `{notes}`, `{note_id, removed}`",
     ),
     (
         "`mesh index --json`",

@@ -132,8 +132,9 @@ def search(connection: sqlite3.Connection, texts: Sequence[str], tenant: str, *,
     asked_stems = stems(asked)
     least = min(LEAST_SHARED_TERMS, max(1, math.ceil(LEAST_SHARED_PART * len(asked_stems))))
     found: list[FoundPassage] = []
-    for *place, score, passage_stems in rows:
+    for path, first_line, last_line, title, text, score, passage_stems in rows:
         shared = len(asked_stems.intersection(passage_stems.split()))
         if shared >= least:
-            found.append(FoundPassage(*place, score=score * shared / len(asked_stems)))
+            relative = score * shared / len(asked_stems)
+            found.append(FoundPassage(path, first_line, last_line, title, text, relative))
     return sorted(found, key=lambda each: (-each.score, each.path, each.first_line))[:limit]

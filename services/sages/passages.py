@@ -34,25 +34,21 @@ def _pieces(section: Section, lines: Sequence[str]) -> Iterator[Passage]:
     first = section.first
     while first <= section.last:
         last = _last_line(lines, first, section.last)
-        body = "\n".join(lines[first - 1 : last])
-        for start in range(0, len(body), MAX_PASSAGE_CHARACTERS):
-            text = body[start : start + MAX_PASSAGE_CHARACTERS].strip("\n").rstrip()
-            if any(map(str.isalnum, text)):
-                yield Passage(
-                    title=section.title[:MAX_TITLE_CHARACTERS],
-                    first_line=first + body[:start].count("\n") + _empty_lines(lines, first, last) * (start == 0),
-                    last_line=last,
-                    text=text,
-                )
+        yield from _passages(section.title[:MAX_TITLE_CHARACTERS], first, last, lines)
         first = last + 1
 
 
-def _empty_lines(lines: Sequence[str], first: int, last: int) -> int:
-    """How many lines at the beginning of `first..last` are empty."""
-    count = 0
-    while first + count < last and not lines[first + count - 1].strip():
-        count += 1
-    return count
+def _passages(title: str, first: int, last: int, lines: Sequence[str]) -> Iterator[Passage]:
+    """The passage of these lines, without empty ones around it; several if it is one line that is too long."""
+    while first < last and not lines[first - 1].strip():
+        first += 1
+    while last > first and not lines[last - 1].strip():
+        last -= 1
+    body = "\n".join(lines[first - 1 : last])
+    for start in range(0, len(body), MAX_PASSAGE_CHARACTERS):
+        text = body[start : start + MAX_PASSAGE_CHARACTERS].rstrip()
+        if any(map(str.isalnum, text)):
+            yield Passage(title=title, first_line=first, last_line=last, text=text)
 
 
 def _last_line(lines: Sequence[str], first: int, end: int) -> int:
