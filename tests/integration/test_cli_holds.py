@@ -12,18 +12,21 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
+from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.times import format_time
 from services.router.admission import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.events import JobHeld, TimerFired
-from shared.topics import JOBS_DECISIONS
+from shared.events import JobDecided, JobHeld, TimerFired
+from shared.topics import JOBS_DECISIONS, JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.played_router import played_router
 from tests.unit.cli.command_line import Ran
 from tests.unit.cli.job_facts import routed
+from tests.waiting import wait_until
+from tests.whole_topic import read_topic
 
 SUBMIT: dict[str, Any] = {"workload": "python", "options": {"function": "math:sqrt"}, "items": [1, 4]}
 HOUR_MS = 3_600_000
@@ -47,13 +50,15 @@ async def held(mesh: SeededMesh, *, submitted_by: str | None = None) -> str:
 
 
 @asynccontextmanager
-async def deciding(mesh: SeededMesh) -> AsyncIterator[None]:
-    """Admission reads decisions, and owners fold what it appends."""
+async def deciding(mesh: SeededMesh, begin: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Admission reads decisions, and owners fold what it appends, once they are to begin."""
     admission = JobAdmission(mesh.settings, mesh.producer, WorkloadRegistry.installed())
     subscription = Subscription(JOBS_DECISIONS, "test.decisions", admission)
     consumer = InboxConsumer(mesh.settings, [subscription], mesh.producer)
 
     async def fold() -> None:
+        if begin is not None:
+            await begin.wait()
         while True:
             await mesh.settle()
             await asyncio.sleep(0.1)
@@ -155,11 +160,17 @@ async def test_nobody_folds(mesh: SeededMesh) -> None:
 async def test_somebody_was_quicker(mesh: SeededMesh) -> None:
     """The hold ends while the decision is on its way: it becomes a dead letter, and the verb says what the job is."""
     job_id = await held(mesh)
-    running = asyncio.create_task(mesh.run("approve", job_id, "--by", "bob", "--json"))
-    await asyncio.wait({running}, timeout=1.0)
-    assert not running.done()
     await mesh.append(job_id, (2 * HOUR_MS, TimerFired(timer_id=f"{job_id}:hold:1")))
-    async with deciding(mesh):
+
+    async def is_decided() -> bool:
+        records = await read_topic(mesh.settings, JOBS_HISTORY)
+        return any(header_text(record.headers, "ce_type") == JobDecided.fact_type for record in records)
+
+    begin = asyncio.Event()
+    async with deciding(mesh, begin):
+        running = asyncio.create_task(mesh.run("approve", job_id, "--by", "bob", "--json"))
+        await wait_until(is_decided, description="the decision is in the history")
+        begin.set()
         ran = await running
     assert_refused(ran, 4, "conflict", "it is rejected")
     letters = (await mesh.run("dlq", "ls", "--json", "--job", job_id)).answer("mesh-dlq")["records"]

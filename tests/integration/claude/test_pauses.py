@@ -69,7 +69,7 @@ async def test_a_limit_pauses_its_job_and_nothing_else(embedded_broker: str, loo
         assert (result.output, result.attempt) == ("at last", 1)
         why = (await writer.run("why", limited, "--json")).answer("mesh-why")
         waited = next(each["seconds"] for each in why["segments"] if each["name"] == "pause")
-        assert PAUSE_SECONDS - 2 < waited < PAUSE_SECONDS + 10
+        assert PAUSE_SECONDS - 2 < waited < PAUSE_SECONDS + 40
         whole = (parse_time(end.ended_at) - parse_time(end.accepted_at)) / 1000
         assert abs(end.active_seconds - (whole - waited)) < 0.1
         kinds = [dict(record.headers)["ce_type"].decode() for record in await read_topic(mesh.settings, JOBS_HISTORY)]
