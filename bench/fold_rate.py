@@ -23,6 +23,7 @@ from eldermesh.contract.partitions import partition_of
 from services.router.deciding import JobDecider
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
+from services.router.judging import SpecContents
 from services.router.observing import JobObserver
 from shared.broker import make_consumer, make_producer
 from shared.events import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
@@ -131,11 +132,12 @@ def _owner_maker(settings: Settings, producer: Any, redis: Redis) -> Any:
     workloads = WorkloadRegistry.installed()
 
     def make_owner(log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
+        keys = PartitionKeys(topic, partition)
         return Owner(
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
-            PartitionStore(redis, PartitionKeys(topic, partition)),
-            JobDecider(settings, workloads),
+            PartitionStore(redis, keys),
+            JobDecider(settings, workloads, SpecContents(redis, keys), clock),
             AnsweringDispatcher(settings, producer),
             partition=partition,
             window_size=_WINDOW,
@@ -182,7 +184,7 @@ def _accepted(job_id: str, number: int) -> JobAccepted:
         inbox=InboxRecord(topic="jobs", partition=0, offset=number),
         original='{"workload":"python","items":[1],"options":{"function":"math:sqrt"}}',
         content_hash=UUID(job_id).hex,
-        terms=JobTerms(workload="python", tenant="default", expires_after_ms=_JOB_AGE_MS),
+        terms=JobTerms(workload="python", tenant="default", advice="none", expires_after_ms=_JOB_AGE_MS),
         items_total=1,
         submitted_at=time.time_ns() // 1_000_000,
         trace_id=trace_id_of(job_id),

@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     claude_wait_seconds: Annotated[float, Field(ge=0)] = Field(
         10.0, description="A CLI that is told to wait for the API longer than this ends, and its job pauses instead."
     )
+    claude_context_tokens: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        2000, description="Longest context of passages and lessons before a `claude` job's prompt, in tokens; 0: none."
+    )
     claude_slots: Annotated[int, Field(ge=1, le=1024)] = Field(
         4, description="Prompts of `claude.requests` that one `claude_exec` service runs at once."
     )

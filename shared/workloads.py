@@ -1,7 +1,7 @@
 """Workloads: code that runs the items of jobs, found by entry point (group `eldermesh.workloads`).
 
 A plug-in is a class without constructor arguments that satisfies `Workload`; its entry point's name is the name that
-jobs give. It needs nothing from the services: this module and `shared.errors` are all it imports.
+jobs give. It needs nothing from the services: this module, `shared.errors` and `shared.events` are all it imports.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from eldermesh.contract.vocabulary import ErrorType
 from shared.errors import ConfigurationError, DeadLetterError, MeshError
+from shared.events import AdviceEntry
 from shared.settings import Settings
 
 ENTRY_POINT_GROUP = "eldermesh.workloads"
@@ -40,6 +41,8 @@ class RunContext:
     item_timeout_seconds: float | None
     stream: bool
     settings: Settings
+    advice: tuple[AdviceEntry, ...] = ()
+    """What sages and router said of the job before it ran: data, never instructions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from services.claude_exec.context import framed
 from services.claude_exec.options import ClaudeOptions, judge_prompts, judged_options, prompt_of
 from services.claude_exec.outcome import ClaudeOutcome
 from services.claude_exec.run_directory import remove_abandoned
@@ -71,7 +72,7 @@ class ClaudeRun:
         except DeadLetterError as error:  # an item that admission did not see
             return ItemFailed("exception", error.reason, call.attempt)
         self._running = self._execution(
-            prompt,
+            framed(prompt, self._context.advice, tokens=settings.claude_context_tokens),
             options,
             settings,
             timeout_seconds=self._context.item_timeout_seconds,

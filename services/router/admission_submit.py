@@ -78,6 +78,7 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
         priority=submit.priority,
         engine=submit.engine,
         advice=submit.advice,
+        advise_within_ms=round(settings.advise_seconds * 1000) if submit.advice == "full" else 0,
         active_timeout_ms=_milliseconds(submit.active_timeout_seconds),
         expires_after_ms=_milliseconds(min(submit.expires_after_seconds or max_age, max_age)) or 1,
         item_timeout_ms=_milliseconds(submit.item_timeout_seconds),

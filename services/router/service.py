@@ -16,6 +16,7 @@ from services.router.engines.ray_dispatch import RayDispatcher
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
+from services.router.judging import SpecContents
 from services.router.observing import JobObserver
 from services.router.queue_depths import QueueDepthMetrics
 from shared.broker import make_producer
@@ -109,11 +110,12 @@ class RouterService:
     def _make_owner(self, log: KafkaPartitionLog, partition: int) -> Owner[JobState]:
         settings = self._settings
         topic = settings.topic(JOBS_HISTORY)
+        keys = PartitionKeys(topic, partition)
         return Owner(
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
-            PartitionStore(self._redis, PartitionKeys(topic, partition)),
-            JobDecider(settings, self._workloads, self._ray_trouble),
+            PartitionStore(self._redis, keys),
+            JobDecider(settings, self._workloads, SpecContents(self._redis, keys), self._clock, self._ray_trouble),
             JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock),
             partition=partition,
             window_size=2 * max(settings.slots, settings.ray_runners),

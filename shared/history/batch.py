@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic
 
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
+from shared.history.keys import annex_field
 from shared.history.log import record_hash
 from shared.history.machine import Machine, Publication, S
 from shared.history.snapshot import Advance
@@ -45,6 +46,8 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
             batch.advance.finished.update(chunk for chunk in old if chunk not in new)
         if folded.spec is not None:
             batch.advance.specs[subject] = folded.spec
+        if folded.annex is not None:
+            batch.advance.specs[annex_field(subject)] = folded.annex
         # Before its end was marked, all of a job's progress was acknowledged.
         if not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
             batch.publications += [folded.progress] if folded.progress is not None else []
@@ -63,7 +66,7 @@ def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | N
     if before is None or machine.bitmap(before) != bitmap:
         advance.bitmaps[subject] = bitmap or None
     if machine.is_ended(state):
-        advance.specs[subject] = None
+        advance.specs[subject] = advance.specs[annex_field(subject)] = None
     old, new = _chunks(machine, before), machine.chunks(state)
     advance.current.update((chunk, None) for chunk in old if chunk not in new)
     advance.current.update((chunk, subject) for chunk in new if chunk not in old)

@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from shared.history.chunks import ChunkId, missing_items
-from shared.history.keys import PartitionKeys
+from shared.history.keys import PartitionKeys, annex_field
 from shared.history.scripts import lua_script
 
 
@@ -94,4 +94,9 @@ class ClaimStore:
     async def spec(self, partition: int, job_id: str) -> bytes | None:
         """What runners need to know of a job; None when it is not known or has ended."""
         value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, job_id)
+        return None if value is None else bytes(value)
+
+    async def annex(self, partition: int, job_id: str) -> bytes | None:
+        """What facts have added to a job's specification; None where none has, or the job has ended."""
+        value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, annex_field(job_id))
         return None if value is None else bytes(value)

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 FOLD_VERSION = 1
 
 
+def annex_field(subject: str) -> str:
+    """The field of `specs` that holds what later facts have added to a subject's specification."""
+    return f"{subject}/annex"
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionKeys:
     """Keys of one history partition.
@@ -35,7 +40,7 @@ class PartitionKeys:
 
     @property
     def specs(self) -> str:
-        """Job id → what its runners need; gone when the job has ended."""
+        """Job id → what its runners need, and its annex beside it; gone when the job has ended."""
         return self._key("specs")
 
     @property

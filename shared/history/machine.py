@@ -36,8 +36,8 @@ class NewFact:
 class Folded(Generic[S]):
     """What one fact made of a state, and the public records it calls for.
 
-    `spec` is what runners need to know, set by the fact that made the subject. `announcements` are public records
-    beside the results, under the same rule.
+    `spec` is what runners need to know, set by the fact that made the subject; `annex` what a later fact added to it,
+    kept beside it and as long. `announcements` are public records beside the results, under the same rule.
     """
 
     state: S | None
@@ -45,6 +45,7 @@ class Folded(Generic[S]):
     conflict: Publication | None = None
     spec: bytes | None = None
     announcements: tuple[Publication, ...] = ()
+    annex: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ JOB_STATUS: Final = "eldermesh.job.status"
 JOB_ITEMS_TOTAL: Final = "eldermesh.job.items_total"
 DECISION: Final = "eldermesh.decision"
 DECIDED_BY: Final = "eldermesh.decision.by"
+RISK: Final = "eldermesh.risk"
+ADVICE: Final = "eldermesh.advice"
 ENGINE: Final = "eldermesh.engine"
 CHUNK_ID: Final = "eldermesh.chunk.id"
 CHUNK_ITEMS: Final = "eldermesh.chunk.items"
@@ -96,6 +98,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(JOB_ITEMS_TOTAL, "items of the job"),
     Attribute(DECISION, "what was decided, as `route`, `refuse`, `hold`; of a hold how it ended, as `approved`"),
     Attribute(DECIDED_BY, "who approved or rejected"),
+    Attribute(RISK, "what incident, or the router's own rules, said: `low`, `medium`, `high`, `critical`"),
+    Attribute(ADVICE, "all that was said of the job, as JSON, the first 4,096 characters"),
     Attribute(ENGINE, "`celery` or `ray`"),
     Attribute(CHUNK_ID, "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`"),
     Attribute(CHUNK_ITEMS, "items of the chunk that this run has to do"),
@@ -185,7 +189,7 @@ DECIDE_JOB: Final = SpanName(
     SpanKind.INTERNAL,
     ("accept job",),
     "the owner takes a decision and appends it",
-    (JOB_ID, DECISION, ENGINE, REASON),
+    (JOB_ID, DECISION, ENGINE, REASON, RISK, ADVICE),
 )
 HOLD: Final = SpanName(
     "hold",

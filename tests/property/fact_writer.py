@@ -11,11 +11,13 @@ import orjson
 from eldermesh.contract.canonical import content_hash
 from eldermesh.contract.vocabulary import Decision
 from shared.events import (
+    AdviceEntry,
     Fact,
     FactResult,
     InboxRecord,
     ItemsCompleted,
     JobAccepted,
+    JobAdvised,
     JobCancelRequested,
     JobDecided,
     JobPaused,
@@ -23,6 +25,9 @@ from shared.events import (
 )
 from tests.property.memory_log import MemoryLog
 from tests.property.virtual_loop import WorldClock
+
+BY_ADVICE = "advice"
+"""Why a world's policy refuses a job whose advice is `critical`."""
 
 _MAX_JOB_AGE_MS = 30 * 86400 * 1000
 
@@ -65,6 +70,7 @@ class FactWriter:
         expires_after_ms: int = _MAX_JOB_AGE_MS,
         max_cost_micros: int | None = None,
         submitted_by: str | None = None,
+        advise_within_ms: int = 0,
     ) -> str:
         """A submit, as admission writes it down; the job's id."""
         job = job_id(number)
@@ -77,6 +83,7 @@ class FactWriter:
             expires_after_ms=expires_after_ms,
             max_failed_items=max_failed,
             max_cost_micros=max_cost_micros,
+            advise_within_ms=advise_within_ms,
         )
         content = {"workload": "python", "items": list(items), "labels": terms.labels}
         accepted = JobAccepted(
@@ -120,6 +127,11 @@ class FactWriter:
         decision: Decision = "approve" if approve else "reject"
         self.fact(job_id(number), JobDecided(inbox=inbox, original="{}", decision=decision, by=by))
         return inbox
+
+    def advise(self, number: int, risk: str) -> None:
+        """The panel speaks; `critical` is what a world's policy refuses."""
+        entries = (AdviceEntry(sage="incident", status="ok", advice={"risk": risk}),)
+        self.fact(job_id(number), JobAdvised(entries=entries))
 
     def pause(self, number: int, seconds: float) -> None:
         """A runner met a quota."""

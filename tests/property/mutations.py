@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.property import (
+    mutate_advice,
     mutate_claims,
     mutate_fold,
     mutate_owner,
     mutate_waits,
+    scenarios_advice,
     scenarios_facts,
     scenarios_owner,
     scenarios_runner,
@@ -242,5 +244,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_waits.silent_holds_in_catch_up,
         _waits.killed_before_telling_of_a_hold,
         "no beginning",
+    ),
+    Mutation(
+        "late advice counts",
+        mutate_advice.late_advice_counts,
+        scenarios_advice.advised_a_moment_too_late,
+        "not completed",
+    ),
+    Mutation(
+        "decision before its advice",
+        mutate_advice.nobody_waits,
+        scenarios_advice.advised_in_time,
+        "not rejected",
+    ),
+    Mutation(
+        "advice outlives its job",
+        mutate_advice.annex_outlives_its_job,
+        scenarios_advice.harmless_and_advised,
+        "specs holds",
     ),
 )

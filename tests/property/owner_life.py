@@ -18,6 +18,7 @@ from shared.history.log import Bounds
 from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publication
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.snapshot import Advance, ClaimWord, Guard, PartitionStore, Snapshot
+from tests.property.fact_writer import BY_ADVICE
 from tests.property.process import Process
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class OwnerStore(PartitionStore):
 
 @dataclass(slots=True)
 class WorldDecider:
-    """Policy by labels: `later`, `refuse`, `hold` (once), else routed with chunks of `chunk` items."""
+    """Policy: `critical` advice is refused; by labels `later`, `refuse`, `hold` (once), chunks of `chunk` items."""
 
     world: World
     process: Process
@@ -116,7 +117,9 @@ class WorldDecider:
         if "later" in labels and not self.world.may_decide:
             return None
         fact: JobRefused | JobHeld | JobRouted
-        if "refuse" in labels:
+        if any(entry.advice.get("risk") == "critical" for entry in state.advice):
+            fact = JobRefused(n=due.n, reason=BY_ADVICE)
+        elif "refuse" in labels:
             fact = JobRefused(n=due.n, reason="policy")
         elif "hold" in labels and not state.approved:
             until = self.world.clock.now_ms() + round(HOLD_SECONDS * 1000)

@@ -18,8 +18,19 @@ from eldermesh.contract.times import parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.events import FactResult, ItemsCompleted, JobAccepted, JobDecided
+from shared.events import (
+    FactResult,
+    ItemsCompleted,
+    JobAccepted,
+    JobAdvised,
+    JobDecided,
+    JobHeld,
+    JobRouted,
+    TimerFired,
+    decode_job_fact,
+)
 from tests.property.breach import Breach
+from tests.property.fact_writer import BY_ADVICE
 
 if TYPE_CHECKING:
     from tests.property.world import World
@@ -168,6 +179,7 @@ def _check_whole(world: World, name: str, job: PublicJob) -> None:
         if shown.error_type == "crashed" and deaths < JobMachine().max_item_deaths and not world.witness.is_torn:
             raise Breach(f"item {shown.item_index} of {name} crashed, but its runners did not die")
     _check_limits(world, name, end)
+    _check_advice(world, name, end)
     _check_cost(name, end, facts)
 
 
@@ -182,6 +194,25 @@ def _check_limits(world: World, name: str, end: JobEnd) -> None:
         raise Breach(f"{name} timed out after {end.active_seconds} s: too early")
     if end.error_type == "expired" and lived_ms < accepted.terms.expires_after_ms:
         raise Breach(f"{name} expired after {lived_ms} ms: too early")
+
+
+def _check_advice(world: World, name: str, end: JobEnd) -> None:
+    """The advice or the end of its time is waited for; the first of them in the log counts, the other one does not."""
+    records = [record for record in world.log.records if record.key == name]
+    at = next(place for place, record in enumerate(records) if record.fact_type == JobAccepted.fact_type)
+    within_ms = JobAccepted.model_validate_json(records[at].value).terms.advise_within_ms
+    due = parse_time(end.accepted_at) + within_ms
+    risks: list[object] | None = None if within_ms else []
+    for record in records[at + 1 :]:
+        match decode_job_fact(record.fact_type, record.value):
+            case JobAdvised(entries=entries) if risks is None:
+                risks = [entry.advice.get("risk") for entry in entries]
+            case TimerFired(timer_id=timer) if risks is None and timer == f"{name}:advise:1" and record.time_ms >= due:
+                risks = []
+            case JobRouted(n=0) | JobHeld(n=0) if risks is None or "critical" in risks:
+                raise Breach(f"{name} was decided on {'against' if risks else 'before'} its advice")
+    if end.reason == BY_ADVICE and "critical" not in (risks or ()):
+        raise Breach(f"{name} was refused for advice that did not count")
 
 
 def _check_cost(name: str, end: JobEnd, facts: list[ItemsCompleted]) -> None:

@@ -107,6 +107,12 @@ class RunnerClaims(ClaimStore):
         with self._world.pulse:
             return await super().spec(partition, job_id)
 
+    async def annex(self, partition: int, job_id: str) -> bytes | None:
+        """The annex."""
+        await self._process.go_on()
+        with self._world.pulse:
+            return await super().annex(partition, job_id)
+
 
 @dataclass(slots=True)
 class RunnerSink:

@@ -97,6 +97,7 @@ class HistoryRuns(RuleBasedStateMachine):
         max_failed=st.integers(0, 2),
         hours=st.sampled_from([None, None, 1, 4]),
         max_cost=st.sampled_from([None, None, 150]),
+        advise_within_ms=st.sampled_from([0, 0, 120_000, _HOUR_MS]),
     )
     def submit(
         self,
@@ -107,6 +108,7 @@ class HistoryRuns(RuleBasedStateMachine):
         max_failed: int,
         hours: int | None,
         max_cost: int | None,
+        advise_within_ms: int,
     ) -> None:
         """A submit; of an id that was used before it is a conflict, or the same once more."""
         self.world.submit(
@@ -117,6 +119,7 @@ class HistoryRuns(RuleBasedStateMachine):
             active_timeout_ms=None if hours is None else hours * _HOUR_MS,
             max_cost_micros=max_cost,
             submitted_by="sue",
+            advise_within_ms=advise_within_ms,
         )
 
     @rule(number=numbers, redelivered=st.booleans())
@@ -135,6 +138,11 @@ class HistoryRuns(RuleBasedStateMachine):
         """A decision on a hold, or on none; its command comes twice, or is the submitter's own."""
         inbox = self.world.decide(number, approve=approve, by=by)
         self.world.decide(number, approve=approve, by=by, inbox=inbox)
+
+    @rule(number=numbers, risk=st.sampled_from(["low", "critical"]))
+    def advise(self, number: int, risk: str) -> None:
+        """The panel speaks, asked or not, in time or late, perhaps for the second time."""
+        self.world.advise(number, risk)
 
     @rule(number=numbers, hours=st.integers(0, 3))
     def pause(self, number: int, hours: int) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eldermesh.cli.advice_lines import advice_pairs
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import ExitStatus, job_not_found
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
@@ -66,6 +67,7 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("accepted", answer.accepted_at),
         ("ended", answer.ended_at),
         ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
+        *advice_pairs(answer.advice),
         ("trace", answer.trace_id),
     ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eldermesh.cli.advice_lines import advice_pairs
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
@@ -82,4 +83,5 @@ def _lines(answer: WhyAnswer) -> list[str]:
         share = segment.seconds / total if total else 0.0
         bar = "█" * max(1, round(share * _BAR_CELLS))
         lines.append(f"  {segment.name:<10}{segment.seconds:>12.3f} s {share:>6.1%}  {bar}")
+    lines += [f"  {name:<10}{text}" for name, text in advice_pairs(answer.advice) if text is not None]
     return lines

@@ -165,6 +165,7 @@ class ChunkItems:
             item_timeout_seconds=None if spec.item_timeout_ms is None else spec.item_timeout_ms / 1000,
             stream=spec.stream,
             settings=self._ports.settings,
+            advice=spec.advice,
         )
 
 

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from services.router.jobs.advice import read_annex
+from shared.events import AdviceEntry
 from shared.history.claims import ClaimStore
 
 _KEPT = 8
@@ -23,10 +25,11 @@ class JobSpec(BaseModel):
     tenant: str
     labels: dict[str, str] = Field(default_factory=dict)
     stream: bool = False
+    advice: tuple[AdviceEntry, ...] = ()
 
 
 class JobSpecs:
-    """The specifications that were used last; a job's never changes."""
+    """The specifications that were used last; a job's never changes, and the annex not once a chunk is planned."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, JobSpec] = OrderedDict()
@@ -42,7 +45,8 @@ class JobSpecs:
             raw = await claims.spec(partition, job_id)
             if raw is None:
                 return None
-            spec = JobSpec.model_validate_json(raw)
+            annex = await claims.annex(partition, job_id)
+            spec = JobSpec.model_validate_json(raw).model_copy(update={"advice": read_annex(annex)})
             self._kept[job_id] = spec
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

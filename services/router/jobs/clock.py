@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.router.jobs.state import JobState, Timer
 
 ACTIVE = "active"
+ADVISE = "advise"
 EXPIRES = "expires"
 HOLD = "hold"
 REMIND = "remind"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
 from services.router.jobs import clock
+from services.router.jobs.advice import advised, asked, with_annex, with_own_advice
 from services.router.jobs.ending import ended
 from services.router.jobs.hold_events import with_hold_events
 from services.router.jobs.holds import decided, denied, held
@@ -53,7 +54,7 @@ def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
     if state is None:
         return _first(record, fact)
     now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
-    return with_hold_events(state, _next(now, record, fact))
+    return with_annex(state, with_hold_events(state, _next(now, record, fact)))
 
 
 def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState]:
@@ -97,7 +98,7 @@ def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
         stub_reason=None,
     )
     state = clock.start_clock(clock.arm(state, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
-    return Folded(state, spec=job_spec(fact))
+    return Folded(asked(state, fact.terms), spec=job_spec(fact))
 
 
 def _accepted(state: JobState, record: FactRecord, fact: JobAccepted) -> Folded[JobState]:
@@ -150,7 +151,7 @@ def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:
         case JobCancelRequested():
             return ended(state, "cancelled", "cancelled", fact.reason)
         case JobAdvised():
-            return state if state.advice else replace(state, advice=fact.entries)
+            return advised(state, fact)
         case JobRouted() | JobReplanned() | JobRefused() | JobHeld():
             return _decision(state, fact) if fact.n == state.decisions else state
         case JobPaused():
@@ -163,7 +164,7 @@ def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:
 
 
 def _decision(state: JobState, fact: JobRouted | JobReplanned | JobRefused | JobHeld) -> JobState:
-    counted = replace(state, decisions=state.decisions + 1)
+    counted = replace(with_own_advice(state, fact), decisions=state.decisions + 1)
     routed = state.engine is not None
     match fact:
         case JobReplanned() if routed and fact.epoch == state.epoch + 1:
@@ -191,8 +192,8 @@ def _timer_fired(state: JobState, record: FactRecord, fact: TimerFired) -> JobSt
             return ended(state, "failed", "expired", "the job did not end within its time")
         case clock.HOLD:
             return denied(state)
-        case clock.REMIND:
-            return clock.disarm(state, clock.REMIND)
+        case clock.ADVISE | clock.REMIND:
+            return clock.disarm(state, name)
         case clock.PAUSE:
             return clock.start_clock(pause_over(state))
     return state

@@ -48,7 +48,7 @@ class JobMachine:
             for name, timer in state.timers.items()
             if timer.due <= now_ms
         ]
-        if state.hold is not None or state.pause is not None:
+        if state.hold is not None or state.pause is not None or clock.ADVISE in state.timers:
             return due
         if state.engine is None:
             due.append(DecisionDue(state.decisions))

@@ -150,14 +150,6 @@ def test_a_cancel_ends_a_job_in_whatever_state(facts: tuple[JobHeld | JobPaused 
     assert (story.job.plan, story.job.bitmap, story.job.timers, story.job.hold) == ((), b"", {}, None)
 
 
-def test_the_first_advice_stays() -> None:
-    """Advice is folded once, and changes nothing else."""
-    first = JobAdvised(entries=(AdviceEntry(sage="rag", status="ok"),))
-    story = Story()
-    story.tell(accepted(4), first, JobAdvised(entries=(AdviceEntry(sage="task", status="late"),)))
-    assert story.job.advice == first.entries
-
-
 def replan(*chunks: tuple[int, int], replaced: tuple[str, ...], n: int = 1, epoch: int = 2) -> JobReplanned:
     """A new plan."""
     planned = tuple(PlannedChunk(first=first, last=last, deaths=1) for first, last in chunks)
