@@ -21,7 +21,7 @@ _FAINT = "dim"
 _HALF_MS_US = 500
 _SECOND_US = 1_000_000
 _MINUTE_US = 60 * _SECOND_US
-_LABELS = ("eldermesh.item.index", "eldermesh.chunk.id", "eldermesh.decision", "eldermesh.job.status")
+_LABELS = ("eldermesh.item.index", "eldermesh.chunk.id", "eldermesh.sage", "eldermesh.decision", "eldermesh.job.status")
 
 
 @dataclass

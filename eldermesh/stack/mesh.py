@@ -10,7 +10,13 @@ from pydantic import SecretStr
 
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.own_services import TELEMETRY_NAME, claude_exec_service, router_service, worker_service
+from eldermesh.stack.own_services import (
+    TELEMETRY_NAME,
+    claude_exec_service,
+    router_service,
+    sages_service,
+    worker_service,
+)
 from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
@@ -64,7 +70,6 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "ray_auth_token": new_token(),
             "ray_join": False,
             "ray_on_demand": True,
-            "advise_seconds": 0.0,
         }
     )
     addresses = Addresses(
@@ -99,6 +104,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         router_service(settings),
         worker_service(settings),
         claude_exec_service(settings),
+        sages_service(settings),
         ray_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )
