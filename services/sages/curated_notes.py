@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.full_text import MAX_QUERY_TERMS, match_query, split_words, stems, terms
+from services.sages.full_text import MAX_TERMS, match_query, rarest, split_words, stems, terms
 from services.sages.job_outcomes import subject_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
@@ -21,6 +21,7 @@ CREATE TABLE notes (
 CREATE VIRTUAL TABLE note_words USING fts5 (
     text, content = 'notes', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
+CREATE VIRTUAL TABLE note_vocabulary USING fts5vocab (note_words, row);
 CREATE TRIGGER note_added AFTER INSERT ON notes BEGIN
     INSERT INTO note_words (rowid, text) VALUES (new.id, new.text);
 END;
@@ -35,7 +36,8 @@ LEAST_SHARED_WORDS: Final = 2
 MAX_NOTES: Final = 10_000
 """Above it the oldest are forgotten."""
 
-_CANDIDATES = 20
+_CANDIDATES = 50
+_RAREST = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,14 @@ def prune(connection: sqlite3.Connection, most: int = MAX_NOTES) -> None:
 def fitting_notes(connection: sqlite3.Connection, question: Question) -> list[FittingNote]:
     """The notes for this workload and tenant that speak of the job's subject, the closest first."""
     asked = terms([question.workload, subject_of(question)])
+    rare = rarest(connection, "note_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
+    if not rare:
+        return []
     rows = connection.execute(
         "SELECT note_id, workload, notes.text FROM note_words JOIN notes ON notes.id = note_words.rowid"
         " WHERE note_words MATCH ? AND (workload IS NULL OR workload = ?) AND (tenant IS NULL OR tenant = ?)"
         " ORDER BY bm25(note_words), note_id LIMIT ?",
-        (match_query(asked[:MAX_QUERY_TERMS]), question.workload, question.tenant, _CANDIDATES),
+        (match_query(rare), question.workload, question.tenant, _CANDIDATES),
     )
     mine = stems(asked)
     found: list[FittingNote] = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-MAX_QUERY_TERMS: Final = 40
-"""Of a longer text the most frequent words are asked for."""
+MAX_TERMS: Final = 100
+"""What is looked at of a text's terms: the most frequent ones."""
 MAX_TEXT_CHARACTERS: Final = 8000
 """What is read of a text to make a query."""
 
@@ -66,9 +67,30 @@ def match_query(words: Iterable[str]) -> str:
     return " OR ".join(f'"{word}"' for word in words)
 
 
+def rarest(connection: sqlite3.Connection, vocabulary: str, words: Iterable[str], *, limit: int) -> list[str]:
+    """Those of the words that the fewest rows of an index have, but at least one.
+
+    What every text says, as the frame of a template does, tells none of them apart, and costs most to look for.
+
+    Args:
+        connection: to the database.
+        vocabulary: an `fts5vocab` table of the index, of the type `row`.
+        words: as the index has them.
+        limit: the most words.
+    """
+    rows_with = f"SELECT doc FROM {vocabulary} WHERE term = ?"  # noqa: S608 - a name of our own
+    counts = [(row[0], word) for word in words for row in connection.execute(rows_with, (word,))]
+    return [word for _, word in sorted(counts)[:limit]]
+
+
+def stemmed(words: Iterable[str]) -> list[str]:
+    """Words cut to their first six characters, which makes most forms of a word equal; each once, in their order."""
+    return list(dict.fromkeys(word[:_STEM_CHARACTERS] for word in words))
+
+
 def stems(words: Iterable[str]) -> frozenset[str]:
-    """Words cut to their first six characters, which makes most forms of a word equal."""
-    return frozenset(word[:_STEM_CHARACTERS] for word in words)
+    """The same as a set."""
+    return frozenset(stemmed(words))
 
 
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:

@@ -1,6 +1,6 @@
 """Past jobs and how they ended, in SQLite, made of the facts of `jobs.history`; and those that are like a new one.
 
-What the prompts said is kept with secrets hidden, to compare it, and never quoted.
+Of what a job asked for only the beginnings of its words are kept, each once, without secrets: enough to compare jobs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 from pydantic import JsonValue
 
 from services.sages.advising import question_of
-from services.sages.full_text import MAX_QUERY_TERMS, likeness, match_query, stems, terms
+from services.sages.full_text import MAX_TERMS, likeness, match_query, rarest, stemmed, terms
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
 from shared.events import FACT_TYPE_HEADER, ItemsCompleted, JobAccepted, JobEnded, decode_job_fact
@@ -23,18 +23,19 @@ from shared.secret_masks import excerpt, masked
 SCHEMA_SQL: Final = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, workload TEXT NOT NULL,
-    accepted_at INTEGER NOT NULL, subject TEXT NOT NULL, status TEXT, error_type TEXT, reason TEXT,
+    accepted_at INTEGER NOT NULL, stems TEXT NOT NULL, status TEXT, error_type TEXT, reason TEXT,
     active_seconds REAL, item_error TEXT, item_message TEXT
 );
 CREATE INDEX jobs_by_time ON jobs (accepted_at);
 CREATE VIRTUAL TABLE job_words USING fts5 (
-    subject, content = 'jobs', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+    stems, content = 'jobs', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
+CREATE VIRTUAL TABLE job_vocabulary USING fts5vocab (job_words, row);
 CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
-    INSERT INTO job_words (rowid, subject) VALUES (new.id, new.subject);
+    INSERT INTO job_words (rowid, stems) VALUES (new.id, new.stems);
 END;
 CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
-    INSERT INTO job_words (job_words, rowid, subject) VALUES ('delete', old.id, old.subject);
+    INSERT INTO job_words (job_words, rowid, stems) VALUES ('delete', old.id, old.stems);
 END;
 """
 
@@ -45,7 +46,10 @@ LEAST_LIKENESS: Final = 0.4
 """Below it two jobs are not about the same."""
 
 MAX_LIKE_JOBS: Final = 50
+MAX_STEMS: Final = 300
+"""What is kept of a job's words."""
 
+_RAREST = 12
 _PROMPT_CHARACTERS = 2000
 _OPTION_CHARACTERS = 200
 _MESSAGE_CHARACTERS = 160
@@ -73,6 +77,11 @@ def subject_of(question: Question) -> str:
         f"{name}: {value[:_OPTION_CHARACTERS]}" for name, value in question.options.items() if isinstance(value, str)
     ]
     return masked("\n".join([*options, *texts]))
+
+
+def subject_stems(question: Question) -> list[str]:
+    """The stems of its words, the most frequent first."""
+    return stemmed(terms([subject_of(question)]))[:MAX_STEMS]
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
@@ -111,41 +120,38 @@ def prune(connection: sqlite3.Connection, most: int = MAX_JOBS) -> None:
 def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJob]:
     """The ended jobs of the same tenant and workload that are about the same, the most alike first.
 
-    How alike two jobs are is Dice's coefficient of the words of their subjects.
+    How alike two jobs are is Dice's coefficient of the stems of their words.
     """
-    asked = terms([subject_of(question)])
-    if not asked:
+    asked = subject_stems(question)
+    rare = rarest(connection, "job_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
+    if not rare:
         return []
     rows = connection.execute(
-        "SELECT jobs.subject, job_id, status, error_type, reason, active_seconds, item_error, item_message"
+        "SELECT jobs.stems, job_id, status, error_type, reason, active_seconds, item_error, item_message"
         " FROM job_words JOIN jobs ON jobs.id = job_words.rowid"
         " WHERE job_words MATCH ? AND tenant = ? AND workload = ? AND status IS NOT NULL AND job_id != ?"
         " ORDER BY bm25(job_words), accepted_at DESC, job_id LIMIT ?",
         (
-            match_query(asked[:MAX_QUERY_TERMS]),
+            match_query(rare),
             question.tenant,
             question.workload,
             question.job_id,
             MAX_LIKE_JOBS,
         ),
     )
-    mine = stems(asked)
-    found = [LikeJob(job_id, likeness(mine, _stems_of(subject)), *rest) for subject, job_id, *rest in rows]
+    mine = frozenset(asked)
+    found = [LikeJob(job_id, likeness(mine, frozenset(words.split())), *rest) for words, job_id, *rest in rows]
     return sorted(
         (each for each in found if each.likeness >= LEAST_LIKENESS), key=lambda each: (-each.likeness, each.job_id)
     )
 
 
-def _stems_of(subject: str) -> frozenset[str]:
-    return stems(terms([subject]))
-
-
 def _accept(connection: sqlite3.Connection, fact: JobAccepted, job_id: str, accepted_at: int) -> None:
     question = question_of(fact, job_id, accepted_at)
     connection.execute(
-        "INSERT INTO jobs (job_id, tenant, workload, accepted_at, subject) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO jobs (job_id, tenant, workload, accepted_at, stems) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (job_id) DO NOTHING",  # the first acceptance of an id makes the job
-        (job_id, question.tenant, question.workload, accepted_at, subject_of(question)),
+        (job_id, question.tenant, question.workload, accepted_at, " ".join(subject_stems(question))),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.full_text import MAX_QUERY_TERMS, identifier_parts, match_query, split_words, stems, terms
+from services.sages.full_text import MAX_TERMS, identifier_parts, match_query, rarest, split_words, stems, terms
 from shared.consumer.record import ConsumedRecord
 from shared.documents import Document, UnreadableDocumentError, decode_document
 
@@ -24,6 +24,7 @@ CREATE VIRTUAL TABLE passage_words USING fts5 (
     title, parts, text, content = 'passages', content_rowid = 'id',
     tokenize = 'unicode61 remove_diacritics 2'
 );
+CREATE VIRTUAL TABLE passage_vocabulary USING fts5vocab (passage_words, row);
 CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
     INSERT INTO passage_words (rowid, title, parts, text) VALUES (new.id, new.title, new.parts, new.text);
 END;
@@ -33,7 +34,7 @@ CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
 END;
 """
 
-MAX_PASSAGES: Final = 200_000
+MAX_PASSAGES: Final = 50_000
 """Above it the documents that were indexed first are forgotten."""
 
 LEAST_SHARED_TERMS: Final = 2
@@ -41,6 +42,7 @@ LEAST_SHARED_PART: Final = 0.25
 """A passage with fewer of the words asked for, and with a smaller part of them, is not about the subject."""
 
 _CANDIDATES = 100
+_RAREST = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +121,16 @@ def search(connection: sqlite3.Connection, texts: Sequence[str], tenant: str, *,
     The score is bm25, which favours rare words, times the share of the words asked for that the passage has: without
     it a short passage with one rare word comes before one that is about all of them.
     """
-    asked = terms(texts)[:MAX_QUERY_TERMS]
-    if not asked:
+    asked = terms(texts)[:MAX_TERMS]
+    rare = rarest(connection, "passage_vocabulary", asked, limit=_RAREST)
+    if not rare:
         return []
     rows = connection.execute(
         "SELECT path, first_line, last_line, passages.title, passages.text, -bm25(passage_words) AS score, stems"
         " FROM passage_words JOIN passages ON passages.id = passage_words.rowid"
         " WHERE passage_words MATCH ? AND (tenant IS NULL OR tenant = ?)"
         " ORDER BY score DESC, path, first_line LIMIT ?",
-        (match_query(asked), tenant, max(_CANDIDATES, limit)),
+        (match_query(rare), tenant, max(_CANDIDATES, limit)),
     )
     asked_stems = stems(asked)
     least = min(LEAST_SHARED_TERMS, max(1, math.ceil(LEAST_SHARED_PART * len(asked_stems))))

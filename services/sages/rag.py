@@ -69,7 +69,7 @@ def fitting(found: list[FoundPassage], most_bytes: int = MAX_BYTES) -> list[Json
             "text": each.text,
             "source": each.path,
             "title": each.title,
-            "score": round(each.score, 2),
+            "score": float(f"{each.score:.4g}"),
             "citation": each.citation,
         }
         left -= len(orjson.dumps(passage))

@@ -110,7 +110,7 @@ def test_lines_lead_back_to_the_file(name: str) -> None:
     assert len(passages) > 4
     for passage in passages:
         assert len(passage.text) <= MAX_PASSAGE_CHARACTERS
-        quoted = "\n".join(lines[passage.first_line - 1 : passage.last_line])
+        quoted = "\n".join(lines[passage.first_line - 1 : passage.last_line]).rstrip()
         assert passage.text == quoted
     assert [word for each in passages for word in each.text.split()] == text.split()
 
