@@ -18,7 +18,9 @@ from shared.events import AdviceEntry, Fact, JobAdvised, JobHeld, JobRefused, Jo
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue
 from shared.settings import Settings
+from shared.telemetry import names
 from shared.workloads import WorkloadRegistry
+from tests.integration.sages.recorded_spans import recorded_spans
 from tests.unit.jobs.story import JOB, T0, Story, accepted, decided
 
 NOW = T0 + 50_000
@@ -205,6 +207,22 @@ async def test_a_job_that_is_not_at_hand() -> None:
     uncounted = Story()
     uncounted.tell(accepted(None))
     assert await Deciding().decide(uncounted) is None
+
+
+async def test_the_span_has_the_decision_and_the_advice() -> None:
+    """What was decided and why, the risk, and what was said, so much of it as a span takes."""
+    task = AdviceEntry(sage="task", status="ok", advice={"text": "long " * 1000})
+    with recorded_spans() as exporter:
+        await Deciding().decide(advised(incident("high", reasons=[{"rule": "r", "severity": "high"}]), task))
+        await Deciding(risk="medium").decide(left_alone(advice="rules", advise_within_ms=0))
+        await Deciding().decide(left_alone(advice="none", advise_within_ms=0))
+        held, routed, unjudged = [dict(span.attributes or {}) for span in exporter.get_finished_spans()]
+    assert (held[names.DECISION], held[names.REASON], held[names.RISK]) == ("hold", "risk high: r", "high")
+    assert len(str(held[names.ADVICE])) == 4096
+    assert (routed[names.DECISION], routed[names.ENGINE], routed[names.RISK]) == ("route", "celery", "medium")
+    (said,) = json.loads(str(routed[names.ADVICE]))
+    assert (said["sage"], said["advice"]["by"]) == ("incident", "router")
+    assert not {names.RISK, names.ADVICE} & set(unjudged)
 
 
 class _Redis:
