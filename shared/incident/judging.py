@@ -1,0 +1,61 @@
+"""The rules, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from pydantic import JsonValue
+
+from shared.incident.destructive_rules import find_destruction
+from shared.incident.injection_rules import find_injection
+from shared.incident.scope_rules import find_scope
+from shared.incident.secret_rules import find_secrets
+from shared.incident.texts import plain, prompt_in, texts_of
+from shared.incident.tool_reach import ToolReach
+from shared.incident.verdict import Reason, Verdict, verdict_of
+
+_PROMPTED: Final = "claude"
+"""The workload whose items are read by a model; the items of others are data."""
+
+_MITIGATIONS: Final = {
+    "secret": "Take the secret out, have it replaced where it was issued, and let the job read it from where it runs.",
+    "destructive": "Have a person look at the target, take a backup, and allow only the commands that the job needs.",
+    "injection": "Look at where the text comes from, and run it without tools that write or send.",
+    "scope": "Name the commands in Bash(…), and give the job a directory of its own.",
+}
+
+
+def judge(workload: str, items: Sequence[JsonValue], options: Mapping[str, JsonValue]) -> Verdict:
+    """How risky a job is. Pure: the same job has the same verdict, which quotes nothing of it.
+
+    Args:
+        workload: `claude`, whose items are prompts; those of any other are data, in which only secrets count.
+        items: of the job.
+        options: of the job.
+    """
+    return verdict_of(list(_reasons(workload, items, options)), _MITIGATIONS)
+
+
+def _reasons(workload: str, items: Sequence[JsonValue], options: Mapping[str, JsonValue]) -> Iterator[Reason]:
+    is_prompted = workload == _PROMPTED
+    for index, content in ((None, dict(options)), *enumerate(items)):
+        for text in texts_of(content):
+            for finding in find_secrets(text, with_entropy=is_prompted):
+                yield Reason(*finding, item_index=index)
+    if not is_prompted:
+        return
+    reach = ToolReach.of(options)
+    for finding in find_scope(options, reach):
+        yield Reason(*finding)
+    system_prompt = options.get("system_prompt")
+    if isinstance(system_prompt, str):
+        for finding in find_destruction(plain(system_prompt), reach):
+            yield Reason(*finding)
+    for index, item in enumerate(items):
+        raw = prompt_in(item)
+        if raw is None:
+            continue
+        text = plain(raw)
+        for finding in (*find_destruction(text, reach), *find_injection(raw, text, reach)):
+            yield Reason(*finding, item_index=index)

@@ -1,0 +1,64 @@
+"""The texts of a job, and how they are read."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from pydantic import JsonValue
+
+WINDOW: Final = 2_000
+"""Characters of a line that a detector sees at once: some of its expressions take time that grows with the square."""
+
+OVERLAP: Final = 300
+"""What two windows of a line share: longer than any token that is looked for, but a JWT."""
+
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+
+
+def texts_of(value: JsonValue) -> Iterator[str]:
+    """All texts in a value; names of fields with a text stand before it, as in `name: value`."""
+    stack: list[tuple[str, JsonValue]] = [("", value)]
+    while stack:
+        name, current = stack.pop()
+        if isinstance(current, str):
+            yield f"{name}: {current}" if name else current
+        elif isinstance(current, Mapping):
+            stack.extend((str(key), inner) for key, inner in reversed(list(current.items())))
+        elif isinstance(current, Sequence):
+            stack.extend((name, inner) for inner in reversed(current))
+
+
+def prompt_in(item: JsonValue) -> str | None:
+    """The prompt of an item of `claude`; None if it has none."""
+    prompt = item.get("prompt") if isinstance(item, Mapping) else item
+    return prompt if isinstance(prompt, str) else None
+
+
+def windows(text: str) -> Iterator[str]:
+    """Lines, several at once where they are short; long ones in pieces that overlap."""
+    gathered: list[str] = []
+    size = 0
+    for line in filter(None, text.splitlines()):
+        if gathered and size + len(line) > WINDOW:
+            yield "\n".join(gathered)
+            gathered, size = [], 0
+        if len(line) <= WINDOW:
+            gathered.append(line)
+            size += len(line) + 1
+        else:
+            for start in range(0, len(line), WINDOW - OVERLAP):
+                yield line[start : start + WINDOW]
+    if gathered:
+        yield "\n".join(gathered)
+
+
+def plain(text: str) -> str:
+    """As a reader sees it: compatibility forms folded, invisible characters gone, typographic quotes straight."""
+    folded = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return folded.translate(_STRAIGHT)
+
+
+_STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"})
