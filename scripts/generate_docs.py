@@ -20,6 +20,7 @@ from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
 from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
 from shared.claude_facts import CLAUDE_FACTS  # noqa: E402
 from shared.events import JOB_FACTS, Fact  # noqa: E402
+from shared.notification_facts import NOTIFICATION_FACTS  # noqa: E402
 from shared.topics import TOPICS, TopicSpec  # noqa: E402
 
 _DAY_MS = 24 * 3600 * 1000
@@ -67,6 +68,11 @@ def claude_facts() -> str:
     return _facts(CLAUDE_FACTS)
 
 
+def notification_facts() -> str:
+    """The table of the facts of notifications."""
+    return _facts(NOTIFICATION_FACTS)
+
+
 def topics() -> str:
     """The table of topics."""
     return _table(("topic", "for", "policy", "retention", "largest record"), [_topic(spec) for spec in TOPICS])
@@ -79,7 +85,13 @@ def _topic(spec: TopicSpec) -> tuple[str, ...]:
     return f"`{spec.name}`", audience, policy, retention, f"{spec.max_message_bytes // 1024} KiB"
 
 
-TABLES = {"public events": public_events, "facts": facts, "claude facts": claude_facts, "topics": topics}
+TABLES = {
+    "public events": public_events,
+    "facts": facts,
+    "claude facts": claude_facts,
+    "notification facts": notification_facts,
+    "topics": topics,
+}
 
 
 def with_tables(document: str) -> str:

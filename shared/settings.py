@@ -85,6 +85,23 @@ class Settings(BaseSettings):
         30.0, description="First pause of a job when nobody says how long a quota is used up; doubled each time."
     )
     pause_longest_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Longest of these pauses.")
+    # Notifications: who is told what, and how often a channel is tried.
+    notify_rules: Path | None = Field(
+        None, description="File (YAML) of the notifier's channels and rules; without one nobody is told anything."
+    )
+    notify_allow_private: bool = Field(
+        default=False,
+        description="Let webhooks reach addresses that are not public, and use `http://`: for networks inside.",
+    )
+    notify_max_age_seconds: Annotated[float, Field(gt=0)] = Field(
+        86400.0, description="News older than this is told to nobody: not begun, and not tried again."
+    )
+    notify_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, description="Attempts after which a message is given up, and becomes a dead letter."
+    )
+    notify_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        5.0, description="Longest first pause before a message is tried again; doubled for each attempt, to an hour."
+    )
     # Claude: where prompts go, and what one CLI run may take.
     anthropic_base_url: str | None = Field(
         None, description="Where Claude CLIs send their requests; empty: the real API, which needs the key."
@@ -174,7 +191,7 @@ class Settings(BaseSettings):
             return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 
-    @field_validator("anthropic_base_url", "anthropic_api_key", mode="before")
+    @field_validator("anthropic_base_url", "anthropic_api_key", "notify_rules", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

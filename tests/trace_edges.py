@@ -57,6 +57,19 @@ REQUEST_EDGES: list[Edge] = [
 ]
 """What every prompt has that ran on its own."""
 
+NOTIFICATION_EDGES: list[Edge] = [
+    ("accept job", "process jobs.done"),
+    ("process jobs.done", "plan notification"),
+    ("plan notification", "send notification"),
+]
+"""What a job has whose end a rule wants told."""
+
+HOLD_NOTIFICATION_EDGES: list[Edge] = [
+    ("accept job", "process jobs.holds"),
+    ("process jobs.holds", "plan notification"),
+]
+"""What a job has besides, whose hold a rule wants told."""
+
 NOT_RECEIVED = "(not received)"
 
 

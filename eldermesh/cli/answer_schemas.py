@@ -40,6 +40,7 @@ _ANSWERS: dict[str, Any] = {
     "mesh-notes": answers.NoteList,
     "mesh-notes-rm": answers.NoteRemoved,
     "mesh-topics-apply": answers.TopicsAnswer,
+    "mesh-notify-test": answers.NotifyTestAnswer,
     "mesh-doctor": answers.DoctorAnswer,
     "mesh-config": dict[str, JsonValue],
     "mesh-version": answers.VersionAnswer,

@@ -307,6 +307,20 @@ class TopicsAnswer(_Answer):
     refused: list[RefusedTopic]
 
 
+class ChannelAnswer(_Answer):
+    """Whether a channel took a test message, and if not, why."""
+
+    name: str
+    ok: bool
+    error_message: str | None
+
+
+class NotifyTestAnswer(_Answer):
+    """What became of a test message on each channel."""
+
+    channels: list[ChannelAnswer]
+
+
 class Check(_Answer):
     """What a check found, and what to do about it."""
 

@@ -42,6 +42,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("logs", f"{_STACK}.logs", PANEL_MESH, "Show the services' logs."),
     Verb("env", f"{_STACK}.env", PANEL_MESH, "Print the settings with which clients reach it."),
     Verb("topics", f"{_VERBS}.topics", PANEL_MESH, "Create and check the topics of a mesh."),
+    Verb("notify", f"{_VERBS}.notify", PANEL_MESH, "Try the channels on which people are told."),
     Verb("doctor", f"{_VERBS}.doctor", PANEL_MESH, "Look at every part of a mesh, and say what to do."),
     Verb("config", f"{_VERBS}.config", PANEL_MESH, "Print the settings in force, secrets hidden."),
     Verb("schema", f"{_VERBS}.schema", PANEL_REFERENCE, "Print a JSON Schema of an event or an answer."),

@@ -46,6 +46,12 @@ REQUEST_ATTEMPT: Final = "eldermesh.request.attempt"
 REQUEST_OUTCOME: Final = "eldermesh.request.outcome"
 SAGE: Final = "eldermesh.sage"
 SAGE_STATUS: Final = "eldermesh.sage.status"
+NOTIFICATION_ID: Final = "eldermesh.notification.id"
+NOTIFICATION_EVENT: Final = "eldermesh.notification.event"
+NOTIFICATION_RULE: Final = "eldermesh.notification.rule"
+NOTIFICATION_CHANNEL: Final = "eldermesh.notification.channel"
+NOTIFICATION_ATTEMPT: Final = "eldermesh.notification.attempt"
+NOTIFICATION_OUTCOME: Final = "eldermesh.notification.outcome"
 
 KAFKA: Final = "kafka"
 """Value of `messaging.system`."""
@@ -115,6 +121,12 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(REQUEST_OUTCOME, "class of a run's outcome, as `ok` or `timeout`"),
     Attribute(SAGE, "name of a sage, as `task`"),
     Attribute(SAGE_STATUS, "what came of asking it: `ok`, `late`, `failed`, `warming`"),
+    Attribute(NOTIFICATION_ID, "id of a notification: the `webhook-id` of its message"),
+    Attribute(NOTIFICATION_EVENT, "what is told: `end`, `hold:1`, `hold-reminder:1`"),
+    Attribute(NOTIFICATION_RULE, "name of the rule that wants it told"),
+    Attribute(NOTIFICATION_CHANNEL, "name of the channel"),
+    Attribute(NOTIFICATION_ATTEMPT, "number of the send"),
+    Attribute(NOTIFICATION_OUTCOME, "what came of a send: `sent`, `postponed`, `failed`, or why it was broken off"),
 )
 
 SEND_JOBS: Final = SpanName(
@@ -289,6 +301,34 @@ END_REQUEST: Final = SpanName(
     "the owner publishes the request's end and appends `claude.ended`",
     (REQUEST_ID, REQUEST_STATUS),
 )
+PROCESS_ENDS: Final = SpanName(
+    "process jobs.done",
+    SpanKind.CONSUMER,
+    ("accept job",),
+    "the notifier looks for rules that want the job's end told; only where it has rules",
+    PROCESS_JOBS.attributes,
+)
+PROCESS_HOLDS: Final = SpanName(
+    "process jobs.holds",
+    SpanKind.CONSUMER,
+    ("accept job",),
+    "the notifier looks for rules that want a hold, or its reminder, told; only where it has rules",
+    PROCESS_JOBS.attributes,
+)
+PLAN_NOTIFICATION: Final = SpanName(
+    "plan notification",
+    SpanKind.INTERNAL,
+    ("process jobs.done", "process jobs.holds"),
+    "the notifier renders a message and appends `notification.planned`",
+    (JOB_ID, NOTIFICATION_ID, NOTIFICATION_EVENT, NOTIFICATION_RULE, NOTIFICATION_CHANNEL),
+)
+SEND_NOTIFICATION: Final = SpanName(
+    "send notification",
+    SpanKind.CLIENT,
+    ("plan notification",),
+    "one attempt to send a message, from its claim to the acknowledged outcome",
+    (JOB_ID, NOTIFICATION_ID, NOTIFICATION_CHANNEL, NOTIFICATION_ATTEMPT, NOTIFICATION_OUTCOME, REASON),
+)
 
 SPANS: tuple[SpanName, ...] = (
     SEND_JOBS,
@@ -314,6 +354,10 @@ SPANS: tuple[SpanName, ...] = (
     REQUEST_WAIT,
     PROCESS_REQUEST,
     END_REQUEST,
+    PROCESS_ENDS,
+    PROCESS_HOLDS,
+    PLAN_NOTIFICATION,
+    SEND_NOTIFICATION,
 )
 
 RECORDS_CONSUMED: Final = Metric(
@@ -435,6 +479,27 @@ SAGE_DURATION: Final = Metric(
 MEMORY_SKIPPED: Final = Metric(
     "eldermesh.sage.memory.skipped", "counter", "{message}", "records that a memory could not take in", (SAGE,)
 )
+NOTIFICATIONS_PLANNED: Final = Metric(
+    "eldermesh.notifications.planned",
+    "counter",
+    "{notification}",
+    "messages that rules want told, repeats included",
+    (NOTIFICATION_CHANNEL,),
+)
+NOTIFICATION_ATTEMPTS: Final = Metric(
+    "eldermesh.notification.attempts",
+    "counter",
+    "{attempt}",
+    "sends, by what came of them",
+    (NOTIFICATION_CHANNEL, NOTIFICATION_OUTCOME),
+)
+NOTIFICATIONS_FAILED: Final = Metric(
+    "eldermesh.notifications.failed",
+    "counter",
+    "{notification}",
+    "messages that were given up and became dead letters, repeats after a crash included",
+    (NOTIFICATION_CHANNEL,),
+)
 
 METRICS: tuple[Metric, ...] = (
     RECORDS_CONSUMED,
@@ -462,4 +527,7 @@ METRICS: tuple[Metric, ...] = (
     ADVICE_EXPIRED,
     SAGE_DURATION,
     MEMORY_SKIPPED,
+    NOTIFICATIONS_PLANNED,
+    NOTIFICATION_ATTEMPTS,
+    NOTIFICATIONS_FAILED,
 )

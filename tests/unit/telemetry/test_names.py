@@ -15,6 +15,8 @@ from tests.trace_edges import (
     CLAUDE_EDGES,
     DECISION_EDGES,
     EDGES,
+    HOLD_NOTIFICATION_EDGES,
+    NOTIFICATION_EDGES,
     PUBLISHER_EDGES,
     REQUEST_EDGES,
     REQUEST_PUBLISHER_EDGES,
@@ -75,4 +77,5 @@ def test_the_edge_matrix_is_what_the_registry_says() -> None:
     """The edges that tests assert and the parents that the page documents are the same."""
     documented = {(parent, span.name) for span in names.SPANS for parent in span.parents}
     jobs = {*EDGES, *PUBLISHER_EDGES, *ADVICE_EDGES, *DECISION_EDGES, *WAIT_EDGES, *CLAUDE_EDGES}
-    assert documented == jobs | {*REQUEST_EDGES, *REQUEST_PUBLISHER_EDGES}
+    notices = {*NOTIFICATION_EDGES, *HOLD_NOTIFICATION_EDGES}
+    assert documented == jobs | notices | {*REQUEST_EDGES, *REQUEST_PUBLISHER_EDGES}

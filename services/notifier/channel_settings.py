@@ -1,0 +1,145 @@
+"""Channels as the rules file describes them. Secrets stand there only as `${NAME}`, a variable of the environment."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from typing import Annotated, Literal
+
+import httpx
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from services.notifier.channels.console import ConsoleSender
+from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
+from services.notifier.channels.sender import Sender
+from services.notifier.channels.slack import SlackSender, slack_plugin
+from services.notifier.channels.webhook import WebhookSender
+from shared.settings import Settings
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LEAST_SECRET_BYTES = 24
+_PORTS: dict[TlsMode, int] = {"starttls": 587, "tls": 465, "none": 25}
+
+
+def _from_environment(value: object) -> object:
+    if not isinstance(value, str) or (found := _REFERENCE.fullmatch(value)) is None:
+        raise ValueError("a secret: write ${NAME}, and set the variable NAME for the notifier")
+    return _variable(found[1])
+
+
+def _with_variables(value: object) -> object:
+    return _REFERENCE.sub(lambda found: _variable(found[1]), value) if isinstance(value, str) else value
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"the environment has no variable {name}: set it for the notifier")
+    return value
+
+
+def _http_address(value: SecretStr) -> SecretStr:
+    try:
+        url = httpx.URL(value.get_secret_value())
+    except httpx.InvalidURL:
+        raise ValueError("no URL") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError("must be an address https://host/path")
+    if url.userinfo:
+        raise ValueError("must hold no user or password: the signature says who sends")
+    return value
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().removeprefix("whsec_")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be whsec_ and base 64, as `openssl rand -base64 32` makes it") from None
+    if len(key) < _LEAST_SECRET_BYTES:
+        raise ValueError(f"must be of at least {_LEAST_SECRET_BYTES} bytes, as `openssl rand -base64 32` makes it")
+    return value
+
+
+def _slack_address(value: SecretStr) -> SecretStr:
+    slack_plugin(value)
+    return value
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_from_environment)]
+Text = Annotated[str, BeforeValidator(_with_variables), Field(min_length=1, max_length=256)]
+MailAddress = Annotated[
+    str, BeforeValidator(_with_variables), Field(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,190}$")
+]
+
+
+class _Channel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ConsoleChannel(_Channel):
+    """Lines on the notifier's standard output."""
+
+    type: Literal["console"]
+
+    def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
+        """What sends."""
+        return ConsoleSender()
+
+
+class WebhookChannel(_Channel):
+    """Signed posts to one address (Standard Webhooks)."""
+
+    type: Literal["webhook"]
+    url: Annotated[SecretStr, BeforeValidator(_with_variables), AfterValidator(_http_address)]
+    secret: Annotated[Secret, AfterValidator(_signing_secret)]
+
+    def sender(self, settings: Settings) -> Sender:
+        """What sends."""
+        return WebhookSender(self.url, self.secret, allow_private=settings.notify_allow_private)
+
+
+class SlackChannel(_Channel):
+    """An incoming webhook of Slack, whose address is its secret."""
+
+    type: Literal["slack"]
+    url: Annotated[Secret, AfterValidator(_slack_address)]
+
+    def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
+        """What sends."""
+        return SlackSender(self.url)
+
+
+class EmailChannel(_Channel):
+    """A mail server, and from whom to whom."""
+
+    type: Literal["email"]
+    host: Text
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """587, 465 or 25 by default, as `tls` is."""
+    tls: TlsMode = "starttls"
+    sender_address: MailAddress = Field(alias="from")
+    to: Annotated[tuple[MailAddress, ...], Field(min_length=1, max_length=50)]
+    user: Text | None = None
+    password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> EmailChannel:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together")
+        if self.password is not None and self.tls == "none":
+            raise ValueError("a password goes over an encrypted connection only: set tls to starttls or tls")
+        return self
+
+    def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
+        """What sends."""
+        port = self.port or _PORTS[self.tls]
+        return EmailSender(Mailbox(self.host, port, self.sender_address, self.to, self.tls, self.user, self.password))
+
+
+Channel = Annotated[
+    ConsoleChannel | WebhookChannel | SlackChannel | EmailChannel,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,1 @@
+"""How messages go out: one file for each kind of channel."""

@@ -1,0 +1,96 @@
+"""The channel `webhook`: Standard Webhooks, signed, connected to by an address that was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+
+import httpx
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from services.notifier.channels.addresses import RefusedAddressError, resolved
+from services.notifier.channels.answers import outcome_of
+from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome
+from shared.history.ports import Clock, SystemClock
+
+_MOST_ADDRESSES = 3
+
+
+class WebhookSender:
+    """Posts the payload with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`.
+
+    The answer's body is never read.
+
+    Args:
+        url: where to.
+        secret: of the signature, `whsec_` and base 64.
+        allow_private: whether addresses that are not public are allowed.
+        clock: of the timestamp.
+    """
+
+    def __init__(self, url: SecretStr, secret: SecretStr, *, allow_private: bool, clock: Clock | None = None) -> None:
+        self._url = httpx.URL(url.get_secret_value())
+        self._signing = Webhook(secret.get_secret_value())
+        self._allow_private = allow_private
+        self._clock = clock or SystemClock()
+        self._tls = ssl.create_default_context()
+
+    async def send(self, message: Message) -> SendOutcome:
+        """Post it, at most for `SEND_SECONDS`."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                return await self._send(message)
+        except TimeoutError:
+            return NotNow(f"no answer within {SEND_SECONDS:g} s")
+
+    async def _send(self, message: Message) -> SendOutcome:
+        if self._url.scheme != "https" and not self._allow_private:
+            return Never("http:// is for networks inside; MESH_NOTIFY_ALLOW_PRIVATE allows it")
+        port = self._url.port or (443 if self._url.scheme == "https" else 80)
+        try:
+            addresses = await resolved(self._url.host, port, allow_private=self._allow_private)
+        except RefusedAddressError as error:
+            return Never(str(error))
+        except OSError as error:
+            return NotNow(f"the host's name could not be resolved: {error.strerror}")
+        outcome: SendOutcome = NotNow("the host has no address")
+        for address in addresses[:_MOST_ADDRESSES]:
+            try:
+                return await self._post(address, message)
+            except httpx.ConnectError:
+                outcome = NotNow("the host cannot be connected to")
+            except httpx.HTTPError as error:  # it may have been taken: not to be posted again at once
+                return NotNow(f"no answer: {type(error).__name__}")
+        return outcome
+
+    async def _post(self, address: str, message: Message) -> SendOutcome:
+        body = message.payload or ""
+        now_ms = self._clock.now_ms()
+        timestamp = datetime.fromtimestamp(now_ms // 1000, UTC)
+        headers = {
+            # To the address that was checked, by the name that its certificate has.
+            "host": self._url.netloc.decode("ascii"),
+            "content-type": "application/json",
+            "user-agent": "eldermesh-notifier",
+            "webhook-id": message.message_id,
+            "webhook-timestamp": str(now_ms // 1000),
+            "webhook-signature": self._signing.sign(message.message_id, timestamp, body),
+        }
+        client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=SEND_SECONDS, verify=self._tls, http2=False
+        )
+        async with client:
+            request = client.build_request(
+                "POST",
+                self._url.copy_with(host=address, username=None, password=None),
+                content=body.encode(),
+                headers=headers,
+                extensions={"sni_hostname": self._url.host},
+            )
+            response = await client.send(request, stream=True)
+            try:
+                return outcome_of(response.status_code, response.headers.get("retry-after"), self._clock.now_ms())
+            finally:
+                await response.aclose()

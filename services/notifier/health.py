@@ -1,0 +1,42 @@
+"""Whether people would be told; `python -m services.notifier.health` is a container's check.
+
+Exit status 0 if so; else 1, and one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP
+from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.settings import Settings
+from shared.topics import NOTIFICATIONS
+
+CHECK_SECONDS = 20.0
+"""Longest that a check takes."""
+
+
+async def notifier_trouble(settings: Settings) -> str | None:
+    """Why messages would not go out: a partition of their history without an owner, or events that nobody reads."""
+    unowned = await unowned_partitions(settings, NOTIFICATIONS)
+    return unowned or await unsettled_groups(settings, [ENDS_GROUP, HOLDS_GROUP])
+
+
+async def _check() -> str | None:
+    try:
+        return await asyncio.wait_for(notifier_trouble(Settings()), CHECK_SECONDS)
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+
+
+def main() -> int:
+    """Check it."""
+    trouble = asyncio.run(_check())
+    if trouble is not None:
+        sys.stderr.write(f"{trouble}\n")
+    return 0 if trouble is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The outbox: `notifications` folded, and what it holds sent under a claim."""

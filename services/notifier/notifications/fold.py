@@ -1,0 +1,96 @@
+"""The pure fold of one notification's facts, in log order: first in the log wins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.notifier.notifications.state import End, NotificationState
+from shared.events import TimerFired
+from shared.history.facts import FactRecord
+from shared.notification_facts import (
+    NotificationEnded,
+    NotificationFact,
+    NotificationFailed,
+    NotificationInterrupted,
+    NotificationPlanned,
+    NotificationPostponed,
+    NotificationReplanned,
+    NotificationSending,
+    NotificationSent,
+    NotificationStatus,
+    decode_notification_fact,
+)
+
+
+def fold_notification(state: NotificationState | None, record: FactRecord) -> NotificationState | None:
+    """Fold one fact into its notification's state.
+
+    Raises:
+        UnreadableFactError: the record is no fact of this history.
+    """
+    fact = decode_notification_fact(record.fact_type, record.value)
+    if state is None:
+        return _first(record, fact)
+    state = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    if isinstance(fact, NotificationEnded):
+        return _marked(state, fact)
+    return _live(state, record, fact) if state.is_live else state
+
+
+def _first(record: FactRecord, fact: NotificationFact) -> NotificationState | None:
+    empty = NotificationState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+    match fact:
+        case NotificationPlanned():
+            return replace(empty, planned=fact, planned_at=record.time_ms)
+        case NotificationEnded():
+            return _marked(empty, fact)
+    return None
+
+
+def _marked(state: NotificationState, fact: NotificationEnded) -> NotificationState:
+    # Without an end the facts that led to it are gone: the mark itself ends the notification.
+    end = state.end or End(fact.status, fact.ended_at, fact.reason)
+    return replace(state, end=end, marked=True, planned=None, resume_at=None)
+
+
+def _ended(state: NotificationState, status: NotificationStatus, reason: str | None) -> NotificationState:
+    ended = replace(state, end=End(status, state.t, reason), resume_at=None)
+    # Of a message that was sent nothing is published: it is over at once.
+    return replace(ended, marked=True, planned=None) if status == "sent" else ended
+
+
+def _live(state: NotificationState, record: FactRecord, fact: NotificationFact) -> NotificationState:
+    match fact:
+        case NotificationSent():  # of whatever epoch: it is out
+            return _ended(replace(state, attempts=max(state.attempts, fact.attempt)), "sent", fact.detail)
+        case NotificationFailed():
+            return _ended(state, "failed", fact.reason)
+        case NotificationSending() if fact.epoch == state.epoch:
+            return replace(state, attempts=max(state.attempts, fact.attempt))
+        case NotificationPostponed() if fact.epoch == state.epoch:
+            return _postponed(state, fact)
+        case NotificationInterrupted() if fact.epoch == state.epoch:
+            return replace(state, epoch=fact.epoch + 1)
+        case NotificationReplanned() if fact.epoch == state.epoch + 1:
+            return replace(state, epoch=fact.epoch, deaths=fact.deaths)
+        case TimerFired():
+            return _fired(state, record, fact)
+    return state
+
+
+def _postponed(state: NotificationState, fact: NotificationPostponed) -> NotificationState:
+    attempts = max(state.attempts, fact.attempt)
+    state = replace(state, attempts=attempts, epoch=fact.epoch + 1, deaths=0)
+    if state.planned is not None and attempts >= state.planned.max_attempts:
+        return _ended(state, "failed", f"given up after {attempts} attempts: {fact.reason}")
+    return replace(state, resume_at=fact.until, arming=state.arming + 1)
+
+
+def _fired(state: NotificationState, record: FactRecord, fact: TimerFired) -> NotificationState:
+    # A record time before the due time is void; the owner asks again.
+    planned = state.planned
+    if fact.timer_id == state.expires_timer and planned is not None and record.time_ms >= planned.expires_at:
+        return _ended(state, "failed", "it could not be sent in time")
+    if fact.timer_id == state.resume_timer and state.resume_at is not None and record.time_ms >= state.resume_at:
+        return replace(state, resume_at=None)
+    return state

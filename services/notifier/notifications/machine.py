@@ -1,0 +1,130 @@
+"""The notification's machine, as the owner drives it: `notifications` → sends, and dead letters of what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eldermesh.contract.deadletters import DeadLetterHeaders
+from eldermesh.contract.topics import JOBS_DEAD
+from services.notifier.notifications.fold import fold_notification
+from services.notifier.notifications.state import End, NotificationState, state_adapter
+from shared.events import TimerFired
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord, fact_headers
+from shared.history.machine import DispatchDue, Due, EndDue, Folded, NewFact, Publication, TimerDue
+from shared.notification_facts import (
+    NotificationEnded,
+    NotificationFailed,
+    NotificationPlanned,
+    NotificationReplanned,
+)
+from shared.topics import NOTIFICATIONS
+
+OWNER_WORKER_ID = "notifier"
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationMachine:
+    """`Machine[NotificationState]`.
+
+    Args:
+        topic: the history's full name, told in dead letters.
+        partition: the owned partition, told there too.
+        max_deaths: deaths in a row after which a notification has failed.
+    """
+
+    topic: str
+    partition: int
+    max_deaths: int = 3
+    history_topic: str = NOTIFICATIONS
+    mark_fact_type: str = NotificationEnded.fact_type
+
+    def fold(self, state: NotificationState | None, record: FactRecord) -> Folded[NotificationState]:
+        """Fold one fact."""
+        return Folded(fold_notification(state, record))
+
+    def due(self, state: NotificationState, now_ms: int) -> Sequence[Due]:
+        """The dead letter, the timer or the send that the state calls for."""
+        planned = state.planned
+        if planned is None:
+            return ()
+        if state.end is not None:
+            return (self._end_due(state, planned, state.end),)
+        if planned.expires_at <= now_ms:
+            return (TimerDue(state.expires_timer, _fact(state, TimerFired(timer_id=state.expires_timer))),)
+        if state.resume_at is None:
+            return (DispatchDue(state.chunk, state.deaths + 1, planned.channel),)
+        if state.resume_at <= now_ms:
+            return (TimerDue(state.resume_timer, _fact(state, TimerFired(timer_id=state.resume_timer))),)
+        return ()
+
+    def wake_at(self, state: NotificationState) -> int | None:
+        """When it expires, or its postponement is over."""
+        if state.planned is None or state.end is not None:
+            return None
+        expires_at = state.planned.expires_at
+        return expires_at if state.resume_at is None else min(expires_at, state.resume_at)
+
+    def replan(self, state: NotificationState, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
+        """Another epoch in place of a dead run, or the end of a message whose sending kills the notifier."""
+        if not state.is_live or state.chunk not in dead:
+            return ()
+        deaths = state.deaths + 1
+        if deaths >= self.max_deaths:
+            reason = f"the notifier died {deaths} times while it sent this"
+            return (_fact(state, NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason)),)
+        plan = NotificationReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
+        return (_fact(state, plan),)
+
+    def chunks(self, state: NotificationState) -> Mapping[str, ChunkId]:
+        """The one chunk of what is to be sent now."""
+        return {str(state.chunk): state.chunk} if state.is_live and state.resume_at is None else {}
+
+    def bitmap(self, state: NotificationState) -> bytes:  # noqa: ARG002 - the only item is in when it has ended
+        """Nothing: what has not ended has no item in."""
+        return b""
+
+    def is_ended(self, state: NotificationState) -> bool:
+        """Whether it has its end."""
+        return state.end is not None
+
+    def is_settled(self, state: NotificationState) -> bool:
+        """Whether it is over."""
+        return state.marked
+
+    def last_offset(self, state: NotificationState) -> int:
+        """Offset of its last fact."""
+        return state.last_offset
+
+    def encode(self, state: NotificationState) -> bytes:
+        """JSON of the state."""
+        return state_adapter().dump_json(state)
+
+    def decode(self, raw: bytes, bitmap: bytes) -> NotificationState:  # noqa: ARG002 - see `bitmap`
+        """Read a state back."""
+        return state_adapter().validate_json(raw)
+
+    def _end_due(self, state: NotificationState, planned: NotificationPlanned, end: End) -> EndDue:
+        reason = f"rule {planned.rule}, channel {planned.channel}: {end.reason}"
+        headers = DeadLetterHeaders(
+            topic=self.topic,
+            partition=self.partition,
+            offset=state.first_offset,
+            error_type="internal",
+            reason=reason,
+            key=state.notification_id.encode(),
+        ).encode(fact_headers(planned.fact_type, planned.job_id, planned.traceparent, planned.tracestate))
+        # Keyed by its own id: by its job's, the job would be taken for one that was refused.
+        letter = Publication(JOBS_DEAD, state.notification_id, planned.encode(), headers)
+        mark = NotificationEnded(status=end.status, ended_at=end.at, reason=end.reason)
+        return EndDue(letter, _fact(state, mark))
+
+
+def _fact(
+    state: NotificationState, fact: TimerFired | NotificationFailed | NotificationReplanned | NotificationEnded
+) -> NewFact:
+    traceparent = None if state.planned is None else state.planned.traceparent
+    tracestate = None if state.planned is None else state.planned.tracestate
+    headers = fact_headers(fact.fact_type, state.notification_id, traceparent, tracestate)
+    return NewFact(fact.fact_type, fact.encode(), headers)

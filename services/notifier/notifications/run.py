@@ -1,0 +1,159 @@
+"""One run of one claimed notification: the lease and the send side by side; whatever ends first ends the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
+from services.notifier.notifications.backoff import pause_ms
+from services.notifier.notifications.ports import SendPorts, SendTask
+from shared.errors import RetryableError
+from shared.events import Fact
+from shared.history.facts import fact_headers
+from shared.history.lease import Lease, LeaseLostError
+from shared.notification_facts import (
+    NotificationFailed,
+    NotificationInterrupted,
+    NotificationPostponed,
+    NotificationSending,
+    NotificationSent,
+)
+from shared.patience import with_patience
+from shared.telemetry import names
+from shared.telemetry.spans import fail_span
+
+_INTERRUPTED_SECONDS = 5.0
+"""How long a runner that stops tries to say that nobody died."""
+
+INTERRUPTED = "interrupted"
+
+_log = logging.getLogger(__name__)
+
+
+class SendRun:
+    """From the claim to the claim's end.
+
+    Args:
+        ports: what it works with.
+        task: what was claimed.
+        lease: of the claim.
+        run_span: told how it went.
+        stopping: set when this process stops.
+    """
+
+    def __init__(self, ports: SendPorts, task: SendTask, lease: Lease, run_span: Span, stopping: asyncio.Event) -> None:
+        self._ports = ports
+        self._task = task
+        self._lease = lease
+        self._span = run_span
+        self._stopping = stopping
+
+    async def run(self) -> str:
+        """Send, and append what came of it. Returns that in one word.
+
+        Raises:
+            RetryableError: Kafka did not answer for long. The claim then dies by its lease.
+        """
+        working = asyncio.create_task(self._work())
+        keeping = asyncio.create_task(self._lease.keep())
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks: set[asyncio.Task[Any]] = {working, keeping, stopping}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                word = working.result()
+                await self._finish()
+                return word
+            if keeping.done():
+                return keeping.result().reason
+        finally:
+            await _end(tasks)
+        await self._interrupted()
+        return INTERRUPTED
+
+    async def _work(self) -> str:
+        """Say that it begins, send, say how it went."""
+        sending = NotificationSending(
+            epoch=self._task.chunk.epoch, attempt=self._task.attempt, worker_id=self._ports.worker_id
+        )
+        await self._append(sending, self._ports.patience_seconds)
+        outcome = await self._outcome()
+        fact, word = self._told(outcome)
+        self._span.set_attribute(names.NOTIFICATION_OUTCOME, word)
+        if not isinstance(outcome, Sent):
+            self._span.set_attribute(names.REASON, outcome.reason)
+            fail_span(self._span, outcome.reason)
+        await self._append(fact, self._ports.patience_seconds)
+        return word
+
+    async def _outcome(self) -> SendOutcome:
+        sender = self._ports.senders.get(self._task.planned.channel)
+        if sender is None:
+            return Never("the rules file has no such channel any more")
+        try:
+            return await sender.send(Message.of(self._task.notification_id, self._task.planned))
+        except Exception as error:  # noqa: BLE001 - our own failure concerns this message alone, and is bounded
+            _log.exception("notification %s: its sending failed", self._task.notification_id)
+            return NotNow(f"internal: {type(error).__name__}")
+
+    def _told(self, outcome: SendOutcome) -> tuple[Fact, str]:
+        epoch, attempt, worker_id = self._task.chunk.epoch, self._task.attempt, self._ports.worker_id
+        match outcome:
+            case Sent():
+                detail = outcome.detail
+                return NotificationSent(epoch=epoch, attempt=attempt, worker_id=worker_id, detail=detail), "sent"
+            case Never():
+                return NotificationFailed(worker_id=worker_id, reason=outcome.reason), "failed"
+            case NotNow():
+                pause = pause_ms(
+                    attempt,
+                    first_ms=round(self._ports.settings.notify_retry_seconds * 1000),
+                    asked_ms=outcome.after_ms,
+                    chance=self._ports.chance(),
+                )
+                until = self._ports.clock.now_ms() + pause
+                fact = NotificationPostponed(
+                    epoch=epoch, attempt=attempt, worker_id=worker_id, until=until, reason=outcome.reason
+                )
+                return fact, "postponed"
+
+    async def _finish(self) -> None:
+        try:
+            await self._lease.finish()
+        except LeaseLostError as lost:  # the outcome is in, which is all that matters to the owner
+            _log.warning("notification %s: %s", self._task.notification_id, lost)
+
+    async def _interrupted(self) -> None:
+        fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id)
+        try:
+            await self._append(fact, _INTERRUPTED_SECONDS)
+        except RetryableError as error:
+            _log.warning("notification %s counts as a death: %s", self._task.notification_id, error)
+
+    async def _append(self, fact: Fact, patience_seconds: float) -> None:
+        task, planned = self._task, self._task.planned
+        headers = fact_headers(fact.fact_type, task.notification_id, planned.traceparent, planned.tracestate)
+        append = partial(
+            self._ports.facts.append,
+            task.topic,
+            task.partition,
+            key=task.notification_id,
+            value=fact.encode(),
+            headers=headers,
+        )
+        await with_patience(append, seconds=patience_seconds, clock=self._ports.clock)
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their ends."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("a part of a run ended with %r", error)

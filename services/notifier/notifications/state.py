@@ -1,0 +1,77 @@
+"""A notification's state: what its facts, in log order, have made of it. Times are integer milliseconds since 1970."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import TypeAdapter
+
+from shared.history.chunks import ChunkId
+from shared.history.keys import FOLD_VERSION
+from shared.notification_facts import NotificationPlanned, NotificationStatus
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How it ended; built once, by the deciding fact."""
+
+    status: NotificationStatus
+    at: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationState:
+    """The state of one notification.
+
+    Attributes:
+        planned: What is to be sent; dropped once the end is marked.
+        planned_at: Time of that fact.
+        epoch: Of the run that is to be; the first is 1.
+        deaths: Runs that died in a row.
+        attempts: Sends that were begun, as far as is known.
+        resume_at: When the timer of a postponement comes due; None while nothing is postponed.
+        arming: How often that timer was armed.
+    """
+
+    notification_id: str
+    t: int
+    first_offset: int
+    last_offset: int
+    fold_version: int = FOLD_VERSION
+    planned: NotificationPlanned | None = None
+    planned_at: int = 0
+    epoch: int = 1
+    deaths: int = 0
+    attempts: int = 0
+    resume_at: int | None = None
+    arming: int = 0
+    end: End | None = None
+    marked: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Planned and not ended."""
+        return self.planned is not None and self.end is None
+
+    @property
+    def chunk(self) -> ChunkId:
+        """The one chunk of a live notification: its message, as item 0."""
+        return ChunkId(self.notification_id, 0, self.epoch, 0, 0)
+
+    @property
+    def expires_timer(self) -> str:
+        """Identity of the timer that ends it, armed once."""
+        return f"{self.notification_id}:expires:1"
+
+    @property
+    def resume_timer(self) -> str:
+        """Identity of the timer that ends a postponement, as armed last."""
+        return f"{self.notification_id}:resume:{self.arming}"
+
+
+@cache
+def state_adapter() -> TypeAdapter[NotificationState]:
+    """Serialiser of states."""
+    return TypeAdapter(NotificationState)

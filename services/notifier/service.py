@@ -1,0 +1,120 @@
+"""The service `notifier`: a planner reads ends and holds, owners fold `notifications` and send what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from services.notifier.channels.sender import SEND_SECONDS
+from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
+from services.notifier.notifications.dispatching import NoDecider, NotificationDispatcher
+from services.notifier.notifications.machine import NotificationMachine
+from services.notifier.notifications.observing import NotificationObserver
+from services.notifier.notifications.ports import SendPorts
+from services.notifier.notifications.runner import SLOTS, SendRunner
+from services.notifier.notifications.state import NotificationState
+from services.notifier.planning import Planner
+from services.notifier.rules import Rules
+from services.notifier.rules_file import load_rules
+from shared.broker import make_producer
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.history.claims import ClaimStore
+from shared.history.fact_appender import FactAppender
+from shared.history.foreign_state import drop_foreign_state
+from shared.history.kafka_log import KafkaPartitionLog
+from shared.history.keys import PartitionKeys
+from shared.history.owner import Owner, OwnerTimes
+from shared.history.ownership import Ownership
+from shared.history.ports import SystemClock
+from shared.history.snapshot import PartitionStore
+from shared.incarnation import read_or_create_incarnation
+from shared.logs import get_logger
+from shared.redis_client import make_redis
+from shared.serving import start_at_once, until_stopped
+from shared.settings import Settings
+from shared.topics import JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
+
+_log = get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the service until `stop` is set; then sends get `drain_seconds`, and what is left of them is broken off.
+
+    Raises:
+        ConfigurationError: the rules file is wrong, or topics are missing.
+        RetryableError: the broker does not answer.
+        StopServiceError: a part stopped by itself.
+    """
+    rules = load_rules(settings.notify_rules)
+    async with AsyncExitStack() as stack:
+        redis = make_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
+        producer = make_producer(settings, client_id="eldermesh-notifier")
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        facts = FactAppender(partial(make_producer, settings, client_id="eldermesh-notifier-runs"))
+        stack.push_async_callback(facts.close)
+        runner = SendRunner(_ports(settings, rules, redis, facts))
+        owners = Ownership(
+            settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, partial(_owner, settings, redis, runner)
+        )
+        planner = Planner(settings, rules, producer)
+        inbox = InboxConsumer(
+            settings,
+            [
+                Subscription(JOBS_DONE, ENDS_GROUP, planner, planner.passes_over),
+                Subscription(JOBS_HOLDS, HOLDS_GROUP, planner, planner.passes_over),
+            ],
+            producer,
+        )
+        stack.push_async_callback(owners.stop)
+        # Before the owners: what it tells them, they or their successors are to read.
+        stack.push_async_callback(runner.stop, settings.drain_seconds)
+        stack.push_async_callback(inbox.stop)
+        await start_at_once([owners, inbox])
+        _log.info("notifier started", rules=len(rules.rules), channels=sorted(rules.channels))
+        if not rules.rules:
+            _log.info("nobody will be told anything: MESH_NOTIFY_RULES names no file with rules")
+        await until_stopped([owners, inbox], stop)
+    _log.info("notifier stopped")
+
+
+def _ports(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) -> SendPorts:
+    return SendPorts(
+        settings=settings,
+        worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+        claims=ClaimStore(redis, settings.topic(NOTIFICATIONS), lease_ms=round(settings.lease_seconds * 1000)),
+        facts=facts,
+        senders={name: channel.sender(settings) for name, channel in rules.channels.items()},
+    )
+
+
+def _owner(
+    settings: Settings, redis: Redis, runner: SendRunner, log: KafkaPartitionLog, partition: int
+) -> Owner[NotificationState]:
+    topic = settings.topic(NOTIFICATIONS)
+    return Owner(
+        NotificationMachine(topic, partition, settings.max_item_deaths),
+        log,
+        PartitionStore(redis, PartitionKeys(topic, partition)),
+        NoDecider(),
+        NotificationDispatcher(topic, runner),
+        partition=partition,
+        window_size=2 * SLOTS,
+        times=OwnerTimes(
+            lease=settings.lease_seconds,
+            # A slot may be taken for as long as sends last, and nothing is wrong.
+            claim_timeout=max(settings.claim_timeout_seconds, 2 * SEND_SECONDS),
+            look=min(1.0, settings.heartbeat_seconds / 2),
+        ),
+        clock=SystemClock(),
+        observer=NotificationObserver(topic),
+    )
