@@ -9,7 +9,7 @@ import orjson
 from opentelemetry.trace import Span
 
 from services.router.jobs.state import Acceptance, JobState
-from services.router.judging import JobContents, Rules, incident_rules, judged
+from services.router.judging import JobContents, JudgingTime, Rules, incident_rules, judged
 from services.router.policy import Route, RouteRequest, static_policy
 from services.router.risk import Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.events import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
@@ -63,9 +63,10 @@ class JobDecider:
         self._clock = clock
         self._ray_trouble = ray_trouble
         self._rules = rules
+        self._judging_time = JudgingTime(clock)
 
     async def decide(self, state: JobState, due: DecisionDue) -> NewFact | None:
-        """The fact that routes, holds or refuses the job; None while its items are not counted, or not at hand.
+        """The fact that routes, holds or refuses the job; None where that has to wait, as for its items to be counted.
 
         Raises:
             RetryableError, redis.RedisError: the job's content could not be read.
@@ -83,7 +84,7 @@ class JobDecider:
         return _new_fact(state, acceptance, fact)
 
     async def _judgement(self, state: JobState, terms: JobTerms) -> _Judgement | None:
-        """What the advice comes to; None if the job would have to be judged and is not at hand."""
+        """What the advice comes to; None if the job would have to be judged, and is not at hand or has to wait."""
         if terms.advice == "none" or state.approved:
             return _Judgement(Ruling("route"))
         was_asked = terms.advise_within_ms > 0
@@ -91,10 +92,13 @@ class JobDecider:
         entry = incident_entry(state.advice)
         if risk_of(entry) is not None:
             return _Judgement(ruling(entry, missing=None, can_write=False), own)
-        content = await self._contents.read(state.job_id)
-        if content is None:
+        if not self._judging_time.is_left:
             return None
-        entry = await judged(content, rules=self._rules)
+        with self._judging_time.spent():
+            content = await self._contents.read(state.job_id)
+            if content is None:
+                return None
+            entry = await judged(content, rules=self._rules)
         # Where nobody was asked, nobody's word is missing; rules that came to no end are missing everywhere.
         missing = self._settings.incident_missing if was_asked or risk_of(entry) is None else None
         can_write = tools_can_write(content.workload, content.options)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from pydantic import JsonValue
@@ -16,6 +16,8 @@ from services.router.risk import INCIDENT
 from shared.errors import RetryableError
 from shared.events import AdviceEntry
 from shared.history.keys import PartitionKeys
+from shared.history.ports import Clock
+from shared.incident import judge
 from shared.logs import get_logger
 
 _log = get_logger(__name__)
@@ -23,6 +25,8 @@ _log = get_logger(__name__)
 RULES_SECONDS = 5.0
 """What the rules get for one job; one that needs longer counts as not judged."""
 _READ_SECONDS = 5.0
+_WINDOW_SECONDS = 1.0
+_SHARE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +82,43 @@ class SpecContents:
         return JobContent(spec["workload"], tuple(spec["items"] or ()), spec["options"])
 
 
+class JudgingTime:
+    """How much of its time an owner may spend on judging: half of each second.
+
+    A flood of large jobs must not keep it from the timers and chunks of all others.
+
+    Args:
+        clock: measures.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._spent = 0.0
+
+    @property
+    def is_left(self) -> bool:
+        """Whether another job may be judged now; one that has begun is judged to its end."""
+        now = self._clock.monotonic()
+        if now - self._began >= _WINDOW_SECONDS:
+            self._began, self._spent = now, 0.0
+        return self._spent < _SHARE_SECONDS
+
+    @contextmanager
+    def spent(self) -> Iterator[None]:
+        """Counts the time of what is done in it."""
+        began = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._spent += self._clock.monotonic() - began
+
+
 def incident_rules(
     workload: str, items: Sequence[JsonValue], options: Mapping[str, JsonValue]
 ) -> Mapping[str, JsonValue]:
     """The rules that the sage runs, too."""
-    # Their detector is slow to import, and a router whose panel answers never needs it.
-    incident: Any = importlib.import_module("shared.incident")
-    advice: dict[str, JsonValue] = incident.judge(workload, items, options).as_advice()
-    return advice
+    return judge(workload, items, options).as_advice()
 
 
 async def judged(content: JobContent, *, rules: Rules = incident_rules, seconds: float = RULES_SECONDS) -> AdviceEntry:

@@ -201,6 +201,35 @@ async def test_rules_that_come_to_no_end() -> None:
     assert (entry.status, entry.advice) == ("late", {"by": "router"})
 
 
+class _SlowClock:
+    """Stands still but where it is told."""
+
+    now = 100.0
+
+    def now_ms(self) -> int:
+        return NOW
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_a_flood_of_large_jobs() -> None:
+    """Judging takes half of an owner's time at most: further jobs are asked for again, in the next second."""
+    clock, deciding = _SlowClock(), Deciding()
+
+    def slow(*_: object) -> Mapping[str, JsonValue]:
+        clock.now += 0.3
+        return {"risk": "low"}
+
+    settings = Settings(broker_profile="embedded", _env_file=None)
+    decider = JobDecider(settings, WorkloadRegistry.installed(), deciding, clock, rules=slow)
+    facts = [await decider.decide(left_alone().job, DecisionDue(0)) for _ in range(4)]
+    assert [fact is not None for fact in facts] == [True, True, False, False]
+    assert await decider.decide(advised(incident("low")).job, DecisionDue(0)) is not None, "needs no judging"
+    clock.now += 0.4
+    assert await decider.decide(left_alone().job, DecisionDue(0)) is not None
+
+
 async def test_a_job_that_is_not_at_hand() -> None:
     """It is asked for again later; so is one whose items nobody has counted."""
     assert await Deciding(content=None).decide(left_alone()) is None
