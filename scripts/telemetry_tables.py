@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from shared.telemetry import names  # noqa: E402 - it is run by path, so the project has to be found first
+from shared.telemetry import metric_names, names  # noqa: E402 - it is run by path, so the project has to be found first
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -39,7 +39,7 @@ def metrics() -> str:
         ("metric", "instrument", "unit", "measures", "attributes"),
         [
             (f"`{metric.name}`", metric.instrument, f"`{metric.unit}`", metric.meaning, _code(metric.attributes))
-            for metric in names.METRICS
+            for metric in metric_names.METRICS
         ],
     )
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
 from shared.telemetry import providers
-from shared.telemetry.names import Metric
+from shared.telemetry.metric_names import Metric
 
 
 class MetricReader:

@@ -22,13 +22,13 @@ from shared.errors import DeadLetterError
 from shared.history.facts import fact_headers
 from shared.notification_facts import NotificationPlanned
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import fact_trace
 from shared.telemetry.spans import span
 from shared.topics import NOTIFICATIONS
 
 _planned_total = metrics.get_meter("eldermesh").create_counter(
-    names.NOTIFICATIONS_PLANNED.name, names.NOTIFICATIONS_PLANNED.unit
+    metric_names.NOTIFICATIONS_PLANNED.name, metric_names.NOTIFICATIONS_PLANNED.unit
 )
 
 

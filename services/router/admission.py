@@ -31,14 +31,14 @@ from shared.errors import DeadLetterError
 from shared.events import Fact, JobCancelRequested, JobDecided
 from shared.history.facts import fact_headers
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
 from shared.telemetry.spans import span
 from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 
 _accepted_total = metrics.get_meter("eldermesh").create_counter(
-    names.JOBS_ACCEPTED.name, names.JOBS_ACCEPTED.unit, names.JOBS_ACCEPTED.meaning
+    metric_names.JOBS_ACCEPTED.name, metric_names.JOBS_ACCEPTED.unit, metric_names.JOBS_ACCEPTED.meaning
 )
 
 

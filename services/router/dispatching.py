@@ -12,7 +12,7 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.state import JobState
 from shared.history.machine import DispatchDue
 from shared.history.ports import Clock
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
 from shared.telemetry.spans import span
 from shared.workloads import Queue, WorkloadRegistry
@@ -57,7 +57,7 @@ class JobDispatcher:
         self._ray = ray
         self._workloads = workloads
         self._clock = clock
-        metric = names.CHUNKS_DISPATCHED
+        metric = metric_names.CHUNKS_DISPATCHED
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
     def rank(self, state: JobState) -> tuple[int, int]:

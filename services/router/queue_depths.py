@@ -11,7 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.router.engines.celery_dispatch import QueueDepths
 from shared.logs import get_logger
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 LOOK_SECONDS = 10.0
 """Time between two looks: that of the export of metrics."""
@@ -40,7 +40,7 @@ class QueueDepthMetrics:
         self._told = told
         self._depths: QueueDepths | None = None
         meter = metrics.get_meter(__name__)
-        depth, unacknowledged = names.QUEUE_DEPTH, names.QUEUE_UNACKNOWLEDGED
+        depth, unacknowledged = metric_names.QUEUE_DEPTH, metric_names.QUEUE_UNACKNOWLEDGED
         meter.create_observable_gauge(depth.name, [self._waiting], depth.unit, depth.meaning)
         meter.create_observable_gauge(
             unacknowledged.name, [self._unacknowledged], unacknowledged.unit, unacknowledged.meaning

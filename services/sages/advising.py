@@ -19,15 +19,19 @@ from shared.events import FACT_TYPE_HEADER, JobAccepted, JobAdvised, UnreadableF
 from shared.history.facts import fact_headers
 from shared.logs import get_logger, job_logs
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import span
 from shared.topics import JOBS_HISTORY
 
 _log = get_logger(__name__)
 _meter = metrics.get_meter("eldermesh")
-_advised = _meter.create_counter(names.JOBS_ADVISED.name, names.JOBS_ADVISED.unit, names.JOBS_ADVISED.meaning)
-_expired = _meter.create_counter(names.ADVICE_EXPIRED.name, names.ADVICE_EXPIRED.unit, names.ADVICE_EXPIRED.meaning)
+_advised = _meter.create_counter(
+    metric_names.JOBS_ADVISED.name, metric_names.JOBS_ADVISED.unit, metric_names.JOBS_ADVISED.meaning
+)
+_expired = _meter.create_counter(
+    metric_names.ADVICE_EXPIRED.name, metric_names.ADVICE_EXPIRED.unit, metric_names.ADVICE_EXPIRED.meaning
+)
 
 
 def _now_ms() -> int:

@@ -24,7 +24,7 @@ from shared.errors import RetryableError
 from shared.incarnation import read_or_create_incarnation
 from shared.logs import get_logger
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ _ERRORS_OF_A_RECORD = (
 
 _log = get_logger(__name__)
 _skipped = metrics.get_meter("eldermesh").create_counter(
-    names.MEMORY_SKIPPED.name, names.MEMORY_SKIPPED.unit, names.MEMORY_SKIPPED.meaning
+    metric_names.MEMORY_SKIPPED.name, metric_names.MEMORY_SKIPPED.unit, metric_names.MEMORY_SKIPPED.meaning
 )
 
 

@@ -17,7 +17,7 @@ from services.sages.sage_thread import SageThread
 from shared.events import AdviceEntry
 from shared.logs import get_logger
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.spans import fail_span, span
 
 MAX_ENTRIES_BYTES: Final = 32 * 1024
@@ -27,7 +27,7 @@ Status = Literal["ok", "late", "failed", "warming"]
 
 _log = get_logger(__name__)
 _duration = metrics.get_meter("eldermesh").create_histogram(
-    names.SAGE_DURATION.name, names.SAGE_DURATION.unit, names.SAGE_DURATION.meaning
+    metric_names.SAGE_DURATION.name, metric_names.SAGE_DURATION.unit, metric_names.SAGE_DURATION.meaning
 )
 
 

@@ -6,16 +6,18 @@ from opentelemetry import metrics
 
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 _meter = metrics.get_meter("eldermesh")
 _consumed = _meter.create_counter(
-    names.RECORDS_CONSUMED.name, names.RECORDS_CONSUMED.unit, names.RECORDS_CONSUMED.meaning
+    metric_names.RECORDS_CONSUMED.name, metric_names.RECORDS_CONSUMED.unit, metric_names.RECORDS_CONSUMED.meaning
 )
 _duration = _meter.create_histogram(
-    names.RECORD_DURATION.name, names.RECORD_DURATION.unit, names.RECORD_DURATION.meaning
+    metric_names.RECORD_DURATION.name, metric_names.RECORD_DURATION.unit, metric_names.RECORD_DURATION.meaning
 )
-_dead_letters = _meter.create_counter(names.DEAD_LETTERS.name, names.DEAD_LETTERS.unit, names.DEAD_LETTERS.meaning)
+_dead_letters = _meter.create_counter(
+    metric_names.DEAD_LETTERS.name, metric_names.DEAD_LETTERS.unit, metric_names.DEAD_LETTERS.meaning
+)
 
 
 def count_record(record: ConsumedRecord, group: str, seconds: float, error: DeadLetterError | None) -> None:

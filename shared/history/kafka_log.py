@@ -16,7 +16,7 @@ from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 _CALL_SECONDS = 15.0
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ class KafkaPartitionLog:
         self._producer = producer
         self._consumer: AIOKafkaConsumer = make_consumer(settings, auto_offset_reset="none")
         self._next: int | None = None
-        self._lag = metrics.get_meter(__name__).create_gauge(names.OWNER_LAG.name, names.OWNER_LAG.unit)
+        self._lag = metrics.get_meter(__name__).create_gauge(metric_names.OWNER_LAG.name, metric_names.OWNER_LAG.unit)
         self._attributes = {
             names.MESSAGING_DESTINATION_NAME: self._partition.topic,
             names.MESSAGING_DESTINATION_PARTITION_ID: str(partition),

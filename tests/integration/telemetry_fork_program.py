@@ -18,14 +18,14 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import Span
 
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.setup import Telemetry, configure_telemetry, current_telemetry, shutdown_telemetry
 from shared.telemetry.spans import span
 
 _CHILD_SECONDS = 30.0
 # As modules do: made before anything is configured.
 _tracer = trace.get_tracer("program")
-_counter = metrics.get_meter("program").create_counter(names.ITEMS_ENDED.name)
+_counter = metrics.get_meter("program").create_counter(metric_names.ITEMS_ENDED.name)
 
 
 def _configured() -> Telemetry:

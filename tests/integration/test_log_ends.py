@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from eldermesh.client.kafka import end_positions
 from shared.broker import make_producer
 from shared.history.kafka_log import KafkaPartitionLog
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.metric_reader import metric_reader
@@ -55,7 +55,7 @@ async def test_the_lag_is_what_is_left_to_fold(any_broker: AnyBroker) -> None:
                 for most in (3, 500):
                     records = await log.read(offset, max_records=most, wait_seconds=10.0)
                     offset = records[-1].offset + 1
-                    left.append(reader.values(names.OWNER_LAG, names.MESSAGING_DESTINATION_PARTITION_ID))
+                    left.append(reader.values(metric_names.OWNER_LAG, names.MESSAGING_DESTINATION_PARTITION_ID))
                 assert left == [{"0": 5}, {"0": 0}]
             finally:
                 await log.stop()

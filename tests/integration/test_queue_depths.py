@@ -14,7 +14,7 @@ from eldermesh.stack.redis import EmbeddedRedis
 from services.router.engines.celery_app import QUEUES
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.queue_depths import QueueDepthMetrics
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from tests.integration.chunk_running import runner_settings
 from tests.integration.played_owner import played_owner
 from tests.integration.worker_process import running_worker
@@ -56,8 +56,8 @@ async def a_redis(directory: Path) -> AsyncIterator[EmbeddedRedis]:
 
 def numbers(reader: MetricReader) -> dict[str, float]:
     """The metrics of the queues now: waiting tasks by queue, and `unacknowledged`."""
-    waiting = reader.values(names.QUEUE_DEPTH, names.MESSAGING_DESTINATION_NAME)
-    held = reader.values(names.QUEUE_UNACKNOWLEDGED, "")
+    waiting = reader.values(metric_names.QUEUE_DEPTH, names.MESSAGING_DESTINATION_NAME)
+    held = reader.values(metric_names.QUEUE_UNACKNOWLEDGED, "")
     return waiting | ({"unacknowledged": held[""]} if held else {})
 
 

@@ -20,7 +20,7 @@ from eldermesh.cli.trace_tree import trace_tree
 from eldermesh.stack.otlp_receiver import otlp_receiver
 from eldermesh.stack.ports import free_port
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.ids import root_trace
 from shared.telemetry.propagation import context_from, traceparent_of
 from shared.telemetry.setup import MAX_QUEUED_SPANS, configure_telemetry, current_telemetry
@@ -111,12 +111,16 @@ async def test_a_dropped_carrier_is_seen_by_the_matrix(receiver: str) -> None:
 
 async def test_metrics_arrive_and_are_shown_for_prometheus(receiver: str) -> None:
     """Counter, histogram and gauge of the registry, and the process' own metrics."""
-    counter = metrics.get_meter("before").create_counter(names.JOBS_ACCEPTED.name, names.JOBS_ACCEPTED.unit)
+    counter = metrics.get_meter("before").create_counter(
+        metric_names.JOBS_ACCEPTED.name, metric_names.JOBS_ACCEPTED.unit
+    )
     telemetry = configure_telemetry(Settings(otlp_endpoint=receiver), "router")
     meter = metrics.get_meter("after")
     counter.add(2, {names.JOB_TENANT: 'a"b'})
-    meter.create_histogram(names.CHUNK_DURATION.name, names.CHUNK_DURATION.unit).record(0.2, {names.ENGINE: "celery"})
-    meter.create_gauge(names.QUEUE_DEPTH.name, names.QUEUE_DEPTH.unit).set(7)
+    meter.create_histogram(metric_names.CHUNK_DURATION.name, metric_names.CHUNK_DURATION.unit).record(
+        0.2, {names.ENGINE: "celery"}
+    )
+    meter.create_gauge(metric_names.QUEUE_DEPTH.name, metric_names.QUEUE_DEPTH.unit).set(7)
     assert await asyncio.to_thread(telemetry.flush)
     async with httpx.AsyncClient() as client:
         lines = (await client.get(f"{receiver}/metrics")).text.splitlines()

@@ -28,13 +28,13 @@ from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.history.facts import fact_headers
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
 from shared.telemetry.spans import span
 from shared.topics import CLAUDE_HISTORY
 
 _accepted_total = metrics.get_meter("eldermesh").create_counter(
-    names.REQUESTS_ACCEPTED.name, names.REQUESTS_ACCEPTED.unit, names.REQUESTS_ACCEPTED.meaning
+    metric_names.REQUESTS_ACCEPTED.name, metric_names.REQUESTS_ACCEPTED.unit, metric_names.REQUESTS_ACCEPTED.meaning
 )
 
 

@@ -6,7 +6,7 @@ from opentelemetry import metrics
 
 from services.claude_exec.requests.state import RequestState
 from shared.history.ports import Clock
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span
 
@@ -23,11 +23,13 @@ class RequestObserver:
         self._clock = clock
         meter = metrics.get_meter(__name__)
         self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
-        self._facts = meter.create_counter(names.FACTS_FOLDED.name, names.FACTS_FOLDED.unit)
-        self._batches = meter.create_histogram(names.OWNER_BATCH_DURATION.name, names.OWNER_BATCH_DURATION.unit)
-        self._lost = meter.create_counter(names.OWNERSHIPS_LOST.name, names.OWNERSHIPS_LOST.unit)
-        self._ends = meter.create_counter(names.REQUESTS_ENDED.name, names.REQUESTS_ENDED.unit)
-        self._durations = meter.create_histogram(names.REQUEST_DURATION.name, names.REQUEST_DURATION.unit)
+        self._facts = meter.create_counter(metric_names.FACTS_FOLDED.name, metric_names.FACTS_FOLDED.unit)
+        self._batches = meter.create_histogram(
+            metric_names.OWNER_BATCH_DURATION.name, metric_names.OWNER_BATCH_DURATION.unit
+        )
+        self._lost = meter.create_counter(metric_names.OWNERSHIPS_LOST.name, metric_names.OWNERSHIPS_LOST.unit)
+        self._ends = meter.create_counter(metric_names.REQUESTS_ENDED.name, metric_names.REQUESTS_ENDED.unit)
+        self._durations = meter.create_histogram(metric_names.REQUEST_DURATION.name, metric_names.REQUEST_DURATION.unit)
 
     def folded(self, facts: int, seconds: float) -> None:
         """Count a batch."""

@@ -16,7 +16,7 @@ from shared.errors import RetryableError
 from shared.history.claims import Claimed, ClaimRefusal
 from shared.history.lease import Lease, LeaseLostError
 from shared.logs import job_logs
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
 
@@ -47,7 +47,7 @@ class RequestRunner:
         self._stopping = asyncio.Event()
         self._running = 0
         self._running_gauge = metrics.get_meter(__name__).create_gauge(
-            names.REQUESTS_RUNNING.name, names.REQUESTS_RUNNING.unit
+            metric_names.REQUESTS_RUNNING.name, metric_names.REQUESTS_RUNNING.unit
         )
 
     def take(self, task: RequestTask) -> None:

@@ -6,7 +6,7 @@ from opentelemetry import metrics
 
 from services.notifier.notifications.state import NotificationState
 from shared.logs import get_logger
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 _log = get_logger(__name__)
 
@@ -21,10 +21,14 @@ class NotificationObserver:
     def __init__(self, history_topic: str) -> None:
         meter = metrics.get_meter(__name__)
         self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
-        self._facts = meter.create_counter(names.FACTS_FOLDED.name, names.FACTS_FOLDED.unit)
-        self._batches = meter.create_histogram(names.OWNER_BATCH_DURATION.name, names.OWNER_BATCH_DURATION.unit)
-        self._lost = meter.create_counter(names.OWNERSHIPS_LOST.name, names.OWNERSHIPS_LOST.unit)
-        self._failed = meter.create_counter(names.NOTIFICATIONS_FAILED.name, names.NOTIFICATIONS_FAILED.unit)
+        self._facts = meter.create_counter(metric_names.FACTS_FOLDED.name, metric_names.FACTS_FOLDED.unit)
+        self._batches = meter.create_histogram(
+            metric_names.OWNER_BATCH_DURATION.name, metric_names.OWNER_BATCH_DURATION.unit
+        )
+        self._lost = meter.create_counter(metric_names.OWNERSHIPS_LOST.name, metric_names.OWNERSHIPS_LOST.unit)
+        self._failed = meter.create_counter(
+            metric_names.NOTIFICATIONS_FAILED.name, metric_names.NOTIFICATIONS_FAILED.unit
+        )
 
     def folded(self, facts: int, seconds: float) -> None:
         """Count a batch."""

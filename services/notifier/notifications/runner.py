@@ -16,7 +16,7 @@ from shared.errors import RetryableError
 from shared.history.claims import Claimed, ClaimRefusal
 from shared.history.lease import Lease
 from shared.logs import job_logs
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span
 
@@ -47,7 +47,7 @@ class SendRunner:
         self._stopping = asyncio.Event()
         self._running = 0
         self._attempts = metrics.get_meter(__name__).create_counter(
-            names.NOTIFICATION_ATTEMPTS.name, names.NOTIFICATION_ATTEMPTS.unit
+            metric_names.NOTIFICATION_ATTEMPTS.name, metric_names.NOTIFICATION_ATTEMPTS.unit
         )
 
     def take(self, task: SendTask) -> None:

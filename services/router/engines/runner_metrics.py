@@ -6,7 +6,7 @@ from opentelemetry import metrics
 
 from eldermesh.contract.vocabulary import Engine
 from shared.events import FactResult
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 
 
 class RunnerMetrics:
@@ -19,11 +19,13 @@ class RunnerMetrics:
     def __init__(self, engine: Engine) -> None:
         meter = metrics.get_meter(__name__)
         self._engine: dict[str, str] = {names.ENGINE: engine}
-        self._waits = meter.create_histogram(names.QUEUE_WAIT_DURATION.name, names.QUEUE_WAIT_DURATION.unit)
-        self._running = meter.create_gauge(names.CHUNKS_RUNNING.name, names.CHUNKS_RUNNING.unit)
+        self._waits = meter.create_histogram(
+            metric_names.QUEUE_WAIT_DURATION.name, metric_names.QUEUE_WAIT_DURATION.unit
+        )
+        self._running = meter.create_gauge(metric_names.CHUNKS_RUNNING.name, metric_names.CHUNKS_RUNNING.unit)
         self._running_now = 0
-        self._chunks = meter.create_histogram(names.CHUNK_DURATION.name, names.CHUNK_DURATION.unit)
-        self._items = meter.create_counter(names.ITEMS_ENDED.name, names.ITEMS_ENDED.unit)
+        self._chunks = meter.create_histogram(metric_names.CHUNK_DURATION.name, metric_names.CHUNK_DURATION.unit)
+        self._items = meter.create_counter(metric_names.ITEMS_ENDED.name, metric_names.ITEMS_ENDED.unit)
 
     def began(self, wait_seconds: float) -> None:
         """A chunk was claimed, so long after its dispatch."""

@@ -14,7 +14,7 @@ from services.sages.registry import installed_sages
 from services.sages.task import TaskSage
 from shared.events import AdviceEntry
 from shared.settings import Settings
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.spans import span
 from tests.integration.sages.played_sages import (
     BlockingSage,
@@ -173,7 +173,7 @@ async def test_durations_are_measured_by_sage_and_status(settings: Settings) -> 
     with metric_reader() as metrics:
         async with panel_of({"fast": PlayedSage, "raising": RaisingSage}, settings) as panel:
             await answering(panel)
-        assert metrics.samples(names.SAGE_DURATION, names.SAGE).keys() == {"fast", "raising"}
+        assert metrics.samples(metric_names.SAGE_DURATION, names.SAGE).keys() == {"fast", "raising"}
 
 
 def test_all_entries_together_have_a_bound() -> None:

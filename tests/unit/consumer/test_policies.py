@@ -25,7 +25,9 @@ def test_an_explicit_policy_that_loses_nothing_is_allowed() -> None:
     require_ack_policies(broker)
 
 
-@pytest.mark.parametrize("policy", [None, *sorted(set(AckPolicy) - {AckPolicy.NACK_ON_ERROR, AckPolicy.REJECT_ON_ERROR})])
+@pytest.mark.parametrize(
+    "policy", [None, *sorted(set(AckPolicy) - {AckPolicy.NACK_ON_ERROR, AckPolicy.REJECT_ON_ERROR})]
+)
 def test_the_default_and_policies_that_can_lose_are_refused(policy: AckPolicy | None) -> None:
     """The message names the topic and what to set."""
     broker = KafkaBroker()
