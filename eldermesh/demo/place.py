@@ -18,6 +18,19 @@ from eldermesh.stack.data_dir import data_dir_owner
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.runtime import Runtime, live_runtime
 
+NOTIFY_RULES = """channels:
+  terminal: {type: console}
+rules:
+  - name: rejected or failed
+    on: [end]
+    match: {status: [rejected, failed]}
+    channels: [terminal]
+  - name: waits for a person
+    on: [hold]
+    channels: [terminal]
+"""
+"""What people are told during the demo: see docs/notifications.md."""
+
 _PREFIX = "eldermesh-demo-"
 
 
@@ -27,7 +40,10 @@ class DemoPlace:
     def __init__(self, screen: Screen, directory: Path) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
-        self.mesh = MeshCommand(screen, directory, demo_environment(self.data_dir))
+        rules = directory / "notify.yaml"
+        rules.write_text(NOTIFY_RULES, "utf-8")
+        environment = demo_environment(self.data_dir) | {"MESH_NOTIFY_RULES": str(rules)}
+        self.mesh = MeshCommand(screen, directory, environment)
         self.keep = False
 
     def runtime(self) -> Runtime:

@@ -20,6 +20,7 @@ from eldermesh.demo.following import (
     whole_trace,
 )
 from eldermesh.demo.job_row import JobRow, seconds_text
+from eldermesh.demo.people_chapters import PeopleChapters
 from eldermesh.demo.place import DemoPlace
 from eldermesh.demo.screen import Screen
 from eldermesh.demo.work import standard_modules
@@ -63,6 +64,9 @@ class Story:
         self._dead_letters()
         engines = EngineChapters(self._screen, self._place, self._bootstrap, self._trace_url)
         self._jobs += [engines.prompts(6), engines.large_job(7)]
+        people = PeopleChapters(self._screen, self._place, self._bootstrap)
+        self._jobs += [people.advised(8), *people.judged(9)]
+        people.notified(10)
         self._ledger()
         self._stop()
 
@@ -220,7 +224,7 @@ class Story:
     def _ledger(self) -> None:
         """Whether anything was lost."""
         screen = self._screen
-        screen.chapter(8, "Was anything lost?")
+        screen.chapter(11, "Was anything lost?")
         status = self._mesh.show("audit", "--wait", "10")
         audit = self._mesh.ask("audit")
         screen.check("the audit finds nothing amiss", holds=status == 0, found=f"exit status {status}")
@@ -234,7 +238,7 @@ class Story:
     def _stop(self) -> None:
         """The end of the mesh."""
         screen = self._screen
-        screen.chapter(9, "The end")
+        screen.chapter(12, "The end")
         processes = self._place.processes()
         began = time.monotonic()
         status = self._mesh.show("down")

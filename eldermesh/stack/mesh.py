@@ -13,6 +13,7 @@ from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.own_services import (
     TELEMETRY_NAME,
     claude_exec_service,
+    notifier_service,
     router_service,
     sages_service,
     worker_service,
@@ -105,6 +106,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         worker_service(settings),
         claude_exec_service(settings),
         sages_service(settings),
+        notifier_service(settings),
         ray_service(settings, depends_on=(BROKER_NAME, REDIS_NAME), outlived_by=(TELEMETRY_NAME,)),
         *((_claude_endpoint_service(ports[CLAUDE_NAME], claude_url),) if claude_url else ()),
     )

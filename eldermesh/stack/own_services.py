@@ -10,6 +10,7 @@ from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.redis import REDIS_NAME
 from eldermesh.stack.service import ServiceSpec, python_command
 from services.claude_exec.health import requests_trouble
+from services.notifier.health import notifier_trouble
 from services.router.health import router_trouble, worker_trouble
 from services.sages.health import sages_trouble
 from shared.settings import Settings
@@ -19,6 +20,7 @@ ROUTER_NAME = "router"
 WORKER_NAME = "worker"
 CLAUDE_EXEC_NAME = "claude_exec"
 SAGES_NAME = "sages"
+NOTIFIER_NAME = "notifier"
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -46,6 +48,11 @@ def sages_service(settings: Settings) -> ServiceSpec:
     """The sages; ready when somebody reads the questions. Jobs go on without them."""
     spec = _service(SAGES_NAME, "services.sages", settings, sages_trouble)
     return replace(spec, depends_on=(BROKER_NAME,), essential=False)
+
+
+def notifier_service(settings: Settings) -> ServiceSpec:
+    """A notifier; ready when every partition of its history has an owner and the events are read."""
+    return replace(_service(NOTIFIER_NAME, "services.notifier", settings, notifier_trouble), essential=False)
 
 
 def _service(

@@ -25,7 +25,7 @@ from tests.integration.owned import wait_all_gone
 from tests.mesh import MESH, READY_SECONDS, mesh_environment
 from tests.waiting import wait_until
 
-SERVICES = {"telemetry", "broker", "redis", "router", "worker", "claude", "claude_exec", "sages"}
+SERVICES = {"telemetry", "broker", "redis", "router", "worker", "claude", "claude_exec", "sages", "notifier"}
 """What runs once the mesh is ready."""
 
 ON_DEMAND = {"ray"}

@@ -62,7 +62,18 @@ def test_published_on_loopback_alone(name: str) -> None:
 def test_settings_exist() -> None:
     """Each `MESH_*` of the services is a setting, with a value that it takes."""
     fields = {f"MESH_{name.upper()}": name for name in Settings.model_fields}
-    for name in ("topics", "router", "worker", "claude-exec", "sages", "ray-head", "ray-worker", "flower", "mesh"):
+    for name in (
+        "topics",
+        "router",
+        "worker",
+        "claude-exec",
+        "sages",
+        "notifier",
+        "ray-head",
+        "ray-worker",
+        "flower",
+        "mesh",
+    ):
         environment = SERVICES[name]["environment"]
         values = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for key, value in environment.items()}
         assert set(values) <= set(fields)
