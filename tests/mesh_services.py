@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from eldermesh.stack.own_services import router_service, worker_service
+from eldermesh.stack.own_services import notifier_service, router_service, sages_service, worker_service
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
 from shared.settings import Settings
@@ -26,6 +26,12 @@ class MeshServices:
     router: Service
     worker: Service
     log_dir: Path
+
+    def people(self) -> tuple[Service, Service]:
+        """Sages and notifier of the same mesh, not started; whoever starts them stops them."""
+        specs = (sages_service(self.settings), notifier_service(self.settings))
+        sages, notifier = (Service(spec, log_dir=self.log_dir) for spec in specs)
+        return sages, notifier
 
     def another_router(self) -> Service:
         """A second router of the same mesh, not started."""

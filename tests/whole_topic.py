@@ -21,13 +21,14 @@ async def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
 async def read_topic(settings: Settings, topic: str) -> list[Any]:
     """All records of a topic (its name without prefix), by partition and offset."""
     ends = await end_offsets(settings, topic)
+    partitions = [TopicPartition(settings.topic(topic), number) for number, end in ends.items() if end]
+    if not partitions:
+        return []
     consumer = make_consumer(settings)
     await consumer.start()
     try:
-        partitions = [TopicPartition(settings.topic(topic), number) for number, end in ends.items() if end]
         consumer.assign(partitions)
-        if partitions:
-            await consumer.seek_to_beginning(*partitions)
+        await consumer.seek_to_beginning(*partitions)
         records: list[Any] = []
         unread = {partition.partition: ends[partition.partition] for partition in partitions}
         while unread:

@@ -41,6 +41,7 @@ CONTRACT: dict[str, tuple[str, dict[str, str]]] = {
         {},
     ),
     "mesh-index": ("files_total files_changed passages_total duration_seconds", {}),
+    "mesh-notify-test": ("channels", {"channels": "name ok error_message"}),
     "mesh-topics-apply": ("created unchanged refused", {}),
     "mesh-doctor": ("ok checks", {"checks": "name status detail hint"}),
     "mesh-env": ("MESH_KAFKA_BOOTSTRAP MESH_REDIS_URL", {}),
