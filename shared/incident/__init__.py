@@ -5,6 +5,6 @@ The sage `incident` runs them, and so does the router where the sage is silent.
 
 from shared.incident.judging import judge
 from shared.incident.secret_rules import load
-from shared.incident.verdict import MAX_REASONS, RULES_VERSION, Reason, Severity, Verdict
+from shared.incident.verdict import MAX_REASONS, RULES_VERSION, Reason, Severity, Verdict, with_reason
 
-__all__ = ["MAX_REASONS", "RULES_VERSION", "Reason", "Severity", "Verdict", "judge", "load"]
+__all__ = ["MAX_REASONS", "RULES_VERSION", "Reason", "Severity", "Verdict", "judge", "load", "with_reason"]

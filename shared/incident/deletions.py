@@ -15,11 +15,32 @@ _IN_CODE = re.compile(
     re.IGNORECASE,
 )
 _WINDOWS = re.compile(
-    r"\b(?:del|rd|rmdir|remove-item)\b(?=[^\n]{0,80}(?:/s|-recurse))[^\n]{0,80}?[\s\"']([a-z]:\\(?:\*|windows\\?|users\\?)?)(?=[\s\"'`.*]|$)",
+    r"\b(?:del|rd|rmdir|remove-item)\b(?=[^\n]{0,80}(?:/s"
+    r"|-recurse))[^\n]{0,80}?[\s\"']([a-z]:\\(?:\*|windows\\?|users\\?)?)(?=[\s\"'`.*]|$)",
     re.IGNORECASE,
 )
 _HOMES = re.compile(r"(?:~|\$\{?HOME\}?|/home(?:/[\w.-]{1,64})?|/root|/Users(?:/[\w.-]{1,64})?)(?:/\.?\*?)?")
-_SYSTEM = frozenset("bin boot dev etc lib lib64 opt proc root sbin srv sys usr var mnt media data".split())
+_SYSTEM = frozenset(
+    [
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "lib",
+        "lib64",
+        "opt",
+        "proc",
+        "root",
+        "sbin",
+        "srv",
+        "sys",
+        "usr",
+        "var",
+        "mnt",
+        "media",
+        "data",
+    ]
+)
 _SCRATCH = re.compile(r"/(?:tmp|var/tmp|dev/shm|var/cache|private/tmp)/[^*]")
 _RECURSIVE = re.compile(r"-[a-zA-Z]{0,8}[rR][a-zA-Z]{0,8}|--recursive|--no-preserve-root")
 _HERE: Final = frozenset({".", "..", "*", "./", "../", "./*", "../*", ".*", ".git", "./.git", ".git/"})

@@ -10,8 +10,10 @@ MAX_SPAN: Final = 220
 """Characters from the verb or the data, whichever comes first, to the place where it is sent."""
 
 _WORDS = re.compile(
-    r"(?P<send>\b(?:send|post|upload|exfiltrate|e-?mail|forward|transmit|leak|curl|wget|submit|report|append|encode|beacon|deliver)\b)"
-    r"|(?P<data>\b(?:secrets?|environment variables?|env vars?|id_rsa|id_ed25519|ssh keys?|private keys?|credentials?|api[_ -]?keys?"
+    r"(?P<send>\b(?:send|post|upload|exfiltrate|e-?mail|forward|transmit|leak|curl|wget|submit"
+    r"|report|append|encode|beacon|deliver)\b)"
+    r"|(?P<data>\b(?:secrets?|environment variables?|env vars?|id_rsa|id_ed25519|ssh keys?"
+    r"|private keys?|credentials?|api[_ -]?keys?"
     r"|(?:access |auth )?tokens?|passwords?|conversation|chat history|system prompt|cookies|kubeconfig|keychain)\b"
     r"|\.env\b|~/\.ssh|/etc/(?:passwd|shadow)|\.aws/credentials|\.netrc)"
     r"|(?P<away>https?://|\bto\s{1,2}[\w.+-]{1,64}@[\w-]{1,63}\.|\bwebhook\b|\bpastebin\b|\b(?:attacker|evil)\b"
@@ -23,7 +25,7 @@ _PICTURE = re.compile(r"!\[[^\]\n]{0,60}\]\(https?://[^)\s]{1,120}[?&=/](?:\{|<|
 
 
 def exfiltrations(text: str) -> Iterator[tuple[int, int]]:
-    """Where a line has a verb of sending, private data, and then a place outside; or a picture whose address holds data."""
+    """Where a line has a verb of sending, private data, then a place outside; or a picture whose address holds data."""
     sent: int | None = None
     data: int | None = None
     for word in _WORDS.finditer(text):

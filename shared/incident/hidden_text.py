@@ -15,8 +15,8 @@ _SELECTOR_RUN = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 def hides_text(text: str) -> bool:
     """Whether a text has tag characters outside of flags, overrides of the writing direction, or long invisible runs.
 
-    Marks and isolates of right-to-left scripts, joiners within words and emoji, and a byte order mark are common in honest
-    texts and no sign.
+    Marks and isolates of right-to-left scripts, joiners within words and emoji, and a byte order mark are common in
+    honest texts and no sign.
     """
     if text.isascii():
         return False

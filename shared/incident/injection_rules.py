@@ -16,10 +16,12 @@ _HEAD = 200
 _AROUND = 120
 
 _RULES_OF = (
-    r"(?:(?:all|any|every|the|your|my|of|these|those|this|whatever|other|previous|prior|above|earlier|preceding|existing|original"
+    r"(?:(?:all|any|every|the|your|my|of|these|those|this|whatever|other|previous|prior|above"
+    r"|earlier|preceding|existing|original"
     r"|initial|system|safety|content|foregoing|former|past|and)\s{1,3}){0,6}"
 )
-_INSTRUCTIONS = r"(?:instructions?|prompts?|rules|directions|directives|guidelines|guardrails|orders|programming|restrictions|constraints)\b"
+_INSTRUCTIONS = r"(?:instructions?|prompts?|rules|directions|directives|guidelines|guardrails|orders|programming"
+r"|restrictions|constraints)\b"
 _PAST = (
     r"(?:previous|prior|above|earlier|preceding|existing|original|initial|system|safety|foregoing|former|your|all|past)"
 )
@@ -38,43 +40,75 @@ def _rule(name: str, message: str, pattern: str) -> _Rule:
 
 RULES: Final = (
     _rule("override", "The text tells the model to drop its instructions.",
-          r"\b(?:ignore|disregard|forget|override|bypass|discard|neglect|do not follow|don't follow|stop following)\s{1,3}"
+          r"\b(?:ignore|disregard|forget|override|bypass|discard|neglect|do not follow"
+          r"|don't follow|stop following)\s{1,3}"
           rf"(?={_RULES_OF}{_PAST}){_RULES_OF}(?:\w{{1,20}}\s{{1,3}})?{_INSTRUCTIONS}"
-          r"|\b(?:ignore|disregard|forget)\s{1,3}(?:everything|anything|all|what)\s{1,3}(?:that\s{1,3})?(?:(?:you\s{1,3}(?:were|have been|are)\s{1,3}|i\s{1,3}|they\s{1,3})?(?:told|said|instructed|read|asked)|above|before|previously|written)\b"
-          r"|\byour\s{1,3}(?:new|real|actual|true)\s{1,3}(?:instructions|task|orders|objective|goal|purpose)\s{1,3}(?:are|is|will be)\b"
+          r"|\b(?:ignore|disregard|forget)\s{1,3}(?:everything|anything|all"
+          r"|what)\s{1,3}(?:that\s{1,3})?(?:(?:you\s{1,3}(?:were|have been|are)\s{1,3}|i\s{1,3}"
+          r"|they\s{1,3})?(?:told|said|instructed|read|asked)|above|before|previously|written)\b"
+          r"|\byour\s{1,3}(?:new|real|actual|true)\s{1,3}(?:instructions|task|orders|objective"
+          r"|goal|purpose)\s{1,3}(?:are|is|will be)\b"
           r"|\b(?:new|updated|urgent)\s{1,3}(?:system\s{1,3})?(?:instructions?|directives?)\s{0,2}:\s"),
     _rule("reveal", "The text asks for the model's own instructions.",
-          r"\b(?:reveal|print|show|repeat|output|leak|disclose|display|dump|tell|give|recite|quote|return|share|expose)\s{1,3}(?:me\s{1,3}|us\s{1,3}|back\s{1,3}|out\s{1,3}|verbatim\s{1,3}){0,3}"
-          r"(?:(?:all|the|your|full|entire|exact|complete|original|hidden|initial|secret|internal|whole|verbatim|contents?|text|of|words?|above)\s{1,3}){0,6}(?:your\s{1,3}(?:\w{1,12}\s{1,3})?(?:system|initial|hidden|original|internal|secret)\s{1,3}(?:prompt|instructions?|message|rules|guidelines)"
-          r"|(?:system|hidden|initial|secret|internal|developer)\s{1,3}(?:prompt|instructions?|message))\b|\b(?:your|the)\s{1,3}(?:system prompt|hidden instructions|initial instructions)\s{1,3}(?:verbatim|word for word)"
+          r"\b(?:reveal|print|show|repeat|output|leak|disclose|display|dump|tell|give|recite|quote"
+          r"|return|share|expose)\s{1,3}(?:me\s{1,3}|us\s{1,3}|back\s{1,3}|out\s{1,3}"
+          r"|verbatim\s{1,3}){0,3}"
+          r"(?:(?:all|the|your|full|entire|exact|complete|original|hidden|initial|secret|internal"
+          r"|whole|verbatim|contents?|text|of|words?|above)\s{1,3}){0,6}(?:your\s{1,3}(?:\w{1,12}"
+          r"\s{1,3})?(?:system|initial|hidden|original|internal|secret)\s{1,3}(?:prompt"
+          r"|instructions?|message|rules|guidelines)"
+          r"|(?:system|hidden|initial|secret|internal|developer)\s{1,3}(?:prompt|instructions?"
+          r"|message))\b|\b(?:your|the)\s{1,3}(?:system prompt|hidden instructions"
+          r"|initial instructions)\s{1,3}(?:verbatim|word for word)"
           r"|\brepeat\s{1,3}(?:everything|the (?:text|words))\s{1,3}above\b"),
     _rule("jailbreak", "The text tells the model to act as one without limits.",
-          r"\byou are (?:now )?(?:going to (?:be|act as) )?(?:DAN\b|an? (?:unrestricted|unfiltered|uncensored|jailbroken|evil)\b|in (?:developer|god|debug|dan|jailbreak|unrestricted) mode)"
-          r"|\b(?:developer|god|dan|jailbreak|unrestricted) mode (?:is )?(?:now )?(?:enabled|activated|on\b)|\b(?:enter|enable|activate|switch to) (?:developer|god|dan|jailbreak|unrestricted) mode\b|\bdo anything now\b"
-          r"|\b(?:pretend|act as if|imagine) (?:that )?(?:you|there) (?:have|are|were|had) no (?:restrictions|rules|limits|filters|guidelines|ethical|safety)"
-          r"|\bwithout (?:any )?(?:ethical|moral|safety|content) (?:restrictions|filters?|guidelines|limits|policies)\b"),
-    _rule("tool-spoofing", "The text holds what looks like a turn, a tool call or a result of the model's own protocol.",
-          r"</?(?:antml:)?(?:function_calls|invoke|tool_use|tool_result|function_results|tool_call)\b[^>\n]{0,100}>|<\|(?:im_start|im_end|system|assistant|eot_id|start_header_id|endoftext)\|>"
-          r"|\[/?(?:INST|SYSTEM)\]\s|<</?SYS>>|(?:^|\n)\s{0,3}(?:Human|Assistant|System):[ \t]{0,3}(?=\S)(?=[^\n]{0,200}\b(?:ignore|run|send|execute|sure|disregard|reveal|delete|tool|approved|override|must|confirmed)\b)"
-          r"|</(?:system|document|user_input|untrusted|data|context|passages?)>\s{0,5}(?:<system>|system:|new instructions|now\b|you (?:must|are))"
-          r"|(?:^|\n)\s{0,3}#{2,4}\s{0,2}(?:system|assistant|new instructions)\b:?\s{0,3}\n|\"type\"\s{0,2}:\s{0,2}\"tool_(?:use|result)\"",
+          r"\byou are (?:now )?(?:going to (?:be|act as) )?(?:DAN\b|an? (?:unrestricted|unfiltered"
+          r"|uncensored|jailbroken|evil)\b|in (?:developer|god|debug|dan|jailbreak"
+          r"|unrestricted) mode)"
+          r"|\b(?:developer|god|dan|jailbreak|unrestricted) mode (?:is )?(?:now )?(?:enabled"
+          r"|activated|on\b)|\b(?:enter|enable|activate|switch to) (?:developer|god|dan|jailbreak"
+          r"|unrestricted) mode\b|\bdo anything now\b"
+          r"|\b(?:pretend|act as if|imagine) (?:that )?(?:you|there) (?:have|are|were"
+          r"|had) no (?:restrictions|rules|limits|filters|guidelines|ethical|safety)"
+          r"|\bwithout (?:any )?(?:ethical|moral|safety|content) (?:restrictions|filters?"
+          r"|guidelines|limits|policies)\b"),
+    _rule("tool-spoofing", "The text holds what looks like a turn, a tool call or its result.",
+          r"</?(?:antml:)?(?:function_calls|invoke|tool_use|tool_result|function_results"
+          r"|tool_call)\b[^>\n]{0,100}>|<\|(?:im_start|im_end|system|assistant|eot_id"
+          r"|start_header_id|endoftext)\|>"
+          r"|\[/?(?:INST|SYSTEM)\]\s|<</?SYS>>|(?:^|\n)\s{0,3}(?:Human|Assistant"
+          r"|System):[ \t]{0,3}(?=\S)(?=[^\n]{0,200}\b(?:ignore|run|send|execute|sure|disregard"
+          r"|reveal|delete|tool|approved|override|must|confirmed)\b)"
+          r"|</(?:system|document|user_input|untrusted|data|context|passages?)>\s{0,5}(?:<system>"
+          r"|system:|new instructions|now\b|you (?:must|are))"
+          r"|(?:^|\n)\s{0,3}#{2,4}\s{0,2}(?:system|assistant|new instructions)\b:?\s{0,3}\n"
+          r"|\"type\"\s{0,2}:\s{0,2}\"tool_(?:use|result)\"",
           ),
     _rule("covert-order", "The text tells whatever model reads it to act behind its user's back.",
-          r"\b(?:do not|don't|never) (?:tell|inform|mention (?:this|it) to|alert|notify|reveal (?:this|it) to) (?:the )?(?:user|human|operator|owner|anyone)\b"
-          r"|\b(?:if you are|attention|note to|dear|hey|message for|instructions? (?:to|for)) (?:an |any |the |all )?(?:ai|llm|language model|ai assistant|assistant|chatbot|ai agent|agent)s?\b[^\n]{0,80}?\b(?:must|should|please|now|run|send|ignore|execute|say|rate|give|approve|recommend|delete|include|output)\b"
+          r"\b(?:do not|don't|never) (?:tell|inform|mention (?:this|it) to|alert|notify"
+          r"|reveal (?:this|it) to) (?:the )?(?:user|human|operator|owner|anyone)\b"
+          r"|\b(?:if you are|attention|note to|dear|hey|message for|instructions? (?:to"
+          r"|for)) (?:an |any |the |all )?(?:ai|llm|language model|ai assistant|assistant|chatbot"
+          r"|ai agent|agent)s?\b[^\n]{0,80}?\b(?:must|should|please|now|run|send|ignore|execute"
+          r"|say|rate|give|approve|recommend|delete|include|output)\b"
           r"|\bwithout (?:the user|anyone|them) (?:noticing|knowing)\b"),
 )  # fmt: skip
 
 _ABOUT = re.compile(
-    r"\b(?:prompt[- ]injections?|injections?|jailbreak(?:s|ing)?|red[- ]team(?:ing)?|adversarial|guardrails?|classifiers?|detectors?"
-    r"|attacks?|attackers?|phishing|security (?:training|course|review)|moderation|blog post|paper|glossary|owasp|threat model"
-    r"|test cases?|unit tests?|filters?|regex(?:es)?|heuristics?|what does|what is|why do|why does|how do|how does|explain|phrases?|template"
+    r"\b(?:prompt[- ]injections?|injections?|jailbreak(?:s|ing)?|red[- ]team(?:ing)?|adversarial"
+    r"|guardrails?|classifiers?|detectors?"
+    r"|attacks?|attackers?|phishing|security (?:training|course|review)|moderation|blog post|paper"
+    r"|glossary|owasp|threat model"
+    r"|test cases?|unit tests?|filters?|regex(?:es)?|heuristics?|what does|what is|why do|why does"
+    r"|how do|how does|explain|phrases?|template"
     r"|chatml|tokeni[sz]er|protocol|message format|api (?:docs|reference)|schema|parser|parse|documentation)\b",
     re.IGNORECASE,
 )
 _SAID_OF_IT = re.compile(
-    r"\b(?:such as|like|e\.g\.|for example|phrases?|strings?|sentences?|texts?|says?|saying|wording|called|named|contain(?:s|ing)?|words|tokens?|tags?"
-    r"|typical|classic|famous|attack(?:er)?s? (?:write|use|try|say)s?|never|refuse(?:s|d)? to|resist|detects?|blocks?|warns?|asked to|asks (?:it|the model) to|told to)"
+    r"\b(?:such as|like|e\.g\.|for example|phrases?|strings?|sentences?|texts?|says?|saying"
+    r"|wording|called|named|contain(?:s|ing)?|words|tokens?|tags?"
+    r"|typical|classic|famous|attack(?:er)?s? (?:write|use|try|say)s?|never|refuse(?:s|d)? to"
+    r"|resist|detects?|blocks?|warns?|asked to|asks (?:it|the model) to|told to)"
     r"[^\n]{0,60}$",
     re.IGNORECASE,
 )
@@ -101,7 +135,7 @@ def find_injection(raw: str, text: str, reach: ToolReach) -> Iterator[Finding]:
 
 
 def _is_spoken_of(text: str, start: int, end: int, *, excused: bool) -> bool:
-    """Whether the phrase is quoted in a sentence about it, or the prompt begins by saying that it is about such phrases.
+    """Whether the phrase is quoted in a sentence about it, or the prompt begins by saying that it is about such.
 
     Whoever writes a document that is quoted in a prompt does not write the prompt's beginning: that alone excuses.
     """

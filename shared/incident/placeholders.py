@@ -9,13 +9,47 @@ from typing import Final
 
 _WORDS = re.compile(
     r"example|sample|dummy|fake|placeholder|changeme|change[_-]?me|your|my[_-]?(?:pass|secret|token|key|super)|insert"
-    r"|replace|redacted|removed|todo|foobar|xxxx|\*\*\*|\.\.\.|…|<|>|\{|\}|\$\(|not[_-]?(?:a|real)|notreal|test[_-]?only"
+    r"|replace|redacted|removed|todo|foobar|xxxx|\*\*\*|\.\.\.|…|<|>|\{|\}|\$\(|not[_-]?(?:a|real)"
+    r"|notreal|test[_-]?only"
     r"|0123456|1234567|abcdef|qwerty|deadbeef|aaaa|0000000",
     re.IGNORECASE,
 )
 _PASSWORDS: Final = frozenset(
-    "password passwd pass pwd secret user guest admin root postgres test testing mysql token key apikey hunter2 letmein "
-    "s3cret s3cr3t none null true false required optional string str hidden masked empty value default".split()
+    [
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "secret",
+        "user",
+        "guest",
+        "admin",
+        "root",
+        "postgres",
+        "test",
+        "testing",
+        "mysql",
+        "token",
+        "key",
+        "apikey",
+        "hunter2",
+        "letmein",
+        "s3cret",
+        "s3cr3t",
+        "none",
+        "null",
+        "true",
+        "false",
+        "required",
+        "optional",
+        "string",
+        "str",
+        "hidden",
+        "masked",
+        "empty",
+        "value",
+        "default",
+    ]
 )
 _LEAST_DISTINCT = 6
 _LEAST_SHARE = 0.25

@@ -46,6 +46,8 @@ _SHAPES = (
     ("github-token", "a GitHub token", re.compile(r"\bgithub_pat_[A-Za-z0-9_]{40,100}")),
     ("huggingface-token", "a Hugging Face token", re.compile(r"\bhf_[A-Za-z]{34}(?![A-Za-z0-9])")),
     ("npm-token", "an npm token", re.compile(r"\bnpm_[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
+    # Passwords in URLs are often not encoded as they should be, which detect-secrets takes for the end.
+    ("url-login", "a password in a URL", re.compile(r"://[^\s:/@]{0,64}:([^\s/@\"'<>{}$]{8,100})@[\w.-]")),
     ("bearer-token", "a bearer token", re.compile(r"\b[Bb]earer[ \t]{1,3}([A-Za-z0-9_~+/.-]{20,300})")),
 )
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
@@ -53,7 +55,8 @@ _PEM_BODY = re.compile(r"[A-Za-z0-9+/=]{40}")
 _PEM_HEAD_CHARACTERS = 400
 _BEFORE_NAME = r"(?<![A-Za-z])"
 _NAME = re.compile(
-    r"(?:api|auth|service|account|access|priv(?:ate)?|client|signing|encryption|storage)[_ -]?key|passw(?:or)?d|passphrase"
+    r"(?:api|auth|service|account|access|priv(?:ate)?|client|signing|encryption|storage)[_ -]?key"
+    r"|passw(?:or)?d|passphrase"
     r"|pwd|secret(?:[_ -]?(?:access[_ -]?)?key)?|token|db[_-]?pass|credential",
     re.IGNORECASE,
 )
@@ -132,7 +135,8 @@ def _kinds(part: str) -> Iterator[tuple[str, str]]:
         if any(_is_real(value, rule) for value in detector.analyze_string(seen)):
             yield rule, what
     for rule, what, shape in _SHAPES:
-        if any(_is_real(found[found.lastindex or 0], rule) for found in shape.finditer(part)):
+        seen = _LOCAL_LOGIN.sub("", part) if rule == "url-login" else part
+        if any(_is_real(found[found.lastindex or 0], rule) for found in shape.finditer(seen)):
             yield rule, what
 
 
@@ -157,7 +161,9 @@ def _assigned_values(text: str) -> Iterator[str]:
     for name in islice(_NAME.finditer(text), MAX_NAMES):
         suffix = _NAME_END.match(text, name.end())
         start = suffix.end() if suffix is not None else name.end()
-        if _ASSIGNS.match(text, start) is None:
+        if _ASSIGNS.match(text, start) is None and (
+            _SPOKEN.match(name[0]) is None or _FOLLOWS.match(text, start) is None
+        ):
             continue
         rest = _SAID.sub(": ", text[start : start + _VALUE_CHARACTERS].partition("\n")[0])
         # One name for all: the detector's own list lacks some.
@@ -165,14 +171,16 @@ def _assigned_values(text: str) -> Iterator[str]:
             yield from _keyword_detector().analyze_string(f"secret{rest}", expressions)
 
 
-_SAID = re.compile(r"^\s{0,3}(?:is|was)\s{1,3}")
+_SAID = re.compile(r"^[ \t]{0,3}(?:is|was)[ \t]{1,3}|^[ \t]{1,3}(?=[^ \t:=!(\"'])")
+_SPOKEN = re.compile(r"passw(?:or)?d|passphrase", re.IGNORECASE)
+_FOLLOWS = re.compile(r"[ \t]{1,3}[\"'`]?[^\s:=]{8}")
 
 
 def _is_real_value(found: str) -> bool:
     value = re.split(r"[\s,;&)\]]", found.strip().strip("\"'`"), maxsplit=1)[0].strip("\"'`.")
     if not _LEAST_LENGTH <= len(value) <= _VALUE_CHARACTERS or value.lower().startswith(_SAFE_PREFIXES):
         return False
-    if is_placeholder(value) or _REFERENCE.match(value) and not any(map(str.isdigit, value)):
+    if is_placeholder(value) or (_REFERENCE.match(value) and not any(map(str.isdigit, value))):
         return False
     from detect_secrets.filters.heuristic import is_potential_uuid, is_sequential_string  # noqa: PLC0415 - see `load`
 

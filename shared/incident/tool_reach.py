@@ -12,8 +12,35 @@ WRITING_TOOLS: Final = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
 SENDING_TOOLS: Final = frozenset({"WebFetch", "WebSearch"})
 
 INTERPRETERS: Final = frozenset(
-    "sh bash zsh dash fish env xargs eval exec sudo su doas nohup timeout ssh python python3 perl ruby node deno find awk "
-    "make docker npx uv".split()
+    [
+        "sh",
+        "bash",
+        "zsh",
+        "dash",
+        "fish",
+        "env",
+        "xargs",
+        "eval",
+        "exec",
+        "sudo",
+        "su",
+        "doas",
+        "nohup",
+        "timeout",
+        "ssh",
+        "python",
+        "python3",
+        "perl",
+        "ruby",
+        "node",
+        "deno",
+        "find",
+        "awk",
+        "make",
+        "docker",
+        "npx",
+        "uv",
+    ]
 )
 """Programs that start any other one."""
 

@@ -74,6 +74,13 @@ class Verdict:
         return advice
 
 
+def with_reason(verdict: Verdict, reason: Reason, mitigation: str) -> Verdict:
+    """The verdict and one more reason; the last one of a full list makes room."""
+    told = sorted((*verdict.reasons[: MAX_REASONS - 1], reason), key=_rank)
+    risk = max(verdict.risk, reason.severity, key=ORDER.__getitem__)
+    return Verdict(risk, tuple(told), (*verdict.mitigations, mitigation), verdict.reasons_total + 1)
+
+
 def verdict_of(reasons: Sequence[Reason], mitigations: Mapping[str, str]) -> Verdict:
     """Sum up; each rule counts once for each item.
 
