@@ -1,7 +1,8 @@
 """Labelled prompts for the incident rules, and how well the rules tell them apart.
 
-Lines come in pairs that look alike, one of which is often harmless. Every second pair is of the half that the rules were
-tuned on; the other half is only counted. Secrets are made when the file is read: none is in the repository, none is real.
+Lines come in pairs that look alike, one of which is often harmless. Every second pair is of the half that the rules
+were tuned on; the other half is only counted. Secrets are made when the file is read: the repository has none, and none
+is real.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class FailureRate:
         """Wilson's score interval at 95 %.
 
         E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22 (1927); Brown, Cai
-        and DasGupta recommend it for few samples, *Interval Estimation for a Binomial Proportion*, Statistical Science 16
-        (2001).
+        and DasGupta recommend it for few samples, *Interval Estimation for a Binomial Proportion*, Statistical Science
+        16 (2001).
         """
         n, rate = self.samples, self.failed / self.samples
         centre = rate + Z * Z / (2 * n)

@@ -20,8 +20,10 @@ _RULES_OF = (
     r"|earlier|preceding|existing|original"
     r"|initial|system|safety|content|foregoing|former|past|and)\s{1,3}){0,6}"
 )
-_INSTRUCTIONS = r"(?:instructions?|prompts?|rules|directions|directives|guidelines|guardrails|orders|programming"
-r"|restrictions|constraints)\b"
+_INSTRUCTIONS = (
+    r"(?:instructions?|prompts?|rules|directions|directives|guidelines|guardrails|orders|programming"
+    r"|restrictions|constraints)\b"
+)
 _PAST = (
     r"(?:previous|prior|above|earlier|preceding|existing|original|initial|system|safety|foregoing|former|your|all|past)"
 )

@@ -43,19 +43,22 @@ def _reasons(workload: str, items: Sequence[JsonValue], options: Mapping[str, Js
         for text in texts_of(content):
             for finding in find_secrets(text, with_entropy=is_prompted):
                 yield Reason(*finding, item_index=index)
-    if not is_prompted:
-        return
+    if is_prompted:
+        yield from _reasons_of_prompts(items, options)
+
+
+def _reasons_of_prompts(items: Sequence[JsonValue], options: Mapping[str, JsonValue]) -> Iterator[Reason]:
     reach = ToolReach.of(options)
     for finding in find_scope(options, reach):
         yield Reason(*finding)
-    system_prompt = options.get("system_prompt")
-    if isinstance(system_prompt, str):
-        for finding in find_destruction(plain(system_prompt), reach):
-            yield Reason(*finding)
-    for index, item in enumerate(items):
-        raw = prompt_in(item)
-        if raw is None:
+    prompts = [(None, options.get("system_prompt")), *((index, prompt_in(item)) for index, item in enumerate(items))]
+    for index, raw in prompts:
+        if not isinstance(raw, str):
             continue
         text = plain(raw)
-        for finding in (*find_destruction(text, reach), *find_injection(raw, text, reach)):
+        for finding in find_destruction(text, reach):
             yield Reason(*finding, item_index=index)
+        # A system prompt is instructions: only what comes in can be injected.
+        if index is not None:
+            for finding in find_injection(raw, text, reach):
+                yield Reason(*finding, item_index=index)

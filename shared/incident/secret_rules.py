@@ -62,6 +62,8 @@ _NAME = re.compile(
 )
 _NAME_END = re.compile(r"\w{0,30}")
 _VALUE_CHARACTERS = 200
+_LEAST_LENGTH = 8
+_LEAST_ENTROPY = 2.6
 _LOCAL_LOGIN = re.compile(
     r"://[^\s/@]{1,200}@(?:localhost|127\.0\.0\.1|\[::1\]|(?:[\w-]{1,60}\.){0,5}example(?:\.[a-z]{2,6})?)(?![\w-])",
     re.IGNORECASE,
@@ -70,6 +72,9 @@ _ASSIGNS = re.compile(r"[\]\"')\s]{0,4}(?:[:=(]|!=|is\s|was\s)")
 MAX_NAMES: Final = 4_000
 """Names of secrets in one text behind which a value is looked for: the time stays bounded."""
 _SAFE_PREFIXES = ("http://", "https://", "/", "./", "arn:", "sha256", "sha512", "vault:", "op://", "env:", "file:")
+_SAID = re.compile(r"^[ \t]{0,3}(?:is|was)[ \t]{1,3}|^[ \t]{1,3}(?=[^ \t:=!(\"'])")
+_SPOKEN = re.compile(r"passw(?:or)?d|passphrase", re.IGNORECASE)
+_FOLLOWS = re.compile(r"[ \t]{1,3}[\"'`]?[^\s:=]{8}")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*[(\[.]|[A-Z][A-Z0-9_]*$|[a-z_]+(?:[.-][a-z_]+)*$")
 
 Finding = tuple[str, Severity, str]
@@ -171,11 +176,6 @@ def _assigned_values(text: str) -> Iterator[str]:
             yield from _keyword_detector().analyze_string(f"secret{rest}", expressions)
 
 
-_SAID = re.compile(r"^[ \t]{0,3}(?:is|was)[ \t]{1,3}|^[ \t]{1,3}(?=[^ \t:=!(\"'])")
-_SPOKEN = re.compile(r"passw(?:or)?d|passphrase", re.IGNORECASE)
-_FOLLOWS = re.compile(r"[ \t]{1,3}[\"'`]?[^\s:=]{8}")
-
-
 def _is_real_value(found: str) -> bool:
     value = re.split(r"[\s,;&)\]]", found.strip().strip("\"'`"), maxsplit=1)[0].strip("\"'`.")
     if not _LEAST_LENGTH <= len(value) <= _VALUE_CHARACTERS or value.lower().startswith(_SAFE_PREFIXES):
@@ -187,10 +187,6 @@ def _is_real_value(found: str) -> bool:
     if is_sequential_string(value) or is_potential_uuid(value) or re.match(r"[A-Za-z_][\w.]*[(\[]", value):
         return False
     return _mixes(value) and entropy(value) >= _LEAST_ENTROPY
-
-
-_LEAST_LENGTH = 8
-_LEAST_ENTROPY = 2.6
 
 
 def _mixes(value: str) -> bool:
