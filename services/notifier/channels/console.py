@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -9,9 +10,8 @@ from typing import TextIO
 from eldermesh.contract.times import format_time
 from services.notifier.channels.sender import Message, NotNow, SendOutcome, Sent
 from shared.history.ports import Clock, SystemClock
-from shared.logs import get_logger
 
-_log = get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class ConsoleSender:
@@ -36,7 +36,7 @@ class ConsoleSender:
             stream.flush()
         except OSError as error:
             return NotNow(f"standard output takes nothing: {error.strerror}")
-        _log.info("notice", title=message.title, notification_id=message.message_id)
+        _log.info("told on the console: %s, notification %s", message.title, message.message_id)
         return Sent()
 
 

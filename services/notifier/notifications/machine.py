@@ -22,6 +22,7 @@ from shared.notification_facts import (
 from shared.topics import NOTIFICATIONS
 
 OWNER_WORKER_ID = "notifier"
+_SPEC = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class NotificationMachine:
 
     def fold(self, state: NotificationState | None, record: FactRecord) -> Folded[NotificationState]:
         """Fold one fact."""
-        return Folded(fold_notification(state, record))
+        folded = fold_notification(state, record)
+        # Runners of this process are handed the message; claims only ask whether there is one.
+        is_new = state is None and folded is not None and folded.is_live
+        return Folded(folded, spec=_SPEC if is_new else None)
 
     def due(self, state: NotificationState, now_ms: int) -> Sequence[Due]:
         """The dead letter, the timer or the send that the state calls for."""

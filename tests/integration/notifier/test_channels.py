@@ -1,0 +1,290 @@
+"""Each channel against a real local server: content, what its answers come to, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from apprise.plugins.slack import NotifySlack
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+from werkzeug import Response
+
+from services.notifier.channels import addresses, email, webhook
+from services.notifier.channels.addresses import RefusedAddressError, is_public, resolved
+from services.notifier.channels.answers import outcome_of, retry_after_ms
+from services.notifier.channels.console import ConsoleSender
+from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
+from services.notifier.channels.sender import Message, Never, NotNow, Sent
+from services.notifier.channels.slack import SlackSender
+from services.notifier.channels.webhook import WebhookSender
+from services.notifier.notifications.backoff import LONGEST_MS, pause_ms
+from tests.integration.notifier.receivers import SECRET, HttpReceiver, MailReceiver, http_receiver, mail_receiver
+
+ID = "11111111-2222-5333-8444-555555555555"
+MESSAGE = Message(ID, "Job failed: claude", "It failed.\nLook: mesh why", None, '{"type":"x","n":1}', "failure")
+SLACK = SecretStr("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+NOW_MS = 1_795_490_799_000
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    """An HTTP server."""
+    with http_receiver() as server:
+        yield server
+
+
+@pytest.fixture
+def mail() -> Iterator[MailReceiver]:
+    """An SMTP server."""
+    with mail_receiver() as server:
+        yield server
+
+
+def hook(url: str, *, allow_private: bool = True) -> WebhookSender:
+    """A webhook's sender."""
+    return WebhookSender(SecretStr(url), SecretStr(SECRET), allow_private=allow_private)
+
+
+def mailer(mail: MailReceiver, *recipients: str, tls: TlsMode = "none", **login: str) -> EmailSender:
+    """An e-mail's sender."""
+    password = SecretStr(login["password"]) if login else None
+    box = Mailbox(
+        "127.0.0.1", mail.port, "mesh@example.com", recipients or ("a@example.com",), tls, login.get("user"), password
+    )
+    return EmailSender(box)
+
+
+async def test_webhook_is_signed(receiver: HttpReceiver) -> None:
+    """The library of Standard Webhooks verifies it; a repeat has the same id and body."""
+    for _ in range(2):
+        assert await hook(receiver.url()).send(MESSAGE) == Sent("HTTP 200")
+    for received in receiver.received:
+        assert Webhook(SECRET).verify(received.body, received.headers) == {"type": "x", "n": 1}
+        assert received.headers["Webhook-Id"] == ID
+        assert received.headers["Content-Type"] == "application/json"
+        assert received.headers["Host"] == f"127.0.0.1:{receiver.server.port}"
+    assert SECRET not in repr(hook(receiver.url()))
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Response(status=204), Sent("HTTP 204")),
+        (Response(status=429, headers={"Retry-After": "7"}), NotNow("HTTP 429", 7000)),
+        (Response(status=503, headers={"Retry-After": "nonsense"}), NotNow("HTTP 503")),
+        (Response(status=408), NotNow("HTTP 408")),
+        (Response(status=410), Never("HTTP 410")),
+        (Response("x" * 5_000_000, status=500), NotNow("HTTP 500")),
+    ],
+    ids=lambda each: str(getattr(each, "status_code", "")),
+)
+async def test_webhook_answers(receiver: HttpReceiver, answer: Response, outcome: object) -> None:
+    """What an answer means; a body, however large, is not read."""
+    receiver.answers.append(answer)
+    assert await hook(receiver.url()).send(MESSAGE) == outcome
+
+
+async def test_a_redirect_is_not_followed(receiver: HttpReceiver) -> None:
+    """Nothing is asked of the place that it names."""
+    receiver.answers.append(Response(status=307, headers={"Location": receiver.url("/other")}))
+    outcome = await hook(receiver.url()).send(MESSAGE)
+    assert isinstance(outcome, Never)
+    assert "redirects are not followed" in outcome.reason
+    assert [each.path for each in receiver.received] == ["/hook"]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"]
+)
+async def test_private_addresses_are_refused(receiver: HttpReceiver, host: str) -> None:
+    """By address and by name, before anything is connected."""
+    outcome = await hook(f"https://{host}:{receiver.server.port}/hook", allow_private=False).send(MESSAGE)
+    assert isinstance(outcome, Never)
+    assert "not a public address" in outcome.reason
+    plain = await hook(f"http://{host}:{receiver.server.port}/hook", allow_private=False).send(MESSAGE)
+    assert isinstance(plain, Never)
+    assert receiver.received == []
+
+
+async def test_the_checked_address_is_connected(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is resolved once; the request goes to that address, under the name."""
+    asked: list[str] = []
+
+    async def once(host: str, port: int, *, allow_private: bool) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.2", "127.0.0.1"] if allow_private else []
+
+    monkeypatch.setattr(webhook, "resolved", once)
+    sender = hook(f"http://rebinding.invalid:{receiver.server.port}/hook")
+    assert await sender.send(MESSAGE) == Sent("HTTP 200")
+    assert asked == ["rebinding.invalid"]
+    assert receiver.received[0].headers["Host"] == f"rebinding.invalid:{receiver.server.port}"
+
+
+async def test_webhook_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens, nobody answers in time, no such name, something else than HTTP: later, not never."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(webhook, "SEND_SECONDS", 0.2)
+        assert isinstance(await hook(f"http://127.0.0.1:{silent.getsockname()[1]}/").send(MESSAGE), NotNow)
+        port = silent.getsockname()[1]
+    monkeypatch.setattr(webhook, "SEND_SECONDS", 5.0)
+    assert await hook(f"http://127.0.0.1:{port}/").send(MESSAGE) == NotNow("the host cannot be connected to")
+    nameless = await hook("http://no-such-host.invalid/").send(MESSAGE)
+    assert isinstance(nameless, NotNow)
+    assert "could not be resolved" in nameless.reason
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"hello\r\n\r\n")
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        outcome = await hook(f"http://127.0.0.1:{server.getsockname()[1]}/").send(MESSAGE)
+        talking.join(5)
+    assert isinstance(outcome, NotNow)
+    assert outcome.reason.startswith("no answer: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("127.0.0.1", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("0.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::ffff:93.184.216.34", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Also where an IPv4 address is inside an IPv6 one."""
+    assert is_public(address) is public
+
+
+async def test_one_private_address_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with a public and a private address is refused."""
+
+    async def both(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(0, 0, 0, "", ("93.184.216.34", 443)), (0, 0, 0, "", ("10.0.0.1", 443))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+    with pytest.raises(RefusedAddressError):
+        await addresses.resolved("h", 443, allow_private=False)
+    assert await resolved("h", 443, allow_private=True) == ["93.184.216.34", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        (None, None),
+        ("120", 120_000),
+        ("-1", None),
+        ("soon", None),
+        ("Tue, 24 Nov 2026 03:26:49 GMT", 10_000),
+        ("Tue, 24 Nov 2026 03:26:49 -0000", 10_000),
+        ("Tue, 24 Nov 2026 03:26:29 GMT", 0),
+        ("9" * 30, 366 * 86_400_000),
+    ],
+)
+def test_retry_after(text: str | None, milliseconds: int | None) -> None:
+    """Seconds and dates; what is neither is as if absent."""
+    assert retry_after_ms(text, NOW_MS) == milliseconds
+    assert outcome_of(429, text, NOW_MS) == NotNow("HTTP 429", milliseconds)
+
+
+def test_back_off() -> None:
+    """Doubled each time up to an hour, anywhere between nothing and that, and never before what was asked for."""
+    assert [pause_ms(n, first_ms=5000, asked_ms=None, chance=1.0) for n in (1, 2, 3)] == [5000, 10_000, 20_000]
+    assert pause_ms(99, first_ms=5000, asked_ms=None, chance=1.0) == LONGEST_MS
+    assert pause_ms(1, first_ms=5000, asked_ms=None, chance=0.0) == 0
+    assert pause_ms(1, first_ms=5000, asked_ms=7000, chance=0.5) == 9500
+
+
+async def test_slack(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job brings along cannot page a channel; 429 says when; 404 is for good; a dead server is not."""
+    monkeypatch.setattr(NotifySlack, "webhook_url", receiver.url("/services"))
+    sender = SlackSender(SLACK)
+    message = Message(ID, "Job failed: <!here>", "Reason: <!channel> & more", None, None, "failure")
+    assert await sender.send(message) == Sent("HTTP 200")
+    (received,) = receiver.received
+    assert received.path == "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    (attachment,) = json.loads(received.body)["attachments"]
+    assert attachment["title"] == "Job failed: &lt;!here&gt;"
+    assert attachment["text"] == "Reason: &lt;!channel&gt; &amp; more"
+    receiver.answers += [Response(status=429, headers={"Retry-After": "30"}), Response(status=404)]
+    assert await sender.send(message) == NotNow("HTTP 429", 30_000)
+    assert await sender.send(message) == Never("HTTP 404")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{port}/services")
+    assert await sender.send(message) == NotNow("no answer: ConnectError")
+
+
+async def test_email(mail: MailReceiver) -> None:
+    """One transaction to all; text and escaped HTML; the Message-ID is the notification's in every repeat."""
+    message = Message(ID, "Job failed: claude", "text", "<p>It &lt;failed&gt;</p>", None, "failure")
+    sender = mailer(mail, "a@example.com", "b@example.com")
+    for _ in range(2):
+        assert await sender.send(message) == Sent()
+    for recipients, made in mail.received:
+        assert recipients == ["a@example.com", "b@example.com"]
+        assert made["Message-ID"] == f"<{ID}@eldermesh>"
+        assert (made["Subject"], made["From"]) == ("Job failed: claude", "mesh@example.com")
+        assert (made["To"], made["Cc"]) == ("a@example.com", "b@example.com")
+        html = made.get_body(("html",))
+        assert html is not None
+        assert html.get_content().strip() == "<p>It &lt;failed&gt;</p>"
+    assert await mailer(mail).send(MESSAGE) == Sent()
+    assert mail.received[-1][1].get_content().splitlines() == ["It failed.", "Look: mesh why"]
+
+
+async def test_email_refusals(mail: MailReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4xx is for later, 5xx for good; one recipient of two is enough; what the server cannot do is for good."""
+    mail.answers += ["451 try later", "554 no"]
+    assert await mailer(mail).send(MESSAGE) == NotNow("the mail server said 451")
+    assert await mailer(mail).send(MESSAGE) == Never("the mail server said 554")
+    mail.refused["b@example.com"] = "550 unknown"
+    assert await mailer(mail, "a@example.com", "b@example.com").send(MESSAGE) == Sent("refused: 1 of 2 recipients")
+    assert await mailer(mail, "b@example.com").send(MESSAGE) == Never("the mail server refused all recipients")
+    mail.refused["b@example.com"] = "450 busy"
+    assert await mailer(mail, "b@example.com").send(MESSAGE) == NotNow("the mail server refused all recipients")
+    assert isinstance(await mailer(mail, tls="starttls").send(MESSAGE), Never)
+    assert isinstance(await mailer(mail, user="u", password="p").send(MESSAGE), Never)
+    assert isinstance(await mailer(mail, tls="tls").send(MESSAGE), NotNow)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mail.port = silent.getsockname()[1]
+        monkeypatch.setattr(email, "SEND_SECONDS", 0.1)
+        assert isinstance(await mailer(mail).send(MESSAGE), NotNow)
+
+
+async def test_console() -> None:
+    """One readable line, from which nothing can break out; a closed output is for later."""
+    stream = io.StringIO()
+    message = Message(ID, "Job \x1b[31mfailed", "one\n\n two\r\nNOTICE forged", None, None, "failure")
+    assert await ConsoleSender(lambda: stream).send(message) == Sent()
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("NOTICE 2")
+    assert line.endswith("Job �[31mfailed: one · two · NOTICE forged")
+
+    def closed() -> io.StringIO:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert await ConsoleSender(closed).send(message) == NotNow("standard output takes nothing: Broken pipe")
