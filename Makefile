@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$(VENV)"
 	@touch $@
 
-demo: $(STAMP) ## Start a mesh, run two real jobs through it, show what happened, stop it
+demo: $(STAMP) ## Start a mesh, run real jobs through it, show what happened, stop it
 	@$(BIN)/python -m eldermesh.demo
 
 test: $(STAMP) ## Run all tests (ARGS="-k name" narrows, JOBS=0 keeps to one process), with coverage
