@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [ray] [claude] [sages] [retrieval] [stack] [demo] [--broker …]`: `make bench`."""
+"""`python -m bench [noop] [fold] [ray] [claude] [sages] [retrieval] [incident] [stack] [demo] [--broker …]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from bench.claude_prompt import measure_claude_prompt
 from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
+from bench.incident import measure_incident
 from bench.noop_job import measure_noop_job
 from bench.ray_job import measure_ray_job
 from bench.retrieval import measure_retrieval
@@ -22,7 +23,7 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "retrieval", "stack", "demo")
+BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "retrieval", "incident", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -68,6 +69,8 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
         return measure_demo()
     if name == "retrieval":
         return measure_retrieval()
+    if name == "incident":
+        return measure_incident()
     figures: list[Figure] = []
     for profile in profiles if name != "stack" else profiles[:1]:
         with TemporaryDirectory(prefix="bench-") as temporary:

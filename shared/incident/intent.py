@@ -62,6 +62,13 @@ _COORDINATED = re.compile(
     re.IGNORECASE,
 )
 _THEN = re.compile(r"\bthen\b", re.IGNORECASE)
+_THEN_ORDERED = re.compile(
+    r"\b(?:then|afterwards|finally)\s{1,3}(?:please\s{1,3})?(?:run|execute|type|issue|do)[\s:\"'`$]{1,4}(?:sudo\s{1,3})?$",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|when|what|why|how|after|before|somebody|someone|he|she|they|i|we|you)\b", re.IGNORECASE
+)
 _INTRODUCED = re.compile(r":[\s\"'`$>#]{0,6}(?:sudo\s{1,3})?$")
 _MARKS = " \t\r\n\"'`$>#*-"
 _RUN_IT = re.compile(
@@ -116,6 +123,8 @@ def is_discussed(text: str, start: int, end: int) -> bool:
     if _NEGATED.search(before):
         return True
     if _RUN_IT.search(behind) and not _NOT_RUN.search(behind):
+        return False
+    if _THEN_ORDERED.search(before) and not _SUPPOSED.search(before):
         return False
     head = text[:_HEAD]
     asks = _ASKING_HEAD.match(head) is not None
