@@ -16,6 +16,7 @@ from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotN
 from shared.history.ports import Clock, SystemClock
 
 _MOST_ADDRESSES = 3
+_MOST_CHARACTERS = 300
 
 
 class WebhookSender:
@@ -55,12 +56,14 @@ class WebhookSender:
             return Never(str(error))
         except OSError as error:
             return NotNow(f"the host's name could not be resolved: {error.strerror}")
+        except UnicodeError:
+            return Never("the host's name is none: one of its parts is empty or too long")
         outcome: SendOutcome = NotNow("the host has no address")
         for address in addresses[:_MOST_ADDRESSES]:
             try:
                 return await self._post(address, message)
-            except httpx.ConnectError:
-                outcome = NotNow("the host cannot be connected to")
+            except httpx.ConnectError as error:
+                outcome = NotNow(f"the host cannot be connected to: {error}"[:_MOST_CHARACTERS])
             except httpx.HTTPError as error:  # it may have been taken: not to be posted again at once
                 return NotNow(f"no answer: {type(error).__name__}")
         return outcome

@@ -6,6 +6,7 @@ import email
 import email.policy
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,9 +48,9 @@ class HttpReceiver:
 
 
 @contextmanager
-def http_receiver() -> Iterator[HttpReceiver]:
+def http_receiver(tls: ssl.SSLContext | None = None) -> Iterator[HttpReceiver]:
     """A threaded HTTP server that takes everything."""
-    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+    with HTTPServer(host="127.0.0.1", threaded=True, ssl_context=tls) as server:
         receiver = HttpReceiver(server)
         server.expect_request(re.compile(".*")).respond_with_handler(receiver.answer)
         yield receiver

@@ -6,8 +6,11 @@ import asyncio
 import io
 import json
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from apprise.plugins.slack import NotifySlack
@@ -127,6 +130,54 @@ async def test_the_checked_address_is_connected(receiver: HttpReceiver, monkeypa
     assert receiver.received[0].headers["Host"] == f"rebinding.invalid:{receiver.server.port}"
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate of `hooks.test`, and its key."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made += ["-days", "2", "-subj", "/CN=hooks.test", "-addext", "subjectAltName=DNS:hooks.test"]
+    made += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True, timeout=30)
+    return certificate, key
+
+
+async def test_the_certificate_is_of_the_name(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS the address is connected, and the certificate checked for the name: another name is refused."""
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
+
+    async def here(*_: object, **__: object) -> list[str]:
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(webhook, "resolved", here)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*certificate)
+    with http_receiver(serving) as receiver:
+        port = receiver.server.port
+        assert await hook(f"https://hooks.test:{port}/hook", allow_private=False).send(MESSAGE) == Sent("HTTP 200")
+        refused = await hook(f"https://other.test:{port}/hook", allow_private=False).send(MESSAGE)
+        assert isinstance(refused, NotNow)
+        assert "certificate" in refused.reason.lower()
+        assert len(receiver.received) == 1
+
+
+async def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that does not answer is for later, and so is a name without any address; no name is for good."""
+    assert isinstance(await hook(f"https://{'a' * 64}.test/").send(MESSAGE), Never)
+
+    async def unknown(*_: object, **__: object) -> list[str]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    async def nothing(*_: object, **__: object) -> list[str]:
+        return []
+
+    monkeypatch.setattr(webhook, "resolved", unknown)
+    outcome = await hook("https://hooks.test/").send(MESSAGE)
+    assert outcome == NotNow("the host's name could not be resolved: Name or service not known")
+    monkeypatch.setattr(webhook, "resolved", nothing)
+    assert await hook("https://hooks.test/").send(MESSAGE) == NotNow("the host has no address")
+
+
 async def test_webhook_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens, nobody answers in time, no such name, something else than HTTP: later, not never."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -134,10 +185,9 @@ async def test_webhook_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None
         assert isinstance(await hook(f"http://127.0.0.1:{silent.getsockname()[1]}/").send(MESSAGE), NotNow)
         port = silent.getsockname()[1]
     monkeypatch.setattr(webhook, "SEND_SECONDS", 5.0)
-    assert await hook(f"http://127.0.0.1:{port}/").send(MESSAGE) == NotNow("the host cannot be connected to")
-    nameless = await hook("http://no-such-host.invalid/").send(MESSAGE)
-    assert isinstance(nameless, NotNow)
-    assert "could not be resolved" in nameless.reason
+    refused = await hook(f"http://127.0.0.1:{port}/").send(MESSAGE)
+    assert isinstance(refused, NotNow)
+    assert refused.reason.startswith("the host cannot be connected to: ")
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def talk() -> None:

@@ -24,6 +24,8 @@ SLACK = "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrId
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     monkeypatch.setenv("SLACK_URL", SLACK)
+    monkeypatch.setenv("SLACK_BOT", "https://example.com/xoxb-1")
+    monkeypatch.setenv("SLACK_WORKFLOW", "https://hooks.slack.com/workflows/T1JJ3T3L2/A1BRTD4JD/123456789/abcdefgh")
     monkeypatch.setenv("SMTP_PASSWORD", "pw")
     monkeypatch.setenv("HOST", "hooks.example.com")
     monkeypatch.delenv("MISSING", raising=False)
@@ -126,6 +128,8 @@ _R = "  - {name: r, on: end, channels: a}\n"
         (hook("https://h/", "${HOST}"), "channels.a.secret: must be whsec_"),
         (channel(type="slack", url="${MISSING}"), "line 4: channels.a.url: the environment has no variable MISSING"),
         (channel(type="slack", url="${HOOK_SECRET}"), "channels.a.url: no address of an incoming webhook"),
+        (channel(type="slack", url="${SLACK_BOT}"), "channels.a.url: no address of an incoming webhook"),
+        (channel(type="slack", url="${SLACK_WORKFLOW}"), "channels.a.url: only incoming webhooks"),
         (mail(to="[x]"), "line 6: channels.a.to[0]: "),
         (mail(user="u"), "user and password go together"),
         (mail(user="u", password="${HOST}", tls="none"), "an encrypted connection only"),
