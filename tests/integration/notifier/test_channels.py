@@ -35,11 +35,19 @@ SLACK = SecretStr("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdn
 NOW_MS = 1_795_490_799_000
 
 
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    """An HTTP server."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[HttpReceiver]:
+    """An HTTP server: to stop one takes half a second."""
     with http_receiver() as server:
         yield server
+
+
+@pytest.fixture
+def receiver(server: HttpReceiver) -> HttpReceiver:
+    """The server, as new."""
+    server.received.clear()
+    server.answers.clear()
+    return server
 
 
 @pytest.fixture

@@ -18,9 +18,8 @@ from werkzeug import Request, Response
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import trace_id_of
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec, python_command
-from services.notifier.health import notifier_trouble
+from eldermesh.stack.own_services import notifier_service
+from eldermesh.stack.service import Service
 from services.notifier.planning import notification_id
 from services.notifier.service import run
 from shared.errors import ConfigurationError
@@ -282,19 +281,8 @@ def slow(receiver: HttpReceiver) -> Iterator[_SlowOnce]:
 
 
 def _process(settings: Settings, directory: Path) -> Service:
-    async def ready() -> None:
-        if (trouble := await notifier_trouble(settings)) is not None:
-            raise NotReadyError(trouble)
-
-    env = settings.environment() | {"HOOK_SECRET": SECRET}
-    spec = ServiceSpec(
-        name="notifier",
-        command=python_command("services.notifier"),
-        env=env,
-        ready=ready,
-        ready_timeout_seconds=60.0,
-    )
-    return Service(spec, log_dir=directory / "logs")
+    spec = notifier_service(settings)
+    return Service(replace(spec, env={**spec.env, "HOOK_SECRET": SECRET}), log_dir=directory / "logs")
 
 
 @pytest.mark.slow
