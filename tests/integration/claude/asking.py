@@ -19,7 +19,7 @@ from services.claude_exec.run_directory import runs_path
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS, JOBS_DEAD
 from shared.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
-from tests.fresh_topics import fresh_topics
+from tests.fresh_topics import Profile, fresh_topics
 from tests.inboxes import Sent, publish, read_all
 from tests.waiting import wait_until
 
@@ -103,7 +103,13 @@ class Asking:
 
 @asynccontextmanager
 async def asking(
-    bootstrap: str, redis_url: str, loopback_url: str, directory: Path, **values: Any
+    bootstrap: str,
+    redis_url: str,
+    loopback_url: str,
+    directory: Path,
+    *,
+    profile: Profile = "embedded",
+    **values: Any,
 ) -> AsyncIterator[Asking]:
     """A service that runs, with short leases."""
     settings_of = {
@@ -116,8 +122,9 @@ async def asking(
         "drain_seconds": 1.0,
         "claude_grace_seconds": 2.0,
         "claude_slots": 2,
+        "group_session_seconds": 6.0 if profile == "kafka" else None,
     } | values
-    async with fresh_topics(bootstrap, "embedded", **settings_of) as settings:
+    async with fresh_topics(bootstrap, profile, **settings_of) as settings:
         log_dir = directory / "logs"
         service = Service(claude_exec_service(settings), log_dir=log_dir)
         try:

@@ -69,8 +69,14 @@ async def test_in_jaeger(
     embedded_broker: str, redis_server: str, loopback_url: str, jaeger: JaegerServer, tmp_path: Path
 ) -> None:
     """Every parent and child of the matrix, read back through Jaeger's query API."""
-    telemetry = {"otlp_endpoint": jaeger.otlp_url, "trace_query_url": jaeger.query_url}
-    async with asking(embedded_broker, redis_server, loopback_url, tmp_path, **telemetry) as mesh:
+    async with asking(
+        embedded_broker,
+        redis_server,
+        loopback_url,
+        tmp_path,
+        otlp_endpoint=jaeger.otlp_url,
+        trace_query_url=jaeger.query_url,
+    ) as mesh:
         await _prompt_in_a_trace(mesh.settings)
 
 
