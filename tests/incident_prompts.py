@@ -101,15 +101,20 @@ def scores(half: Half) -> dict[str, Score]:
     return {name: Score(*counts) for name, counts in counted.items()}
 
 
-def _read(number: int, entry: dict[str, Any]) -> LabelledPrompt:
-    given = entry.get("options", {})
-    text, secrets = str(entry["text"]), []
+def with_made_values(text: str, source_of: Callable[[str], random.Random]) -> tuple[str, tuple[str, ...]]:
+    """A text with made-up values in place of `{aws_key}` and the like, and these values."""
+    made: list[str] = []
     for name, make in _MADE.items():
         mark = "{" + name + "}"
         if mark in text:
-            made = make(random.Random(f"{number} {name}"))
-            text = text.replace(mark, made)
-            secrets.append(made)
+            made.append(make(source_of(name)))
+            text = text.replace(mark, made[-1])
+    return text, tuple(made)
+
+
+def _read(number: int, entry: dict[str, Any]) -> LabelledPrompt:
+    given = entry.get("options", {})
+    text, secrets = with_made_values(str(entry["text"]), lambda name: random.Random(f"{number} {name}"))
     return LabelledPrompt(
         line=number,
         text=text,
@@ -117,7 +122,7 @@ def _read(number: int, entry: dict[str, Any]) -> LabelledPrompt:
         classes=frozenset(entry["classes"]),
         risk=entry["risk"],
         judges_scope=not isinstance(given, str),
-        secrets=tuple(secrets),
+        secrets=secrets,
     )
 
 
@@ -178,6 +183,10 @@ _MADE: Final[Mapping[str, Callable[[random.Random], str]]] = {
     "pypi_token": _with("pypi-" + "AgEIcHlwaS5vcmc", _URL_SAFE, 110),
     "telegram_token": lambda source: _some("123456789", 9)(source) + ":" + _some(_ALNUM, 35)(source),
     "azure_key": lambda source: _some(_ALNUM + "+/", 86)(source) + "==",
+    "discord_token": lambda source: ".".join(
+        ("M" + _some(_ALNUM, 23)(source), _some(_ALNUM, 6)(source), _some(_ALNUM, 27)(source))
+    ),
+    "square_secret": _with("sq0" + "csp-", _ALNUM, 43),
     "random40": _some(_ALNUM, 40),
     "hf_token": _with("hf" + "_", string.ascii_letters, 34),
     "twilio_key": _with("S" + "K", string.hexdigits[:16], 32),

@@ -10,6 +10,7 @@ from typing import Final
 from shared.incident.deletions import deletion_targets
 from shared.incident.intent import is_discussed
 from shared.incident.secret_rules import Finding
+from shared.incident.texts import may_hold
 from shared.incident.tool_reach import ToolReach
 from shared.incident.verdict import ORDER, Severity
 
@@ -24,11 +25,34 @@ class _Rule:
     severity: Severity
     message: str
     pattern: re.Pattern[str]
+    needles: tuple[str, ...]
     programs: frozenset[str]
 
 
+_NEEDLES: Final = {
+    "raw-disk": ("/dev/", "mkfs", "format", "diskpart"),
+    "fork-bomb": (":", "%0"),
+    "open-permissions": ("chmod", "chown", "chgrp"),
+    "drop-data": ("drop", "truncate", "delete", "flush"),
+    "force-push": ("push",),
+    "cluster-delete": ("kubectl", "helm"),
+    "infrastructure-delete": (
+        *("terraform", "tofu", "terragrunt", "cdk", "pulumi", "aws", "gcloud", "az", "gsutil", "docker", "zpool"),
+    ),
+    "shutdown": ("shutdown", "systemctl", "sudo", "init", "kill", "reboot", "power off", "shut down", "halt"),
+    "remote-script": ("curl", "wget", "iex", "invoke-expression", "iwr", "irm"),
+    "unprotect": ("iptables", "ufw", "setenforce", "crontab", "userdel", "history", "set-mppreference"),
+    "wipe": (
+        *("delete", "erase", "wipe", "purge", "destroy", "nuke", "remove", "format", "obliterate", "terminate", "drop"),
+    ),
+}
+"""Without one of these, in small letters, a rule cannot fire."""
+
+
 def _rule(name: str, severity: Severity, message: str, pattern: str, programs: str = "") -> _Rule:
-    return _Rule(name, severity, message, re.compile(pattern, re.IGNORECASE), frozenset(programs.split()))
+    return _Rule(
+        name, severity, message, re.compile(pattern, re.IGNORECASE), _NEEDLES[name], frozenset(programs.split())
+    )
 
 
 _THINGS = (
@@ -130,8 +154,11 @@ def find_destruction(text: str, reach: ToolReach) -> Iterator[Finding]:
         text: as `texts.plain` gives it.
         reach: what the job's tools could do.
     """
+    lowered = text.lower()
     for rule in RULES:
-        if any(not is_discussed(text, found.start(), found.end()) for found in rule.pattern.finditer(text)):
+        if may_hold(lowered, rule.needles) and any(
+            not is_discussed(text, found.start(), found.end()) for found in rule.pattern.finditer(text)
+        ):
             yield _finding(rule.name, rule.severity, rule.message, can_do=_can_do(reach, rule.programs))
     can_delete = reach.can_run(_DELETERS)
     worst: Severity | None = None

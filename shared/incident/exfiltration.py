@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from shared.incident.texts import may_hold
+
 MAX_SPAN: Final = 220
 """Characters from the verb or the data, whichever comes first, to the place where it is sent."""
 
 _WORDS = re.compile(
-    r"(?P<send>\b(?:send|post|upload|exfiltrate|e-?mail|forward|transmit|leak|curl|wget|submit"
+    r"(?P<send>\b(?:send|post|upload|exfiltrate|e-?mail|forward|transmit|leak|submit"
     r"|report|append|encode|beacon|deliver)\b)"
     r"|(?P<data>\b(?:secrets?|environment variables?|env vars?|id_rsa|id_ed25519|ssh keys?"
     r"|private keys?|credentials?|api[_ -]?keys?"
@@ -21,11 +23,14 @@ _WORDS = re.compile(
     r"|(?P<line>\n)",
     re.IGNORECASE,
 )  # fmt: skip
+_PLACES = ("http", "@", "webhook", "pastebin", "attacker", "evil", ".ngrok", ".oast", ".burpcollaborator")
 _PICTURE = re.compile(r"!\[[^\]\n]{0,60}\]\(https?://[^)\s]{1,120}[?&=/](?:\{|<|\[|%7b)[^)\n]{0,60}\)", re.IGNORECASE)
 
 
 def exfiltrations(text: str) -> Iterator[tuple[int, int]]:
     """Where a line has a verb of sending, private data, then a place outside; or a picture whose address holds data."""
+    if not may_hold(text.lower(), _PLACES):
+        return
     sent: int | None = None
     data: int | None = None
     for word in _WORDS.finditer(text):

@@ -10,6 +10,7 @@ from typing import Final
 from shared.incident.exfiltration import exfiltrations
 from shared.incident.hidden_text import hides_text
 from shared.incident.secret_rules import Finding
+from shared.incident.texts import may_hold
 from shared.incident.tool_reach import ToolReach
 
 _HEAD = 200
@@ -34,10 +35,27 @@ class _Rule:
     name: str
     message: str
     pattern: re.Pattern[str]
+    needles: tuple[str, ...]
+
+
+_NEEDLES: Final = {
+    "override": (
+        *("ignore", "disregard", "forget", "override", "bypass", "discard", "neglect", "follow", "your", "directive"),
+        "instruction",
+    ),
+    "reveal": ("prompt", "instruction", "message", "rules", "guidelines", "above"),
+    "jailbreak": ("you are", "mode", "anything now", "no ", "without"),
+    "tool-spoofing": ("<", "[", "#", "human:", "assistant:", "system:", "tool_"),
+    "covert-order": (
+        *("tell", "inform", "mention", "alert", "notify", "reveal", "ai", "llm", "language model", "assistant"),
+        *("chatbot", "agent", "noticing", "knowing"),
+    ),
+}
+"""Without one of these, in small letters, a rule cannot fire."""
 
 
 def _rule(name: str, message: str, pattern: str) -> _Rule:
-    return _Rule(name, message, re.compile(pattern, re.IGNORECASE))
+    return _Rule(name, message, re.compile(pattern, re.IGNORECASE), _NEEDLES[name])
 
 
 RULES: Final = (
@@ -130,7 +148,10 @@ def find_injection(raw: str, text: str, reach: ToolReach) -> Iterator[Finding]:
         yield "injection.hidden-text", "high", "The text holds characters that people do not see and models read."
     if any(not _is_spoken_of(text, start, end, excused=False) for start, end in exfiltrations(text)):
         yield "injection.exfiltration", "high", "The text tells the model to send private data away."
+    lowered = text.lower()
     for rule in RULES:
+        if not may_hold(lowered, rule.needles):
+            continue
         spans = (found.span() for found in rule.pattern.finditer(text))
         if any(not _is_spoken_of(text, start, end, excused=True) for start, end in spans):
             yield f"injection.{rule.name}", "high" if reach.can_act else "medium", rule.message

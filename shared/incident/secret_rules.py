@@ -36,6 +36,7 @@ _PLUGINS: Final = {
 }
 _MESSAGE: Final = "The text holds what looks like {what}."
 _ENTROPY_LENGTH = 24
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 _DIGEST_LENGTHS = frozenset({32, 40, 56, 64, 96, 128})
 
 # Shapes that detect-secrets does not know (yet).
@@ -71,6 +72,10 @@ _LOCAL_LOGIN = re.compile(
 _ASSIGNS = re.compile(r"[\]\"')\s]{0,4}(?:[:=(]|!=|is\s|was\s)")
 MAX_NAMES: Final = 4_000
 """Names of secrets in one text behind which a value is looked for: the time stays bounded."""
+_BY_PREFIX = frozenset({"github-token", "gitlab-token"})
+"""Of these the detector tells the prefix alone, which does not show a placeholder."""
+_JWT_OF_THE_DOCS = "eyJzdWIiOiIxMjM0NTY3ODkw"
+"""The subject 1234567890, of jwt.io and whoever copied it."""
 _SAFE_PREFIXES = ("http://", "https://", "/", "./", "arn:", "sha256", "sha512", "vault:", "op://", "env:", "file:")
 _SAID = re.compile(r"^[ \t]{0,3}(?:is|was)[ \t]{1,3}|^[ \t]{1,3}(?=[^ \t:=!(\"'])")
 _SPOKEN = re.compile(r"passw(?:or)?d|passphrase", re.IGNORECASE)
@@ -98,6 +103,12 @@ def find_secrets(text: str, *, with_entropy: bool) -> Iterator[Finding]:
             yield f"secret.{rule}", "high", _MESSAGE.format(what=what)
         if with_entropy and _has_random_text(part):
             yield "secret.high-entropy", "medium", "The text holds a random-looking value in quotes."
+
+
+def rule_names() -> frozenset[str]:
+    """The rules, without their class."""
+    names = {rule for _, rule, _ in _PLUGINS.values()} | {rule for rule, _, _ in _SHAPES}
+    return frozenset(names | {"private-key", "named-value", "high-entropy"})
 
 
 def load() -> None:
@@ -137,7 +148,7 @@ def _entropy_detectors() -> tuple[Any, ...]:
 def _kinds(part: str) -> Iterator[tuple[str, str]]:
     for detector, rule, what in _detectors():
         seen = _LOCAL_LOGIN.sub("", part) if rule == "url-login" else part
-        if any(_is_real(value, rule) for value in detector.analyze_string(seen)):
+        if any(_is_real(value, rule) for value in _values(detector, rule, seen)):
             yield rule, what
     for rule, what, shape in _SHAPES:
         seen = _LOCAL_LOGIN.sub("", part) if rule == "url-login" else part
@@ -145,10 +156,16 @@ def _kinds(part: str) -> Iterator[tuple[str, str]]:
             yield rule, what
 
 
+def _values(detector: Any, rule: str, part: str) -> Iterator[str]:
+    if rule in _BY_PREFIX:
+        return (found[0] for expression in detector.denylist for found in expression.finditer(part))
+    values: Iterator[str] = detector.analyze_string(part)
+    return values
+
+
 def _is_real(value: str, rule: str) -> bool:
     if rule == "jwt":
-        # The header of most tokens is the same; the example of jwt.io has a subject of its own.
-        return not is_placeholder(value.rpartition(".")[2]) and "eyJzdWIiOiIxMjM0NTY3ODkw" not in value
+        return _JWT_OF_THE_DOCS not in value
     from detect_secrets.filters.heuristic import is_sequential_string  # noqa: PLC0415 - see `load`
 
     if is_placeholder(value) or is_sequential_string(value):
@@ -210,7 +227,7 @@ def _has_random_text(part: str) -> bool:
         for value in detector.analyze_string(part):
             if (
                 _ENTROPY_LENGTH <= len(value) <= _VALUE_CHARACTERS
-                and len(value) not in _DIGEST_LENGTHS
+                and not (len(value) in _DIGEST_LENGTHS and _HEXADECIMAL.fullmatch(value))
                 and _mixes(value)
                 and detector.calculate_shannon_entropy(value) > detector.entropy_limit
                 and not is_placeholder(value)

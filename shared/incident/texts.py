@@ -55,6 +55,11 @@ def windows(text: str) -> Iterator[str]:
         yield "\n".join(gathered)
 
 
+def may_hold(lowered: str, needles: Sequence[str]) -> bool:
+    """Whether a text has one of these at all, which is told a hundred times as fast as what an expression finds."""
+    return any(needle in lowered for needle in needles)
+
+
 def plain(text: str) -> str:
     """As a reader sees it: compatibility forms folded, invisible characters gone, typographic quotes straight."""
     folded = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))

@@ -15,6 +15,7 @@ import pytest
 
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
+from services.router.judging import JobContent, judged
 from services.sages.failure_rate import FailureRate
 from services.sages.incident import IncidentSage
 from services.sages.panel import Panel
@@ -185,13 +186,15 @@ async def test_a_secret_is_in_no_advice_span_or_log(settings: Settings, capfd: p
     with recorded_spans() as exporter:
         async with panel_of({"incident": IncidentSage}, settings) as panel:
             answered = await _answered(panel, asked)
+            by_router = await judged(JobContent(asked.workload, asked.items, asked.options))
         spans = exporter.get_finished_spans()
     assert answered["risk"] == "high"
     assert {reason["rule"] for reason in answered["reasons"]} == {"secret.aws-key", "secret.named-value"}
     written = "".join(capfd.readouterr())
     traced = "".join(span.to_json() for span in spans)
     assert "ask sage" in traced
-    for text in (orjson.dumps(answered).decode(), written, traced, repr(asked)):
+    assert by_router.advice["reasons"] == answered["reasons"]
+    for text in (orjson.dumps(answered).decode(), by_router.model_dump_json(), written, traced, repr(asked)):
         assert key not in text
         assert password not in text
 
