@@ -242,6 +242,16 @@ class BreachAnswer(_Answer):
     detail: str
 
 
+class RequestLedger(_Answer):
+    """The same for prompts on their own: those accepted, their ends on `claude.output`."""
+
+    accepted: int = Count
+    ended: int = Count
+    missing: int = Count
+    differing_ends: int = Count
+    missing_requests: list[str] = Field(description="The first hundred of what is missing.")
+
+
 class AuditAnswer(_Answer):
     """The ledger. `missing` counts jobs that were accepted, and submits that were not refused, without an end."""
 
@@ -254,6 +264,7 @@ class AuditAnswer(_Answer):
     items_counted: int = Count
     breaches: list[BreachAnswer]
     missing_jobs: list[str] = Field(description="The first hundred of what is missing.")
+    requests: RequestLedger
 
 
 class IndexAnswer(_Answer):

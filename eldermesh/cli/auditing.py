@@ -11,6 +11,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from eldermesh.cli.answers import AuditAnswer, BreachAnswer
+from eldermesh.cli.auditing_requests import audit_requests
 from eldermesh.cli.scanning import log_starts, read_until
 from eldermesh.client.kafka import PublicTopics, end_positions, read_topics
 from eldermesh.client.reading import public_record
@@ -80,6 +81,7 @@ async def audit(settings: Settings, *, told: Callable[[int], None]) -> AuditAnsw
             if breach.job_id not in forgotten
         ],
         missing_jobs=missing[:MAX_LISTED],
+        requests=await audit_requests(settings, topics),
     )
 
 

@@ -11,7 +11,7 @@ from eldermesh.cli.scanning import read_stretches
 from eldermesh.client.kafka import PublicTopics
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, header_text
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.topics import JOBS_DEAD, JOBS_DECISIONS
+from eldermesh.contract.topics import JOBS, JOBS_DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class DeadLetter:
     @property
     def is_submit(self) -> bool:
         """Whether the original was a submit, or something that nobody could tell from one."""
-        is_other = self.provenance.topic.endswith(JOBS_DECISIONS)
-        return not is_other and header_text(self.headers, "ce_type") not in {CANCEL, DECIDE}
+        # Of other topics (decisions, events of jobs that nobody could read) the key names a job that is well.
+        return self.provenance.topic.endswith(JOBS) and header_text(self.headers, "ce_type") not in {CANCEL, DECIDE}
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.partition}/{self.offset}, {self.provenance.error_type}, {len(self.value)} bytes)"

@@ -117,6 +117,11 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
         "`error_type`, `reason`",
         "why the job ended or is dead, as its end or dead letter has it; `reason` also why it waits; else null",
     ),
+    (
+        "`mesh audit --json`",
+        "`missing_jobs`, `requests`",
+        "the first hundred of what is missing; the same ledger of prompts on `claude.requests`",
+    ),
     ("`mesh submit --json`", "`error_type`, `reason`", "of the dead letter, with the state `dead`; else null"),
     (
         "`mesh cancel --json`",

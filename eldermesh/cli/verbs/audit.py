@@ -33,7 +33,7 @@ def audit(
     ] = 0.0,
     as_json: JsonOption = False,
 ) -> ExitStatus:
-    """Check that every accepted job has one end, and every invariant of the contract, from the topics alone.
+    """Check that every accepted job and prompt has one end, and the contract's invariants, from the topics alone.
 
     Exits with 1 if anything is missing or broken. Jobs older than the retention of the public topics are left out.
     """
@@ -49,6 +49,8 @@ def audit(
             output.write(f"breach of invariant {breach.invariant}:{about} {breach.detail}\n")
         for job_id in answer.missing_jobs:
             output.write(f"no end: job {job_id}\n")
+        for request_id in answer.requests.missing_requests:
+            output.write(f"no end: request {request_id}\n")
     return ExitStatus.OK if _is_clean(answer) else ExitStatus.NOT_COMPLETED
 
 
@@ -65,13 +67,14 @@ async def _audit(mesh: Mesh, output: Output, wait_seconds: float) -> AuditAnswer
         left = deadline - time.monotonic()
         if _is_clean(answer) or left <= 0:
             return answer
-        output.note(f"{answer.missing} jobs have not ended yet")
+        output.note(f"{answer.missing + answer.requests.missing} jobs and prompts have not ended yet")
         await asyncio.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _is_clean(answer: AuditAnswer) -> bool:
-    return not answer.missing and not answer.breaches
+    requests = answer.requests
+    return not (answer.missing or answer.breaches or requests.missing or requests.differing_ends)
 
 
 def _pairs(answer: AuditAnswer) -> list[tuple[str, object]]:
@@ -84,4 +87,5 @@ def _pairs(answer: AuditAnswer) -> list[tuple[str, object]]:
         ("results promised", answer.items_expected),
         ("results there", answer.items_counted),
         ("breaches", len(answer.breaches)),
+        ("prompts on their own", f"{answer.requests.accepted} accepted, {answer.requests.ended} ended"),
     ]
