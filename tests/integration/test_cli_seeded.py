@@ -279,6 +279,9 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
         "clock": "ok",
         "router": "fail",
         "workers": "fail",
+        "claude_exec": "warn",
+        "sages": "warn",
+        "notifier": "warn",
         "ray": "ok",
         "telemetry": "warn",
     }

@@ -15,10 +15,12 @@ from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
 from services.router.engines.ray_environment import wanted_file
+from services.sages.groups import PANEL_GROUP
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
+from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.redis_client import make_redis
-from shared.topics import JOBS_HISTORY
+from shared.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 
 _PING_SECONDS = 2.0
 _CONNECT_SECONDS = 3.0
@@ -42,6 +44,31 @@ async def partitions_owned(mesh: Mesh) -> Found:
             "does a router run? `mesh ps`, and `mesh logs router` says what stops it",
         )
     return Found(f"all {partitions} partitions of the job history are owned")
+
+
+async def prompts_run(mesh: Mesh) -> Found:
+    """Whether prompts on `claude.requests` would be run."""
+    trouble = await unowned_partitions(mesh.settings, CLAUDE_HISTORY)
+    return _beside(trouble, "claude_exec", "prompts of `mesh ask` wait, jobs go on")
+
+
+async def sages_listen(mesh: Mesh) -> Found:
+    """Whether anybody would be asked for advice."""
+    trouble = await unsettled_groups(mesh.settings, [PANEL_GROUP])
+    return _beside(trouble, "sages", "jobs go on without advice, each after MESH_ADVISE_SECONDS")
+
+
+async def people_are_told(mesh: Mesh) -> Found:
+    """Whether anybody would be told of ends and holds."""
+    trouble = await unowned_partitions(mesh.settings, NOTIFICATIONS)
+    return _beside(trouble, "notifier", "nobody is told until it runs, jobs go on")
+
+
+def _beside(trouble: str | None, service: str, meanwhile: str) -> Found:
+    """What was found of a service that jobs can do without."""
+    if trouble is None:
+        return Found(f"{service} is at work")
+    return Found(trouble, f"{meanwhile}; `mesh ps`, and `mesh logs {service}` says what stops it")
 
 
 async def workers_answer(mesh: Mesh) -> Found:
