@@ -252,9 +252,14 @@ class _Started:
         self._consumer = consumer
 
     async def start(self) -> None:
+        # To its end even if this is cancelled: aiokafka would leave the connection that it is making.
+        starting = asyncio.create_task(self._consumer.start())
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                await self._consumer.start()
+                await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait({starting}, timeout=_CALL_SECONDS)
+            raise
         except (KafkaError, TimeoutError, OSError) as error:
             raise RetryableError(f"the broker does not answer: {error!r}") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -229,3 +231,16 @@ async def test_pruning_is_part_of_a_transaction(settings: Settings, monkeypatch:
         assert await made.query(rows) == []
     finally:
         await made.close()
+
+
+async def test_closed_while_it_is_about_to_read(settings: Settings) -> None:
+    """At whatever moment of its start it is closed: no connection is left, which would be a warning, hence a failure."""
+    for milliseconds in range(0, 60, 6):
+        made = Memory(settings, "counted", [JOBS_HISTORY], SCHEMA, 1, apply)
+        await made.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(milliseconds / 1000):
+                await asyncio.Event().wait()
+        await made.close()
+    gc.collect()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
