@@ -234,7 +234,7 @@ async def test_pruning_is_part_of_a_transaction(settings: Settings, monkeypatch:
 
 
 async def test_closed_while_it_is_about_to_read(settings: Settings) -> None:
-    """At whatever moment of its start it is closed: no connection is left, which would be a warning, hence a failure."""
+    """At whatever moment of its start it is closed: no connection is left (it would warn, so fail)."""
     for milliseconds in range(0, 60, 6):
         made = Memory(settings, "counted", [JOBS_HISTORY], SCHEMA, 1, apply)
         await made.start()
