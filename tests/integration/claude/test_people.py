@@ -19,9 +19,10 @@ from eldermesh.contract.holds import JobHold
 from eldermesh.contract.times import parse_time
 from eldermesh.contract.topics import JOBS, JOBS_HOLDS
 from eldermesh.stack.service import Service
-from shared.events import JobAccepted
-from shared.topics import MESH_META, TOPICS
+from shared.events import JobAccepted, JobPaused
+from shared.topics import JOBS_HISTORY, MESH_META, TOPICS
 from tests.fresh_topics import Profile
+from tests.held_jobs import history_writer
 from tests.jaeger_server import JaegerServer
 from tests.job_traces import received_spans, whole_trace
 from tests.mesh_services import MeshServices, mesh_services
@@ -40,6 +41,8 @@ from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
 WAIT_SECONDS = 90.0
+PAUSE_SECONDS = 45
+"""Longer than four services take to start again on a busy machine."""
 RISKY = "[[reply dropped]] Tidy up the database: drop the table customers_old in production."
 RULES = """channels:
   terminal: {type: console}
@@ -88,6 +91,14 @@ class PeopleMesh:
             return [JobHold.model_validate_json(each.value) for each in records if each.key == job_id.encode()]
 
         return (await wait_until(look, description="the job is held"))[0]
+
+    async def kill_each_service(self) -> None:
+        """SIGKILL and a new start, one after the other."""
+        for service in (self.mesh.router, self.mesh.worker, self.sages, self.notifier):
+            assert service.pid is not None
+            os.kill(service.pid, signal.SIGKILL)
+            await service.wait()
+            await service.bring_up()
 
 
 @asynccontextmanager
@@ -160,24 +171,19 @@ async def test_a_secret_is_told_to_nobody(
             for record in await read_topic(settings, spec.name):
                 if secret.encode() in (record.value or b"") or secret in repr(record.headers):
                     holding.add((spec.name, header_text(record.headers, "ce_type")))
-        assert {topic for topic, _ in holding} == {JOBS, "jobs.history"}
+        assert {topic for topic, _ in holding} == {JOBS, JOBS_HISTORY}
         assert {kind for topic, kind in holding if topic != JOBS} == {JobAccepted.fact_type}
         assert not [log.name for log in people.mesh.log_dir.iterdir() if secret in log.read_text("utf-8")]
 
 
 @pytest.mark.kafka
 async def test_every_service_is_killed_during_a_hold(apache_kafka: str, loopback_url: str, tmp_path: Path) -> None:
-    """SIGKILL of all five, on Apache Kafka: the hold is as it was, the clock stood, people are told each thing once."""
+    """SIGKILL of all four, on Apache Kafka: the hold is as it was, the clock stood, people are told each thing once."""
     async with people_mesh(apache_kafka, "kafka", loopback_url, tmp_path) as people:
         job_id = await people.submit_risky()
         hold = await people.until_held(job_id)
         await wait_until(lambda: people.notices(job_id), description="people were told of the hold")
-        services = (people.mesh.router, people.mesh.worker, people.sages, people.notifier)
-        for service in services:
-            assert service.pid is not None
-            os.kill(service.pid, signal.SIGKILL)
-            await service.wait()
-            await service.bring_up()
+        await people.kill_each_service()
         assert (await people.until_held(job_id)) == hold
         await people.client.approve(job_id, "bob", "go on")
         end = await people.client.wait(job_id, WAIT_SECONDS)
@@ -188,4 +194,42 @@ async def test_every_service_is_killed_during_a_hold(apache_kafka: str, loopback
         assert end.active_seconds <= whole - 0.5 * held
         await wait_until(lambda: len(people.notices(job_id)) >= 2, description="people were told of the end")
         assert len(people.notices(job_id)) == 2
+        await assert_invariants(apache_kafka, people.mesh.settings.topic_prefix, expect_jobs=1)
+
+
+@pytest.mark.kafka
+async def test_every_service_is_killed_during_a_pause(apache_kafka: str, loopback_url: str, tmp_path: Path) -> None:
+    """SIGKILL of all four, on Apache Kafka: the job goes on by itself, not before its time and as if it had never begun."""
+    limited = f"[[status 429 retry-after={PAUSE_SECONDS} times=1]] [[reply at last]]"
+    async with (
+        people_mesh(apache_kafka, "kafka", loopback_url, tmp_path, claude_wait_seconds=2.0) as people,
+        history_writer(people.mesh.settings) as history,
+    ):
+        job_id = (await people.client.submit(workload="claude", items=[limited])).job_id
+
+        async def paused() -> list[JobPaused]:
+            records = await read_topic(people.mesh.settings, JOBS_HISTORY)
+            return [
+                JobPaused.model_validate_json(each.value)
+                for each in records
+                if each.key == job_id.encode() and header_text(each.headers, "ce_type") == JobPaused.fact_type
+            ]
+
+        (pause,) = await wait_until(paused, description="the job is paused", timeout_seconds=WAIT_SECONDS)
+        assert pause.until is not None
+        await people.kill_each_service()
+        status = (await history.run("status", job_id, "--json")).answer("mesh-status")
+        assert (status["state"], status["waiting_for"]) == ("paused", "quota"), "killed and started within the pause"
+        end = await people.client.wait(job_id, WAIT_SECONDS)
+        assert (end.status, end.items_succeeded) == ("completed", 1)
+        (result,) = [each async for each in people.client.results(job_id)]
+        assert (result.output, result.attempt) == ("at last", 1)
+        assert parse_time(end.ended_at) >= pause.until
+        whole = (parse_time(end.ended_at) - parse_time(end.accepted_at)) / 1000
+        why = (await history.run("why", job_id, "--json")).answer("mesh-why")
+        waited = next(each["seconds"] for each in why["segments"] if each["name"] == "pause")
+        assert abs(end.active_seconds - (whole - waited)) < 0.1
+        assert await paused() == [pause]
+        await wait_until(lambda: people.notices(job_id), description="people were told of the end")
+        assert len(people.notices(job_id)) == 1
         await assert_invariants(apache_kafka, people.mesh.settings.topic_prefix, expect_jobs=1)
