@@ -199,7 +199,7 @@ async def test_every_service_is_killed_during_a_hold(apache_kafka: str, loopback
 
 @pytest.mark.kafka
 async def test_every_service_is_killed_during_a_pause(apache_kafka: str, loopback_url: str, tmp_path: Path) -> None:
-    """SIGKILL of all four, on Apache Kafka: the job goes on by itself, not before its time and as if it had never begun."""
+    """SIGKILL of all four: the job goes on by itself, not before its time, as if it had never begun."""
     limited = f"[[status 429 retry-after={PAUSE_SECONDS} times=1]] [[reply at last]]"
     async with (
         people_mesh(apache_kafka, "kafka", loopback_url, tmp_path, claude_wait_seconds=2.0) as people,
