@@ -1,4 +1,4 @@
-"""`python -m bench [noop] [fold] [ray] [claude] [sages] [retrieval] [incident] [stack] [demo] [--broker …]`."""
+"""`python -m bench [BENCHMARK…] [--broker kafka|embedded|both]`: figures beside the raw libraries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from bench.advised_job import measure_advised_job
 from bench.claude_prompt import measure_claude_prompt
 from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
@@ -23,7 +24,7 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "fold", "ray", "claude", "sages", "retrieval", "incident", "stack", "demo")
+BENCHMARKS = ("noop", "advice", "fold", "ray", "claude", "sages", "retrieval", "incident", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -65,12 +66,9 @@ def _profiles(broker: str, console: Console) -> list[Profile]:
 
 
 def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int) -> list[Figure]:
-    if name == "demo":
-        return measure_demo()
-    if name == "retrieval":
-        return measure_retrieval()
-    if name == "incident":
-        return measure_incident()
+    without_broker = {"demo": measure_demo, "retrieval": measure_retrieval, "incident": measure_incident}
+    if name in without_broker:
+        return without_broker[name]()
     figures: list[Figure] = []
     for profile in profiles if name != "stack" else profiles[:1]:
         with TemporaryDirectory(prefix="bench-") as temporary:
@@ -78,6 +76,8 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
             match name:
                 case "noop":
                     figures += asyncio.run(measure_noop_job(profile, directory, jobs))
+                case "advice":
+                    figures += asyncio.run(measure_advised_job(profile, directory, jobs))
                 case "fold":
                     figures += asyncio.run(measure_fold_rate(profile, directory, folded_jobs))
                 case "ray":

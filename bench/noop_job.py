@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,22 @@ async def _interleaved(
     mesh: list[float] = []
     raw_kafka: list[float] = []
     raw_task: list[float] = []
+    async with clients(settings) as (producer, done):
+        for number in range(_WARM_UP + jobs):
+            times = (
+                await one_job(settings, producer, done),
+                await hops.round_trip(),
+                await asyncio.to_thread(celery.round_trip),
+            )
+            if number >= _WARM_UP:
+                for values, value in zip((mesh, raw_kafka, raw_task), times, strict=True):
+                    values.append(value)
+    return mesh, raw_kafka, raw_task
+
+
+@asynccontextmanager
+async def clients(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+    """A producer, and a consumer at the end of `jobs.done`."""
     producer = make_producer(settings, client_id="bench")
     done = make_consumer(settings)
     topic = settings.topic(JOBS_DONE)
@@ -81,27 +99,18 @@ async def _interleaved(
     try:
         await done.start()
         await done.seek_to_end()
-        for number in range(_WARM_UP + jobs):
-            times = (
-                await _one_job(settings, producer, done),
-                await hops.round_trip(),
-                await asyncio.to_thread(celery.round_trip),
-            )
-            if number >= _WARM_UP:
-                for values, value in zip((mesh, raw_kafka, raw_task), times, strict=True):
-                    values.append(value)
+        yield producer, done
     finally:
         await done.stop()
         await producer.stop()
-    return mesh, raw_kafka, raw_task
 
 
-async def _one_job(settings: Settings, producer: Any, done: Any) -> float:
-    """Milliseconds from the send to the end in hand."""
+async def one_job(settings: Settings, producer: Any, done: Any, **fields: Any) -> float:
+    """Milliseconds from the send to the end in hand, of a job with these fields beside its one item."""
     job_id = str(uuid4())
-    value = orjson.dumps({"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}})
+    job = {"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}, **fields}
     began = time.perf_counter()
-    await producer.send_and_wait(settings.topic(JOBS), value)
+    await producer.send_and_wait(settings.topic(JOBS), orjson.dumps(job))
     async with asyncio.timeout(_WAIT_SECONDS):
         while (await done.getone()).key != job_id.encode():
             pass
