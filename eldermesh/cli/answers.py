@@ -16,7 +16,7 @@ from eldermesh.contract.results import JobProgress
 from eldermesh.contract.vocabulary import DeadLetterType, Decision, Engine, ErrorType, JobId
 
 StateWord = Literal["accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected", "dead"]
-WaitWord = Literal["routing", "decision", "quota", "engine"]
+WaitWord = Literal["advice", "routing", "decision", "quota", "engine"]
 Count = Field(ge=0)
 
 

@@ -9,6 +9,7 @@ from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.times import format_time
+from services.router.jobs import clock
 from services.router.jobs.state import JobState
 
 _MICROS = 1_000_000
@@ -105,6 +106,8 @@ def _waiting(state: JobState, items_running: int) -> tuple[WaitWord | None, int 
         return "decision", state.hold.until
     if state.pause is not None:
         return "quota", state.pause.until
+    if clock.ADVISE in state.timers:
+        return "advice", state.timers[clock.ADVISE].due
     if state.engine is None:
         return "routing", None
     return (None if items_running else "engine"), None

@@ -66,11 +66,12 @@ class SeededMesh:
         sent = await self.producer.send_and_wait(topic, value, partition=0, timestamp_ms=self.began_ms + at)
         return InboxRecord(topic=topic, partition=0, offset=sent.offset)
 
-    async def accept(self, job_id: str, submit: dict[str, Any], *, at: int = 0) -> None:
-        """Submit a job and append that it was accepted 10 ms later."""
+    async def accept(self, job_id: str, submit: dict[str, Any], *, at: int = 0, advise_within_ms: int = 0) -> None:
+        """Submit a job and append that it was accepted 10 ms later, with so much time for advice."""
         inbox = await self.submit(job_id, submit, at=at)
-        fact = accepted(job_id, submit, submitted_at=self.began_ms + at).model_copy(update={"inbox": inbox})
-        await self.append(job_id, (at + 10, fact))
+        fact = accepted(job_id, submit, submitted_at=self.began_ms + at)
+        terms = fact.terms.model_copy(update={"advise_within_ms": advise_within_ms})
+        await self.append(job_id, (at + 10, fact.model_copy(update={"inbox": inbox, "terms": terms})))
 
     async def append(self, job_id: str, *timed_facts: tuple[int, Fact]) -> None:
         """Append facts of a job, each so many milliseconds after the beginning."""

@@ -46,10 +46,10 @@ def _lines(text: str, schema: str) -> list[Any]:
 
 async def test_states_on_the_way(mesh: SeededMesh) -> None:
     """Status says of each job what it waits for, and until when at the latest."""
-    names = ("routing", "held", "paused", "engine", "running", "partly")
+    names = ("advice", "routing", "held", "paused", "engine", "running", "partly")
     jobs = {name: str(uuid4()) for name in names}
-    for job_id in jobs.values():
-        await mesh.accept(job_id, SUBMIT)
+    for name, job_id in jobs.items():
+        await mesh.accept(job_id, SUBMIT, advise_within_ms=2 * HOUR_MS if name == "advice" else 0)
     until = mesh.began_ms + 2 * HOUR_MS
     await mesh.append(jobs["held"], (20, JobHeld(n=0, reason="may write files", until=until)))
     await mesh.append(jobs["paused"], (20, routed()), (30, JobPaused(reason="rate limit", until=until)))
@@ -69,6 +69,7 @@ async def test_states_on_the_way(mesh: SeededMesh) -> None:
         for name, answer in answers.items()
     }
     assert seen == {
+        "advice": ("accepted", "advice", format_time(mesh.began_ms + 10 + 2 * HOUR_MS), 0),
         "routing": ("accepted", "routing", None, 0),
         "held": ("held", "decision", format_time(until), 0),
         "paused": ("paused", "quota", format_time(until), 0),
