@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 
 FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}
-"""The embedded broker's fetch sleeps in steps of this; Kafka answers as soon as there is data."""
+"""The embedded broker's fetch sleeps in steps of this, longer ones when idle; Kafka answers as soon as there is data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def make_producer(settings: Settings, *, client_id: str = "eldermesh") -> AIOKaf
     )
 
 
-def make_consumer(settings: Settings, *, group_id: str | None = None, **options: Any) -> AIOKafkaConsumer:
+def make_consumer(settings: Settings, *, group_id: str | None = None, **options: Any) -> PacedConsumer:
     """A consumer that is not started yet: never commits by itself; `options` are aiokafka's and win."""
     times = group_times(settings)
     merged: dict[str, Any] = {
@@ -75,7 +76,7 @@ def make_consumer(settings: Settings, *, group_id: str | None = None, **options:
             "rebalance_timeout_ms": times.rebalance_ms,
             "max_poll_interval_ms": 300_000,
         }
-    return AIOKafkaConsumer(**(merged | options))
+    return PacedConsumer(**(merged | options))
 
 
 def make_admin(settings: Settings) -> AIOKafkaAdminClient:

@@ -10,12 +10,13 @@ import zlib
 from typing import Any
 
 import cramjam
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from shared.errors import ConfigurationError
 from shared.logs import get_logger
+from shared.paced_consumer import PacedConsumer
 
 UNREADABLE_AFTER = 3
 """How often in a row reading has to fail at one position, fetched anew each time, before that offset is passed over."""
@@ -49,7 +50,7 @@ class UnreadableRecord(ConsumerRecord):  # type: ignore[misc]  # aiokafka has no
     unreadable: str = ""
 
 
-class InboxClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+class InboxClient(PacedConsumer):
     """aiokafka's consumer for those who commit each batch before they poll again, with four habits added to `getmany`.
 
     It waits for records longer than it is asked to, `POLL_SECONDS`, and so is not deaf half of the time.
