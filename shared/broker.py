@@ -12,7 +12,7 @@ from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 
 FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}
-"""The embedded broker's fetch sleeps in steps of this, longer ones when idle; Kafka answers as soon as there is data."""
+"""The embedded broker sleeps in steps of this, longer ones when idle; Kafka answers as soon as there is data."""
 
 
 @dataclass(frozen=True, slots=True)

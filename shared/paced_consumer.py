@@ -14,7 +14,7 @@ IDLE_AFTER_SECONDS = 1.0
 
 
 class PacedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer; `fetch_max_wait_ms` grows to `IDLE_FETCH_WAIT_MS` after `IDLE_AFTER_SECONDS` without records.
+    """aiokafka's consumer; its `fetch_max_wait_ms` grows after `IDLE_AFTER_SECONDS` without records.
 
     The embedded broker sleeps for that time, whatever arrives. So it has to be short where a job is on its way, and an
     idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: with its

@@ -22,7 +22,7 @@ async def assert_invariants(
     prefix: str,
     *,
     expect_jobs: int | Collection[str] | None = None,
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = 60.0,
 ) -> list[PublicRecord]:
     """Read all public topics and check the contract; return the records.
 

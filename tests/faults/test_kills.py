@@ -21,7 +21,7 @@ from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 
 ITEMS = 300
-WAIT_SECONDS = 100.0
+WAIT_SECONDS = 180.0
 ITEM_HOST = "item_host"
 
 

@@ -33,7 +33,7 @@ from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 from tests.whole_topic import end_offsets, read_topic
 
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 180.0
 
 
 @asynccontextmanager

@@ -23,10 +23,10 @@ from tests.ray_head import reaching, runner_pids
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ITEMS = 300
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 180.0
 
 
 @asynccontextmanager

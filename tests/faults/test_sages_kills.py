@@ -21,7 +21,7 @@ from tests.mesh_services import mesh_services
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 JOB = JobSubmit(workload="python", items=[4, 9], options={"function": "math:sqrt"})
 
 

@@ -77,7 +77,7 @@ async def worker(settings: Settings, tmp_path: Path) -> AsyncIterator[WorkerProc
         yield running
 
 
-async def all_are(owner: PlayedOwner, tasks: list[ChunkTask], claim: str, *, timeout_seconds: float = 30.0) -> None:
+async def all_are(owner: PlayedOwner, tasks: list[ChunkTask], claim: str, *, timeout_seconds: float = 60.0) -> None:
     """Wait until all chunks have such a claim."""
 
     async def are() -> bool:

@@ -78,7 +78,7 @@ async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_the_demo_holds_what_it_claims_and_leaves_nothing(demo: Demo) -> None:
     """Exit status 0, every check holds; no process, listener or file is left in its directories."""
     process = await demo.start()

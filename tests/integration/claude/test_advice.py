@@ -15,7 +15,7 @@ from shared.events import AdviceEntry, JobAccepted
 from tests.mesh_services import mesh_services
 from tests.played_panel import played_panel
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from tests.mesh_services import MeshServices, mesh_services
 from tests.trace_edges import CLAUDE_EDGES, CLI_EDGES, EDGES
 from tests.waiting import wait_until
 
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 180.0
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 
 PROMPTS = int(os.environ.get("MESH_TEST_PROMPTS", "24"))
-WAIT_SECONDS = 100.0 + 2 * PROMPTS
+WAIT_SECONDS = 180.0 + 2 * PROMPTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(round(60 + WAIT_SECONDS))]
 

@@ -17,7 +17,7 @@ from tests.integration.claude.playing import process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _BASH = {"allowed_tools": ["Bash"]}
 
