@@ -21,7 +21,9 @@ async def measure_advised_job(profile: Profile, directory: Path, jobs: int) -> l
     """p50 and p90 of so many jobs with each kind of advice; the ratio is to the job without."""
     milliseconds: dict[str, list[float]] = {advice: [] for advice in _ADVICE}
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(parts(profile, directory, python_functions="math:*"))
+        settings = await stack.enter_async_context(
+            parts(profile, directory, python_functions="math:*", advise_seconds=2.0)
+        )
         for spec in (router_service(settings), worker_service(settings), sages_service(settings)):
             service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
             await service.bring_up()

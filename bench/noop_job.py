@@ -16,15 +16,14 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from aiokafka import TopicPartition
 
 from bench.figures import Figure, percentile
-from bench.parts import parts
+from bench.parts import following, parts
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
 from eldermesh.stack.own_services import router_service, worker_service
 from eldermesh.stack.service import Service
-from shared.broker import make_consumer, make_producer
+from shared.broker import make_producer
 from shared.settings import Settings
 from shared.topics import JOBS, JOBS_DONE
 from tests.fresh_topics import Profile
@@ -91,18 +90,13 @@ async def _interleaved(
 @asynccontextmanager
 async def clients(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     """A producer, and a consumer at the end of `jobs.done`."""
-    producer = make_producer(settings, client_id="bench")
-    done = make_consumer(settings)
-    topic = settings.topic(JOBS_DONE)
-    done.assign([TopicPartition(topic, partition) for partition in range(settings.partition_count)])
-    await producer.start()
-    try:
-        await done.start()
-        await done.seek_to_end()
-        yield producer, done
-    finally:
-        await done.stop()
-        await producer.stop()
+    async with following(settings, JOBS_DONE) as done:
+        producer = make_producer(settings, client_id="bench")
+        await producer.start()
+        try:
+            yield producer, done
+        finally:
+            await producer.stop()
 
 
 async def one_job(settings: Settings, producer: Any, done: Any, **fields: Any) -> float:

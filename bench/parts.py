@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
 from eldermesh.stack.broker import EmbeddedBroker
@@ -16,6 +17,7 @@ from eldermesh.stack.mesh import embedded_mesh
 from eldermesh.stack.own_services import TELEMETRY_NAME
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
+from shared.broker import make_consumer
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
 from tests.kafka_server import KafkaServer
@@ -40,6 +42,8 @@ async def parts(profile: Profile, directory: Path, **overrides: Any) -> AsyncIte
             "data_dir": directory,
             "otlp_endpoint": endpoint,
             "slots": _SLOTS,
+            # Without sages every job would wait for them in vain.
+            "advise_seconds": 0.0,
         }
         yield await stack.enter_async_context(fresh_topics(broker.bootstrap, profile, **(values | overrides)))
 
@@ -56,3 +60,16 @@ async def _receiver(directory: Path) -> AsyncIterator[str]:
         yield mesh.addresses.otlp_endpoint or ""
     finally:
         await service.shut_down()
+
+
+@asynccontextmanager
+async def following(settings: Settings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of what comes to a topic (its name without prefix) from now on."""
+    consumer = make_consumer(settings)
+    consumer.assign([TopicPartition(settings.topic(topic), number) for number in range(settings.partition_count)])
+    try:
+        await consumer.start()
+        await consumer.seek_to_end()
+        yield consumer
+    finally:
+        await consumer.stop()

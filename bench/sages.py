@@ -15,16 +15,14 @@ from typing import Any
 from uuid import uuid4
 
 import psutil
-from aiokafka import TopicPartition
 
 from bench.figures import Figure, percentile
-from bench.parts import parts
+from bench.parts import following, parts
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.service import Service, ServiceSpec, python_command
 from services.sages.health import sages_trouble
 from services.sages.memory import sages_directory
-from shared.broker import make_consumer
 from shared.events import JobAdvised
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
@@ -107,18 +105,11 @@ async def _asked(settings: Settings, writer: HistoryWriter, questions: int) -> t
 
     Returns milliseconds from the send to the advice read back, and in words how many answers of each sage were `ok`.
     """
-    consumer = make_consumer(settings)
-    topic = settings.topic(JOBS_HISTORY)
-    consumer.assign([TopicPartition(topic, number) for number in range(settings.partition_count)])
-    await consumer.start()
-    try:
-        await consumer.seek_to_end()
+    async with following(settings, JOBS_HISTORY) as consumer:
         async with asyncio.timeout(_WAIT_SECONDS):
             while any(entry.status == "warming" for entry in (await _answer(consumer, writer, -1))[1].entries):
                 pass
             answers = [await _answer(consumer, writer, number) for number in range(questions)]
-    finally:
-        await consumer.stop()
     answered = Counter(entry.sage for _, fact in answers for entry in fact.entries if entry.status == "ok")
     told = ", ".join(f"{entry.sage} {answered[entry.sage]}" for entry in answers[0][1].entries)
     return [milliseconds for milliseconds, _ in answers], f"ok of {questions}: {told}"
