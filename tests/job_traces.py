@@ -26,10 +26,19 @@ async def received_spans(settings: Settings, trace_id: str) -> list[Span]:
 
 
 async def whole_trace(
-    settings: Settings, trace_id: str, edges: Iterable[Edge] = EDGES, *, items_total: int
+    settings: Settings,
+    trace_id: str,
+    edges: Iterable[Edge] = EDGES,
+    *,
+    items_total: int,
+    below_unknown: Iterable[str] = (),
 ) -> list[Span]:
-    """The spans of a job's trace, once all of them have arrived: all edges, all items, and the parents of all."""
+    """The spans of a job's trace, once all of them have arrived: all edges, all items, and the parents of all.
+
+    `below_unknown`: names of spans to wait for whose parent was never exported, as a fact that a test wrote has none.
+    """
     wanted = set(edges)
+    named = set(below_unknown)
     children = {child for _, child in wanted}
 
     async def look() -> list[Span]:
@@ -37,7 +46,8 @@ async def whole_trace(
         found = edges_of(spans)
         orphans = {child for parent, child in found if parent == NOT_RECEIVED} & children
         items = [span for span in spans if span.name == "process item"]
-        return spans if wanted <= found and not orphans and len(items) == items_total else []
+        arrived = named <= {span.name for span in spans}
+        return spans if wanted <= found and arrived and not orphans and len(items) == items_total else []
 
     return await wait_until(look, description=f"trace {trace_id} is whole")
 
