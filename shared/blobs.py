@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
+from shared.blob_directory import blob_directory
 from shared.errors import ConfigurationError, RetryableError
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _THREADS = 2
@@ -23,12 +26,17 @@ class BlobStore:
     """Blobs by name.
 
     Args:
-        url: fsspec URL below which all blobs lie.
+        url: fsspec URL below which all blobs lie, or a path.
         timeout_seconds: longest time one blob may take; a store that hangs holds at most `_THREADS` threads.
+
+    Raises:
+        ValueError: a file URL that names no directory (the settings refuse it before).
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
-        self._url = url.rstrip("/")
+        directory = blob_directory(url)
+        self._url = url.rstrip("/") if directory is None else directory.as_uri().rstrip("/")
+        self._directory = directory
         self._timeout_seconds = timeout_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
 
@@ -45,7 +53,10 @@ class BlobStore:
         url = f"{self._url}/{name}"
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await asyncio.get_running_loop().run_in_executor(self._threads, _write, url, content)
+                if self._directory is not None:
+                    await self._in_thread(_replace_file, self._directory / name, content)
+                else:
+                    await self._in_thread(_put_object, url, content)
         except TimeoutError as error:
             raise RetryableError(f"the blob store did not take {name} in {self._timeout_seconds:g} s") from error
         except (ImportError, ValueError) as error:  # fsspec: a driver is missing, the protocol is unknown
@@ -58,14 +69,14 @@ class BlobStore:
         """Let the threads go; one that hangs in the store is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def _in_thread(self, write: Callable[[T, bytes], None], where: T, content: bytes) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, write, where, content)
 
-def _write(url: str, content: bytes) -> None:
+
+def _put_object(url: str, content: bytes) -> None:
     filesystem: Any
     filesystem, path = url_to_fs(url)
-    if isinstance(filesystem, LocalFileSystem):
-        _replace_file(Path(path), content)
-    else:  # object stores put whole objects
-        filesystem.pipe_file(path, content)
+    filesystem.pipe_file(path, content)  # object stores put whole objects
 
 
 def _replace_file(path: Path, content: bytes) -> None:

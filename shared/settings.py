@@ -11,6 +11,7 @@ from platformdirs import user_state_path
 from pydantic import Field, RedisDsn, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.blob_directory import blob_directory
 from shared.ray_demands import RayDemands
 
 DEMO_FUNCTIONS = "eldermesh.demo.work:*"
@@ -203,6 +204,16 @@ class Settings(BaseSettings):
             RedisDsn(value.get_secret_value())
         return value
 
+    @field_validator("blob_url")
+    @classmethod
+    def _a_blob_store(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                blob_directory(value)
+            except RuntimeError as error:  # `~nobody`
+                raise ValueError(str(error)) from error
+        return value
+
     @cached_property
     def partition_count(self) -> int:
         """Partitions of each topic, the profile's default applied."""
@@ -213,7 +224,7 @@ class Settings(BaseSettings):
     @cached_property
     def blobs(self) -> str:
         """The blob store's URL, the default applied."""
-        return self.blob_url or (self.data_dir / "blobs").as_uri()
+        return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
 
     @cached_property
     def ray_runners(self) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import fsspec
 import pytest
+from pydantic import ValidationError
 
+from shared.blob_directory import blob_directory
 from shared.blobs import BlobStore
 from shared.errors import ConfigurationError, RetryableError
+from shared.settings import Settings
 
 
 async def test_a_blob_in_a_directory(tmp_path: Path) -> None:
@@ -20,6 +25,56 @@ async def test_a_blob_in_a_directory(tmp_path: Path) -> None:
         ("1.json", b"two")
     ]
     store.close()
+
+
+def _files_below(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["my data", "a#b", "50%", "50%20", "q?x", "données", "a::b", "line\nend", "blank ", "\udce9", "file:", "~"]
+)
+async def test_a_directory_with_any_name(name: str, tmp_path: Path) -> None:
+    """The file lies where the URL, decoded as file URLs are, says; nothing is written beside the directory."""
+    directory = tmp_path / name / "blobs"
+    store = BlobStore(directory.as_uri())
+    url = await store.put("job/1.json", b"content")
+    store.close()
+    decoded = os.fsdecode(unquote_to_bytes(urlsplit(url).path))
+    assert decoded == str(directory / "job" / "1.json")
+    assert _files_below(tmp_path) == {decoded: b"content"}
+
+
+async def test_a_directory_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed without a scheme is a path; the URL says where it is all the same."""
+    monkeypatch.chdir(tmp_path)
+    for typed, expected in (("my data#1", tmp_path / "my data#1"), (str(tmp_path / "50%"), tmp_path / "50%")):
+        store = BlobStore(typed)
+        assert await store.put("a", b"1") == (expected / "a").as_uri()
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("file:/srv/blobs", "/srv/blobs"),
+        ("file://localhost/srv/my%20blobs", "/srv/my blobs"),
+        ("FILE:///srv", "/srv"),
+        ("/srv/a b", "/srv/a b"),
+        ("s3://bucket/x", None),
+        ("memory::x", None),
+    ],
+)
+def test_forms_of_a_file_url(url: str, expected: str | None) -> None:
+    """Each form that RFC 8089 knows; what is no file is left to fsspec."""
+    assert blob_directory(url) == (None if expected is None else Path(expected))
+
+
+@pytest.mark.parametrize("url", ["file://host/srv", "file:///srv#a", "file:///srv?x", "file:srv", "file://", "file:"])
+def test_a_file_url_that_names_no_directory(url: str) -> None:
+    """The settings refuse it, before anything is stored somewhere else."""
+    with pytest.raises(ValidationError, match="%3F"):
+        Settings(blob_url=url, _env_file=None)
 
 
 async def test_a_blob_in_another_store() -> None:
