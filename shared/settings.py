@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     """The settings in force. Durations are seconds, sizes bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MESH_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="MESH_", env_file=".env", env_file_encoding="utf-8-sig", extra="ignore", frozen=True
     )
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")

@@ -267,6 +267,14 @@ class AuditAnswer(_Answer):
     requests: RequestLedger
 
 
+class LeftOutAnswer(_Answer):
+    """Files, or directories with all below them, that were not read for one reason."""
+
+    reason: str
+    count: int = Count
+    names: list[str] = Field(description="The first twenty; what cannot be printed in a name is escaped.")
+
+
 class IndexAnswer(_Answer):
     """What is indexed of a collection now, and what changed; files of before that are gone are removed."""
 
@@ -276,7 +284,11 @@ class IndexAnswer(_Answer):
     duration_seconds: float = Field(ge=0)
     collection: str
     files_removed: int = Count
-    files_skipped: int = Field(ge=0, description="Binary, too large, or not to be read.")
+    files_skipped: int = Field(ge=0, description="Binary, too large, no regular file, or not to be read.")
+    skipped: list[LeftOutAnswer]
+    unreadable: list[LeftOutAnswer] = Field(
+        description="What could not be read this time: what was indexed of it, or below it, stays. Exit status 1."
+    )
 
 
 class NoteAnswer(_Answer):

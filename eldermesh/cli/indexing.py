@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from eldermesh.cli.answers import IndexAnswer
+from eldermesh.cli.answers import IndexAnswer, LeftOutAnswer
 from eldermesh.cli.compacted import CompactedRecord, CompactedTopic, find_compacted
+from eldermesh.cli.terminal_text import escaped_name
 from eldermesh.cli.text_files import Skipped, TextFile, fits, listed_files, read_files
 from services.sages.passages import CUTTING_VERSION, cut
 from shared.documents import MAX_DOCUMENT_BYTES, Document, IndexedAs, document_id
 from shared.settings import Settings
 from shared.topics import SAGES_DOCUMENTS
+
+_NAMED = 20
+"""Names that are told of each reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ async def index(
     """
     began = time.monotonic()
     topic, known = await _known(settings, selection)
-    files = listed_files(selection.root, selection.globs)
+    files = listed_files(selection.root, selection.globs, skipped)
     looked_at: dict[str, int] = {}
     changed = 0
 
@@ -69,14 +73,19 @@ async def index(
                 continue
             looked_at[key] = len(document.passages)
             changed += 1
-            moved(len(looked_at) + skipped.count, len(files))
+            moved(min(len(looked_at) + skipped.count, len(files)), len(files))
             yield CompactedRecord(key, value, document.headers())
 
     await topic.write(records())
     moved(len(files), len(files))
-    gone = [key for key, each in known.items() if key not in looked_at and selection.includes(each.path)]
+    gone = {
+        key
+        for key, each in known.items()
+        if key not in looked_at and selection.includes(each.path) and not skipped.may_be_there(each.path)
+    }
     await topic.write(CompactedRecord(key, None, []) for key in gone)
-    return _answer(selection, looked_at, changed, len(gone), skipped, began)
+    stays = {key: each.passages for key, each in known.items() if key not in gone and selection.includes(each.path)}
+    return _answer(selection, stays | looked_at, changed, len(gone), skipped, began)
 
 
 async def remove(settings: Settings, selection: Selection) -> IndexAnswer:
@@ -129,4 +138,13 @@ def _answer(
         collection=selection.collection,
         files_removed=removed,
         files_skipped=skipped.count,
+        skipped=_left_out(skipped.files),
+        unreadable=_left_out(skipped.unreadable),
     )
+
+
+def _left_out(names: Mapping[str, Sequence[str]]) -> list[LeftOutAnswer]:
+    return [
+        LeftOutAnswer(reason=reason, count=len(each), names=[escaped_name(name) for name in each[:_NAMED]])
+        for reason, each in names.items()
+    ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eldermesh.cli.errors import CliError, usage_error
+from eldermesh.cli.given_text import STDIN, given_name, read_given
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from eldermesh.contract.commands import JobSubmit
 
-STDIN = "-"
 _MAX_FILE_BYTES = 16 * 1024 * 1024
 """What is read of a file; the record's own limit, far below, is judged when it is encoded."""
 
@@ -98,11 +96,11 @@ def _document(path: str) -> dict[str, JsonValue]:
     from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 
     try:
-        document = parse_ijson(_read(path))
+        document = parse_ijson(read_given(path, _MAX_FILE_BYTES))
     except UndecodableJsonError as error:
-        raise _invalid(f"{_name(path)} is no job document: {error}") from error
+        raise _invalid(f"{given_name(path)} is no job document: {error}") from error
     if not isinstance(document, dict):
-        raise _invalid(f"{_name(path)} is no job document: it holds no JSON object")
+        raise _invalid(f"{given_name(path)} is no job document: it holds no JSON object")
     return document
 
 
@@ -127,17 +125,17 @@ def _lines(path: str, *, as_text: bool) -> Iterable[JsonValue]:
     """One item a line; empty lines are skipped."""
     from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 
-    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+    for number, line in enumerate(read_given(path, _MAX_FILE_BYTES).split(b"\n"), start=1):
         text = line.removesuffix(b"\r")
         if not text.strip():
             continue
         try:
             yield text.decode() if as_text else parse_ijson(text)
         except UnicodeDecodeError as error:
-            raise _invalid(f"line {number} of {_name(path)} is not UTF-8") from error
+            raise _invalid(f"line {number} of {given_name(path)} is not UTF-8") from error
         except UndecodableJsonError as error:
             raise _invalid(
-                f"line {number} of {_name(path)} is no JSON: {error}", "--text takes each line as a string"
+                f"line {number} of {given_name(path)} is no JSON: {error}", "--text takes each line as a string"
             ) from error
 
 
@@ -165,24 +163,6 @@ def _pairs(option: str, texts: Sequence[str], *, as_json: bool) -> Iterable[tupl
         if not separator or not name:
             raise usage_error(f"{option} {text!r} is not NAME=VALUE")
         yield name, json_or_text(value) if as_json else value
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path == STDIN:
-            raw = sys.stdin.buffer.read(_MAX_FILE_BYTES + 1)
-        else:
-            with Path(path).open("rb") as file:
-                raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise usage_error(f"{path} cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise usage_error(f"{_name(path)} is larger than {_MAX_FILE_BYTES >> 20} MiB, far above what a job may be")
-    return raw
-
-
-def _name(path: str) -> str:
-    return "standard input" if path == STDIN else path
 
 
 def _invalid(reason: str, hint: str | None = None) -> CliError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue, ValidationError
 
-from eldermesh.cli.errors import CliError, usage_error
+from eldermesh.cli.errors import usage_error
+from eldermesh.cli.given_text import STDIN, read_given_text
 from eldermesh.cli.job_document import json_or_text
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
@@ -40,7 +40,7 @@ def build_request(typed: TypedRequest) -> ClaudeRequest:
     if typed.tools:
         options["allowed_tools"] = list(typed.tools)
     content: dict[str, JsonValue] = {name: value for name, value in typed.fields.items() if value is not None}
-    content["prompt"] = _standard_input() if typed.prompt == "-" else typed.prompt
+    content["prompt"] = read_given_text(STDIN, MAX_RECORD_BYTES) if typed.prompt == STDIN else typed.prompt
     if options:
         content["options"] = options
     if typed.labels:
@@ -51,20 +51,6 @@ def build_request(typed: TypedRequest) -> ClaudeRequest:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise usage_error(f"{where}: {first['msg'].removeprefix('Value error, ')}", _HINT) from error
-
-
-def _standard_input() -> str:
-    raw = sys.stdin.buffer.read(MAX_RECORD_BYTES + 1)
-    if len(raw) > MAX_RECORD_BYTES:
-        raise usage_error(f"the prompt has more than {MAX_RECORD_BYTES} bytes", "nothing was sent")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise _not_text() from error
-
-
-def _not_text() -> CliError:
-    return usage_error("standard input is not UTF-8", "nothing was sent")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from eldermesh.cli.errors import usage_error
+from eldermesh.cli.terminal_text import escaped_name
+from shared.regular_file import FileRefusedError, read_regular_file
 
 MAX_FILE_BYTES: Final = 512 * 1024
 MAX_FILES: Final = 20_000
@@ -38,40 +41,88 @@ class TextFile:
 
 @dataclass(slots=True)
 class Skipped:
-    """What was not read, by the reason."""
+    """What was not read: files that are none of this verb's, by the reason, and what could not be read this time."""
 
     files: dict[str, list[str]] = field(default_factory=dict)
+    unreadable: dict[str, list[str]] = field(default_factory=dict)
+    """Files and directories. What was indexed of them, or below them, stays."""
+    _unreadable_names: set[str] = field(default_factory=set)
 
     def add(self, reason: str, path: str) -> None:
         """A file was skipped."""
         self.files.setdefault(reason, []).append(path)
 
+    def could_not_read(self, path: str, error: OSError) -> None:
+        """A file or a directory could not be read."""
+        self.unreadable.setdefault(error.strerror or repr(error), []).append(path)
+        self._unreadable_names.add(path)
+
     @property
     def count(self) -> int:
-        """How many files."""
-        return sum(map(len, self.files.values()))
+        """How many files and directories."""
+        return sum(map(len, (*self.files.values(), *self.unreadable.values())))
+
+    def may_be_there(self, path: str) -> bool:
+        """Whether the file of this name may be there all the same: it, or a directory above it, could not be read."""
+        # The last of the parents is the root's own directory, which has this name only if the root is `/`.
+        above = (path, *(parent.as_posix() for parent in PurePosixPath(path).parents))
+        return not self._unreadable_names.isdisjoint(above)
 
 
-def listed_files(root: Path, globs: Sequence[str]) -> list[Path]:
+def listed_files(root: Path, globs: Sequence[str], skipped: Skipped) -> list[Path]:
     """The files to look at, sorted: of the usual kinds, or those that fit one of the globs.
 
-    What is hidden, links, and directories of installed packages are passed over.
+    What is hidden, links, and directories of installed packages are passed over. A directory that cannot be read, and
+    what is no regular file, are added to `skipped`.
 
     Raises:
-        CliError: there are more than `MAX_FILES`.
+        CliError: there are more than `MAX_FILES`, or `root` is neither a directory nor a file.
     """
-    if root.is_file():
+    try:
+        mode = root.stat().st_mode
+    except OSError as error:
+        skipped.could_not_read(_name(root, root), error)
+        return []
+    if stat.S_ISREG(mode):
         return [root]
+    if not stat.S_ISDIR(mode):
+        raise usage_error(f"{escaped_name(root)} is neither a directory nor a regular file")
     found: list[Path] = []
-    for directory, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith(".") and name not in _PASSED_OVER)
-        for name in sorted(files):
-            path = Path(directory, name)
-            if not name.startswith(".") and not path.is_symlink() and fits(path.relative_to(root).as_posix(), globs):
-                found.append(path)
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    _sort_in(Path(directory, entry.name), entry, root, globs, found, waiting, skipped)
+        except OSError as error:
+            skipped.could_not_read(_name(directory, root), error)
         if len(found) > MAX_FILES:
-            raise usage_error(f"{root} has more than {MAX_FILES} text files", "narrow it by --glob")
+            raise usage_error(f"{escaped_name(root)} has more than {MAX_FILES} text files", "narrow it by --glob")
     return sorted(found)
+
+
+def _sort_in(
+    path: Path,
+    entry: os.DirEntry[str],
+    root: Path,
+    globs: Sequence[str],
+    found: list[Path],
+    waiting: list[Path],
+    skipped: Skipped,
+) -> None:
+    if entry.name.startswith("."):
+        return
+    try:
+        if entry.is_symlink():
+            return
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in _PASSED_OVER:
+                waiting.append(path)
+        elif fits(path.relative_to(root).as_posix(), globs):
+            found.append(path)
+    except OSError as error:  # what it is could not be seen
+        skipped.could_not_read(_name(path, root), error)
 
 
 def fits(name: str, globs: Sequence[str]) -> bool:
@@ -85,19 +136,32 @@ def fits(name: str, globs: Sequence[str]) -> bool:
 def read_files(files: Sequence[Path], root: Path, skipped: Skipped) -> Iterator[TextFile]:
     """The text files among `files`; the others are added to `skipped`. Paths begin with the root's own name."""
     for path in files:
-        name = path.relative_to(root.parent).as_posix()
+        name = _name(path, root)
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                skipped.add(f"larger than {MAX_FILE_BYTES // 1024} KiB", name)
-                continue
-            content = path.read_bytes()
+            # A named root has been resolved: it is no link any more, unless somebody puts one there.
+            content = read_regular_file(path, MAX_FILE_BYTES, follow_links=False)
+        except FileRefusedError as error:
+            skipped.add(str(error.strerror), name)
+        except FileNotFoundError:
+            skipped.add("gone meanwhile", name)
         except OSError as error:
-            skipped.add(f"cannot be read ({error.strerror})", name)
-            continue
-        if _is_text(content) and name.isprintable():
-            yield TextFile(name, content)
+            skipped.could_not_read(name, error)
         else:
-            skipped.add("no UTF-8 text", name)
+            if not name.isprintable():
+                skipped.add("the name is not UTF-8" if _is_foreign(name) else "the name cannot be printed", name)
+            elif not _is_text(content):
+                skipped.add("no UTF-8 text", name)
+            else:
+                yield TextFile(name, content)
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root.parent).as_posix()
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file's name is bytes that are no UTF-8, which Python keeps as halves of characters."""
+    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_text(content: bytes) -> bool:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from services.notifier.rules import Rules
 from shared.errors import ConfigurationError
+from shared.regular_file import read_regular_file
 
 MAX_BYTES = 1024 * 1024
 _MAX_ERRORS = 10
@@ -37,11 +38,9 @@ def load_rules(path: Path | None) -> Rules:
     if path is None:
         return Rules()
     try:
-        raw = path.read_bytes()
+        raw = read_regular_file(path, MAX_BYTES)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); MESH_NOTIFY_RULES names it") from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigurationError(f"{path}: larger than {MAX_BYTES} bytes")
     try:
         value, lines = _read(raw)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.cli.context import find_mesh
-from eldermesh.cli.errors import CliError, ExitStatus
+from eldermesh.cli.errors import CliError, ExitStatus, usage_error
 from eldermesh.cli.options import PANEL_SAGES, JsonOption, example
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.cli.terminal_text import escaped_name
 
 if TYPE_CHECKING:
-    from eldermesh.cli.text_files import Skipped
+    from eldermesh.cli.answers import LeftOutAnswer
 
 _NAMED = 5
 """Skipped files that are named for each reason."""
@@ -52,16 +53,20 @@ def index(
     """Cut text files into passages, which the sage rag quotes to jobs that speak of the same.
 
     Only what is new or different is sent; what is gone from PATH since the last time is removed. Binary files, those
-    above 512 KiB, hidden ones and links are left out; what looks like a secret is hidden.
+    above 512 KiB, hidden ones and links are left out; what looks like a secret is hidden. Exits with 1 if something
+    could not be read; what was indexed of it stays.
     """
     from eldermesh.cli import indexing
     from eldermesh.cli.progress_bar import ItemsBar
     from eldermesh.cli.text_files import Skipped
 
-    root = path.absolute().resolve()
-    if not remove and not root.exists():
+    root = _resolved(path)
+    if not remove and not _is_there(root):
         raise CliError(
-            ExitStatus.NOT_FOUND, "not_found", f"there is no {path}", "--remove takes what was indexed of it away"
+            ExitStatus.NOT_FOUND,
+            "not_found",
+            f"there is no {escaped_name(path)}",
+            "--remove takes what was indexed of it away",
         )
     mesh = find_mesh()
     output = Output(as_json)
@@ -72,10 +77,14 @@ def index(
     else:
         with ItemsBar(output, None, unit="files", done="files are read") as bar:
             answer = run_on_mesh(mesh, lambda: indexing.index(mesh.settings, selection, skipped, bar.move_to))
+    status = ExitStatus.NOT_COMPLETED if answer.unreadable else ExitStatus.OK
     if as_json:
         output.answer(answer)
-        return ExitStatus.OK
-    _tell_skipped(output, skipped)
+        return status
+    for left_out in answer.skipped:
+        output.note(f"skipped, {left_out.reason}: {_names(left_out)}")
+    for left_out in answer.unreadable:
+        output.note(f"could not be read, {left_out.reason}: {_names(left_out)}; what was indexed of it stays")
     output.show(
         pairs_table(
             (
@@ -87,10 +96,27 @@ def index(
             )
         )
     )
-    return ExitStatus.OK
+    return status
 
 
-def _tell_skipped(output: Output, skipped: Skipped) -> None:
-    for reason, files in skipped.files.items():
-        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-        output.note(f"skipped, {reason}: {', '.join(files[:_NAMED])}{more}")
+def _resolved(path: Path) -> Path:
+    try:
+        return path.absolute().resolve()
+    except (OSError, RuntimeError) as error:  # the working directory is gone; a circle of links
+        raise usage_error(f"{escaped_name(path)} leads nowhere: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # who reads it will say why
+        pass
+    return True
+
+
+def _names(left_out: LeftOutAnswer) -> str:
+    shown = left_out.names[:_NAMED]
+    more = f" and {left_out.count - len(shown)} more" if left_out.count > len(shown) else ""
+    return ", ".join(shown) + more

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from typing import Annotated
 
 import typer
 
 from eldermesh.cli.context import find_mesh
 from eldermesh.cli.errors import CliError, ExitStatus, usage_error
+from eldermesh.cli.given_text import STDIN, read_given_text
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_SAGES, JsonOption, example
 from eldermesh.cli.output import Output, columns_table
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.cli.terminal_text import escaped_name
+
+_MAX_INPUT_BYTES = 64 * 1024
+"""Far above what a note may have; its characters are counted then."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +52,7 @@ def add(
     """
     from eldermesh.cli.note_book import add_note
 
-    content = _checked_text(sys.stdin.read() if text == "-" else text)
+    content = _checked_text(read_given_text(STDIN, _MAX_INPUT_BYTES) if text == STDIN else text)
     mesh = find_mesh()
     output = Output(as_json)
     answer = run_on_mesh(
@@ -111,6 +115,7 @@ def _checked_text(text: str) -> str:
 
 def _user() -> str | None:
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):  # no name for the user's number, as in some containers
         return None
+    return escaped_name(name)

@@ -11,6 +11,7 @@ import yaml
 from services.claude_exec.loopback.markers import MarkerError, read_markers
 from services.claude_exec.loopback.steps import Step
 from shared.errors import ConfigurationError
+from shared.regular_file import read_regular_file
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
@@ -29,9 +30,7 @@ class Script:
             ConfigurationError: it is not there, or says something else; the message says what.
         """
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise ConfigurationError(f"the script {path} is larger than {MAX_FILE_BYTES} bytes")
-            content = yaml.safe_load(path.read_text("utf-8"))
+            content = yaml.safe_load(read_regular_file(path, MAX_FILE_BYTES).decode("utf-8-sig"))
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigurationError(f"the script {path} cannot be read: {error}") from error
         if not isinstance(content, Mapping):

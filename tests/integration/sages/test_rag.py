@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from shared.topics import SAGES_DOCUMENTS
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.integration.sages.command_lines import mesh
 from tests.integration.sages.played_sages import question
+from tests.plain_permissions import plain_permissions
+from tests.unit.cli.command_line import Ran, run_here
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
@@ -108,6 +112,35 @@ async def test_only_what_differs_is_sent(settings: Settings, handbook: Path) -> 
     assert [first[name] for name in counts] == [2, 2, 0, 2]
     assert [again[name] for name in counts] == [2, 0, 0, 2]
     assert [third[name] for name in counts] == [1, 1, 1, 1]
+
+
+async def test_what_cannot_be_read_stays(settings: Settings, handbook: Path) -> None:
+    """It is said, with the reason and by the exit status; what else is gone is removed; the next time all is well."""
+    team = handbook / "team"
+    team.mkdir()
+    (team / "oncall.md").write_text("# On call\n\nWho is on call takes the pager.\n")
+    await mesh(settings, "index", str(handbook))
+    (handbook / "rollback.md").unlink()
+    team.chmod(0)
+
+    def unprivileged(*more: str) -> Ran:
+        with plain_permissions():
+            return run_here(("index", str(handbook), *more), settings.environment(), None)
+
+    told = await asyncio.to_thread(unprivileged)
+    ran = await asyncio.to_thread(unprivileged, "--json")
+    team.chmod(0o755)
+    again = await mesh(settings, "index", str(handbook), "--json")
+
+    assert told.status == 1
+    assert "could not be read, Permission denied: handbook/team; what was indexed of it stays" in told.stderr
+    assert re.search(r"removed +1\b", told.stdout)
+    assert ran.status == 1
+    answer = ran.answer("mesh-index")
+    assert (answer["files_total"], answer["files_removed"]) == (2, 0)
+    assert answer["unreadable"] == [{"reason": "Permission denied", "count": 1, "names": ["handbook/team"]}]
+    assert again.answer("mesh-index")["files_changed"] == 0
+    assert again.answer("mesh-index")["files_total"] == 2
 
 
 async def test_collections_globs_and_tenants(settings: Settings, handbook: Path) -> None:

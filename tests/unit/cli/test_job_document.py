@@ -156,5 +156,5 @@ def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
 
-    with pytest.raises(CliError, match="larger than 16 MiB"):
+    with pytest.raises(CliError, match="more than 16777216 bytes"):
         build_submit(TypedJob(workload="python", items_file=str(path)))

@@ -1,0 +1,30 @@
+"""Texts from outside as a terminal may show them: nothing in them moves the cursor, hides text or forges a line."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but \t and \n, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction
+    "\u2028\u2029\ufff9-\ufffb"  # line ends and annotations
+    "\U000e0000-\U000e007f"  # tags: invisible letters
+    "\ud800-\udfff]"  # halves of characters, among them bytes of names that are no UTF-8
+)
+_FIRST_BYTE, _LAST_BYTE = "\udc80", "\udcff"
+
+
+def terminal_text(text: str) -> str:
+    """A text with everything replaced that is an order to a terminal; line ends and tabs stay."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def escaped_name(name: object) -> str:
+    r"""A name or argument in one line: what cannot be printed is escaped, bytes that are no UTF-8 as `\xe9`."""
+    return "".join(_escaped(character) for character in str(name))
+
+
+def _escaped(character: str) -> str:
+    if _FIRST_BYTE <= character <= _LAST_BYTE:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
