@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from eldermesh.contract.times import format_time
+from shared.http_client import NoHttpClientError, http_client
 
 QUERY_SECONDS = 10.0
 
@@ -64,12 +65,14 @@ async def fetch_trace(query_url: str, trace_id: str) -> list[Span]:
     """
     address = f"{query_url.rstrip('/')}/api/traces/{quote(trace_id, safe='')}"
     try:
-        async with httpx.AsyncClient(timeout=QUERY_SECONDS) as client:
+        async with http_client(address, timeout_seconds=QUERY_SECONDS) as client:
             answer = await client.get(address)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         answer.raise_for_status()
         return _spans(answer.json())
+    except NoHttpClientError as error:
+        raise TraceUnavailableError(f"no trace from {address}: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TraceUnavailableError(f"no trace from {address}: {error!r}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

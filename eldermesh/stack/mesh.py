@@ -23,6 +23,7 @@ from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
 from eldermesh.stack.service import ServiceSpec, python_command
+from shared.http_client import http_client
 from shared.settings import Settings
 from shared.topic_admin import apply_topics
 
@@ -140,7 +141,7 @@ def _with_topics(broker: ServiceSpec, settings: Settings) -> ServiceSpec:
 
 async def _answers(url: str) -> None:
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
+        async with http_client(url, timeout_seconds=_ANSWER_SECONDS) as client:
             response = await client.get(url)
     except httpx.HTTPError as error:
         raise NotReadyError(f"no answer from {url}: {error!r}") from error

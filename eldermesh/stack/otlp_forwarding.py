@@ -6,10 +6,15 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 from opentelemetry.util.re import parse_env_headers
+
+from shared.http_client import NoHttpClientError, http_client
 
 MAX_QUEUED_BODIES = 1_000
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
@@ -53,12 +58,20 @@ class Forwarder:
         self._queue.put_nowait(body)
 
     async def run(self) -> None:
-        """Send until cancelled."""
-        async with httpx.AsyncClient(timeout=SEND_SECONDS) as client:
+        """Send until cancelled. Nothing else ends it: what cannot be sent costs its own body, and is said."""
+        send: Callable[[OtlpBody], Awaitable[None]]
+        async with AsyncExitStack() as opened:
+            try:
+                client = await opened.enter_async_context(http_client(self._url, timeout_seconds=SEND_SECONDS))
+                send = partial(self._send, client)
+            except NoHttpClientError as error:
+                send = partial(self._refuse, str(error))
             while True:
                 body = await self._queue.get()
                 try:
-                    await self._send(client, body)
+                    await send(body)
+                except Exception as error:  # noqa: BLE001 - whatever a body or a header makes the client raise
+                    self._drop(repr(error))
                 finally:
                     self._queued_bytes -= len(body.body)
                     self._queue.task_done()
@@ -76,16 +89,15 @@ class Forwarder:
         headers = {**self._headers, "content-type": body.content_type}
         if body.content_encoding:
             headers["content-encoding"] = body.content_encoding
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                answer = await client.post(f"{self._url}/v1/{body.signal}", content=body.body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
-            self._drop(repr(error))
-            return
+        async with asyncio.timeout(SEND_SECONDS):
+            answer = await client.post(f"{self._url}/v1/{body.signal}", content=body.body, headers=headers)
         if answer.is_success:
             self.forwarded += 1
         else:
             self._drop(f"it answered {answer.status_code}")
+
+    async def _refuse(self, why: str, _: OtlpBody) -> None:
+        self._drop(why)
 
     def _drop(self, why: str) -> None:
         self.dropped += 1

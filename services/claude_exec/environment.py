@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import claude_agent_sdk
 
 from services.claude_exec.run_directory import RunDirectory
 from shared.errors import ConfigurationError
+from shared.http_client import is_loopback
 from shared.settings import Settings
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
@@ -75,15 +74,6 @@ def child_environment(
     bash_ms = str(round(settings.claude_idle_seconds * _BASH_SHARE * 1000))
     environment |= {"BASH_DEFAULT_TIMEOUT_MS": bash_ms, "BASH_MAX_TIMEOUT_MS": bash_ms}
     return environment | _endpoint(settings) | _telemetry(settings, traceparent, tracestate)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _endpoint(settings: Settings) -> dict[str, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -14,6 +12,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
+
+from shared.http_client import is_loopback
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """Limit of one export with all its retries; then its batch is dropped."""
@@ -72,12 +72,3 @@ def _session(endpoint: str) -> requests.Session:
     # A proxy of the environment cannot reach this machine's loopback, and `.netrc` is not for it.
     session.trust_env = not is_loopback(endpoint)
     return session
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine's loopback interface."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

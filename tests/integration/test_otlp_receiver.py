@@ -250,7 +250,7 @@ async def test_a_process_that_cannot_listen_says_so(tmp_path: Path) -> None:
             ),
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             _, errors = await process.communicate()
     assert process.returncode == 3
     assert f"cannot listen on 127.0.0.1:{port}" in json.loads(errors)["reason"]

@@ -14,6 +14,7 @@ from eldermesh.cli.checks.check import CheckFailed, Found
 from eldermesh.cli.context import Mesh
 from shared.broker import make_admin
 from shared.errors import MeshError
+from shared.http_client import NoHttpClientError, http_client
 from shared.redis_client import make_redis
 from shared.topic_admin import inspect_topics
 
@@ -96,10 +97,12 @@ async def telemetry_received(mesh: Mesh) -> Found:
         return Found("spans are not exported", "set MESH_OTLP_ENDPOINT to see traces")
     address = f"{endpoint.rstrip('/')}/v1/traces"
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:
+        async with http_client(address, timeout_seconds=_ANSWER_SECONDS) as client:
             # No bytes are an export of nothing.
             answer = await client.post(address, content=b"", headers={"content-type": "application/x-protobuf"})
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except NoHttpClientError as error:
+        return Found(str(error), "set http_proxy, https_proxy, all_proxy and SSL_CERT_FILE right, or unset them")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Found(f"{address} does not answer: {error!r}", "traces are lost meanwhile, jobs are not")
     if answer.is_error:
         return Found(f"{address} answers {answer.status_code}", "is this an OTLP/HTTP endpoint?")

@@ -11,10 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from services.claude_exec.command import BUNDLED_CLI, cli_command
-from services.claude_exec.environment import child_environment, is_loopback
+from services.claude_exec.environment import child_environment
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.run_directory import RunDirectory, remove_abandoned, run_directory, runs_path
 from shared.errors import ConfigurationError, RetryableError
+from shared.http_client import is_loopback
 from shared.settings import Settings
 
 _URL = "http://127.0.0.1:9"
