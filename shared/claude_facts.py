@@ -36,6 +36,8 @@ class ClaudeAccepted(Fact):
     original: str
     """The request as it came (I-JSON, hence text); prompt and options are read from here."""
     content_hash: str
+    fold_version: int = 1
+    """The request is folded by this version, whichever release folds it."""
     terms: ClaudeTerms
     submitted_at: int
     trace_id: str
@@ -91,6 +93,8 @@ class ClaudeAnswered(Fact):
     run_ms: int | None = None
     output_records: int | None = None
     times: ChunkTimes | None = None
+    only_if_current: bool = False
+    """It counts under its own epoch alone: the owner's word on a run that may have spoken for itself."""
 
 
 class ClaudeEnded(Fact):

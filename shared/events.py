@@ -81,6 +81,8 @@ class JobAccepted(Fact):
     original: str
     """The submit as it came (I-JSON, hence text); items and options are read from here."""
     content_hash: str
+    fold_version: int = 1
+    """The job is folded by this version, whichever release folds it."""
     terms: JobTerms
     items_total: int | None
     submitted_at: int
@@ -263,6 +265,8 @@ class ItemsCompleted(Fact):
     worker_id: str
     results: tuple[FactResult, ...]
     times: ChunkTimes | None = None
+    only_if_current: bool = False
+    """It counts only while its chunk stands in the plan: the owner's word on a run that may have spoken for itself."""
 
 
 class TimerFired(Fact):

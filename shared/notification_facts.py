@@ -36,6 +36,8 @@ class NotificationPlanned(Fact):
     expires_at: int
     """Not tried any more from then on."""
     max_attempts: Annotated[int, Field(ge=1)]
+    fold_version: Annotated[int, Field(exclude_if=lambda version: version == 1)] = 1
+    """It is folded by this version. 1 is not written: the fact stands in dead letters, too, whose bytes stay."""
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -80,6 +82,8 @@ class NotificationFailed(Fact):
 
     worker_id: str
     reason: str
+    only_epoch: int | None = None
+    """It counts under this epoch alone: the owner's word on a run that may have spoken for itself. None: under any."""
 
 
 class NotificationReplanned(Fact):

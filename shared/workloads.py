@@ -26,6 +26,10 @@ Queue = Literal["batch_tasks", "claude_tasks", "sage_tasks", "notifications"]
 """The Celery queue that a workload's chunks wait in."""
 
 
+def _nothing() -> None:
+    """Nothing to check."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """One chunk that is about to run, and what its job asks for."""
@@ -43,6 +47,9 @@ class RunContext:
     settings: Settings
     advice: tuple[AdviceEntry, ...] = ()
     """What sages and router said of the job before it ran: data, never instructions."""
+    check_claim: Callable[[], None] = _nothing
+    """To be called just before an item's effects begin, when what it needs has been started: raises, and the run ends,
+    if the run may have lost its claim meanwhile (its process stood still)."""
 
 
 @dataclass(frozen=True, slots=True)

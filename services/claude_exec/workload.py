@@ -81,6 +81,7 @@ class ClaudeRun:
             longest_wait_seconds=settings.claude_wait_seconds,
         )
         try:
+            self._context.check_claim()
             outcome = await self._running.run()
         finally:
             self._running = None

@@ -20,6 +20,7 @@ from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.history.facts import fact_headers
+from shared.history.keys import FOLD_VERSION
 from shared.notification_facts import NotificationPlanned
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
@@ -118,6 +119,7 @@ class Planner:
                 payload=rendered.payload,
                 expires_at=occurrence.at_ms + self._max_age_ms,
                 max_attempts=self._settings.notify_attempts,
+                fold_version=FOLD_VERSION,
                 traceparent=context.traceparent,
                 tracestate=context.tracestate,
             )

@@ -12,6 +12,7 @@ from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.events import JobAccepted, JobTerms
+from shared.history.keys import FOLD_VERSION
 from shared.settings import Settings
 from shared.telemetry.fact_trace import FactTrace
 from shared.workloads import WorkloadRegistry
@@ -59,6 +60,7 @@ def accepted_fact(
         inbox_headers_base64=headers_of(record),
         original=(record.value or b"").decode(),
         content_hash=submit.content_hash(),
+        fold_version=FOLD_VERSION,
         terms=_terms(submit, settings),
         items_total=None if submit.items is None else len(submit.items),
         submitted_at=submitted_at(record, now_ms),

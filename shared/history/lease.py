@@ -60,6 +60,14 @@ class Lease:
         self._clock = clock
         self._renewed_at = taken_at
 
+    def check(self) -> None:
+        """Ask nobody, and return only if the lease still lives: before each effect that must not happen beside another.
+
+        Raises:
+            LeaseLostError: it has lapsed.
+        """
+        self._seconds_left()
+
     async def renew(self) -> None:
         """Renew; while Redis does not answer, ask again until the lease has lapsed.
 

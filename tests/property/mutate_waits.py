@@ -39,7 +39,7 @@ def pause_keeps_its_chunk(patch: pytest.MonkeyPatch) -> None:
 
 def decisions_without_coordinates(patch: pytest.MonkeyPatch) -> None:
     """A decision is judged each time that it is delivered."""
-    mutate_code(patch, holds, "decided", " or coordinates in state.decided", "")
+    mutate_code(patch, holds, "decided", " or _is_judged(state, fact)", "")
 
 
 def anybody_decides(patch: pytest.MonkeyPatch) -> None:

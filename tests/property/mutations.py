@@ -15,10 +15,12 @@ import pytest
 from tests.property import (
     mutate_advice,
     mutate_claims,
+    mutate_deaths,
     mutate_fold,
     mutate_owner,
     mutate_waits,
     scenarios_advice,
+    scenarios_deaths,
     scenarios_facts,
     scenarios_owner,
     scenarios_runner,
@@ -207,7 +209,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "interruption counts as a death",
         mutate_waits.interruption_is_a_death,
         _waits.interrupted_again_and_again,
-        "its runners did not die",
+        "not so many of its own runs died",
     ),
     Mutation(
         "interruption of any epoch",
@@ -262,5 +264,17 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_advice.annex_outlives_its_job,
         scenarios_advice.harmless_and_advised,
         "specs holds",
+    ),
+    Mutation(
+        "deaths of the chunk stay with an item",
+        mutate_deaths.deaths_of_the_chunk_stay,
+        scenarios_deaths.left_alone_by_an_interruption,
+        "not completed",
+    ),
+    Mutation(
+        "crash without its chunk",
+        mutate_deaths.crash_counts_always,
+        scenarios_deaths.interruption_before_the_word_of_a_crash,
+        "not completed",
     ),
 )

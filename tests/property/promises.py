@@ -167,20 +167,28 @@ def _check_whole(world: World, name: str, job: PublicJob) -> None:
     ]
     if world.log.start > 0:
         return  # what follows needs the whole log
-    winners: dict[int, FactResult] = {}
-    for fact in facts:
-        for result in fact.results:
-            winners.setdefault(result.item_index, result)
+    winners = _winners(facts)
     for shown in results:
-        winner = winners.get(shown.item_index)
-        if winner is None or (winner.output, winner.status) != (shown.output, shown.status):
+        if (shown.output, shown.status) not in [(made.output, made.status) for made in winners[shown.item_index]]:
             raise Breach(f"item {shown.item_index} of {name} is not as the log has it first")
         deaths = world.witness.deaths[name, shown.item_index]
         if shown.error_type == "crashed" and deaths < JobMachine().max_item_deaths and not world.witness.is_torn:
-            raise Breach(f"item {shown.item_index} of {name} crashed, but its runners did not die")
+            raise Breach(f"item {shown.item_index} of {name} crashed, but not so many of its own runs died")
     _check_limits(world, name, end)
     _check_advice(world, name, end)
     _check_cost(name, end, facts)
+
+
+def _winners(facts: list[ItemsCompleted]) -> dict[int, list[FactResult]]:
+    """The first result of each item in the log, and those before it that count only under a condition."""
+    winners: dict[int, list[FactResult]] = defaultdict(list)
+    decided: set[int] = set()
+    for fact in facts:
+        for result in fact.results:
+            if result.item_index not in decided:
+                winners[result.item_index].append(result)
+                decided.update(() if fact.only_if_current else (result.item_index,))
+    return winners
 
 
 def _check_limits(world: World, name: str, end: JobEnd) -> None:

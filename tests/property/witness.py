@@ -24,7 +24,7 @@ class Witness:
 
     Attributes:
         executions: how often each item of a job had its effect.
-        deaths: how many runs died holding each item.
+        deaths: how many runs died holding an item alone.
         is_torn: Redis went back in time twice, or under the same run id, which no real one does: then, and only then,
             healthy runs may be killed or doubled (that is waste, nothing is lost).
         may_empty: a snapshot may not fit the log.
@@ -90,8 +90,9 @@ class Witness:
     def run_died(self, process: RunnerProcess) -> None:
         """A runner dies with its claim."""
         if process.run is not None and not process.run.has_ended:
-            for item in process.run.missing:
-                self.deaths[process.run.chunk.job_id, item] += 1
+            missing = process.run.missing
+            if len(missing) == 1:
+                self.deaths[process.run.chunk.job_id, missing[0]] += 1
 
     def run_gives_back(self, process: RunnerProcess) -> None:
         """A run says in the history that its chunk is to be run again: from now on nothing of it may run."""

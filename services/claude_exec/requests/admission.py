@@ -27,6 +27,7 @@ from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.history.facts import fact_headers
+from shared.history.keys import FOLD_VERSION
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
@@ -132,6 +133,7 @@ class RequestAdmission:
                 inbox_headers_base64=headers_of(record),
                 original=(record.value or b"").decode(),
                 content_hash=request.content_hash(),
+                fold_version=FOLD_VERSION,
                 terms=self._terms(request),
                 submitted_at=submitted_at(record, self._now_ms()),
                 trace_id=context.trace_id,

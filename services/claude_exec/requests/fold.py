@@ -24,6 +24,7 @@ from shared.claude_facts import (
 )
 from shared.events import TimerFired
 from shared.history.facts import FactRecord
+from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 from shared.history.machine import Folded, Publication
 
 STUB_MS = 24 * 3600 * 1000
@@ -31,15 +32,26 @@ STUB_MS = 24 * 3600 * 1000
 
 
 def fold_request(state: RequestState | None, record: FactRecord) -> Folded[RequestState]:
-    """Fold one fact into its request's state.
+    """Fold one fact into its request's state, by the version that the request was accepted under.
+
+    Of a request whose version this release does not have nothing is known but that it is there (`fold_version_for`).
 
     Raises:
         UnreadableFactError: the record is no fact of this history.
     """
-    fact = decode_claude_fact(record.fact_type, record.value)
     if state is None:
-        return _first(record, fact)
-    state = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+        now = RequestState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+    else:
+        now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    is_made = now.acceptance is not None or now.end is not None
+    version = fold_version_for(now.fold_version, record, maker=None if is_made else ClaudeAccepted.fact_type)
+    if version not in FOLD_VERSIONS:
+        return Folded(replace(now, fold_version=version))
+    fact = decode_claude_fact(record.fact_type, record.value)
+    return _first(now, fact) if state is None else _next(now, record, fact)
+
+
+def _next(state: RequestState, record: FactRecord, fact: ClaudeFact) -> Folded[RequestState]:
     match fact:
         case ClaudeAccepted():
             return _accepted(state, record, fact)
@@ -50,13 +62,12 @@ def fold_request(state: RequestState | None, record: FactRecord) -> Folded[Reque
     return Folded(_live(state, record, fact) if state.is_live else state)
 
 
-def _first(record: FactRecord, fact: ClaudeFact) -> Folded[RequestState]:
-    empty = RequestState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+def _first(empty: RequestState, fact: ClaudeFact) -> Folded[RequestState]:
     match fact:
         case ClaudeAccepted():
             return _created(empty, fact)
         case ClaudeCancelRequested():
-            return Folded(replace(empty, stub_at=record.time_ms, stub_reason=fact.reason))
+            return Folded(replace(empty, stub_at=empty.t, stub_reason=fact.reason))
         case ClaudeEnded():
             return Folded(_marked(empty, fact))
     return Folded(None)
@@ -67,6 +78,7 @@ def _created(state: RequestState, fact: ClaudeAccepted) -> Folded[RequestState]:
     created = replace(
         state,
         acceptance=Acceptance(fact.content_hash, state.t, inbox, fact.trace_id, fact.traceparent, fact.tracestate),
+        fold_version=fact.fold_version,
         terms=fact.terms,
         submitted_at=fact.submitted_at,
         stub_at=None,
@@ -122,7 +134,8 @@ def _marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
 
 def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestState:
     match fact:
-        case ClaudeAnswered():  # of whatever epoch: the first outcome counts
+        case ClaudeAnswered() if not fact.only_if_current or fact.epoch == state.epoch:
+            # Of whatever epoch: the first outcome of a run counts.
             return answered(state, fact)
         case ClaudeCancelRequested():
             return cancelled(state, fact.reason)

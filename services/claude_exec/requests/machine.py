@@ -60,6 +60,7 @@ class RequestMachine:
                 outcome="crashed",
                 error_type="crashed",
                 message=f"the runner died {deaths} times on this prompt",
+                only_if_current=True,
             )
             return (_fact(state, crash),)
         plan = ClaudeReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)

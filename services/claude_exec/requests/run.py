@@ -21,6 +21,7 @@ from services.claude_exec.requests.spec import RequestSpec
 from shared.claude_facts import ClaudeAnswered, ClaudeInterrupted
 from shared.errors import DeadLetterError, RetryableError
 from shared.events import ChunkTimes
+from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
 from shared.patience import with_patience
@@ -47,8 +48,9 @@ class _Parts:
     stopping: asyncio.Task[bool]
 
     @property
-    def all(self) -> set[asyncio.Task[Any]]:
-        return {self.working, self.keeping, self.flushing, self.stopping}
+    def others(self) -> set[asyncio.Task[Any]]:
+        """All but the heartbeat."""
+        return {self.working, self.flushing, self.stopping}
 
 
 class RequestRun:
@@ -113,7 +115,7 @@ class RequestRun:
             asyncio.create_task(self._stopping.wait()),
         )
         try:
-            await asyncio.wait(parts.all, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*parts.others, parts.keeping}, return_when=asyncio.FIRST_COMPLETED)
             if parts.working.done():
                 await self._finish(parts.working.result())
                 return None
@@ -124,7 +126,7 @@ class RequestRun:
         finally:
             if self._execution is not None:
                 self._execution.kill()
-            await _end(parts.all)
+            await end_run(parts.others, parts.keeping)
         await self._interrupted()
         return INTERRUPTED
 
@@ -173,6 +175,7 @@ class RequestRun:
             tracestate=self._tracestate,
             on_message=self._output.take if self._spec.stream else None,
         )
+        self._lease.check()
         try:
             return await self._execution.run()
         except RetryableError:
@@ -206,13 +209,3 @@ class RequestRun:
             headers=headers,
         )
         await with_patience(append, seconds=patience_seconds, clock=self._ports.clock)
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their ends, which the executor bounds in time."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("a part of a run ended with %r", error)

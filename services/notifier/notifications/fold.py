@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.notifier.notifications.state import End, NotificationState
 from shared.events import TimerFired
 from shared.history.facts import FactRecord
+from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 from shared.notification_facts import (
     NotificationEnded,
     NotificationFact,
@@ -23,25 +24,35 @@ from shared.notification_facts import (
 
 
 def fold_notification(state: NotificationState | None, record: FactRecord) -> NotificationState | None:
-    """Fold one fact into its notification's state.
+    """Fold one fact into its notification's state, by the version that it was planned under.
+
+    Of one whose version this release does not have nothing is known but that it is there (`fold_version_for`).
 
     Raises:
         UnreadableFactError: the record is no fact of this history.
     """
-    fact = decode_notification_fact(record.fact_type, record.value)
     if state is None:
-        return _first(record, fact)
-    state = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+        now = NotificationState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+    else:
+        now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    maker = NotificationPlanned.fact_type if state is None else None
+    version = fold_version_for(now.fold_version, record, maker=maker)
+    if version not in FOLD_VERSIONS:
+        return replace(now, fold_version=version)
+    fact = decode_notification_fact(record.fact_type, record.value)
+    return _first(now, fact) if state is None else _next(now, record, fact)
+
+
+def _next(state: NotificationState, record: FactRecord, fact: NotificationFact) -> NotificationState:
     if isinstance(fact, NotificationEnded):
         return _marked(state, fact)
     return _live(state, record, fact) if state.is_live else state
 
 
-def _first(record: FactRecord, fact: NotificationFact) -> NotificationState | None:
-    empty = NotificationState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+def _first(empty: NotificationState, fact: NotificationFact) -> NotificationState | None:
     match fact:
         case NotificationPlanned():
-            return replace(empty, planned=fact, planned_at=record.time_ms)
+            return replace(empty, fold_version=fact.fold_version, planned=fact, planned_at=empty.t)
         case NotificationEnded():
             return _marked(empty, fact)
     return None
@@ -63,7 +74,7 @@ def _live(state: NotificationState, record: FactRecord, fact: NotificationFact) 
     match fact:
         case NotificationSent():  # of whatever epoch: it is out
             return _ended(replace(state, attempts=max(state.attempts, fact.attempt)), "sent", fact.detail)
-        case NotificationFailed():
+        case NotificationFailed() if fact.only_epoch in (None, state.epoch):
             return _ended(state, "failed", fact.reason)
         case NotificationSending() if fact.epoch == state.epoch:
             return replace(state, attempts=max(state.attempts, fact.attempt))

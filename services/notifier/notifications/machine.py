@@ -77,7 +77,7 @@ class NotificationMachine:
         deaths = state.deaths + 1
         if deaths >= self.max_deaths:
             reason = f"the notifier died {deaths} times while it sent this"
-            return (_fact(state, NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason)),)
+            return (_fact(state, NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason, only_epoch=state.epoch)),)
         plan = NotificationReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
         return (_fact(state, plan),)
 
@@ -94,8 +94,8 @@ class NotificationMachine:
         return state.end is not None
 
     def is_settled(self, state: NotificationState) -> bool:
-        """Whether it is over."""
-        return state.marked
+        """Whether it is over, or nothing of it is known but that it is there."""
+        return state.marked or state.planned is None
 
     def last_offset(self, state: NotificationState) -> int:
         """Offset of its last fact."""

@@ -14,6 +14,7 @@ from services.notifier.notifications.backoff import pause_ms
 from services.notifier.notifications.ports import SendPorts, SendTask
 from shared.errors import RetryableError
 from shared.events import Fact
+from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
 from shared.notification_facts import (
@@ -71,8 +72,10 @@ class SendRun:
                 return word
             if keeping.done():
                 return keeping.result().reason
+        except LeaseLostError as lost:  # before it was sent
+            return lost.reason
         finally:
-            await _end(tasks)
+            await end_run({working, stopping}, keeping)
         await self._interrupted()
         return INTERRUPTED
 
@@ -95,8 +98,10 @@ class SendRun:
         sender = self._ports.senders.get(self._task.planned.channel)
         if sender is None:
             return Never("the rules file has no such channel any more")
+        message = Message.of(self._task.notification_id, self._task.planned)
+        self._lease.check()
         try:
-            return await sender.send(Message.of(self._task.notification_id, self._task.planned))
+            return await sender.send(message)
         except Exception as error:  # noqa: BLE001 - our own failure concerns this message alone, and is bounded
             _log.exception("notification %s: its sending failed", self._task.notification_id)
             return NotNow(f"internal: {type(error).__name__}")
@@ -147,13 +152,3 @@ class SendRun:
             headers=headers,
         )
         await with_patience(append, seconds=patience_seconds, clock=self._ports.clock)
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their ends."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("a part of a run ended with %r", error)

@@ -16,7 +16,7 @@ from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import ConfigurationError, MeshError, RetryableError
 from shared.events import FactResult
-from shared.history.lease import Lease
+from shared.history.lease import Lease, LeaseLostError
 from shared.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
@@ -166,13 +166,14 @@ class ChunkItems:
             stream=spec.stream,
             settings=self._ports.settings,
             advice=spec.advice,
+            check_claim=self._lease.check,
         )
 
 
 async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
     try:
         return await run.item(call)
-    except (RunKilledError, PauseJobError, RetryableError):
+    except (LeaseLostError, RunKilledError, PauseJobError, RetryableError):
         raise
     except Exception as error:  # noqa: BLE001 - a plug-in's own failure concerns this item alone
         _log.exception("item %s: its workload failed", call.idempotency_key)

@@ -18,6 +18,7 @@ from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import RetryableError
 from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
+from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
 from shared.patience import with_patience
@@ -105,20 +106,10 @@ class ChunkRun:
                 flushing.result()
         finally:
             items.kill()
-            all_ended = await self._stop(tasks)
+            all_ended = await end_run({flushing, working, stopping}, keeping, seconds=_STOP_SECONDS)
+            if not all_ended:
+                _log.error("chunk %s: the run does not stop", self._task.chunk)
         return await self._interrupted(publisher) if all_ended else "stuck"
-
-    async def _stop(self, tasks: set[asyncio.Task[Any]]) -> bool:
-        """End all parts of the run; whether they did."""
-        for task in tasks:
-            task.cancel()
-        done, stuck = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                _log.debug("chunk %s: ended with %r", self._task.chunk, error)
-        if stuck:
-            _log.error("chunk %s: the run does not stop", self._task.chunk)
-        return not stuck
 
     async def _interrupted(self, publisher: ResultPublisher) -> str:
         """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,8 +88,17 @@ class ItemProcess:
         """Of the host that runs; None while there is none."""
         return None if self._running is None else self._running.pid
 
-    async def call(self, function: str, item: JsonValue, *, timeout_seconds: float | None) -> ItemOutcome:
+    async def call(
+        self,
+        function: str,
+        item: JsonValue,
+        *,
+        timeout_seconds: float | None,
+        before: Callable[[], None] | None = None,
+    ) -> ItemOutcome:
         """Call `module:qualname` with an item. Starting the host and importing the module take none of its time.
+
+        `before` is called between the two; what it raises ends the host, and the function is not called.
 
         Raises:
             HostDiedError: the host ended before it had answered.
@@ -99,7 +108,7 @@ class ItemProcess:
         """
         answered = False
         try:
-            outcome = await self._call(function, item, timeout_seconds)
+            outcome = await self._call(function, item, timeout_seconds, before)
             answered = True
         except (EOFError, ConnectionError) as end:
             if self._killed:
@@ -126,7 +135,9 @@ class ItemProcess:
                     await running.process.wait()
         await self._end()
 
-    async def _call(self, function: str, item: JsonValue, timeout_seconds: float | None) -> ItemOutcome:
+    async def _call(
+        self, function: str, item: JsonValue, timeout_seconds: float | None, before: Callable[[], None] | None
+    ) -> ItemOutcome:
         running = self._running or await self._start()
         if self._killed:
             raise RunKilledError
@@ -137,6 +148,8 @@ class ItemProcess:
             if answer["status"] != "loaded":
                 return ItemFailed(answer["error_type"], answer["error_message"], duration_seconds=0.0)
             running.loaded.add(function)
+        if before is not None:
+            before()
         began = time.monotonic()
         async with _limit(timeout_seconds, "it took"):
             answer = await self._ask(running, "call", function, item)

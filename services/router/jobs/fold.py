@@ -36,6 +36,7 @@ from shared.events import (
     decode_job_fact,
 )
 from shared.history.facts import FactRecord
+from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 from shared.history.machine import Folded, Publication
 
 STUB_MS = 24 * 3600 * 1000
@@ -45,15 +46,24 @@ _END_STATUS = {"completed": "completed", "failed": "failed", "cancelled": "cance
 
 
 def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
-    """Fold one fact into its job's state.
+    """Fold one fact into its job's state, by the version that the job was accepted under.
+
+    Of a job whose version this release does not have nothing is known but that it is there (`fold_version_for`).
 
     Raises:
         UnreadableFactError: the record is no fact of this history.
     """
+    if state is None:
+        now = JobState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+    else:
+        now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+    is_made = now.acceptance is not None or now.end is not None
+    version = fold_version_for(now.fold_version, record, maker=None if is_made else JobAccepted.fact_type)
+    if version not in FOLD_VERSIONS:
+        return Folded(replace(now, fold_version=version))
     fact = decode_job_fact(record.fact_type, record.value)
     if state is None:
-        return _first(record, fact)
-    now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+        return _first(now, fact)
     return with_annex(state, with_hold_events(state, _next(now, record, fact)))
 
 
@@ -74,13 +84,12 @@ def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState
     return Folded(_live(state, record, fact))
 
 
-def _first(record: FactRecord, fact: JobFact) -> Folded[JobState]:
-    empty = JobState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
+def _first(empty: JobState, fact: JobFact) -> Folded[JobState]:
     match fact:
         case JobAccepted():
             return _created(empty, fact)
         case JobCancelRequested():
-            return Folded(replace(empty, stub_at=record.time_ms, stub_reason=fact.reason))
+            return Folded(replace(empty, stub_at=empty.t, stub_reason=fact.reason))
         case JobEnded():
             return Folded(_marked(empty, fact))
     return Folded(None)
@@ -91,11 +100,15 @@ def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
     state = replace(
         state,
         acceptance=Acceptance(fact.content_hash, state.t, inbox, fact.trace_id, fact.traceparent, fact.tracestate),
+        fold_version=fact.fold_version,
         terms=fact.terms,
         items_total=fact.items_total,
         submitted_at=fact.submitted_at,
         stub_at=None,
         stub_reason=None,
+        # A stub that an earlier release kept may have costs, of results that came before any job.
+        cost_micros=None,
+        cost_keys=(),
     )
     state = clock.start_clock(clock.arm(state, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
     return Folded(asked(state, fact.terms), spec=job_spec(fact))

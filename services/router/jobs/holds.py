@@ -18,7 +18,7 @@ from shared.history.facts import FactRecord
 from shared.history.machine import Folded, Publication
 
 MAX_DECIDED = 100
-"""Commands that a job remembers, the newest, so that one that is delivered twice is judged once."""
+"""Commands that a job remembers one by one, the newest: more than are ever judged out of their order in the inbox."""
 
 
 def held(state: JobState, fact: JobHeld) -> JobState:
@@ -36,7 +36,7 @@ def decided(state: JobState, record: FactRecord, fact: JobDecided) -> Folded[Job
     What counts is the first decision on a hold by anybody but the submitter.
     """
     coordinates = fact.inbox.coordinates
-    if state.acceptance is None or coordinates in state.decided:
+    if state.acceptance is None or _is_judged(state, fact):
         return Folded(state)
     own = state.terms is not None and state.terms.submitted_by == fact.by
     if state.hold is None:
@@ -46,7 +46,7 @@ def decided(state: JobState, record: FactRecord, fact: JobDecided) -> Folded[Job
         refusal = _refusal(record, fact, "invalid", f"by: {fact.by!r} submitted job {record.key} and cannot decide")
     else:
         refusal = None
-    state = replace(state, decided=(*state.decided, coordinates)[-MAX_DECIDED:])
+    state = _judged(state, coordinates)
     if refusal is not None:
         return Folded(state, conflict=refusal)
     outcome: HoldOutcome = "approved" if fact.decision == "approve" else "rejected"
@@ -54,6 +54,23 @@ def decided(state: JobState, record: FactRecord, fact: JobDecided) -> Folded[Job
     if fact.decision == "reject":
         return Folded(ended(state, "rejected", "denied", fact.reason or f"rejected by {fact.by}"))
     return Folded(clock.start_clock(replace(state, approved=True)))
+
+
+def _is_judged(state: JobState, fact: JobDecided) -> bool:
+    """Whether this very command was delivered before."""
+    inbox = fact.inbox
+    place = f"{inbox.topic}/{inbox.partition}"
+    return inbox.coordinates in state.decided or inbox.offset <= state.decided_up_to.get(place, -1)
+
+
+def _judged(state: JobState, coordinates: str) -> JobState:
+    """The state that knows the command; of those that it knew longest, how far they came in their partition."""
+    known = (*state.decided, coordinates)
+    up_to = dict(state.decided_up_to)
+    for old in known[:-MAX_DECIDED]:
+        place, _, offset = old.rpartition("/")
+        up_to[place] = max(up_to.get(place, -1), int(offset))
+    return replace(state, decided=known[-MAX_DECIDED:], decided_up_to=up_to)
 
 
 def denied(state: JobState) -> JobState:

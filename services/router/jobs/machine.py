@@ -91,6 +91,7 @@ class JobMachine:
             engine=state.engine or "celery",
             worker_id=OWNER_WORKER_ID,
             results=(result,),
+            only_if_current=True,
         )
 
     def chunks(self, state: JobState) -> Mapping[str, ChunkId]:

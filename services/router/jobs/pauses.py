@@ -16,7 +16,7 @@ _MAX_DOUBLINGS = 30
 
 
 def interrupted(state: JobState, fact: ChunkInterrupted) -> JobState:
-    """The chunk's missing items are to be run again, under the next epoch, with as many deaths as before."""
+    """The chunk's missing items are to be run again, under the next epoch; that is no death."""
     return put_back(state, fact.chunk_id) or state
 
 

@@ -65,14 +65,19 @@ def put_back(state: JobState, chunk_id: str) -> JobState | None:
 
 
 def _shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:
+    """What is missing of a planned range; an item that only this has left alone has no deaths, as in `successors`."""
     missing = missing_items(bitmap, planned.first, planned.last)
     if not missing:
         return None
-    return Chunk(epoch, missing[0], missing[-1], planned.deaths)
+    alone_now = missing[0] == missing[-1] and planned.first != planned.last
+    return Chunk(epoch, missing[0], missing[-1], 0 if alone_now else planned.deaths)
 
 
 def successors(state: JobState, dead: Sequence[ChunkId], *, bisect_after: int) -> list[PlannedChunk]:
-    """The chunks that should take the place of dead ones: their missing items, bisected after `bisect_after` deaths."""
+    """The chunks that should take the place of dead ones: their missing items, bisected after `bisect_after` deaths.
+
+    An item that is alone in its chunk for the first time has no deaths yet: its neighbours may have been the cause.
+    """
     by_id = {str(state.chunk_id(chunk)): chunk for chunk in state.plan}
     planned: list[PlannedChunk] = []
     for chunk_id in dead:
@@ -84,7 +89,6 @@ def successors(state: JobState, dead: Sequence[ChunkId], *, bisect_after: int) -
         middle = len(missing) // 2 if deaths >= bisect_after else 0
         for part in (missing[:middle], missing[middle:]):
             if part:
-                # An item alone for the first time starts anew: its neighbours may have been the cause.
                 alone_now = part[0] == part[-1] and chunk.first != chunk.last
                 planned.append(PlannedChunk(first=part[0], last=part[-1], deaths=0 if alone_now else deaths))
     return planned

@@ -21,6 +21,10 @@ _MICROS = 1_000_000
 
 def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
     """Take in what is new of a fact of results."""
+    if state.acceptance is None:  # results of nobody's items; what they cost is not the cost of a job to come
+        return Folded(state)
+    if fact.only_if_current and all(str(state.chunk_id(chunk)) != fact.chunk_id for chunk in state.plan):
+        return Folded(state)
     state = _with_cost(state, fact)
     acceptance, terms, total = state.acceptance, state.terms, state.items_total
     if state.end is not None or acceptance is None or terms is None or total is None or fact.stage_index != STAGE:

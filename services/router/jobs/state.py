@@ -118,7 +118,9 @@ class JobState:
     hold: Wait | None = None
     pause: Wait | None = None
     decided: tuple[str, ...] = ()
-    """Coordinates of the decisions that were judged, whether they counted or not."""
+    """Coordinates of the decisions that were judged, whether they counted or not: the newest."""
+    decided_up_to: Mapping[str, int] = field(default_factory=dict)
+    """Of those before them the highest offset, by `topic/partition` of the inbox."""
     waits: tuple[PastWait, ...] = ()
     pauses: int = 0
     """Pauses since an item ended last."""

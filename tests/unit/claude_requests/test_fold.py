@@ -189,6 +189,19 @@ def test_deaths(story: Story) -> None:
     assert MACHINE.replan(story.request, [story.request.chunk]) == ()
 
 
+def test_a_run_that_has_given_its_prompt_back_has_not_crashed(story: Story) -> None:
+    """The owner took it for dead a third time; before that in the log the run itself says that nobody died."""
+    story.tell(ClaudeReplanned(epoch=2, replaced="x", deaths=2))
+    (crash,) = MACHINE.replan(story.request, [story.request.chunk])
+    story.tell(ClaudeInterrupted(epoch=2, worker_id="w"))
+    before = story.untouched
+    story.tell(decode_claude_fact(crash.fact_type, crash.value))
+    assert story.untouched == before
+    earlier = answered(epoch=2, outcome="crashed")  # as an earlier release wrote it, or a run of its own CLI
+    story.tell(earlier)
+    assert story.end.outcome == "crashed"
+
+
 def test_interrupted_is_no_death(story: Story) -> None:
     """The epoch goes up, the deaths do not; one of an older epoch says nothing."""
     story.tell(ClaudeInterrupted(epoch=1, worker_id="w"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -114,6 +116,16 @@ def test_facts_of_a_stub_change_nothing() -> None:
     assert story.tell(results(succeeded(0))).progress is None
     story.tell(TimerFired(timer_id=f"{JOB}:expires:1"))
     assert story.untouched == before
+
+
+def test_a_stub_gathers_no_costs_for_the_job_to_come() -> None:
+    """Results of nobody's items came after a cancel; a day later a job of this id begins, and has cost nothing."""
+    story = Story()
+    story.tell(cancel(), results(succeeded(0, micros=5)), at=0)
+    assert story.job.cost_keys == ()
+    story.state = replace(story.job, cost_micros=7, cost_keys=("0/1/1",))  # as an earlier release has kept it
+    story.tell(accepted(max_cost_micros=6), at=STUB_MS + 1)
+    assert (story.job.cost_micros, story.job.cost_keys) == (None, ())
 
 
 def test_a_mark_ends_a_job_whose_facts_are_gone() -> None:

@@ -192,6 +192,27 @@ def test_a_job_remembers_so_many_commands() -> None:
     assert story.job.decided[-1] == f"jobs/0/{1000 + MAX_DECIDED + 4}"
 
 
+def test_a_command_that_is_delivered_again_after_a_thousand_others_is_still_known() -> None:
+    """It is no second dead letter, and approves no later hold; another one of the same partition does."""
+    story = Story()
+    story.tell(accepted(4), *(decided("approve", offset=1000 + number) for number in range(1000)))
+    story.tell(HELD)
+    for offset in (1000, 1500, 1999):
+        assert story.tell(decided("approve", offset=offset)).conflict is None
+    assert story.is_held()
+    story.tell(decided("approve", offset=2000))
+    assert not story.is_held()
+
+
+def test_an_old_offset_of_another_partition_is_another_command() -> None:
+    """Offsets are of a partition."""
+    story = Story()
+    story.tell(accepted(4), *(decided("approve", offset=1000 + number) for number in range(MAX_DECIDED + 1)), HELD)
+    other = decided("approve", offset=1)
+    story.tell(other.model_copy(update={"inbox": other.inbox.model_copy(update={"partition": 1})}))
+    assert not story.is_held()
+
+
 def test_what_is_told_is_a_function_of_the_facts() -> None:
     """A second fold of the same facts, by a state that was in Redis in between, has the same bytes."""
     machine = JobMachine()

@@ -232,6 +232,17 @@ def test_a_dead_run_is_sent_again(story: Story) -> None:
     assert after.epoch == before.epoch
 
 
+def test_a_run_that_was_broken_off_in_order_has_not_died(story: Story) -> None:
+    """The owner took it for dead a third time; before that in the log the run itself says that nobody died."""
+    story.tell(NotificationReplanned(epoch=2, replaced="x", deaths=2))
+    (dead,) = MACHINE.replan(story.now, [story.now.chunk])
+    story.tell(NotificationInterrupted(epoch=2, worker_id="w"))
+    state = story.tell(decode_notification_fact(dead.fact_type, dead.value))
+    assert (state.end, state.epoch) == (None, 3)
+    state = story.tell(NotificationFailed(worker_id="w", reason="as an earlier release wrote it, or a run"))
+    assert state.end is not None
+
+
 def test_an_interruption_is_no_death(story: Story) -> None:
     """A run that was broken off in order is sent again under the next epoch, and nobody died."""
     state = story.tell(NotificationInterrupted(epoch=1, worker_id="w"))

@@ -28,6 +28,7 @@ class PythonRun:
     def __init__(self, process: ItemProcess, context: RunContext) -> None:
         self._process = process
         self._timeout_seconds = context.item_timeout_seconds
+        self._check_claim = context.check_claim
         self._max_deaths = context.settings.max_item_deaths
         self._function = str(context.options.get("function"))
         self._is_allowed = is_allowed(self._function, context.settings)
@@ -45,7 +46,12 @@ class PythonRun:
         for tried in range(self._max_deaths):
             attempt = call.attempt + tried
             try:
-                outcome = await self._process.call(self._function, call.item, timeout_seconds=self._timeout_seconds)
+                outcome = await self._process.call(
+                    self._function,
+                    call.item,
+                    timeout_seconds=self._timeout_seconds,
+                    before=self._check_claim,
+                )
             except HostDiedError as died:
                 death = str(died)
             except HostTimeoutError as late:
