@@ -1,0 +1,123 @@
+"""One prompt under a lease, over played claims and a played history; the CLI is played, too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from opentelemetry.trace import INVALID_SPAN
+
+from services.claude_exec.outcome import ClaudeOutcome
+from services.claude_exec.requests import run as request_run
+from services.claude_exec.requests.ports import RequestTask, RunPorts
+from services.claude_exec.requests.spec import RequestSpec
+from shared.blobs import BlobStore
+from shared.history.chunks import ChunkId
+from shared.history.claims import ClaimStore
+from shared.history.lease import Lease, LeaseLostError
+from shared.settings import Settings
+from tests.unit.claude_requests.test_fold import REQUEST
+from tests.unit.runs import MovedClock, PlayedClaims
+from tests.waiting import wait_until
+
+LEASE_SECONDS = 10.0
+
+
+class PlayedExecution:
+    """Answers at once, or stays until it is killed and may stop."""
+
+    prompts: list[str]
+    may_stop: asyncio.Event | None
+
+    def __init__(self, prompt: str, *_: Any, **__: Any) -> None:
+        self._prompt = prompt
+
+    def kill(self) -> None:
+        """It is broken off by cancelling it."""
+
+    async def run(self) -> ClaudeOutcome:
+        """Run the prompt."""
+        self.prompts.append(self._prompt)
+        if self.may_stop is not None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self.may_stop.wait()
+        return ClaudeOutcome("ok", output="fine", message="")
+
+
+@pytest.fixture
+def execution(monkeypatch: pytest.MonkeyPatch) -> type[PlayedExecution]:
+    """What stands in the place of the CLI."""
+
+    class Execution(PlayedExecution):
+        prompts: list[str] = []  # noqa: RUF012 - of this test alone
+        may_stop = None
+
+    monkeypatch.setattr(request_run, "Execution", Execution)
+    return Execution
+
+
+def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -> request_run.RequestRun:
+    """A run that was claimed just now."""
+    chunk = ChunkId(REQUEST, 0, 1, 0, 0)
+    store = cast("ClaimStore", claims)
+    ports = RunPorts(
+        settings=Settings(_env_file=None),
+        worker_id="w",
+        claims=store,
+        facts=claims,
+        blobs=cast("BlobStore", None),  # results are small: it is never asked
+        clock=clock,
+    )
+    lease = Lease(
+        store,
+        0,
+        chunk,
+        runner="w",
+        run="1",
+        seconds=LEASE_SECONDS,
+        heartbeat_seconds=0.01,
+        clock=clock,
+        taken_at=clock.monotonic(),
+    )
+    task = RequestTask("t.claude.history", 0, chunk, clock.now_ms(), None, None)
+    spec = RequestSpec(prompt="hello", options={}, run_timeout_seconds=None, stream=False, trace_id="0" * 32)
+    return request_run.RequestRun(ports, task, spec, lease, clock.now_ms(), INVALID_SPAN, stopping)
+
+
+async def test_no_prompt_runs_on_a_lease_that_lapsed(execution: type[PlayedExecution]) -> None:
+    """The process stood still between the claim and the run: the run ends without asking."""
+    claims, clock = PlayedClaims(), MovedClock()
+    run = made_run(claims, clock, asyncio.Event())
+    clock.seconds += LEASE_SECONDS
+    with pytest.raises(LeaseLostError, match="lapsed"):
+        await asyncio.wait_for(run.run(), 10.0)
+    assert (execution.prompts, claims.calls) == ([], [])
+
+
+async def test_an_answer_is_in_the_history_before_the_claim_is_done(execution: type[PlayedExecution]) -> None:
+    """A runner that is killed between the two leaves a claim that dies."""
+    claims = PlayedClaims()
+    assert await asyncio.wait_for(made_run(claims, MovedClock(), asyncio.Event()).run(), 10.0) is None
+    assert execution.prompts == ["hello"]
+    assert [call for call in claims.calls if call != "renew"] == ["claude.answered", "finish"]
+
+
+async def test_the_claim_is_held_until_the_cli_has_ended(execution: type[PlayedExecution]) -> None:
+    """A service is told to stop and its CLI takes its time; the interruption is said last."""
+    claims, stopping = PlayedClaims(), asyncio.Event()
+    execution.may_stop = asyncio.Event()
+    running = asyncio.create_task(made_run(claims, MovedClock(), stopping).run())
+    await wait_until(lambda: execution.prompts, description="a prompt runs")
+    stopping.set()
+    await asyncio.sleep(0)
+    renewed = claims.renewed
+    await wait_until(
+        lambda: claims.renewed > renewed + 3, description="the claim is renewed while the CLI ends", timeout_seconds=15
+    )
+    assert "claude.interrupted" not in claims.calls
+    execution.may_stop.set()
+    assert await asyncio.wait_for(running, 10.0) == "interrupted"
+    assert claims.calls[-1] == "claude.interrupted"

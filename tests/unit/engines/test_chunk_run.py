@@ -1,0 +1,158 @@
+"""One run of a chunk, over played claims and a played history: in which order it does what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import orjson
+from pydantic import JsonValue
+
+from services.router.engines.chunk_runner import ChunkRunner
+from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.runner_ports import RunnerPorts
+from shared.blobs import BlobStore
+from shared.history.claims import ClaimStore
+from shared.settings import Settings
+from shared.workloads import ItemCall, ItemOutcome, ItemSucceeded, Queue, RunContext, WorkloadRegistry
+from tests.unit.runs import MovedClock, PlayedClaims
+from tests.waiting import wait_until
+
+LEASE_SECONDS = 10.0
+TASK = ChunkTask(
+    topic="t.jobs.history",
+    partition=0,
+    chunk="4f970e3e-d1a3-5d45-8587-591465c16100/0/1/0-2",
+    dispatched_at=1000,
+    attempt=1,
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+)
+SPEC = orjson.dumps({"workload": "played", "items": [1, 2, 3], "tenant": "default"})
+
+
+@dataclass(slots=True)
+class PlayedWorkload:
+    """Its items take what `seconds` says of the clock that is moved, and what `start_seconds` says before they begin.
+
+    Attributes:
+        may_stop: an item that is broken off ends only then.
+        stays: items do not end by themselves.
+    """
+
+    clock: MovedClock
+    seconds: Sequence[float] = (0.0, 0.0, 0.0)
+    start_seconds: float = 0.0
+    stays: bool = False
+    may_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    began: list[int] = field(default_factory=list)
+    name: str = "played"
+    queue: Queue = "batch_tasks"
+    flush_each_item: bool = False
+    _context: RunContext | None = None
+
+    def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:
+        """Anything goes."""
+
+    @asynccontextmanager
+    async def open(self, context: RunContext) -> AsyncIterator[PlayedWorkload]:
+        """It is its own run."""
+        self._context = context
+        yield self
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+    def kill(self) -> None:
+        """Items are broken off by cancelling them."""
+
+    async def item(self, call: ItemCall) -> ItemOutcome:
+        """Run one."""
+        assert self._context is not None
+        self.clock.seconds += self.start_seconds
+        self._context.check_claim()
+        self.began.append(call.index)
+        self.clock.seconds += self.seconds[call.index]
+        if self.stays:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self.may_stop.wait()
+        return ItemSucceeded(b"1", duration_seconds=0.0)
+
+
+def runner(claims: PlayedClaims, workload: PlayedWorkload) -> ChunkRunner:
+    """A runner whose heartbeat comes each hundredth of a real second."""
+    claims.spec_json = SPEC
+    settings = Settings(
+        lease_seconds=LEASE_SECONDS, heartbeat_seconds=0.01, flush_items=2, flush_seconds=60.0, _env_file=None
+    )
+    return ChunkRunner(
+        RunnerPorts(
+            settings=settings,
+            engine="celery",
+            worker_id="w",
+            claims=lambda _: cast("ClaimStore", claims),
+            facts=claims,
+            workloads=WorkloadRegistry({"played": lambda: workload}),
+            blobs=cast("BlobStore", None),  # outputs are small: it is never asked
+            clock=workload.clock,
+        )
+    )
+
+
+async def test_the_claim_is_done_after_the_last_result_is_in_the_history() -> None:
+    """A runner that is killed between the two leaves a claim that dies, not one that says that nothing is missing."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    outcome = await asyncio.wait_for(runner(claims, PlayedWorkload(MovedClock())).run(TASK), 10.0)
+    assert outcome is ChunkOutcome.DONE
+    steps = [call for call in claims.calls if call != "renew"]
+    assert steps == ["claim", "items.completed", "items.completed", "finish"]
+
+
+async def test_only_what_the_claim_says_is_missing_is_run() -> None:
+    """The others have their results."""
+    workload = PlayedWorkload(MovedClock())
+    await asyncio.wait_for(runner(PlayedClaims(missing=(1,)), workload).run(TASK), 10.0)
+    assert workload.began == [1]
+
+
+async def test_no_item_begins_on_a_lease_that_lapsed_between_two_items() -> None:
+    """The process stood still while an item ran; the run ends without asking, and the next item is another run's."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), seconds=(LEASE_SECONDS, 0.0, 0.0))
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert (outcome, workload.began) == (ChunkOutcome.KILLED, [0])
+    assert "finish" not in claims.calls
+
+
+async def test_no_item_begins_on_a_lease_that_lapsed_while_it_was_started() -> None:
+    """Between the renewal and the effect lies the start of what the item needs; the lease is checked after that."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), start_seconds=LEASE_SECONDS)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert (outcome, workload.began) == (ChunkOutcome.KILLED, [])
+    assert "finish" not in claims.calls
+
+
+async def test_the_claim_is_held_until_the_item_has_stopped() -> None:
+    """A worker is told to stop, and the item takes its time: the interruption is said last, and no death is near."""
+    claims = PlayedClaims(missing=(0,))
+    workload = PlayedWorkload(MovedClock(), stays=True)
+    chunks = runner(claims, workload)
+    running = asyncio.create_task(chunks.run(TASK))
+    await wait_until(lambda: workload.began, description="an item runs")
+    chunks.interrupt()
+    await asyncio.sleep(0)
+    renewed = claims.renewed
+    await wait_until(
+        lambda: claims.renewed > renewed + 3,
+        description="the claim is renewed while the item stops",
+        timeout_seconds=15,
+    )
+    assert claims.calls.count("chunk.interrupted") == 0
+    workload.may_stop.set()
+    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
+    assert claims.calls[-1] == "chunk.interrupted"

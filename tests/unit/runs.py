@@ -1,0 +1,65 @@
+"""What a run works with, played: claims and a history that remember what they were asked, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from eldermesh.contract.cloudevents import Headers, header_text
+from shared.history.claims import Claimed, ClaimRefusal, Renewal
+
+
+class MovedClock:
+    """Stands still, unless moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now_ms(self) -> int:
+        """Wall time that goes with it."""
+        return 1_790_000_000_000 + round(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        """Where it was moved to."""
+        return self.seconds
+
+
+@dataclass(slots=True)
+class PlayedClaims:
+    """Gives every claim; `calls` has what was asked, and what was appended to the history, in order."""
+
+    spec_json: bytes = b"{}"
+    missing: tuple[int, ...] = (0,)
+    renewals: deque[Renewal] = field(default_factory=deque)
+    calls: list[str] = field(default_factory=list)
+
+    async def claim(self, *_: Any, **__: Any) -> Claimed | ClaimRefusal:
+        """It is free."""
+        self.calls.append("claim")
+        return Claimed(self.missing)
+
+    async def renew(self, *_: Any, **__: Any) -> Renewal:
+        """As was planned; held otherwise."""
+        self.calls.append("renew")
+        return self.renewals.popleft() if self.renewals else Renewal.HELD
+
+    async def finish(self, *_: Any, **__: Any) -> None:
+        """Done."""
+        self.calls.append("finish")
+
+    async def spec(self, *_: Any, **__: Any) -> bytes:
+        """What is to be run."""
+        return self.spec_json
+
+    async def annex(self, *_: Any, **__: Any) -> None:
+        """Nobody has advised."""
+
+    async def append(self, *_: Any, headers: Headers, **__: Any) -> None:
+        """A fact, as `FactSink` takes it."""
+        self.calls.append(header_text(headers, "ce_type") or "")
+
+    @property
+    def renewed(self) -> int:
+        """How often a lease was renewed."""
+        return self.calls.count("renew")
