@@ -17,7 +17,7 @@ from eldermesh.demo.work import module_complexity, prime_factors, standard_modul
 from tests.mesh import mesh_environment
 from tests.waiting import wait_until
 
-DEMO_SECONDS = 240.0
+DEMO_SECONDS = 500.0
 
 
 class Demo:
