@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from eldermesh.contract.claude_output import ClaudeUsage
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from services.claude_exec.outcome import ClaudeOutcome
+from services.claude_exec.surrogates import whole_characters
 from shared.blobs import BlobStore
 from shared.claude_facts import ClaudeAnswered
 from shared.errors import ConfigurationError
@@ -91,4 +92,4 @@ def _as_it_will_stand(raw: bytes) -> JsonValue:
 
 
 def _bounded(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()[:_MAX_MESSAGE_CHARACTERS]
+    return whole_characters(text)[:_MAX_MESSAGE_CHARACTERS]

@@ -80,6 +80,16 @@ class LiveOutput:
         if self._waiting_bytes > _MAX_WAITING_BYTES:
             await self.flush()
 
+    async def finish(self) -> None:
+        """Publish all that there is, because nothing follows.
+
+        Raises:
+            RetryableError: as `flush`.
+        """
+        for piece in self._reader.rest():
+            self._add(piece)
+        await self.flush()
+
     async def flush(self) -> None:
         """Publish what waits; on return Kafka has acknowledged all of it.
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from eldermesh.contract.claude_output import MAX_OUTPUT_TEXT_BYTES, OutputKind
+from services.claude_exec.surrogates import whole_characters, without_half_at_the_end
 
 _JOINED: frozenset[OutputKind] = frozenset({"text", "thinking"})
 """Kinds of which the CLI gives many small pieces; what follows one another is one."""
+
+_MOST_HALVES = 64
+"""Texts that may wait for a second half at once: those of so many sub-agents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,14 @@ class Piece:
         return f"Piece({self.kind}, {self.size} bytes)"
 
 
+class _Block(NamedTuple):
+    """A text that comes in deltas: whose it is, and which of its message."""
+
+    parent: str
+    number: str
+    kind: OutputKind
+
+
 class PieceReader:
     """Reads the messages of one run's CLIs, one after another.
 
@@ -48,9 +60,34 @@ class PieceReader:
 
     def __init__(self) -> None:
         self._had_deltas = False
+        self._halves: dict[_Block, str] = {}
 
     def take(self, message: Mapping[str, Any]) -> list[Piece]:
-        """The pieces of a message; none of one that says nothing to anybody."""
+        """The pieces of a message; none of one that says nothing to anybody.
+
+        The first half of a character at the end of a delta waits for the next delta of the same text.
+        """
+        match message:
+            case {"type": "stream_event", "event": {"type": "content_block_delta", "delta": dict(delta)} as event}:
+                return self._delta(delta, message.get("parent_tool_use_id"), event.get("index"))
+            case {"type": "stream_event"}:
+                return []
+            case {"type": "assistant"}:
+                return [*self._given_up(str(message.get("parent_tool_use_id"))), *self._whole(message)]
+            case {"type": "system", "subtype": "init"}:
+                return [*self.rest(), *self._whole(message)]
+        return self._whole(message)
+
+    def rest(self) -> list[Piece]:
+        """What waits for a second half that will not come, because nothing follows."""
+        return self._given_up(None)
+
+    def _given_up(self, parent: str | None) -> list[Piece]:
+        """The halves that one, or any, left behind."""
+        ended = [block for block in self._halves if parent in (None, block.parent)]
+        return [piece for block in ended for piece in _split(block.kind, self._halves.pop(block))]
+
+    def _whole(self, message: Mapping[str, Any]) -> list[Piece]:
         match message:
             case {"type": "system", "subtype": "init"}:
                 self._had_deltas = False
@@ -59,11 +96,11 @@ class PieceReader:
                 return [
                     Piece(
                         "retry",
-                        _clean(f"{message.get('error') or 'error'} {message.get('error_status') or ''}".strip()),
+                        whole_characters(
+                            f"{message.get('error') or 'error'} {message.get('error_status') or ''}".strip()
+                        ),
                     )
                 ]
-            case {"type": "stream_event", "event": {"type": "content_block_delta", "delta": dict(delta)}}:
-                return self._delta(delta)
             case {"type": "assistant", "message": {"content": list(blocks)}}:
                 had_deltas, self._had_deltas = self._had_deltas, False
                 return [piece for block in blocks for piece in _block(block, had_deltas=had_deltas)]
@@ -71,15 +108,21 @@ class PieceReader:
                 return [piece for block in blocks for piece in _block(block, had_deltas=True)]
         return []
 
-    def _delta(self, delta: Mapping[str, Any]) -> list[Piece]:
+    def _delta(self, delta: Mapping[str, Any], parent: Any, index: Any) -> list[Piece]:
         match delta:
             case {"type": "text_delta", "text": str(text)}:
-                self._had_deltas = True
-                return list(_split("text", text))
+                return self._more(_Block(str(parent), str(index), "text"), text)
             case {"type": "thinking_delta", "thinking": str(text)}:
-                self._had_deltas = True
-                return list(_split("thinking", text))
+                return self._more(_Block(str(parent), str(index), "thinking"), text)
         return []
+
+    def _more(self, block: _Block, text: str) -> list[Piece]:
+        self._had_deltas = True
+        said, half = without_half_at_the_end(self._halves.pop(block, "") + text)
+        given_up = self.rest() if len(self._halves) >= _MOST_HALVES else []
+        if half:
+            self._halves[block] = half
+        return [*given_up, *_split(block.kind, said)]
 
 
 def _block(block: Any, *, had_deltas: bool) -> Iterator[Piece]:
@@ -90,7 +133,7 @@ def _block(block: Any, *, had_deltas: bool) -> Iterator[Piece]:
             yield from _split("thinking", text)
         case {"type": "tool_use", "id": str(tool_use_id), "name": str(name)}:
             text, truncated = _cut(json.dumps(block.get("input"), ensure_ascii=False, separators=(",", ":")))
-            yield Piece("tool_use", text, tool_use_id, _clean(name), truncated=truncated)
+            yield Piece("tool_use", text, tool_use_id, whole_characters(name), truncated=truncated)
         case {"type": "tool_result", "tool_use_id": str(tool_use_id)}:
             text, truncated = _cut(_result_text(block.get("content")))
             yield Piece("tool_result", text, tool_use_id, is_error=bool(block.get("is_error")), truncated=truncated)
@@ -112,7 +155,7 @@ def _part_text(part: Any) -> str:
 
 
 def _split(kind: OutputKind, text: str) -> Iterator[Piece]:
-    rest = _clean(text)
+    rest = whole_characters(text)
     while rest:
         part, _ = _cut(rest)
         yield Piece(kind, part)
@@ -121,12 +164,7 @@ def _split(kind: OutputKind, text: str) -> Iterator[Piece]:
 
 def _cut(text: str) -> tuple[str, bool]:
     """The longest beginning that a record takes, and whether something is missing."""
-    raw = _clean(text).encode()
+    raw = whole_characters(text).encode()
     if len(raw) <= MAX_OUTPUT_TEXT_BYTES:
         return raw.decode(), False
     return raw[:MAX_OUTPUT_TEXT_BYTES].decode("utf-8", "ignore"), True
-
-
-def _clean(text: str) -> str:
-    """The text without lone surrogates, which no record can hold."""
-    return text.encode("utf-8", "replace").decode()

@@ -135,7 +135,7 @@ class RequestRun:
         outcome = await self._outcome()
         if outcome.outcome == "cancelled":  # nobody but `run` does that, and then nobody waits for this
             raise RetryableError("the run was killed")
-        await self._output.flush()
+        await self._output.finish()
         self._span.set_attribute(names.REQUEST_OUTCOME, outcome.outcome)
         if outcome.error_type is not None:
             self._span.set_attribute(names.ERROR_TYPE, outcome.error_type)

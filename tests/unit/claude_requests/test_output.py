@@ -95,6 +95,54 @@ def test_lone_surrogates_are_replaced() -> None:
     assert PieceReader().take(delta("a\ud800b")) == [Piece("text", "a?b")]
 
 
+def spoken(reader: PieceReader, *messages: dict[str, Any]) -> str:
+    """The text that a reader makes of messages, and of their end."""
+    pieces = [piece for message in messages for piece in reader.take(message)]
+    return "".join(piece.text or "" for piece in [*pieces, *reader.rest()])
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["smile \ud83d", "\ude00 done"], "smile \U0001f600 done"),
+        (["\ud83d", "\ude00\ud83d", "\ude01"], "\U0001f600\U0001f601"),
+        (["\ud83d", "", "\ude00"], "\U0001f600"),
+        (["a\ud83d\ude00b"], "a\U0001f600b"),
+        (["a\ud83d", "b"], "a?b"),
+        (["a", "\ude00b"], "a?b"),
+        (["\ud83d", "\ud83d", "\ude00"], "?\U0001f600"),
+        (["a\ud83d"], "a?"),
+        (["\ud83d" + "x" * (MAX_OUTPUT_TEXT_BYTES - 1) + "\ud83d", "\ude00"], "?" + "x" * 16383 + "\U0001f600"),
+    ],
+)
+def test_a_character_that_two_deltas_share_is_whole(texts: list[str], whole: str) -> None:
+    """Its first half waits for the second one; only what stays alone is replaced, and nothing is lost at the end."""
+    assert spoken(PieceReader(), *map(delta, texts)) == whole
+
+
+def test_halves_wait_for_the_text_that_they_are_of() -> None:
+    """Two sub-agents that speak at the same time do not take each other's; what a message ends, waits no longer."""
+    reader = PieceReader()
+    one, other = ({**delta("\ud83d"), "parent_tool_use_id": name} for name in "ab")
+    rest_of_one = {**delta("\ude00"), "parent_tool_use_id": "a"}
+    assert spoken(reader, one, other, rest_of_one) == "\U0001f600?"
+    assert spoken(reader, delta("x\ud83d"), {"type": "stream_event", "event": {"type": "ping"}}, delta("\ude00")) == (
+        "x\U0001f600"
+    )
+    assert spoken(reader, delta("\ud83d"), assistant({"type": "text", "text": "?"}), delta("\ude00")) == "??"
+
+
+async def test_a_half_at_the_end_of_a_run_is_told() -> None:
+    """What is published is the whole of what was said, however it ended, and each record can be written."""
+    sink = Sink()
+    output = live(sink)
+    for text in ("so\ud83d", "\ude00", "\ud83d"):
+        await output.take(delta(text))
+        await output.flush()
+    await output.finish()
+    assert [each.text for each in sink.taken] == ["so", "\U0001f600", "?"]
+
+
 async def test_small_pieces_are_joined_and_large_ones_split() -> None:
     """The text of all records in order is the whole; none is above its bound."""
     sink = Sink()
