@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 from shared.errors import MeshError
 
-_NAT64 = IPv6Network("64:ff9b::/96")
+# IANA's special-purpose registries, written out: the interpreter's tables change from release to release.
+_NOT_PUBLIC_4: Final = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # shared by customers of a carrier
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # of protocols
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays of 6to4
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and the broadcast address
+    )
+)
+_GLOBAL_UNICAST_6: Final = IPv6Network("2000::/3")
+_NOT_PUBLIC_6: Final = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # of protocols: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3ffe::/16",  # the 6bone
+        "3fff::/20",  # documentation
+    )
+)
+_HOLD_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+"""What is sent there arrives at the IPv4 address inside: mapped ones, and what DNS64 answers in networks with NAT64."""
 
 
 class RefusedAddressError(MeshError):
@@ -34,14 +68,19 @@ async def resolved(host: str, port: int, *, allow_private: bool) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, and the IPv4 address inside an IPv6 one, is on the public Internet."""
-    parsed = ip_address(address.partition("%")[0])
-    inner = None if isinstance(parsed, IPv4Address) else _inner(parsed)
-    return all(each.is_global and not each.is_multicast for each in (parsed if inner is None else inner,))
+    """Whether an address is on the public Internet, as IANA's registries have it. What is no address is not.
 
-
-def _inner(address: IPv6Address) -> IPv4Address | None:
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (None if teredo is None else teredo[1])
+    Of IPv6 that is global unicast (2000::/3) without blocks of protocols, of tunnels and for documentation; an address
+    that stands for an IPv4 address is what that one is. An address with a zone is of one link.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address):
+        if parsed.scope_id is not None:
+            return False
+        if not any(parsed in network for network in _HOLD_IPV4):
+            return parsed in _GLOBAL_UNICAST_6 and not any(parsed in network for network in _NOT_PUBLIC_6)
+        parsed = IPv4Address(int(parsed) & 0xFFFFFFFF)
+    return not any(parsed in network for network in _NOT_PUBLIC_4)

@@ -33,6 +33,9 @@ class WebhookSender:
 
     def __init__(self, url: SecretStr, secret: SecretStr, *, allow_private: bool, clock: Clock | None = None) -> None:
         self._url = httpx.URL(url.get_secret_value())
+        # As it stands in the address. Given its Unicode form, the resolver and TLS would encode it by older rules, and
+        # ask for another name than the header `Host` does.
+        self._host = self._url.raw_host.decode("ascii")
         self._signing = Webhook(secret.get_secret_value())
         self._allow_private = allow_private
         self._clock = clock or SystemClock()
@@ -51,7 +54,7 @@ class WebhookSender:
             return Never("http:// is for networks inside; MESH_NOTIFY_ALLOW_PRIVATE allows it")
         port = self._url.port or (443 if self._url.scheme == "https" else 80)
         try:
-            addresses = await resolved(self._url.host, port, allow_private=self._allow_private)
+            addresses = await resolved(self._host, port, allow_private=self._allow_private)
         except RefusedAddressError as error:
             return Never(str(error))
         except OSError as error:
@@ -90,7 +93,7 @@ class WebhookSender:
                 self._url.copy_with(host=address, username=None, password=None),
                 content=body.encode(),
                 headers=headers,
-                extensions={"sni_hostname": self._url.host},
+                extensions={"sni_hostname": self._host.rstrip(".")},
             )
             response = await client.send(request, stream=True)
             try:

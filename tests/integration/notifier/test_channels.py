@@ -230,11 +230,78 @@ async def test_webhook_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::5db8:d822", True),
         ("2002:7f00:1::", False),
+        ("2002:5db8:d822::", False),
+        ("2001:0:4136:e378:8000:63bf:a247:28dd", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("64:ff9b:1::5db8:d822", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("::127.0.0.1", False),
+        ("::93.184.216.34", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("::ffff:0:93.184.216.34", False),
+        ("::", False),
+        ("::1", False),
+        ("fec0::1", False),
+        ("100::1", False),
+        ("5f00::1", False),
+        ("2001:db8::1", False),
+        ("2001:2::1", False),
+        ("2001:10::1", False),
+        ("2001:20::1", False),
+        ("2001:30::1", False),
+        ("3fff::1", False),
+        ("3ffe::1", False),
+        ("4000::1", False),
+        ("2001:4860:4860::8888", True),
+        ("2606:2800:220:1::1%eth0", False),
+        ("0.0.0.0", False),  # noqa: S104 - is refused
+        ("169.254.169.254", False),
+        ("172.31.255.255", False),
+        ("172.32.0.1", True),
+        ("192.0.0.9", False),
+        ("192.0.2.1", False),
+        ("192.88.99.1", False),
+        ("198.19.255.255", False),
+        ("198.51.100.1", False),
+        ("203.0.113.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("8.8.8.8", True),
+        ("0177.0.0.1", False),
+        ("127.1", False),
+        ("2130706433", False),
+        ("", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Also where an IPv4 address is inside an IPv6 one."""
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0x7f.1", "127.1", "2130706433", "127.0.0.1.", "localhost.", "[::127.0.0.1]", "[::ffff:0:7f00:1]"],
+)
+async def test_no_spelling_of_a_private_address_is_reached(receiver: HttpReceiver, host: str) -> None:
+    """Hexadecimal, short and whole numbers, dots at the end: what the resolver makes of it is judged."""
+    outcome = await hook(f"https://{host}:{receiver.server.port}/", allow_private=False).send(MESSAGE)
+    assert isinstance(outcome, Never | NotNow)
+    assert "is not a public address" in outcome.reason or "could not be resolved" in outcome.reason
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize("host", ["faß.example", "xn--fa-hia.example"])
+async def test_the_name_that_is_resolved_is_the_one_in_the_header(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """As it stands in the address: the interpreter's older rules would ask for `fass.example`, which is another's."""
+    seen: list[object] = []
+
+    async def nobody(name: object, *_: object, **__: object) -> list[object]:
+        seen.append(name)
+        raise OSError(2, "no such name")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nobody)
+    assert isinstance(await hook(f"https://{host}/", allow_private=False).send(MESSAGE), NotNow)
+    assert seen == ["xn--fa-hia.example"]
 
 
 async def test_one_private_address_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
