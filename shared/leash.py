@@ -85,7 +85,11 @@ class Leash:
             if number > sys.stderr.fileno():  # a lock handed to the leash is for the leash to hold
                 os.set_inheritable(number, False)  # noqa: FBT003 - the standard library takes it by position
         leash = os.getpid()
-        self._child = os.fork()
+        try:
+            self._child = os.fork()
+        except OSError as error:
+            os.write(self._status_fd, f"\nno process for {self._command[0]}: {error.strerror}\n".encode())
+            raise
         if self._child == 0:
             self._become_command(leash)
         os.close(self._status_fd)

@@ -5,6 +5,7 @@ No single sign decides: an exit status of 0, a subtype of `success` and an error
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +22,7 @@ _STDERR_CHARACTERS = 500
 _TOO_MANY = 429
 _AUTH = frozenset({401, 403})
 _UNANSWERED: Final = range(500, 600)
+_NAMES_THE_SCHEMA = re.compile(r"--json-schema|JSON schema", re.IGNORECASE)
 
 _BY_REASON: Final[dict[str, OutcomeClass]] = {
     "budget_exhausted": "budget",
@@ -56,7 +58,11 @@ def classify(evidence: Evidence, *, has_schema: bool) -> ClaudeOutcome:
         has_schema: whether the output has to be an object of the job's schema.
     """
     result = evidence.result
-    verdict = _of_result(result, evidence, has_schema=has_schema) if result is not None else _without_result(evidence)
+    verdict = (
+        _of_result(result, evidence, has_schema=has_schema)
+        if result is not None
+        else _without_result(evidence, has_schema=has_schema)
+    )
     is_ok = verdict.outcome == "ok"
     outcome = ClaudeOutcome(
         outcome=verdict.outcome,
@@ -117,11 +123,18 @@ def _of_status(status: int, message: str) -> tuple[OutcomeClass, str, ErrorType 
     return "invalid", message, "exception"  # the request itself: an unknown model, a prompt that is too long
 
 
-def _without_result(evidence: Evidence) -> _Verdict:
+def _without_result(evidence: Evidence, *, has_schema: bool) -> _Verdict:
     if evidence.killed:
         return _Verdict("cancelled", "killed")
     if evidence.timed_out:
         return _Verdict("timeout", evidence.stop_message)
+    if has_schema and (evidence.exit_status or 0) > 0 and _NAMES_THE_SCHEMA.search(evidence.stderr_tail):
+        # It would say so again: the request itself is wrong.
+        return _Verdict("invalid", _death(evidence), "exception")
+    return _of_stop(evidence)
+
+
+def _of_stop(evidence: Evidence) -> _Verdict:
     match evidence.stopped:
         case "idle" if evidence.waits_for:  # not stuck: the API told it to wait for longer than it may be silent
             return _Verdict(*_of_status(evidence.waits_for, f"{evidence.stop_message}: it waits to ask the API again"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from shared import leash
 from shared.child_signals import signal_child
 from shared.errors import RetryableError
+from shared.os_errors import passes, told_passes
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0
 """How long a killed CLI and all that it started may take to be gone."""
@@ -68,7 +69,10 @@ class CliProcess:
             CliNotStartedError: the program or the working directory is not there, or cannot be used.
             RetryableError: this machine has no process left for it.
         """
-        told, tell = os.pipe()
+        try:
+            told, tell = os.pipe()
+        except OSError as error:
+            raise _not_started(error) from error
         try:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -85,17 +89,19 @@ class CliProcess:
                 )
             finally:
                 os.close(tell)
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            os.close(told)
-            raise CliNotStartedError(str(error)) from error
         except OSError as error:
             os.close(told)
-            raise RetryableError(f"no process for a CLI: {error}") from error
+            raise _not_started(error) from error
+        except ValueError as error:  # a NUL in an argument, a variable or the directory
+            os.close(told)
+            raise CliNotStartedError(str(error)) from error
         started = cls(process, process.pid)
         try:
             pid, _, trouble = (await _read_all(told)).partition("\n")
+            if told_passes(trouble):
+                raise RetryableError(f"no process for a CLI: {trouble.strip()}")  # noqa: TRY301 - the end below is the same
             if trouble or not pid:
-                raise CliNotStartedError(trouble.strip() or "its leash died")  # noqa: TRY301 - the end below is the same
+                raise CliNotStartedError(trouble.strip() or "its leash died")  # noqa: TRY301 - as above
         except BaseException:
             started.kill()
             await asyncio.shield(started.gone())
@@ -150,6 +156,12 @@ class CliProcess:
     async def _drain(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_READ_BYTES):
             self._stderr = (self._stderr + piece)[-_STDERR_BYTES:]
+
+
+def _not_started(error: OSError) -> CliNotStartedError | RetryableError:
+    if passes(error):
+        return RetryableError(f"no process for a CLI: {error}")
+    return CliNotStartedError(str(error))
 
 
 async def _read_all(descriptor: int) -> str:

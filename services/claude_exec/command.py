@@ -8,6 +8,7 @@ import claude_agent_sdk
 import orjson
 
 from services.claude_exec.options import ClaudeOptions
+from services.claude_exec.output_schema import for_cli
 from services.claude_exec.run_directory import RunDirectory
 
 BUNDLED_CLI = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
@@ -46,5 +47,5 @@ def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None 
         path.write_text(options.system_prompt, encoding="utf-8")
         command += ["--system-prompt-file", str(path)]
     if options.output_schema is not None:
-        command += ["--json-schema", orjson.dumps(options.output_schema).decode()]
+        command += ["--json-schema", orjson.dumps(for_cli(options.output_schema)).decode()]
     return command

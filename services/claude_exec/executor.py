@@ -20,9 +20,10 @@ from services.claude_exec.environment import child_environment
 from services.claude_exec.evidence import Evidence
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcome import ClaudeOutcome
-from services.claude_exec.run_directory import RunDirectory, run_directory
+from services.claude_exec.run_directory import NoRunDirectoryError, RunDirectory, run_directory
 from services.claude_exec.transport import CliTransport, Limits, OnMessage, StoppedError
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, RetryableError
+from shared.os_errors import passes
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
@@ -125,6 +126,12 @@ class Execution:
                 evidence = await self._attempt(attempt, deadline)
             except ConfigurationError as error:
                 return ClaudeOutcome("auth", error_type="auth", message=str(error), attempts=attempt)
+            except NoRunDirectoryError as error:
+                return ClaudeOutcome("crashed", error_type="internal", message=str(error), attempts=attempt)
+            except OSError as error:
+                if passes(error):
+                    raise RetryableError(f"no room for a CLI run: {error}") from error
+                return ClaudeOutcome("crashed", error_type="internal", message=str(error), attempts=attempt)
             outcome = classify(evidence, has_schema=self._options.output_schema is not None)
             if outcome.outcome != "crashed" or outcome.error_type != "crashed" or evidence.result is not None:
                 break

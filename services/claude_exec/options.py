@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import jsonschema
 import orjson
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from eldermesh.contract.vocabulary import FiniteFloat
+from services.claude_exec.output_schema import judge_output_schema
 from shared.consumer.reasons import reason_of
 from shared.errors import DeadLetterError
 from shared.settings import Settings
@@ -28,6 +29,12 @@ PermissionMode = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPer
 
 MAX_SCHEMA_BYTES = 64 * 1024
 """It is handed to the CLI as one argument, of which the kernel takes 128 KiB at most."""
+
+MAX_RULES_BYTES = 96 * 1024
+"""Of all allowed tools, and of all disallowed ones: one argument each."""
+
+MAX_PATH_BYTES = 4096
+"""Linux takes no longer path. Looking where a longer one leads takes time that grows with the square."""
 
 ToolRule = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,63}(\([^()\x00-\x1f\x7f]{1,500}\))?$")]
 """A tool, as `Read`, or some uses of one, as `Bash(git log:*)`."""
@@ -86,6 +93,24 @@ class ClaudeOptions(BaseModel):
             raise ValueError("must not be empty")
         return value
 
+    @field_validator("allowed_tools", "disallowed_tools")
+    @classmethod
+    def _fits_an_argument(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sum(len(rule.encode()) + 1 for rule in value) > MAX_RULES_BYTES:
+            raise ValueError(f"at most {MAX_RULES_BYTES} bytes")
+        return value
+
+    @field_validator("cwd")
+    @classmethod
+    def _a_possible_path(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        if "\0" in str(value):
+            raise ValueError("a path has no NUL in it")
+        if len(os.fsencode(value)) > MAX_PATH_BYTES:
+            raise ValueError(f"at most {MAX_PATH_BYTES} bytes")
+        return value
+
     @field_validator("output_schema")
     @classmethod
     def _a_schema_of_objects(cls, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
@@ -95,10 +120,7 @@ class ClaudeOptions(BaseModel):
             raise ValueError('the type must be "object"')
         if len(orjson.dumps(value)) > MAX_SCHEMA_BYTES:
             raise ValueError(f"at most {MAX_SCHEMA_BYTES} bytes")
-        try:
-            jsonschema.validators.validator_for(value).check_schema(value)
-        except jsonschema.SchemaError as error:
-            raise ValueError(f"no JSON Schema: {error.message[:200]}") from None
+        judge_output_schema(value)
         return value
 
     @model_validator(mode="after")
@@ -142,7 +164,10 @@ def refused_directory(cwd: Path, settings: Settings) -> str | None:
     """
     if not cwd.is_absolute():
         return "must be absolute"
-    resolved = cwd.resolve()
+    try:
+        resolved = cwd.resolve()
+    except (OSError, RuntimeError) as error:  # a link that leads to itself is a RuntimeError
+        return f"leads nowhere ({type(error).__name__})" if not isinstance(error, OSError) else f"{error.strerror}"
     if not any(resolved.is_relative_to(root.resolve()) for root in settings.claude_roots):
         return "does not lie below a directory of MESH_CLAUDE_ROOTS"
     data = settings.data_dir.resolve()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from shared.errors import RetryableError
+from shared.errors import MeshError, RetryableError
+from shared.os_errors import passes
 from shared.settings import Settings
 
 _NAME = "claude-runs"
@@ -25,6 +26,10 @@ _PARTS = ("config", "home", "tmp", "work")
 _PRIVATE = 0o700
 
 _log = logging.getLogger(__name__)
+
+
+class NoRunDirectoryError(MeshError):
+    """The data directory cannot hold a run; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,15 @@ async def run_directory(settings: Settings) -> AsyncIterator[RunDirectory]:
     """A directory for one run. By its end everything that wrote to it has to be gone.
 
     Raises:
-        RetryableError: it could not be made, as on a full disk.
+        RetryableError: there is no room for it now, as on a full disk.
+        NoRunDirectoryError: it cannot be made at all.
     """
     try:
         place = _make(runs_path(settings))
     except OSError as error:
-        raise RetryableError(f"no directory for a CLI run: {error}") from error
+        if passes(error):
+            raise RetryableError(f"no directory for a CLI run: {error}") from error
+        raise NoRunDirectoryError(f"no directory for a CLI run: {error}") from error
     removal: asyncio.Future[None] | None = None
     try:
         yield place

@@ -21,6 +21,7 @@ from services.router.engines.host_log import HostLog
 from shared import leash
 from shared.child_signals import signal_child
 from shared.errors import RetryableError
+from shared.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 
 START_SECONDS = 60.0
@@ -168,17 +169,12 @@ class ItemProcess:
         return await _read_answer(running.answers)
 
     async def _start(self) -> _Running:
-        with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
-            # The leash holds the host and everything user code starts, also when this process is killed.
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
-                *(sys.executable, "-P", item_host.__file__),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C at the terminal is for the worker to handle
-                pass_fds=(nothing.fileno(),),
-            )
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            if passes(error):
+                raise RetryableError(f"no process for an item host: {error}") from error
+            raise
         assert process.stdin is not None  # noqa: S101 - for the type checker: all three are pipes
         assert process.stdout is not None  # noqa: S101 - the same
         assert process.stderr is not None  # noqa: S101 - the same
@@ -195,6 +191,20 @@ class ItemProcess:
                 raise RunKilledError from error
             raise RetryableError(f"no item host could be started: {describe_death(await self._end())}") from error
         return self._running
+
+    @staticmethod
+    async def _spawn() -> asyncio.subprocess.Process:
+        with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
+            # The leash holds the host and everything user code starts, also when this process is killed.
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
+                *(sys.executable, "-P", item_host.__file__),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the worker to handle
+                pass_fds=(nothing.fileno(),),
+            )
 
     def _kill_host(self) -> None:
         if self._running is not None:

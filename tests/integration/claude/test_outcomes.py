@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from services.claude_exec.command import BUNDLED_CLI
 from services.claude_exec.outcome import OutcomeClass
+from services.claude_exec.output_schema import for_cli
 from tests.integration.claude.playing import Claude
+from tests.unit.claude.test_output_schema import ACCEPTED, REFUSED
 
 _SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 _SIX_DOLLARS = "[[usage input=1000000 output=100000]]"
@@ -138,6 +142,71 @@ async def test_no_working_directory(claude: Claude) -> None:
     outcome = await claude.run("hello", options={"cwd": str(claude.code / "missing")})
     assert (outcome.outcome, outcome.error_type) == ("crashed", "internal")
     assert "missing" in outcome.message
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "circle"])
+async def test_a_working_directory_that_cannot_exist(claude: Claude, name: str) -> None:
+    """A name that is too long, a link that leads to itself: told at once with the reason, and not tried again."""
+    execution = claude.execution("hello", options={"cwd": str(claude.code / name / "below")})
+    (claude.code / "circle").symlink_to("circle")  # after the options were judged
+    outcome = await execution.run()
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("crashed", "internal", 1)
+    assert "too long" in outcome.message or "Too many levels" in outcome.message
+
+
+async def test_a_schema_that_names_another_draft(claude: Claude) -> None:
+    """Where draft 7 says the same, the CLI takes it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _SCHEMA
+    outcome = await claude.run('[[json {"n": 3}]]', options={"output_schema": schema})
+    assert (outcome.outcome, outcome.output) == ("ok", {"n": 3})
+
+
+async def test_a_cli_that_refuses_the_schema(claude: Claude) -> None:
+    """What our own judgement let pass, another CLI may refuse: the request is invalid, and no second CLI is started."""
+    script = "echo 'Error: --json-schema is not a valid JSON Schema: no' >&2; exit 1"
+    outcome = await claude.run("hi", options={"output_schema": _SCHEMA}, claude_cli=claude.wrapper(script))
+    assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("invalid", "exception", 1)
+
+
+async def test_a_pattern_that_never_comes_to_an_end(claude: Claude) -> None:
+    """It runs in the CLI alone, which gives it up or is killed: the time of its own prompt is all that it costs."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a|a)*$"}}}
+    prompt = '[[json {"a": "%s!"}]]' % ("a" * 60)
+    outcome = await claude.run(prompt, options={"output_schema": schema, "timeout_seconds": 10})
+    assert (outcome.outcome in ("invalid", "timeout", "idle"), outcome.attempts) == (True, 1)
+    assert outcome.duration_seconds < 30
+
+
+async def test_the_cli_judges_schemas_as_we_do(claude: Claude) -> None:
+    """What is accepted here starts a CLI; what is refused for its keywords, a CLI would refuse, too."""
+    gate = asyncio.Semaphore(2)
+
+    async def exit_of(schema: dict[str, Any]) -> str:
+        async with gate:
+            process = await asyncio.create_subprocess_exec(
+                *(str(BUNDLED_CLI), "--print", "--verbose", "--input-format", "stream-json"),
+                *("--output-format", "stream-json", "--no-session-persistence", "--setting-sources=", "--tools", ""),
+                *("--json-schema", json.dumps(for_cli(schema))),
+                env={"HOME": str(claude.code), "ANTHROPIC_API_KEY": "none", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"},
+                cwd=claude.code,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            _, said = await process.communicate()
+            return said.decode()
+
+    said = await asyncio.gather(*(exit_of(schema) for schema in ACCEPTED.values()))
+    assert [name for name, each in zip(ACCEPTED, said, strict=True) if "valid JSON Schema" in each] == []
+    names = [
+        "an unknown keyword",
+        "a keyword of 2019",
+        "a keyword of 2020",
+        "a remote reference",
+        "a pattern of Python",
+    ]
+    said = await asyncio.gather(*(exit_of(REFUSED[name][0]) for name in names))
+    assert [name for name, each in zip(names, said, strict=True) if "valid JSON Schema" not in each] == []
 
 
 async def test_what_a_dying_cli_says_is_in_the_message(claude: Claude) -> None:

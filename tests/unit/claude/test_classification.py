@@ -82,6 +82,19 @@ def test_classes(evidence: Evidence, outcome: OutcomeClass, error_type: str | No
     assert (judged.outcome, judged.error_type) == (outcome, error_type)
 
 
+@pytest.mark.parametrize(
+    "said", ["Error: --json-schema is not a valid JSON Schema: why", "strict mode\n--json-schema: no"]
+)
+def test_an_exit_that_names_the_schema(said: str) -> None:
+    """The request itself is wrong: no crash, so no other CLI is started for it. Without a schema it is one."""
+    evidence = Evidence(exit_status=1, stopped="ended", stderr_tail=said)
+    judged = classify(evidence, has_schema=True)
+    assert (judged.outcome, judged.error_type) == ("invalid", "exception")
+    assert said in judged.message
+    assert classify(evidence, has_schema=False).outcome == "crashed"
+    assert classify(replace(evidence, exit_status=-9), has_schema=True).outcome == "crashed"
+
+
 def test_every_class_has_a_word_of_the_contract() -> None:
     """All but `ok`."""
     assert set(ERROR_TYPES) == set(get_args(OutcomeClass)) - {"ok"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -10,12 +12,20 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from services.claude_exec.cli_process import CliNotStartedError, CliProcess
 from services.claude_exec.command import BUNDLED_CLI, cli_command
 from services.claude_exec.environment import child_environment
 from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.run_directory import RunDirectory, remove_abandoned, run_directory, runs_path
+from services.claude_exec.run_directory import (
+    NoRunDirectoryError,
+    RunDirectory,
+    remove_abandoned,
+    run_directory,
+    runs_path,
+)
 from shared.errors import ConfigurationError, RetryableError
 from shared.http_client import is_loopback
+from shared.os_errors import PASSING
 from shared.settings import Settings
 
 _URL = "http://127.0.0.1:9"
@@ -154,8 +164,42 @@ async def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
-    """The machine's trouble is no outcome of the prompt."""
+    """Where it would be the same at every attempt, that is said at once."""
     (tmp_path / "claude-runs").touch()
+    with pytest.raises(NoRunDirectoryError, match="File exists"):
+        async with run_directory(_settings(tmp_path)):
+            raise AssertionError
+
+
+@pytest.mark.parametrize("number", sorted(PASSING))
+async def test_a_directory_that_cannot_be_made_now(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has run out for now is the machine's trouble, and no outcome of the prompt."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(RetryableError, match="no directory"):
         async with run_directory(_settings(tmp_path)):
             raise AssertionError
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EAGAIN, errno.ENOMEM])
+async def test_a_process_that_is_refused(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its errno: one that passes is for another try; any other is told at once, with its reason."""
+
+    async def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    expected = RetryableError if number in PASSING else CliNotStartedError
+    with pytest.raises(expected, match=os.strerror(number)):
+        await CliProcess.start(["true"], environment={}, cwd=tmp_path, max_line_bytes=100)
+
+
+async def test_a_nul_in_what_is_executed(tmp_path: Path) -> None:
+    """The operating system has no such arguments: told at once."""
+    with pytest.raises(CliNotStartedError, match="null byte"):
+        await CliProcess.start(["true", "a\0b"], environment={}, cwd=tmp_path, max_line_bytes=100)

@@ -77,9 +77,13 @@ def test_no_options_are_fine(settings: Settings) -> None:
         ({"timeout_seconds": -1}, "timeout_seconds: "),
         ({"timeout_seconds": 1801}, "timeout_seconds: at most 1800"),
         ({"output_schema": {"type": "string"}}, 'output_schema: the type must be "object"'),
-        ({"output_schema": {"type": "object", "required": "n"}}, "output_schema: no JSON Schema"),
+        ({"output_schema": {"type": "object", "required": "n"}}, "output_schema: required: must be an array of names"),
         ({"output_schema": {"type": "object", "title": "x" * MAX_SCHEMA_BYTES}}, "output_schema: at most"),
+        ({"allowed_tools": ["Bash(" + "\U0001f600" * 400 + ")"] * 100}, "allowed_tools: at most"),
         ({"cwd": "code"}, "cwd: must be absolute"),
+        ({"cwd": "/code/\0x"}, "cwd: a path has no NUL in it"),
+        ({"cwd": "/code/" + "a/" * 100_000}, "cwd: at most 4096 bytes"),
+        ({"cwd": 1}, "cwd: "),
         ({"cwd": "/etc"}, "cwd: does not lie below a directory of MESH_CLAUDE_ROOTS"),
         ({"a\nb" * 100: 1}, "\N{REPLACEMENT CHARACTER}"),
     ],
@@ -110,6 +114,13 @@ def test_a_link_out_of_the_roots_is_refused(settings: Settings, tmp_path: Path) 
     """What counts is where a directory really is."""
     (tmp_path / "code" / "link").symlink_to("/etc")
     with pytest.raises(DeadLetterError, match="MESH_CLAUDE_ROOTS"):
+        judged_options({"cwd": str(tmp_path / "code" / "link")}, settings)
+
+
+def test_a_link_that_leads_to_itself_is_refused(settings: Settings, tmp_path: Path) -> None:
+    """It is told as what it is, not as a failure of ours."""
+    (tmp_path / "code" / "link").symlink_to("link")
+    with pytest.raises(DeadLetterError, match="cwd: leads nowhere"):
         judged_options({"cwd": str(tmp_path / "code" / "link")}, settings)
 
 
