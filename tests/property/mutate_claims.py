@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from services.router.engines.chunk_items import ChunkItems
+from services.router.engines.chunk_run import ChunkRun
+from shared.history.claims import ClaimStore
+from shared.history.lease import Lease
 from tests.property.patches import mutate_code, mutate_lua
 
 
@@ -53,3 +56,35 @@ if true then return 'held' end
 def no_renewal_before_item(patch: pytest.MonkeyPatch) -> None:
     """Only heartbeats renew; a run turns to its next item without asking."""
     mutate_code(patch, ChunkItems, "run", "await self._lease.renew()", "pass")
+
+
+def dead_claim_renewed(patch: pytest.MonkeyPatch) -> None:
+    """A run that asks for its dead claim has it again."""
+    own = "if claim and string.sub(claim, 1,"
+    dead = "if claim and string.sub(claim, 1, 5) ~= 'dead ' and string.sub(claim, 1,"
+    mutate_lua(patch, "renew", own, dead)
+
+
+def all_items_handed_out(patch: pytest.MonkeyPatch) -> None:
+    """A claim names all items of its chunk, whether they are in or not."""
+    missing = "missing_items(bytes(first_byte) + bits, chunk.first, chunk.last)"
+    mutate_code(patch, ClaimStore, "claim", missing, "tuple(range(chunk.first, chunk.last + 1))")
+
+
+def done_before_flushed(patch: pytest.MonkeyPatch) -> None:
+    """A claim is marked done, and then the last results are published."""
+    flush = "await publisher.flush()"
+    mutate_code(patch, ChunkRun, "_work", flush, f"await self._lease.finish(); {flush}")
+
+
+def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
+    """The lease is looked at after each item, not before."""
+    before = "await self._lease.renew()\n"
+    item = "await publisher.add(await self._item(run, spec, index, spec.items[index]))\n"
+    indent = " " * 16
+    mutate_code(patch, ChunkItems, "run", (before + indent + item)[:-1], (item + indent + before)[:-1])
+
+
+def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
+    """A lease is counted from when Redis' answer came, not from when it was asked."""
+    mutate_code(patch, Lease, "renew", "max(self._renewed_at, asked_at)", "self._clock.monotonic()")

@@ -113,3 +113,18 @@ def cost_without_key(patch: pytest.MonkeyPatch) -> None:
 def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
     """What comes after a job's end is a repeat, whatever it says."""
     mutate_code(patch, fold, "_accepted", "if same else", "if same or state.end is not None else")
+
+
+def end_told_at_a_later_time(patch: pytest.MonkeyPatch) -> None:
+    """The end's record bears the time of the job's latest fact, not of the deciding one."""
+    mutate_code(patch, ending, "end_due", "time_ms=end.at", "time_ms=state.t")
+
+
+def mark_with_a_later_time(patch: pytest.MonkeyPatch) -> None:
+    """`job.ended` says that the job ended at the time of its latest fact."""
+    mutate_code(patch, ending, "end_due", "ended_at=end.at", "ended_at=state.t")
+
+
+def repeated_failures_count(patch: pytest.MonkeyPatch) -> None:
+    """Failures are counted in all results of a fact, the repeated ones included."""
+    mutate_code(patch, results, "fold_results", "for result in new.values())", "for result in fact.results)")

@@ -6,9 +6,9 @@ import pytest
 
 from shared.history import batch
 from shared.history.acting import Actor
-from shared.history.owner import Owner
+from shared.history.owner import Memory, Owner
 from shared.history.snapshot import PartitionStore
-from tests.property.patches import mutate_code, mutate_lua
+from tests.property.patches import mutate_code, mutate_function, mutate_lua
 
 
 def applied_is_last_folded(patch: pytest.MonkeyPatch) -> None:
@@ -117,3 +117,51 @@ def advance_removes_strange_claims(patch: pytest.MonkeyPatch) -> None:
 end
 """
     mutate_lua(patch, "advance", last, removal + last)
+
+
+def gate_opens_after_half_a_lease(patch: pytest.MonkeyPatch) -> None:
+    """The gate opens when half a lease has passed since the load."""
+    mutate_code(patch, Actor, "_open_gate", "< self._times.lease", "< self._times.lease / 2")
+
+
+def caught_up_one_fact_early(patch: pytest.MonkeyPatch) -> None:
+    """An owner takes itself for caught up one fact before the log's end."""
+    getter = Memory.is_caught_up.fget  # type: ignore[attr-defined]  # a property's function
+    mutate_function(patch, getter, ">= self.caught_up_at", ">= self.caught_up_at - 1")
+
+
+def gate_opened_for_any_process(patch: pytest.MonkeyPatch) -> None:
+    """Opening the gate does not compare the run id."""
+    mutate_lua(patch, "open", " or run_id ~= ARGV[3]", "")
+
+
+def guard_without_the_process(patch: pytest.MonkeyPatch) -> None:
+    """Neither the advance nor opening the gate compares the run id."""
+    for script in ("advance", "open"):
+        mutate_lua(patch, script, " or run_id ~= ARGV[3]", "")
+
+
+def guard_without_applied(patch: pytest.MonkeyPatch) -> None:
+    """The guard of the advance does not compare `applied`."""
+    mutate_lua(patch, "advance", "(guard[1] or '') ~= ARGV[1] or ", "")
+
+
+def look_without_applied_and_token(patch: pytest.MonkeyPatch) -> None:
+    """Looking at claims compares the run id and the gate alone."""
+    mutate_lua(patch, "look", "(guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or ", "")
+
+
+def token_used_again(patch: pytest.MonkeyPatch) -> None:
+    """An owner writes the same load token at each load."""
+    mutate_code(patch, Owner, "_load", "uuid.uuid4().hex", "str(id(self))")
+
+
+def strays_stay(patch: pytest.MonkeyPatch) -> None:
+    """The gate is opened, and claims on chunks that stand in no plan stay."""
+    mutate_lua(patch, "open", "if redis.call('HEXISTS', KEYS[2], chunk) == 0 then", "if false then")
+
+
+def emptied_without_comparing(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot is emptied whatever has become of it meanwhile."""
+    guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] then return 0 end"
+    mutate_lua(patch, "empty", guard, "")

@@ -22,6 +22,7 @@ from tests.property import (
     scenarios_advice,
     scenarios_deaths,
     scenarios_facts,
+    scenarios_gate,
     scenarios_owner,
     scenarios_runner,
     scenarios_waits,
@@ -54,6 +55,7 @@ class Mutation:
 
 
 _owner, _runner, _facts, _waits = scenarios_owner, scenarios_runner, scenarios_facts, scenarios_waits
+_gate = scenarios_gate
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
@@ -184,7 +186,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _owner.log_lost_its_tail,
         "not every accepted job ends",
     ),
-    Mutation("ended job by TTL", mutate_owner.forget_by_time, _owner.repeated_long_after_its_end, "differ"),
+    Mutation("ended job by TTL", mutate_owner.forget_by_time, _owner.repeated_long_after_its_end, "again after"),
     Mutation("stub by TTL", mutate_owner.forget_by_time, _owner.cancelled_long_before_its_submit, "not cancelled"),
     Mutation(
         "mixed facts published whole",
@@ -263,7 +265,109 @@ MUTATIONS: tuple[Mutation, ...] = (
         "advice outlives its job",
         mutate_advice.annex_outlives_its_job,
         scenarios_advice.harmless_and_advised,
-        "specs holds",
+        "Redis' specs",
+    ),
+    Mutation(
+        "the gate opened after half a lease",
+        mutate_owner.gate_opens_after_half_a_lease,
+        _gate.frozen_across_a_wipe,
+        "under a live lease",
+    ),
+    Mutation(
+        "caught up one fact before the end",
+        mutate_owner.caught_up_one_fact_early,
+        _gate.wiped_behind_a_route,
+        "under a live lease",
+    ),
+    Mutation(
+        "the gate opened for any process of Redis",
+        mutate_owner.gate_opened_for_any_process,
+        _gate.older_file_with_the_same_guard,
+        "under a live lease",
+    ),
+    Mutation(
+        "guard without the process of Redis",
+        mutate_owner.guard_without_the_process,
+        _gate.older_file_and_new_facts,
+        "under a live lease",
+    ),
+    Mutation(
+        "advance without comparing `applied`",
+        mutate_owner.guard_without_applied,
+        _gate.demoted_and_promoted_under_new_facts,
+        "was given items",
+    ),
+    Mutation(
+        "claims looked at without `applied` and token",
+        mutate_owner.look_without_applied_and_token,
+        _gate.demoted_and_promoted,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "the load token used again by the same owner",
+        mutate_owner.token_used_again,
+        _gate.gate_opened_by_a_late_call,
+        "under a live lease",
+    ),
+    Mutation(
+        "the gate opened without removing stray claims",
+        mutate_owner.strays_stay,
+        _gate.stray_claim_after_a_wipe,
+        "claims holds",
+    ),
+    Mutation(
+        "a snapshot emptied without comparing",
+        mutate_owner.emptied_without_comparing,
+        _gate.two_owners_find_a_snapshot_that_does_not_fit,
+        "emptied a snapshot",
+    ),
+    Mutation(
+        "a run renews its dead claim",
+        mutate_claims.dead_claim_renewed,
+        _runner.dead_before_its_heartbeat_is_sent,
+        "under a live lease",
+    ),
+    Mutation(
+        "a claim hands out all items in place of the missing",
+        mutate_claims.all_items_handed_out,
+        _runner.claimed_with_items_in,
+        "was given items",
+    ),
+    Mutation(
+        "the claim done before the results are flushed",
+        mutate_claims.done_before_flushed,
+        _runner.killed_after_its_finish,
+        "no result is in the log",
+    ),
+    Mutation(
+        "the lease checked after an item",
+        mutate_claims.lease_looked_at_after_an_item,
+        _runner.frozen_between_claim_and_item,
+        "without asking",
+    ),
+    Mutation(
+        "a lease counted from its answer",
+        mutate_claims.lease_from_the_answer,
+        _runner.answer_comes_late,
+        "still runs",
+    ),
+    Mutation(
+        "the end's time taken from a later fact",
+        mutate_fold.end_told_at_a_later_time,
+        _facts.late_cost_an_hour_after_an_unmarked_end,
+        "differ",
+    ),
+    Mutation(
+        "the mark's time taken from a later fact",
+        mutate_fold.mark_with_a_later_time,
+        _facts.late_cost_an_hour_after_an_unmarked_end,
+        "the mark of",
+    ),
+    Mutation(
+        "failures of repeated results counted",
+        mutate_fold.repeated_failures_count,
+        _facts.failure_beside_a_result,
+        "of them failed",
     ),
     Mutation(
         "deaths of the chunk stay with an item",

@@ -35,13 +35,22 @@ TIMES = OwnerTimes(
 )
 """Long against the real duration of a test, so that real time, which Redis sees too, decides nothing."""
 
+_MOST_READS_IN_VAIN = 20
+
 
 @dataclass(slots=True)
 class OwnerLog:
-    """`PartitionLog` of one owner's process."""
+    """`PartitionLog` of one owner's process.
+
+    As with a real client, what is read is fetched first, which takes a moment in which the process' loop must run: a
+    read that waits for nothing gets what has been fetched by then. Who asks for nothing else, again and again, spins.
+    """
 
     world: World
     process: OwnerProcess
+    _at_hand: range = range(0)
+    _fetching: tuple[int, float, int] | None = None
+    _in_vain: tuple[int, int] = (0, 0)
 
     async def bounds(self) -> Bounds:
         """Start and end."""
@@ -52,7 +61,29 @@ class OwnerLog:
         """At most as many records as the world gives at once; nothing is waited for."""
         self.world.last_wait, self.process.reads_at = wait_seconds, offset
         await self.process.stop("read")
-        return self.world.log.read(offset, min(max_records, self.world.records_at_once))
+        if wait_seconds <= 0 and not self._has_fetched(offset):
+            return []
+        records = self.world.log.read(offset, min(max_records, self.world.records_at_once))
+        self._at_hand = range(offset, self.world.log.end)
+        return records
+
+    def _has_fetched(self, offset: int) -> bool:
+        now, calls = self.world.clock.monotonic(), self.process.calls
+        if self._fetching is not None and self._fetching[0] == offset:
+            _, since, calls_then = self._fetching
+            if now > since or calls > calls_then + 1:
+                return True
+            self._fetching = (offset, since, calls)
+        elif offset in self._at_hand:
+            return True
+        else:
+            self._fetching = (offset, now, calls)
+        second, reads = self._in_vain
+        reads = reads + 1 if second == int(now) else 1
+        self._in_vain = (int(now), reads)
+        if reads > _MOST_READS_IN_VAIN:
+            self.world.witness.report(f"{self.process.name} spins: it reads at {offset}, and lets nothing else run")
+        return False
 
     async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:
         """Append."""
@@ -68,7 +99,7 @@ class OwnerLog:
 class OwnerStore(PartitionStore):
     """The shipped store, behind the process' ports."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: OwnerProcess) -> None:
         super().__init__(world.redis.client, world.keys)
         self._world = world
         self._process = process
@@ -77,12 +108,18 @@ class OwnerStore(PartitionStore):
         """Load."""
         await self._process.stop("load")
         snapshot: Snapshot = await self._world.redis.call(super().load(token))
+        self._process.sent.clear()
         return snapshot
 
     async def advance(self, guard: Guard, advance: Advance) -> Guard:
         """Advance."""
         await self._process.stop("advance")
-        advanced: Guard = await self._world.redis.call(super().advance(guard, advance))
+        advanced: Guard = await self._world.redis.call(self._advance_and_note(guard, advance, self._process.reads_at))
+        return advanced
+
+    async def _advance_and_note(self, guard: Guard, advance: Advance, began_at: int) -> Guard:
+        advanced = await super().advance(guard, advance)
+        await self._world.mirror.advanced(advance.applied, began_at if guard.applied == "" else None)
         return advanced
 
     async def open_gate(self, guard: Guard) -> None:
@@ -91,10 +128,15 @@ class OwnerStore(PartitionStore):
         await self._world.redis.call(super().open_gate(guard))
 
     async def empty(self, guard: Guard) -> None:
-        """Empty; a world counts it, since an intact snapshot is never to be emptied."""
+        """Empty; a snapshot that fits its log is never to be emptied."""
         await self._process.stop("empty")
-        self._world.witness.snapshot_emptied()
-        await self._world.redis.call(super().empty(guard))
+        await self._world.redis.call(self._empty_and_note(guard))
+
+    async def _empty_and_note(self, guard: Guard) -> None:
+        fitted = await self._world.mirror.fits()
+        await super().empty(guard)
+        if fitted and not await self._world.mirror.fits():
+            self._world.witness.report("an owner emptied a snapshot that fitted its log")
 
     async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
         """Look at claims."""
@@ -135,7 +177,7 @@ class WorldDispatcher:
     """Puts tasks into the world's queue."""
 
     world: World
-    process: Process
+    process: OwnerProcess
 
     def rank(self, state: JobState) -> tuple[int, int]:
         """First come, first served."""
@@ -146,6 +188,7 @@ class WorldDispatcher:
         await self.process.stop("dispatch")
         if self.world.engine_is_down:
             raise RetryableError("the engine is down")
+        self.world.witness.dispatched(self.process, [str(due.chunk) for _, due in chunks])
         for state, due in chunks:
             acceptance = state.acceptance
             self.world.queue.append(
@@ -163,13 +206,14 @@ class WorldDispatcher:
 class OwnerProcess(Process):
     """Repeats the owner's step as `shared.history.ownership` does, with the world in the group's place.
 
-    `reads_at` is the offset that it reads, or read last.
+    `reads_at` is the offset that it reads, or read last; `sent` says when it sent chunks since it loaded last.
     """
 
     def __init__(self, name: str, world: World) -> None:
-        super().__init__(name)
+        super().__init__(name, world.witness.report)
         self._world = world
         self.reads_at = -1
+        self.sent: dict[str, float] = {}
         self.owner: Owner[JobState] = Owner(
             JobMachine(),
             OwnerLog(world, self),

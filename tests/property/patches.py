@@ -19,13 +19,22 @@ def mutate_code(patch: pytest.MonkeyPatch, holder: object, name: str, old: str, 
     Raises:
         LookupError: `old` is not there exactly once: the code has changed, and the mutation has to follow.
     """
-    function = getattr(holder, name)
+    mutate_function(patch, getattr(holder, name), old, new)
+
+
+def mutate_function(patch: pytest.MonkeyPatch, function: Any, old: str, new: str) -> None:
+    """The same for a function at hand (a property's).
+
+    Raises:
+        LookupError: as above.
+    """
     source = _replaced(textwrap.dedent(inspect.getsource(function)), old, new, function.__qualname__)
     filename = f"<mutated {function.__qualname__}>"
     compiled = compile(source, filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     made: dict[str, Any] = {}
     exec(compiled, function.__globals__, made)  # noqa: S102 - shipped source with one text replaced
-    patch.setattr(function, "__code__", made[name].__code__)
+    mutated: Any = made[function.__name__]
+    patch.setattr(function, "__code__", getattr(mutated, "fget", mutated).__code__)
 
 
 def mutate_lua(patch: pytest.MonkeyPatch, script: str, old: str, new: str) -> None:

@@ -12,6 +12,8 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The process whose code runs; timers inherit it."""
 
 _CALM_ITERATIONS = 15
+_MOST_CALLS_A_SECOND = 5000
+"""Of virtual time: who calls more often never rests."""
 _MOST_ITERATIONS = 2_000_000
 
 
@@ -45,10 +47,17 @@ class Process:
 
     Its port calls `stop()` first; `let_through()` lets the one go on that has waited longest. Killing it is SIGKILL:
     whatever its code does while it is torn down reaches no port any more.
+
+    Args:
+        name: for messages.
+        report: is told what no process may do, so that its own code cannot swallow it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
+        self.calls = 0
+        self._report = report
+        self._second = (0, 0)
         self.is_dead = False
         self.is_frozen = False
         self.failure: BaseException | None = None
@@ -82,6 +91,7 @@ class Process:
     async def stop(self, port: str) -> None:
         """Wait at a port until let through."""
         self.check_alive()
+        self._count(port)
         entry = (port, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         try:
@@ -90,9 +100,18 @@ class Process:
             self._waiting.remove(entry)
         self.check_alive()
 
+    def _count(self, port: str) -> None:
+        self.calls += 1
+        second = int(asyncio.get_running_loop().time())
+        since = self._second[1] if self._second[0] == second else self.calls
+        self._second = (second, since)
+        if self.calls - since > _MOST_CALLS_A_SECOND:
+            self._report(f"{self.name} spins: {self.calls - since} calls within a second, now {port}")
+
     async def go_on(self) -> None:
         """Pass a port that is not stopped at, once the process is not frozen."""
         self.check_alive()
+        self._count("go_on")
         if self.is_frozen:
             if self._thaw is None:
                 self._thaw = asyncio.get_running_loop().create_future()

@@ -6,25 +6,24 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import orjson
-
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.holds import JobHold, hold_event_id
 from eldermesh.contract.invariants import breaches
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import JobProgress
-from eldermesh.contract.times import parse_time
+from eldermesh.contract.times import format_time, parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from services.router.jobs.machine import JobMachine
-from services.router.jobs.state import JobState
 from shared.events import (
     FactResult,
     ItemsCompleted,
     JobAccepted,
     JobAdvised,
     JobDecided,
+    JobEnded,
     JobHeld,
+    JobReplanned,
     JobRouted,
     TimerFired,
     decode_job_fact,
@@ -114,11 +113,36 @@ def check_all(world: World) -> None:
     decisions = _check_decisions(world, dead)
     if dead - decisions != conflicts - same:
         raise Breach(f"conflicts {sorted(conflicts)}, but in jobs.dead are {sorted(dead - decisions)}")
+    _check_marks(world)
+    _check_deaths(world)
     if set(jobs) != set(first_submits):
         raise Breach(f"public records of unknown jobs: {set(jobs) - set(first_submits)}")
     found = breaches(world.log.public, inbox=False)
     if found:
         raise Breach(f"the contract's check says: {found}")
+
+
+def _check_marks(world: World) -> None:
+    """What `job.ended` says of an end is what stands on `jobs.done`."""
+    ends = {record.key_text(): record for record in world.log.public if record.topic == JOBS_DONE}
+    for record in world.log.everything:
+        if record.fact_type != JobEnded.fact_type:
+            continue
+        mark, end = JobEnded.model_validate_json(record.value), ends.get(record.key)
+        shown = end and ((end.value or b"").decode(), end.header("ce_type"), end.header("ce_time"))
+        if shown != (mark.end, mark.event_type, format_time(mark.ended_at)):
+            raise Breach(f"the mark of {record.key} is {mark}, but on jobs.done stands {shown}")
+
+
+def _check_deaths(world: World) -> None:
+    """No plan counts more deaths than there were."""
+    for record in world.log.everything:
+        if record.fact_type != JobReplanned.fact_type or world.witness.is_torn:
+            continue
+        for chunk in JobReplanned.model_validate_json(record.value).chunks:
+            seen = max(world.witness.lost_runs[record.key, item] for item in range(chunk.first, chunk.last + 1))
+            if chunk.deaths > seen:
+                raise Breach(f"a plan of {record.key} says that {chunk} died, but it died {seen} times")
 
 
 def _check_decisions(world: World, dead: set[str]) -> set[str]:
@@ -131,15 +155,13 @@ def _check_decisions(world: World, dead: set[str]) -> set[str]:
     accepted: set[str] = set()
     decisions: set[str] = set()
     to_jobs: set[str] = set()
-    for record in world.log.records:
+    for record in world.log.everything:
         if record.fact_type == JobAccepted.fact_type:
             accepted.add(record.key)
         elif record.fact_type == JobDecided.fact_type:
             coordinates = JobDecided.model_validate_json(record.value).inbox.coordinates
             decisions.add(coordinates)
             to_jobs.update({coordinates} if record.key in accepted else ())
-    if world.log.start > 0:
-        return decisions  # what follows needs the whole log
     counted = sum(hold.by is not None for hold in holds.values())
     if counted + len(to_jobs & dead) != len(to_jobs) or not decisions & dead <= to_jobs:
         raise Breach(f"of {len(to_jobs)} decisions {counted} counted, and {sorted(decisions & dead)} are in jobs.dead")
@@ -158,15 +180,14 @@ def _check_whole(world: World, name: str, job: PublicJob) -> None:
     if set(job.progress) != set(range(1, end.progress_records_total + 1)):
         raise Breach(f"{name} has sequences {sorted(job.progress)} of {end.progress_records_total}")
     results = [result for progress in job.progress.values() for result in progress.results]
-    if len(results) != end.items_succeeded + end.items_failed:
-        raise Breach(f"{name} has {len(results)} results, its end says {end}")
+    failed = sum(result.status == "failed" for result in results)
+    if (len(results) - failed, failed) != (end.items_succeeded, end.items_failed):
+        raise Breach(f"{name} has {len(results)} results, {failed} of them failed, its end says {end}")
     facts = [
         ItemsCompleted.model_validate_json(record.value)
-        for record in world.log.records
+        for record in world.log.everything
         if record.key == name and record.fact_type == ItemsCompleted.fact_type
     ]
-    if world.log.start > 0:
-        return  # what follows needs the whole log
     winners = _winners(facts)
     for shown in results:
         if (shown.output, shown.status) not in [(made.output, made.status) for made in winners[shown.item_index]]:
@@ -194,7 +215,7 @@ def _winners(facts: list[ItemsCompleted]) -> dict[int, list[FactResult]]:
 def _check_limits(world: World, name: str, end: JobEnd) -> None:
     accepted = next(
         JobAccepted.model_validate_json(record.value)
-        for record in world.log.records
+        for record in world.log.everything
         if record.key == name and record.fact_type == JobAccepted.fact_type
     )
     lived_ms = parse_time(end.ended_at) - parse_time(end.accepted_at)
@@ -206,7 +227,7 @@ def _check_limits(world: World, name: str, end: JobEnd) -> None:
 
 def _check_advice(world: World, name: str, end: JobEnd) -> None:
     """The advice or the end of its time is waited for; the first of them in the log counts, the other one does not."""
-    records = [record for record in world.log.records if record.key == name]
+    records = [record for record in world.log.everything if record.key == name]
     at = next(place for place, record in enumerate(records) if record.fact_type == JobAccepted.fact_type)
     within_ms = JobAccepted.model_validate_json(records[at].value).terms.advise_within_ms
     due = parse_time(end.accepted_at) + within_ms
@@ -242,20 +263,8 @@ def _check_cost(name: str, end: JobEnd, facts: list[ItemsCompleted]) -> None:
 
 
 async def check_redis(world: World) -> None:
-    """Redis holds what a fold of the whole log makes, and nothing of ended jobs but their states."""
-    machine = JobMachine()
-    states: dict[str, JobState] = {}
-    for record in world.log.records:
-        folded = machine.fold(states.get(record.key), record).state
-        if folded is not None:
-            states[record.key] = folded
-    kept = await world.redis.content("states")
-    if world.log.start == 0:
-        for name, state in states.items():
-            if name in kept and orjson.loads(kept[name]) != orjson.loads(machine.encode(state)):
-                raise Breach(f"Redis' state of {name} is not what the log says: {kept[name]!r}")
-            if name not in kept:
-                raise Breach(f"Redis has forgotten {name}")
+    """Redis holds what a fold of the log makes, and nothing of ended jobs but their states."""
+    await world.mirror.check()
     for name in ("specs", "bitmaps", "current", "claims"):
         left = await world.redis.content(name)
         if left:

@@ -60,6 +60,7 @@ class Run:
     renewed_at: float
     killed_by: Renewal | None = None
     has_ended: bool = False
+    has_died: bool = False
 
 
 class RunnerClaims(ClaimStore):
@@ -81,7 +82,10 @@ class RunnerClaims(ClaimStore):
             answer = await super().claim(partition, chunk, runner=runner, run=run)
         self._process.check_alive()
         if isinstance(answer, Claimed):
-            self._world.witness.run_claimed(self._process, Run(chunk, answer.missing, self._world.clock.monotonic()))
+            expected = await self._world.mirror.missing(chunk)
+            taken = Run(chunk, answer.missing, self._world.clock.monotonic())
+            self._world.witness.run_claimed(self._process, taken, expected)
+        await self._answer()
         if fault == "reply_lost":
             raise RedisConnectionError("injected: reply lost")
         return answer
@@ -89,15 +93,33 @@ class RunnerClaims(ClaimStore):
     async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
         """Renew."""
         await self._process.go_on()
+        if self._world.slow_requests > 0:
+            self._world.slow_requests -= 1
+            await self._process.stop("renew")
+        faults = self._world.redis.renewal_faults
+        fault = faults.popleft() if faults else None
+        if fault == "down":
+            raise RedisConnectionError("injected: down")
         with self._world.pulse:
             renewal = await super().renew(partition, chunk, runner=runner, run=run)
         self._process.check_alive()
+        if fault == "reply_lost":
+            self._world.witness.run_renewed(self._process, renewal, is_told=False)
+            raise RedisConnectionError("injected: reply lost")
         self._world.witness.run_renewed(self._process, renewal)
+        await self._answer()
         return renewal
+
+    async def _answer(self) -> None:
+        """Redis' answer is on its way, for as long as the world says."""
+        if self._world.slow_answers > 0:
+            self._world.slow_answers -= 1
+            await self._process.stop("answer")
 
     async def finish(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> None:
         """Finish."""
         await self._process.stop("finish")
+        self._world.witness.run_finishes(self._process)
         with self._world.pulse:
             await super().finish(partition, chunk, runner=runner, run=run)
 
@@ -132,7 +154,12 @@ class RunnerSink:
         except asyncio.CancelledError:
             self.world.in_flight.append((key, fact))  # it may be on the wire
             raise
-        self.world.log.append([(key, fact)])
+        try:
+            self.world.log.append([(key, fact)])
+        except RetryableError:
+            if fact.fact_type in _GIVES_BACK:
+                self.world.witness.run_died(self.process)  # for all that anybody will know
+            raise
 
 
 @dataclass(slots=True)
@@ -195,7 +222,7 @@ class RunnerProcess(Process):
     """One worker with one task."""
 
     def __init__(self, name: str, world: World, task: ChunkTask) -> None:
-        super().__init__(name)
+        super().__init__(name, world.witness.report)
         self.task = task
         self.run: Run | None = None
         self.outcome: ChunkOutcome | None = None
@@ -225,8 +252,8 @@ class RunnerProcess(Process):
         except RetryableError:
             self.outcome = ChunkOutcome.KILLED  # the engine's own retries are off
         finally:
-            if self.outcome in (ChunkOutcome.LEFT, ChunkOutcome.PUT_BACK):
-                self._world.witness.run_died(self)  # if it held a claim of which it never heard
+            if self.outcome not in (ChunkOutcome.DONE, ChunkOutcome.GIVEN_BACK):
+                self._world.witness.run_died(self)  # if it held a claim, heard of or not, that is left to its lease
             if self.run is not None:
                 self.run.has_ended = True
         if self.outcome is ChunkOutcome.PUT_BACK:

@@ -123,3 +123,26 @@ async def other_content_after_the_end(world: World) -> None:
     await world.run_all()
     await world.work(owner)
     world.submit(1, ["b"])
+
+
+async def late_cost_an_hour_after_an_unmarked_end(world: World) -> None:
+    """An end is published, its owner dies before the mark, and a result with a cost comes an hour later."""
+    world.submit(1, ["fail", "costs"], labels={"chunk": "1"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run(await world.deliver(0))
+    await world.advance_to(owner, "append")
+    world.kill(owner)
+    await world.pass_time(3600)
+    world.results(1, 1, micros=500)
+
+
+async def failure_beside_a_result(world: World) -> None:
+    """A run fails an item whose result another run has brought in meanwhile, and publishes it with a new one."""
+    world.submit(1, ["fail", "a", "b"], labels={"chunk": "3"}, max_failed=2)
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    world.results(1, 0)
+    await world.run(runner)

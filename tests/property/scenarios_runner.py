@@ -111,3 +111,71 @@ async def results_of_an_older_epoch(world: World) -> None:
     await world.pass_time(950)
     await world.work(owner)
     await world.run(sibling)
+
+
+async def dead_before_its_heartbeat_is_sent(world: World) -> None:
+    """A run is stopped between the asking for a renewal and the sending; its claim dies, and then Redis is asked."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    world.slow_requests = 1
+    await world.pass_time(HEARTBEAT_SECONDS + 10)
+    runner.freeze()
+    await world.pass_time(700)
+    await world.advance_to(owner, "append")  # of the plan
+    await world.thaw(runner, 1, port="renew")
+    await world.work(owner)
+    await world.run(await world.deliver())
+
+
+async def claimed_with_items_in(world: World) -> None:
+    """A chunk is claimed when one of its items has its result."""
+    world.submit(1, ["a", "b", "c"], labels={"chunk": "3"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    world.results(1, 1)
+    await world.work(owner)
+    await world.run_all()
+
+
+async def killed_after_its_finish(world: World) -> None:
+    """A worker is killed as soon as its claim is done."""
+    world.submit(1, ["a"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "finish")
+    await world.advance(runner)
+    world.kill(runner)
+
+
+async def frozen_between_claim_and_item(world: World) -> None:
+    """A run is stopped for longer than its lease before it turns to its first item."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    frozen = await world.deliver()
+    await world.freeze_after(frozen)
+    await world.pass_time(1000)
+    await world.work(owner)
+    await world.advance_to(await world.deliver(), "item")
+    await world.thaw(frozen, 2)
+
+
+async def answer_comes_late(world: World) -> None:
+    """Redis renews a lease at once, and its answer takes half of it; then Redis is away until the lease is over."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    world.slow_answers = 1
+    await world.pass_time(HEARTBEAT_SECONDS + 10)
+    await world.pass_time(500)
+    runner.let_through("answer")
+    await world.pulse.rest()
+    world.redis.renewal_faults.extend(["down"] * 100)
+    await world.pass_time(450)
+    expect_stopped(runner)

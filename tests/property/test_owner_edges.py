@@ -172,7 +172,6 @@ def test_a_snapshot_of_another_log_is_thrown_away(world_redis: EmbeddedRedis) ->
     """`applied` lies inside the log, but the record before it is not the one remembered: load again from the start."""
 
     async def steps(world: World) -> None:
-        world.witness.may_empty = True
         world.submit(1, ["a"])
         owner = await world.start_owner()
         await world.work(owner)
@@ -193,7 +192,6 @@ def test_states_without_a_place_in_the_log_are_thrown_away(world_redis: Embedded
     """Redis lost `applied` and kept states: nobody knows what they are of."""
 
     async def steps(world: World) -> None:
-        world.witness.may_empty = True
         world.submit(1, ["a"])
         owner = await world.start_owner()
         await world.work(owner)
@@ -213,7 +211,6 @@ def test_a_snapshot_that_never_fits_is_given_up_for_now(
         """Nothing is emptied."""
 
     async def steps(world: World) -> None:
-        world.witness.may_empty = True
         await world.redis.client.hset(world.keys.meta, "applied", 99)
         with monkeypatch.context() as patch:
             patch.setattr(PartitionStore, "empty", spoilt)
@@ -229,7 +226,6 @@ def test_retention_overtakes_an_owner(world_redis: EmbeddedRedis) -> None:
     """What it was to read next is gone: it loads again, and goes on from the log's start."""
 
     async def steps(world: World) -> None:
-        world.witness.may_empty = True
         owner = await world.start_owner()
         await world.work(owner)
         world.cancel(5)

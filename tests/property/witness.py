@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from shared.events import ItemsCompleted
 from shared.history.claims import Renewal
 from tests.property.breach import Breach
 from tests.property.memory_log import MemoryLog
-from tests.property.owner_life import LEASE_SECONDS
+from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, LEASE_SECONDS, OwnerProcess
 from tests.property.virtual_loop import WorldClock
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ class Witness:
 
     Attributes:
         executions: how often each item of a job had its effect.
-        deaths: how many runs died holding an item alone.
+        lost_runs: how many runs died holding an item, deaths: how many of them held it alone.
         is_torn: Redis went back in time twice, or under the same run id, which no real one does: then, and only then,
             healthy runs may be killed or doubled (that is waste, nothing is lost).
-        may_empty: a snapshot may not fit the log.
     """
 
     clock: WorldClock
@@ -35,12 +34,12 @@ class Witness:
     runners: Sequence[RunnerProcess]
     breaches: list[str] = field(default_factory=list)
     executions: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lost_runs: Counter[tuple[str, int]] = field(default_factory=Counter)
     deaths: Counter[tuple[str, int]] = field(default_factory=Counter)
     is_torn: bool = False
-    may_empty: bool = False
     _executed: int = 0
 
-    def _report(self, message: str) -> None:
+    def report(self, message: str) -> None:
         """Note a breach inside a process, whose code must not be able to swallow it."""
         self.breaches.append(message)
 
@@ -53,13 +52,19 @@ class Witness:
         if self.breaches:
             raise Breach(self.breaches[0])
 
-    def snapshot_emptied(self) -> None:
-        """An owner throws a snapshot away."""
-        if not self.may_empty:
-            self._report("an owner emptied a snapshot that fitted its log")
+    def dispatched(self, process: OwnerProcess, chunks: Sequence[str]) -> None:
+        """An owner sends chunks to the engine, perhaps not for the first time since it loaded."""
+        now = self.clock.monotonic()
+        for chunk in chunks:
+            sent_at = process.sent.get(chunk)
+            if sent_at is not None and now - sent_at < CLAIM_TIMEOUT_SECONDS:
+                self.report(f"{process.name} sent {chunk} again after {now - sent_at} s: the engine's queue fills")
+            process.sent[chunk] = now
 
-    def run_claimed(self, process: RunnerProcess, run: Run) -> None:
-        """A runner got a claim."""
+    def run_claimed(self, process: RunnerProcess, run: Run, expected: Collection[int] | None) -> None:
+        """A runner got a claim; `expected` are the items that are missing by the log, as far as Redis applied it."""
+        if expected is not None and set(run.missing) != set(expected):
+            self.report(f"{process.name} was given items {run.missing} of {run.chunk}, missing are {expected}")
         for other in self.runners:
             theirs = other.run
             if other.is_dead or other is process or theirs is None or theirs.has_ended or theirs.killed_by is not None:
@@ -67,11 +72,11 @@ class Witness:
             is_live = self.clock.monotonic() - theirs.renewed_at < LEASE_SECONDS
             both = set(theirs.missing) & set(run.missing) - self.items_in(run.chunk.job_id)
             if is_live and theirs.chunk.job_id == run.chunk.job_id and both and not self.is_torn:
-                self._report(f"{process.name} was given items {both}, which {other.name} runs under a live lease")
+                self.report(f"{process.name} was given items {both}, which {other.name} runs under a live lease")
         process.run = run
 
-    def run_renewed(self, process: RunnerProcess, renewal: Renewal) -> None:
-        """A runner renewed, or learned that it must stop."""
+    def run_renewed(self, process: RunnerProcess, renewal: Renewal, *, is_told: bool = True) -> None:
+        """A runner renewed, or learned that it must stop; without `is_told` the answer never comes."""
         run = process.run
         if run is None:
             return
@@ -80,19 +85,28 @@ class Witness:
         if renewal is Renewal.HELD:
             run.renewed_at = now
             return
-        run.killed_by = renewal
+        if is_told:
+            run.killed_by = renewal
         still_missing = set(run.missing) - self.items_in(run.chunk.job_id)
         if lapsed:
             self.run_died(process)
         elif renewal is not Renewal.JOB_ENDED and still_missing and not self.is_torn:
-            self._report(f"{process.name}, a healthy run of {run.chunk}, was killed: {renewal.value}")
+            self.report(f"{process.name}, a healthy run of {run.chunk}, was killed: {renewal.value}")
+
+    def run_finishes(self, process: RunnerProcess) -> None:
+        """A run marks its claim done: from now on only facts can tell that there is anything left to do."""
+        run = process.run
+        if run is not None and (lost := set(run.missing) - self.items_in(run.chunk.job_id)):
+            self.report(f"{process.name} is done with {run.chunk}, and of items {lost} no result is in the log")
 
     def run_died(self, process: RunnerProcess) -> None:
         """A runner dies with its claim."""
-        if process.run is not None and not process.run.has_ended:
-            missing = process.run.missing
-            if len(missing) == 1:
-                self.deaths[process.run.chunk.job_id, missing[0]] += 1
+        run = process.run
+        if run is not None and not run.has_died:
+            run.has_died = True
+            items = [(run.chunk.job_id, item) for item in run.missing]
+            self.lost_runs.update(items)
+            self.deaths.update(items if len(items) == 1 else ())
 
     def run_gives_back(self, process: RunnerProcess) -> None:
         """A run says in the history that its chunk is to be run again: from now on nothing of it may run."""
@@ -104,11 +118,11 @@ class Witness:
         self._still_runs(process)
         run = process.run
         if run is None:
-            self._report(f"{process.name} runs an item without a claim")
+            self.report(f"{process.name} runs an item without a claim")
         elif run.killed_by is not None:
-            self._report(f"{process.name} runs an item though it was told to stop: {run.killed_by.value}")
+            self.report(f"{process.name} runs an item though it was told to stop: {run.killed_by.value}")
         elif self.clock.monotonic() - run.renewed_at >= LEASE_SECONDS:
-            self._report(f"{process.name} turns to an item on a lease that lapsed, without asking")
+            self.report(f"{process.name} turns to an item on a lease that lapsed, without asking")
 
     def item_runs(self, process: RunnerProcess, job: str, index: int) -> int:
         """An item has its effect; the number of this execution."""
@@ -119,13 +133,13 @@ class Witness:
 
     def _still_runs(self, process: RunnerProcess) -> None:
         if process.run is not None and process.run.has_ended:
-            self._report(f"{process.name} runs an item of a chunk that it has given back")
+            self.report(f"{process.name} runs an item of a chunk that it has given back")
 
     def items_in(self, job: str) -> set[int]:
         """The items of a job whose results stand in the log."""
         facts = (
             ItemsCompleted.model_validate_json(record.value)
-            for record in self.log.records
+            for record in self.log.everything
             if record.key == job and record.fact_type == ItemsCompleted.fact_type
         )
         return {result.item_index for fact in facts for result in fact.results}

@@ -8,13 +8,14 @@ from typing import cast
 
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.engines.chunk_task import ChunkTask
-from shared.events import JobAccepted
+from shared.events import JobAccepted, JobEnded
 from shared.history.keys import PartitionKeys
 from shared.history.machine import NewFact
 from shared.settings import Settings
 from tests.property.breach import Breach
 from tests.property.fact_writer import FactWriter
 from tests.property.memory_log import MemoryLog
+from tests.property.mirror import Mirror
 from tests.property.owner_life import LOOK_SECONDS, OwnerProcess
 from tests.property.process import Process, Pulse
 from tests.property.runner_life import RunnerProcess, runner_settings
@@ -41,6 +42,8 @@ class World(FactWriter):
         idle_seconds: how long an idle owner would wait for facts; `last_wait` is what it asked for last.
         may_decide: whether jobs labelled `later` can be decided on.
         records_at_once: what one read of an owner gives at most.
+        slow_requests: so many of the next renewals wait at the port `renew` before Redis is asked.
+        slow_answers: so many of the next claims and renewals wait for Redis' answer at the port `answer`.
         quotas_met: items, each with its job, that have found a quota used up.
         in_flight: facts of runners that did not live to see them acknowledged.
     """
@@ -58,12 +61,15 @@ class World(FactWriter):
     pasts: list[Past] = field(default_factory=list)
     quotas_met: set[tuple[str, int]] = field(default_factory=set)
     may_decide: bool = True
-    idle_seconds: float = 0.0
+    idle_seconds: float = 0.25
     last_wait: float = 0.0
     engine_is_down: bool = False
+    slow_requests: int = 0
+    slow_answers: int = 0
     settings: Settings = field(default_factory=runner_settings)
     loop: VirtualLoop = field(init=False)
     redis: WorldRedis = field(init=False)
+    mirror: Mirror = field(init=False)
     witness: Witness = field(init=False)
     _rolled_back: bool = False
     _calls_left: int = 0
@@ -73,6 +79,7 @@ class World(FactWriter):
         self.clock = WorldClock(self.loop)
         self.log = MemoryLog(self.clock)
         self.redis = WorldRedis(self.server, self.keys, self.pulse)
+        self.mirror = Mirror(self.log, self.redis)
         self.witness = Witness(self.clock, self.log, self.runners)
 
     async def begin(self) -> None:
@@ -170,10 +177,19 @@ class World(FactWriter):
         await self.pulse.rest()
         self.witness.raise_breaches()
 
-    async def thaw(self, runner: RunnerProcess, calls: int = 0) -> None:
-        """SIGCONT; the process' work makes some calls before the timers fire that came due meanwhile."""
+    async def freeze_after(self, process: Process) -> None:
+        """SIGSTOP right after the next call has been answered."""
+        process.let_through()
+        process.freeze()
+        await self.pulse.rest()
+        self.witness.raise_breaches()
+
+    async def thaw(self, runner: RunnerProcess, calls: int = 0, *, port: str | None = None) -> None:
+        """SIGCONT; the process' work makes some calls (at `port`) before the timers fire that came due meanwhile."""
         runner.thaw()
-        await self.advance(runner, calls)
+        for _ in range(calls):
+            runner.let_through(port)
+            await self.pulse.rest()
         runner.release_timers()
         await self.pulse.rest()
         self.witness.raise_breaches()
@@ -211,7 +227,7 @@ class World(FactWriter):
     async def roll_back(self, index: int = -1, *, restart: bool) -> None:
         """Redis is as it was once; with `restart` under another run id, as after a restart from an older file."""
         self.witness.is_torn = self.witness.is_torn or self._rolled_back or not restart
-        self._rolled_back = self.witness.may_empty = True
+        self._rolled_back = True
         if restart:
             await self.redis.restart()
         await self.redis.roll_back(self.pasts[index], self.clock.monotonic())
@@ -228,11 +244,7 @@ class World(FactWriter):
     async def settle(self, *, keep_faults: bool = False) -> None:
         """Faults stop; everything comes to rest within a bound, or that is a breach."""
         self._raise_failures()
-        if not keep_faults:
-            self.log.faults.clear()
-        self.redis.faults.clear()
-        self.redis.claim_faults.clear()
-        self.log.skew_ms = 0
+        await self._stop_faults(keep_produce_faults=keep_faults)
         for runner in self.live_runners:
             if runner.is_frozen:
                 await self.thaw(runner)
@@ -253,6 +265,20 @@ class World(FactWriter):
                 return
         raise Breach("faults have stopped, but not every accepted job ends")
 
+    async def _stop_faults(self, *, keep_produce_faults: bool) -> None:
+        if not keep_produce_faults:
+            self.log.faults.clear()
+        self.log.read_faults.clear()
+        self.log.bounds_faults.clear()
+        self.redis.faults.clear()
+        self.redis.claim_faults.clear()
+        self.redis.renewal_faults.clear()
+        while self.redis.late:
+            await self.redis.land()
+        self.slow_requests = self.slow_answers = self.log.skew_ms = 0
+        self.engine_is_down = False
+        self.may_decide = True
+
     def _raise_failures(self) -> None:
         for process in (*self.owners, *self.runners):
             if process.failure is not None:
@@ -269,6 +295,6 @@ class World(FactWriter):
     async def _is_settled(self) -> bool:
         if self.queue or self.live_runners or self.assigned is None or not self._waits_for_facts(self.assigned):
             return False
-        accepted = {r.key for r in self.log.records if r.fact_type == JobAccepted.fact_type}
-        ended = {r.key for r in self.log.records if r.fact_type == "job.ended"}
+        accepted = {r.key for r in self.log.everything if r.fact_type == JobAccepted.fact_type}
+        ended = {r.key for r in self.log.everything if r.fact_type == JobEnded.fact_type}
         return accepted <= ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,11 +14,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.stack.redis import EmbeddedRedis
+from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
 from tests.property.process import Pulse
 
-RedisFault = Literal["down", "reply_lost"]
-"""down: the call does nothing and fails. reply_lost: Redis does it, and the caller sees a failure."""
+RedisFault = Literal["down", "reply_lost", "late"]
+"""down: the call does nothing and fails. reply_lost: Redis does it, and the caller sees a failure. late: the caller
+sees a failure, and Redis does it when it has come through at last."""
 
 _AGE_LEASES = """
 for _, chunk in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -45,6 +48,8 @@ class WorldRedis:
     Attributes:
         faults: what becomes of the next calls of owners.
         claim_faults: what becomes of the next claims that runners ask for.
+        renewal_faults: what becomes of the next renewals.
+        late: calls of owners that have not come through yet.
     """
 
     server: EmbeddedRedis
@@ -53,6 +58,8 @@ class WorldRedis:
     client: Any = field(init=False)
     faults: deque[RedisFault] = field(default_factory=deque)
     claim_faults: deque[RedisFault] = field(default_factory=deque)
+    renewal_faults: deque[RedisFault] = field(default_factory=deque)
+    late: list[Any] = field(default_factory=list)
     _age: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,11 +76,19 @@ class WorldRedis:
         if fault == "down":
             asking.close()
             raise RedisConnectionError("injected: down")
+        if fault == "late":
+            self.late.append(asking)
+            raise RedisConnectionError("injected: late")
         with self.pulse:
             answer = await asking
         if fault == "reply_lost":
             raise RedisConnectionError("injected: reply lost")
         return answer
+
+    async def land(self) -> None:
+        """A call that its caller has given up comes through."""
+        with self.pulse, contextlib.suppress(LostOwnershipError):
+            await self.late.pop(0)
 
     async def age_leases(self, seconds: float) -> None:
         """Let all leases be older by so much."""
@@ -107,9 +122,12 @@ class WorldRedis:
 
     async def content(self, name: str) -> dict[str, bytes]:
         """A hash, by the name that it has in `PartitionKeys`."""
-        raw = await self.client.hgetall(getattr(self.keys, name))
+        with self.pulse:
+            raw = await self.client.hgetall(getattr(self.keys, name))
         return {key.decode(): value for key, value in raw.items()}
 
     async def close(self) -> None:
         """Let go of the connections; the server stays."""
+        for asking in self.late:
+            asking.close()
         await self.client.aclose()
