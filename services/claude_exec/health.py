@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from services.claude_exec.requests.groups import ADMISSION_GROUP
+from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY
@@ -19,7 +19,8 @@ CHECK_SECONDS = 20.0
 
 async def requests_trouble(settings: Settings) -> str | None:
     """Why requests would not go on: a partition of their history without an owner, or an inbox that nobody reads."""
-    return await unowned_partitions(settings, CLAUDE_HISTORY) or await unsettled_groups(settings, [ADMISSION_GROUP])
+    unowned = await unowned_partitions(settings, CLAUDE_HISTORY, OWNER_GROUP)
+    return unowned or await unsettled_groups(settings, [ADMISSION_GROUP])
 
 
 async def _check() -> str | None:

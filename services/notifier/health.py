@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP
+from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
 from shared.topics import NOTIFICATIONS
@@ -19,7 +19,7 @@ CHECK_SECONDS = 20.0
 
 async def notifier_trouble(settings: Settings) -> str | None:
     """Why messages would not go out: a partition of their history without an owner, or events that nobody reads."""
-    unowned = await unowned_partitions(settings, NOTIFICATIONS)
+    unowned = await unowned_partitions(settings, NOTIFICATIONS, OWNER_GROUP)
     return unowned or await unsettled_groups(settings, [ENDS_GROUP, HOLDS_GROUP])
 
 

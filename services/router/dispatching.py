@@ -10,8 +10,10 @@ from opentelemetry import metrics
 
 from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.state import JobState
+from shared.errors import RetryableError
 from shared.history.machine import DispatchDue
-from shared.history.ports import Clock
+from shared.history.own_trouble import OwnTrouble
+from shared.history.ports import Clock, Dispatched
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
 from shared.telemetry.spans import span
@@ -57,6 +59,7 @@ class JobDispatcher:
         self._ray = ray
         self._workloads = workloads
         self._clock = clock
+        self._trouble = OwnTrouble(history_topic, clock)
         metric = metric_names.CHUNKS_DISPATCHED
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
@@ -65,18 +68,40 @@ class JobDispatcher:
         priority = state.terms.priority if state.terms is not None else "batch"
         return PRIORITIES[priority], state.first_offset
 
-    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
-        """Queue chunks, those of each engine, workload and priority in one call."""
-        tasks: defaultdict[tuple[bool, str, int], list[ChunkTask]] = defaultdict(list)
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> Dispatched:
+        """Queue chunks, those of each engine, workload and priority in one call.
+
+        An engine that does not answer is asked once. A job whose workload is not installed here waits: whoever
+        accepted it knew the workload, so a router that has it may be on its way.
+        """
+        groups: defaultdict[tuple[str, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
         for state, due in chunks:
             if state.terms is not None:
-                key = state.engine == "ray", state.terms.workload, PRIORITIES[state.terms.priority]
-                tasks[key].append(self._task(partition, state, due))
-        for (on_ray, workload, priority), queued in tasks.items():
-            engine = self._ray if on_ray and self._ray is not None else self._celery
-            queue = self._workloads.get(workload).queue
-            await engine.dispatch(queued, workload=workload, queue=queue, priority=priority)
-            self._dispatched.add(len(queued), {names.ENGINE: "ray" if engine is self._ray else "celery"})
+                groups[due.lane, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
+        taken: set[str] = set()
+        closed: set[str] = set()
+        for (lane, workload, priority), members in groups.items():
+            if lane in closed:
+                continue
+            try:
+                await self._queue(partition, lane, workload, priority, members)
+            except RetryableError as error:
+                closed.add(lane)
+                self._trouble.tell(lane, "dispatch", error)
+            except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
+                self._trouble.tell(workload, "dispatch", error)
+            else:
+                taken.update(str(due.chunk) for _, due in members)
+        return Dispatched(frozenset(taken), frozenset(closed))
+
+    async def _queue(
+        self, partition: int, lane: str, workload: str, priority: int, members: Sequence[tuple[JobState, DispatchDue]]
+    ) -> None:
+        engine = self._ray if lane == "ray" and self._ray is not None else self._celery
+        queue = self._workloads.get(workload).queue
+        tasks = [self._task(partition, state, due) for state, due in members]
+        await engine.dispatch(tasks, workload=workload, queue=queue, priority=priority)
+        self._dispatched.add(len(tasks), {names.ENGINE: "ray" if engine is self._ray else "celery"})
 
     def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
         acceptance = state.acceptance

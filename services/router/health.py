@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from services.router.engines.ray_node import raylet_socket
-from services.router.groups import ADMISSION_GROUPS
+from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
@@ -37,9 +37,8 @@ async def router_trouble(settings: Settings) -> str | None:
 
     It looks at what the routers do together, not at one of them.
     """
-    return await unowned_partitions(settings, JOBS_HISTORY) or await unsettled_groups(
-        settings, ADMISSION_GROUPS.values()
-    )
+    unowned = await unowned_partitions(settings, JOBS_HISTORY, OWNER_GROUP)
+    return unowned or await unsettled_groups(settings, ADMISSION_GROUPS.values())
 
 
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
+from redis.exceptions import RedisError
+
+from shared.errors import RetryableError
 from shared.history.chunks import ChunkId
 from shared.history.log import PartitionLog
-from shared.history.machine import DecisionDue, DispatchDue, EndDue, Machine, NewFact, S, TimerDue
+from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, NewFact, S, TimerDue
+from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, Observer
+from shared.history.sending import Sender
 from shared.history.snapshot import Advance, PartitionStore
 
 if TYPE_CHECKING:
@@ -48,8 +53,8 @@ class Actor(Generic[S]):
         self._log = log
         self._store = store
         self._decider = decider
-        self._dispatcher = dispatcher
-        self._partition = partition
+        self._trouble = OwnTrouble(machine.history_topic, clock)
+        self._sender = Sender(dispatcher, self._trouble, partition=partition, clock=clock)
         self._times = times
         self._clock = clock
         self._observer = observer
@@ -58,34 +63,38 @@ class Actor(Generic[S]):
     def shorten(self, memory: Memory[S], wait_seconds: float) -> float:
         """How long to wait for facts at most, so that the next timer is not missed."""
         wake = memory.agenda.next_wake()
-        if wake is None:
+        if wake is None or not memory.is_caught_up:  # what is still to be folded may change or end the timer
             return wait_seconds
         return min(wait_seconds, max(0.0, (wake - self._clock.now_ms()) / 1000))
 
     async def act(self, memory: Memory[S]) -> None:
-        """Do what is due.
+        """Do what is due. What fails for one subject, or at one engine, is told and stays due; all else goes on.
 
         Raises:
             LostOwnershipError: something moved underneath.
-            RetryableError: the broker, Redis or an engine did not answer; what is due stays due.
+            RetryableError, redis.RedisError: the broker or Redis did not answer; what is due stays due.
         """
         now = self._clock.monotonic()
         await self._open_gate(memory, now)
         if now - self._swept_at >= self._times.sweep:
             self._swept_at = now
             self._sweep(memory, now)
-        if memory.is_open and now - self._looked_at >= self._times.look:
+        looks = memory.is_open and now - self._looked_at >= self._times.look
+        if looks:
             self._looked_at = now
             await self._look(memory, now)
         subjects = memory.agenda.take(self._clock.now_ms())
         try:
             await self._act_on(memory, subjects, now)
-            await self._dispatch(memory)
         except BaseException:
             # What was done half-way stays due, and is taken up at the next step.
             for subject in subjects:
                 memory.agenda.attend(subject)
             raise
+        # Last: however long an engine takes to say no, what it has nothing to do with is done.
+        await self._sender.fill(memory)
+        if looks:
+            await self._send_again(memory, now)
         if now - self._forgot_at >= self._times.forget:
             self._forgot_at = now
             await self._forget(memory)
@@ -107,12 +116,12 @@ class Actor(Generic[S]):
         memory.agenda.forget_passed(memory.position, now)
 
     async def _act_on(self, memory: Memory[S], subjects: set[str], now: float) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms, can_decide = self._clock.now_ms(), True
         ends: list[tuple[str, EndDue]] = []
         facts: list[_Appending] = []
         for subject in subjects:
             state = memory.states.get(subject)
-            due = () if state is None else self._machine.due(state, now_ms)
+            due = () if state is None else self._due(subject, state, now_ms)
             memory.waiting[subject] = [entry for entry in due if isinstance(entry, DispatchDue)]
             for entry in due:
                 if isinstance(entry, EndDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
@@ -120,14 +129,32 @@ class Actor(Generic[S]):
                 elif isinstance(entry, TimerDue) and memory.agenda.may_ask(entry.timer_id, memory.position, now):
                     memory.agenda.postpone(entry.timer_id, now + _ASK_AGAIN_SECONDS)
                     facts.append(_Appending(entry.timer_id, subject, entry.fact))
-                elif isinstance(entry, DecisionDue) and state is not None:
-                    facts += await self._decided(memory, subject, state, entry, now)
+                elif isinstance(entry, DecisionDue) and state is not None and can_decide:
+                    try:
+                        facts += await self._decided(memory, subject, state, entry, now)
+                    except (RetryableError, RedisError, OSError) as error:
+                        # Not the subject's own: the next one would wait as long for the same answer.
+                        self._trouble.tell(subject, "decide", error)
+                        can_decide = False
         if ends:
             await self._log.publish([due.publication for _, due in ends])
             for subject, _ in ends:
-                self._observer.published_end(memory.states[subject])
+                self._tell_end(subject, memory.states[subject])
             facts += [_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]
         await self._append(memory, facts)
+
+    def _due(self, subject: str, state: S, now_ms: int) -> Sequence[Due]:
+        try:
+            return self._machine.due(state, now_ms)
+        except Exception as error:  # noqa: BLE001 - told, and asked again at the next sweep
+            self._trouble.tell(subject, "due", error)
+            return ()
+
+    def _tell_end(self, subject: str, state: S) -> None:
+        try:
+            self._observer.published_end(state)
+        except Exception as error:  # noqa: BLE001 - told; the end is published
+            self._trouble.tell(subject, "observe", error)
 
     async def _decided(
         self, memory: Memory[S], subject: str, state: S, due: DecisionDue, now: float
@@ -135,7 +162,13 @@ class Actor(Generic[S]):
         what = f"decision {subject} {due.n}"
         if not memory.agenda.may_ask(what, memory.position, now):
             return []
-        fact = await self._decider.decide(state, due)
+        fact: NewFact | None = None
+        try:
+            fact = await self._decider.decide(state, due)
+        except (RetryableError, RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - told; one subject that trips the decider must not stop all others
+            self._trouble.tell(subject, "decide", error)
         if fact is None:
             memory.agenda.postpone(what, now + _ASK_AGAIN_SECONDS)
             return []
@@ -147,27 +180,6 @@ class Actor(Generic[S]):
         offsets = await self._log.append([(appending.subject, appending.fact) for appending in facts])
         for appending, offset in zip(facts, offsets, strict=True):
             memory.agenda.asked(appending.what, offset)
-
-    async def _dispatch(self, memory: Memory[S]) -> None:
-        """Fill the window of each lane, the lowest rank first."""
-        memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
-        taken, size = memory.window.taken(), memory.window.size
-        with_room = [subject for subject, due in memory.waiting.items() if taken[due[0].lane] < size]
-        chunks: list[tuple[S, DispatchDue]] = []
-        for subject in sorted(with_room, key=lambda subject: self._dispatcher.rank(memory.states[subject])):
-            for due in memory.waiting[subject]:
-                if taken[due.lane] < size and str(due.chunk) not in memory.window:
-                    taken[due.lane] += 1
-                    chunks.append((memory.states[subject], due))
-        await self._send(memory, chunks)
-
-    async def _send(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
-        if not chunks:
-            return
-        await self._dispatcher.dispatch(self._partition, chunks)
-        now = self._clock.monotonic()
-        for _, due in chunks:
-            memory.window.sent(str(due.chunk), now, due.lane)
 
     async def _look(self, memory: Memory[S], now: float) -> None:
         # With nothing to look at, too: so an idle owner learns that Redis was wiped or is another's.
@@ -186,19 +198,23 @@ class Actor(Generic[S]):
             state = memory.states.get(subject)
             what = f"replan {subject}"
             if state is not None and memory.agenda.may_ask(what, memory.position, now):
-                facts += [_Appending(what, subject, fact) for fact in self._machine.replan(state, identities)]
+                try:
+                    plan = self._machine.replan(state, identities)
+                except Exception as error:  # noqa: BLE001 - told, and asked again at the next look
+                    self._trouble.tell(subject, "replan", error)
+                    continue
+                facts += [_Appending(what, subject, fact) for fact in plan]
         await self._append(memory, facts)
-        await self._send_again(memory, now)
 
     async def _send_again(self, memory: Memory[S], now: float) -> None:
         again: list[tuple[S, DispatchDue]] = []
         for text in memory.window.overdue(now):
-            state = memory.states.get(ChunkId.parse(text).job_id)
-            due = state and self._machine.due(state, self._clock.now_ms())
-            match = next((d for d in due or () if isinstance(d, DispatchDue) and str(d.chunk) == text), None)
-            if state is not None and match is not None:
-                again.append((state, match))
-        await self._send(memory, again)
+            subject = ChunkId.parse(text).job_id
+            state = memory.states.get(subject)
+            if state is not None:
+                due = self._due(subject, state, self._clock.now_ms())
+                again += [(state, d) for d in due if isinstance(d, DispatchDue) and str(d.chunk) == text]
+        await self._sender.again(memory, again)
 
     async def _forget(self, memory: Memory[S]) -> None:
         """Forget settled subjects all of whose facts the log has dropped."""

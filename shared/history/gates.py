@@ -8,9 +8,15 @@ from redis.asyncio import Redis
 
 from shared.history.keys import PartitionKeys
 
+SILENT_SECONDS = 30.0
+"""An owner looks at its claims once a second, unless it is held up by a broker that does not answer."""
+
 
 async def closed_gates(redis: Redis, topic: str, partitions: int) -> list[int]:
-    """The partitions of a history whose gate is closed: not loaded yet, or not since Redis' last restart.
+    """The partitions of a history that nobody serves: their gate is closed, or their owner has not looked for long.
+
+    A gate is closed when its partition is not loaded yet, or not since Redis' last restart. It stays open when its
+    owner is gone or stands still; so owners note when they looked at the claims last.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -22,9 +28,12 @@ async def closed_gates(redis: Redis, topic: str, partitions: int) -> list[int]:
     """
     info: Any = await redis.info("server")
     run_id = str(info["run_id"]).encode()
+    seconds, micros = await redis.time()
+    silent_since = (seconds - SILENT_SECONDS) * 1000 + micros / 1000
     closed = []
     for partition in range(partitions):
-        ready: Any = await redis.hget(PartitionKeys(topic, partition).meta, "ready")
-        if ready != run_id:
+        noted: Any = await redis.hmget(PartitionKeys(topic, partition).meta, ["ready", "looked"])
+        ready, looked = noted
+        if ready != run_id or (looked is not None and int(looked) < silent_since):
             closed.append(partition)
     return closed

@@ -18,7 +18,8 @@ class PartitionKeys:
 
     `topic` carries the environment's prefix. Hashes by job id: `states` (opaque; every known job), `specs` (opaque;
     jobs that are not ended), `bitmaps`. Hashes by chunk id: `current` (the chunks that stand in a plan), `claims`.
-    `meta` holds `applied`, `token`, `ready` and `last` (the hash of the last applied record).
+    `meta` holds `applied`, `token`, `ready`, `last` (the hash of the last applied record) and `looked` (when the owner
+    looked at the claims last, in milliseconds by Redis' clock).
     """
 
     topic: str
@@ -30,7 +31,7 @@ class PartitionKeys:
 
     @property
     def meta(self) -> str:
-        """`applied`, `token`, `ready`, `last`."""
+        """`applied`, `token`, `ready`, `last`, `looked`."""
         return self._key("meta")
 
     @property

@@ -28,7 +28,7 @@ class PartitionLog(Protocol):
         ...
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
-        """Records from `offset` on, waiting for the first one.
+        """Records from `offset` on, waiting for the first one. With a wait of 0, too, it lets the event loop run.
 
         Raises:
             LostOwnershipError: the offset lies outside the log.

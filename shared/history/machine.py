@@ -119,6 +119,10 @@ class Machine(Protocol[S]):
         """The chunks that stand in the plan, by their identity's text, in dispatch order."""
         ...
 
+    def lane(self, state: S) -> str:
+        """The lane of the subject's chunks, as in `DispatchDue`, whether any is due or not."""
+        ...
+
     def bitmap(self, state: S) -> bytes:
         """Which items are in."""
         ...

@@ -6,7 +6,7 @@ A prototype of this order of steps was model-checked; each obvious short cut los
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -17,6 +17,7 @@ from shared.history.batch import fold_batch
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import DispatchDue, Machine, S
+from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, NoObserver, Observer
 from shared.history.snapshot import Guard, PartitionStore, Snapshot
 from shared.history.window import DispatchWindow
@@ -104,6 +105,7 @@ class Owner(Generic[S]):
             clock=clock,
             observer=self._observer,
         )
+        self._trouble = OwnTrouble(machine.history_topic, clock)
         self._memory: Memory[S] | None = None
         self._position = 0
 
@@ -127,34 +129,38 @@ class Owner(Generic[S]):
 
         Raises:
             LostOwnershipError: something moved underneath. Memory is dropped; confirm the assignment, then go on.
-            RetryableError: a dependency did not answer; go on after a back-off.
+            RetryableError, redis.RedisError: a dependency did not answer; go on after a back-off.
             UnreadableFactError: stop.
         """
+        try:
+            return await self._step(wait_seconds)
+        except LostOwnershipError:
+            self._memory = None
+            self._tell(self._observer.lost)
+            raise
+
+    async def _step(self, wait_seconds: float) -> int:
         memory = self._memory
         if memory is None:
             memory = self._memory = await self._load()
             self._position = memory.position
             wait_seconds = 0.0
         wait_seconds = self._actor.shorten(memory, wait_seconds)
-        try:
-            records = await self._log.read(memory.position, max_records=BATCH_RECORDS, wait_seconds=wait_seconds)
-            began = self._clock.monotonic()
-            if records:
-                await self._batch(memory, records)
-        except BaseException:
-            # Whether Redis advanced is unknown: only a load can tell.
-            self._memory = None
-            raise
-        if memory.is_caught_up:
-            try:
-                await self._actor.act(memory)
-            except LostOwnershipError:
-                self._memory = None
-                self._observer.lost()
-                raise
+        records = await self._log.read(memory.position, max_records=BATCH_RECORDS, wait_seconds=wait_seconds)
+        began = self._clock.monotonic()
         if records:
-            self._observer.folded(len(records), self._clock.monotonic() - began)
+            await self._batch(memory, records)
+        if memory.is_caught_up:
+            await self._actor.act(memory)
+        if records:
+            self._tell(self._observer.folded, len(records), self._clock.monotonic() - began)
         return len(records)
+
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
+        try:
+            tell(*what)
+        except Exception as error:  # noqa: BLE001 - told; what was done is done
+            self._trouble.tell("", "observe", error)
 
     async def _load(self) -> Memory[S]:
         for _ in range(_MAX_LOADS):
@@ -190,7 +196,7 @@ class Owner(Generic[S]):
             memory.agenda.wake(subject, self._machine.wake_at(state))
             for chunk in self._machine.chunks(state):
                 if chunk in snapshot.claimed:
-                    memory.window.claimed(chunk, now)
+                    memory.window.claimed(chunk, now, self._machine.lane(state))
         return memory
 
     async def _continues(self, snapshot: Snapshot, start: int, end: int) -> bool:
@@ -222,11 +228,17 @@ class Owner(Generic[S]):
         return records
 
     async def _batch(self, memory: Memory[S], records: Sequence[FactRecord]) -> None:
+        # Up to the advance memory is what Redis holds: where a read or this fails, the next step does it again.
         batch = fold_batch(self._machine, memory, records)
         if batch.publications:
             await self._log.publish(batch.publications)
         advance = batch.advance
-        memory.guard = await self._store.advance(memory.guard, advance)
+        try:
+            memory.guard = await self._store.advance(memory.guard, advance)
+        except BaseException:
+            # Whether Redis advanced is unknown: only a load can tell.
+            self._memory = None
+            raise
         memory.position = self._position = advance.applied
         memory.last_record = advance.last_record
         memory.window.drop(advance.finished)

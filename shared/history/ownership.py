@@ -24,7 +24,10 @@ _IDLE_SECONDS = 0.25
 _BACK_OFF_SECONDS = 1.0
 _CONFIRM_SECONDS = 10.0
 _CANCEL_AGAIN_SECONDS = 5.0
-_NEVER_MS = 2**31 - 1
+_POLL_MS = 1000
+_SILENT_SECONDS = 60.0
+"""A member whose polls have failed for so long is replaced by another one."""
+_STOP_SECONDS = 10.0
 
 MakeOwner = Callable[[KafkaPartitionLog, int], Owner[Any]]
 
@@ -48,8 +51,9 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owners: dict[int, Owner[Any]] = {}
         self._failure: BaseException | None = None
-        # Only its membership is used: it is paused and never polled, so no poll interval may expel it.
-        self._member: AIOKafkaConsumer = make_consumer(settings, group_id=group_id, max_poll_interval_ms=_NEVER_MS)
+        self._group_id = group_id
+        self._member: AIOKafkaConsumer = make_consumer(settings, group_id=group_id)
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def owners(self) -> dict[int, Owner[Any]]:
@@ -58,18 +62,60 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     @property
     def failure(self) -> BaseException | None:
-        """What stopped an owner for good; the service must stop and say so."""
+        """What stopped an owner or the membership for good; the service must stop and say so."""
         return self._failure
 
     async def start(self) -> None:
         """Join the group."""
-        self._member.subscribe([self._settings.topic(self._topic)], listener=self)
-        await self._member.start()
+        await self._join()
+        self._keeping = asyncio.create_task(self._keep_membership(), name=f"member {self._topic}")
+        self._keeping.add_done_callback(self._kept)
 
     async def stop(self) -> None:
         """Stop all owners and leave the group."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
         await self._stop_owners(list(self._tasks))
         await self._member.stop()
+
+    async def _join(self) -> None:
+        self._member.subscribe([self._settings.topic(self._topic)], listener=self)
+        await self._member.start()
+
+    async def _keep_membership(self) -> None:
+        """Poll, though nothing comes: a member that does not is expelled, and never told what hinders its group."""
+        while True:
+            await self._poll_until_silent()
+            _log.error("the group does not answer its member; another one joins", topic=self._topic)
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._member.stop()
+            await self._stop_owners(list(self._tasks))
+            self._member = make_consumer(self._settings, group_id=self._group_id)
+            try:
+                await self._join()
+            except (KafkaError, OSError) as error:
+                _log.warning("the group cannot be joined", topic=self._topic, reason=repr(error))
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    async def _poll_until_silent(self) -> None:
+        """Poll again and again; return once that has failed for long."""
+        loop = asyncio.get_running_loop()
+        answered_at = loop.time()
+        while loop.time() - answered_at < _SILENT_SECONDS:
+            try:
+                # What was fetched before it was paused may come; owners have readers of their own.
+                await self._member.getmany(timeout_ms=_POLL_MS)
+                answered_at = loop.time()
+            except KafkaError as error:
+                _log.warning("the group has trouble", topic=self._topic, reason=repr(error))
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    def _kept(self, keeping: asyncio.Task[None]) -> None:
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            _log.error("membership ended", topic=self._topic, exc_info=error)
+            self._failure = error
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """The group takes partitions away (all of them, the assignors being eager)."""
@@ -81,6 +127,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._member.pause(*assigned)
         for partition in assigned:
             number = partition.partition
+            await self._stop_owners([number])  # one at most, should the group give it twice
             self._tasks[number] = asyncio.create_task(self._own(number), name=f"owner {self._topic}/{number}")
 
     async def _stop_owners(self, partitions: Collection[int]) -> None:

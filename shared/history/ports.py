@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
 
 S_contra = TypeVar("S_contra", contravariant=True)
+
+
+if sys.platform == "linux":
+
+    def _since_boot() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:  # macOS counts sleep only in a clock that Python does not name
+
+    def _since_boot() -> float:
+        return time.monotonic()
 
 
 class Clock(Protocol):
@@ -31,16 +44,32 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """`CLOCK_MONOTONIC`, seconds."""
-        return time.monotonic()
+        """`CLOCK_BOOTTIME`, seconds: a lease goes on while the machine sleeps, so both its sides must count that."""
+        return _since_boot()
 
 
 class Decider(Protocol[S_contra]):
     """Makes the decisions that need more than the log."""
 
     async def decide(self, state: S_contra, due: DecisionDue) -> NewFact | None:
-        """The fact that records the decision; None to be asked again later."""
+        """The fact that records the decision; None to be asked again later.
+
+        What it raises costs this subject alone: it is told, and asked again later.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What became of chunks that were to be sent; those in neither are asked again later, each on its own account.
+
+    Attributes:
+        taken: identities of the chunks that their engine took, as text.
+        closed: lanes whose engine takes nothing now; it is left alone for a moment.
+    """
+
+    taken: frozenset[str]
+    closed: frozenset[str] = frozenset()
 
 
 class Dispatcher(Protocol[S_contra]):
@@ -50,17 +79,20 @@ class Dispatcher(Protocol[S_contra]):
         """Order among subjects that wait for room in the window: lowest first."""
         ...
 
-    async def dispatch(self, partition: int, chunks: Sequence[tuple[S_contra, DispatchDue]]) -> None:
-        """Send chunks; sending one twice is harmless.
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[S_contra, DispatchDue]]) -> Dispatched | None:
+        """Send chunks; sending one twice is harmless. What cannot be sent hinders no other chunk.
+
+        Returns:
+            What was taken; None: all of it.
 
         Raises:
-            RetryableError: the engine did not take them.
+            RetryableError: no engine of these chunks takes anything now.
         """
         ...
 
 
 class Observer(Protocol[S_contra]):
-    """Is told what an owner did, for telemetry; what it does must neither fail nor wait."""
+    """Is told what an owner did, for telemetry; it must not wait, and what it raises is told and changes nothing."""
 
     def folded(self, facts: int, seconds: float) -> None:
         """A batch was folded and acted on."""

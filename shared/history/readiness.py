@@ -17,21 +17,27 @@ _GROUP_STATE = 2
 """Place of the state in Kafka's description of a group: error, id, state, …."""
 
 
-async def unowned_partitions(settings: Settings, history_topic: str) -> str | None:
+async def unowned_partitions(settings: Settings, history_topic: str, owner_group: str) -> str | None:
     """Why nothing of a history would go on: a partition without an owner, or Redis does not answer; None if it would.
 
-    It looks at what all processes do together, not at one of them. `history_topic` is without prefix.
+    It looks at what all processes do together, not at one of them. Names are without prefix. A gate in Redis stays
+    open when its owner leaves the owners' group, so that group is asked, too.
     """
     async with aclosing(make_redis(settings)) as redis:
         try:
             closed = await closed_gates(redis, settings.topic(history_topic), settings.partition_count)
         except (RedisError, OSError) as error:
             return f"Redis does not answer: {error!r}"
-    return f"partitions {closed} of {history_topic} are not owned yet" if closed else None
+    if closed:
+        return f"partitions {closed} of {history_topic} are not owned"
+    return await unsettled_groups(settings, [owner_group])
 
 
 async def unsettled_groups(settings: Settings, groups: Iterable[str]) -> str | None:
-    """Why inboxes would not be read: a group has not settled, for which a new one takes seconds. Without prefix."""
+    """Why nobody would read for a group: it has no members, or has not settled, for which a new one takes seconds.
+
+    `groups` are without prefix.
+    """
     admin = make_admin(settings)
     try:
         await admin.start()

@@ -51,9 +51,9 @@ class DispatchWindow:
         times = 1 if entry is None else entry.times_sent + 1
         self._chunks[chunk] = _Dispatched(now, times, lane)
 
-    def claimed(self, chunk: str, now: float) -> None:
-        """The chunk has a claim (of any kind)."""
-        self._chunks.setdefault(chunk, _Dispatched(now, 1)).is_claimed = True
+    def claimed(self, chunk: str, now: float, lane: str = "") -> None:
+        """The chunk has a claim (of any kind); its lane counts where nobody here has sent it."""
+        self._chunks.setdefault(chunk, _Dispatched(now, 1, lane)).is_claimed = True
 
     def unclaimed(self, chunk: str, now: float) -> None:
         """The chunk has no claim; the wait for one begins when it had one before."""

@@ -18,6 +18,7 @@ from tests.property import (
     mutate_deaths,
     mutate_fold,
     mutate_owner,
+    mutate_trouble,
     mutate_waits,
     scenarios_advice,
     scenarios_deaths,
@@ -25,6 +26,7 @@ from tests.property import (
     scenarios_gate,
     scenarios_owner,
     scenarios_runner,
+    scenarios_trouble,
     scenarios_waits,
 )
 from tests.property.running import Scenario
@@ -380,5 +382,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_deaths.crash_counts_always,
         scenarios_deaths.interruption_before_the_word_of_a_crash,
         "not completed",
+    ),
+    Mutation(
+        "overdue timer before its fold",
+        mutate_trouble.overdue_before_its_fold,
+        scenarios_trouble.overdue_at_load,
+        "without waiting",
+    ),
+    Mutation(
+        "engine stops its partition",
+        mutate_trouble.engine_stops_its_partition,
+        scenarios_trouble.engine_is_down_for_one_chunk,
+        "not cancelled",
+    ),
+    Mutation(
+        "any failure drops memory",
+        mutate_trouble.any_failure_drops_memory,
+        scenarios_trouble.publish_fails_once,
+        "loads again",
+    ),
+    Mutation(
+        "claimed chunks without a lane",
+        mutate_trouble.claimed_without_a_lane,
+        scenarios_trouble.loads_with_a_full_window,
+        "than the window holds",
     ),
 )

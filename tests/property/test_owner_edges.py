@@ -8,7 +8,7 @@ from eldermesh.stack.redis import EmbeddedRedis
 from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id
-from tests.property.owner_life import HOLD_SECONDS
+from tests.property.owner_life import HOLD_SECONDS, LOOK_SECONDS
 from tests.property.running import in_a_world, settle
 from tests.property.world import World
 
@@ -33,14 +33,18 @@ def test_a_decision_that_cannot_be_made_is_asked_for_again(world_redis: Embedded
 
 
 def test_an_engine_that_is_down_is_asked_again(world_redis: EmbeddedRedis) -> None:
-    """Nothing is in the window meanwhile, and facts are folded."""
+    """Nothing is in the window meanwhile, and facts are folded; the longer it is down, the more seldom it is asked."""
 
     async def steps(world: World) -> None:
         world.engine_is_down = True
         world.submit(1, ["a"])
         owner = await world.start_owner()
-        await world.advance_to(owner, "back_off")
+        await world.work(owner)
+        assert world.queue == []
         world.submit(2, ["a"])
+        await world.work(owner)
+        assert [record.fact_type for record in world.log.records].count("job.routed") == 2
+        await world.pass_time(LOOK_SECONDS)
         await world.advance_to(owner, "dispatch")
         world.engine_is_down = False
         await settle(world)

@@ -14,7 +14,10 @@ from eldermesh.cli.context import Mesh
 from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
+from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
+from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
 from services.router.engines.ray_environment import wanted_file
+from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
 from services.sages.groups import PANEL_GROUP
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
@@ -43,12 +46,15 @@ async def partitions_owned(mesh: Mesh) -> Found:
             f"partitions {closed} of {partitions} are not owned",
             "does a router run? `mesh ps`, and `mesh logs router` says what stops it",
         )
+    trouble = await unsettled_groups(settings, [ROUTER_OWNERS])
+    if trouble is not None:
+        raise CheckFailed(trouble, "does a router run? `mesh ps`; while one starts or stops, this passes")
     return Found(f"all {partitions} partitions of the job history are owned")
 
 
 async def prompts_run(mesh: Mesh) -> Found:
     """Whether prompts on `claude.requests` would be run."""
-    trouble = await unowned_partitions(mesh.settings, CLAUDE_HISTORY)
+    trouble = await unowned_partitions(mesh.settings, CLAUDE_HISTORY, CLAUDE_OWNERS)
     return _beside(trouble, "claude_exec", "prompts of `mesh ask` wait, jobs go on")
 
 
@@ -60,7 +66,7 @@ async def sages_listen(mesh: Mesh) -> Found:
 
 async def people_are_told(mesh: Mesh) -> Found:
     """Whether anybody would be told of ends and holds."""
-    trouble = await unowned_partitions(mesh.settings, NOTIFICATIONS)
+    trouble = await unowned_partitions(mesh.settings, NOTIFICATIONS, NOTIFIER_OWNERS)
     return _beside(trouble, "notifier", "nobody is told until it runs, jobs go on")
 
 

@@ -44,6 +44,10 @@ class RequestMachine:
             return (TimerDue(state.timer_id, _fact(state, TimerFired(timer_id=state.timer_id))),)
         return (DispatchDue(state.chunk, state.deaths + 1),)
 
+    def lane(self, state: RequestState) -> str:  # noqa: ARG002 - part of `Machine`
+        """All share one."""
+        return ""
+
     def wake_at(self, state: RequestState) -> int | None:
         """When the request expires."""
         return state.expires_at

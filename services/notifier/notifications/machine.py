@@ -63,6 +63,10 @@ class NotificationMachine:
             return (TimerDue(state.resume_timer, _fact(state, TimerFired(timer_id=state.resume_timer))),)
         return ()
 
+    def lane(self, state: NotificationState) -> str:
+        """The channel."""
+        return "" if state.planned is None else state.planned.channel
+
     def wake_at(self, state: NotificationState) -> int | None:
         """When it expires, or its postponement is over."""
         if state.planned is None or state.end is not None:

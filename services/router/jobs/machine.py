@@ -99,6 +99,10 @@ class JobMachine:
         identities = (state.chunk_id(chunk) for chunk in state.plan)
         return {str(identity): identity for identity in identities}
 
+    def lane(self, state: JobState) -> str:
+        """The engine that the job was routed to."""
+        return state.engine or ""
+
     def bitmap(self, state: JobState) -> bytes:
         """Which items are in."""
         return state.bitmap

@@ -1,0 +1,48 @@
+"""Trouble of one subject: what its state makes fail is told and asked again later; its neighbours do not wait."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+
+from shared.errors import MeshError
+from shared.history.ports import Clock
+from shared.logs import get_logger
+
+TELL_SECONDS = 60.0
+_MOST_TOLD = 10_000
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class OwnTrouble:
+    """Tells what fails for one subject: at once, and then once a minute as long as it goes on.
+
+    Args:
+        topic: of the history.
+        clock: measures the minute.
+    """
+
+    topic: str
+    clock: Clock
+    _told: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def tell(self, subject: str, doing: str, error: Exception) -> None:
+        """Tell that `doing` failed for a subject (or an engine's lane)."""
+        now, what = self.clock.monotonic(), (subject, doing)
+        if now - self._told.get(what, now - TELL_SECONDS) < TELL_SECONDS:
+            return
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[what] = now
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        _log.error(
+            "a subject waits by itself",
+            topic=self.topic,
+            subject=subject,
+            doing=doing,
+            # Only the mesh's own messages: others may quote the job.
+            reason=str(error) if isinstance(error, MeshError) else type(error).__name__,
+            where=[f"{frame.name}, line {frame.lineno}" for frame in last],
+        )

@@ -1,0 +1,33 @@
+"""Mutations of how an owner bears trouble."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.history.acting import Actor
+from shared.history.owner import Owner
+from shared.history.sending import Sender
+from tests.property.patches import mutate_code
+
+
+def overdue_before_its_fold(patch: pytest.MonkeyPatch) -> None:
+    """A timer that is due shortens the wait for facts before all facts are folded."""
+    mutate_code(patch, Actor, "shorten", " or not memory.is_caught_up", "")
+
+
+def engine_stops_its_partition(patch: pytest.MonkeyPatch) -> None:
+    """Chunks are sent again before anything else is done, and an engine that does not take one ends the step."""
+    look = "await self._look(memory, now)\n"
+    mutate_code(patch, Actor, "act", look, f"{look}        await self._send_again(memory, now)\n")
+    told = "lanes = frozenset(due.lane for _, due in chunks)"
+    mutate_code(patch, Sender, "_dispatched", told, f"raise\n        {told}")
+
+
+def any_failure_drops_memory(patch: pytest.MonkeyPatch) -> None:
+    """Every failure of a step drops the memory."""
+    mutate_code(patch, Owner, "step", "except LostOwnershipError:", "except BaseException:")
+
+
+def claimed_without_a_lane(patch: pytest.MonkeyPatch) -> None:
+    """Chunks that are claimed at a load fill no lane's window."""
+    mutate_code(patch, Owner, "_load", "claimed(chunk, now, self._machine.lane(state))", "claimed(chunk, now)")
