@@ -12,13 +12,17 @@ class _Answer(BaseModel):
 
 
 class ProcessAnswer(_Answer):
-    """A service of the mesh. `rss_bytes` is the resident memory of all its processes."""
+    """A service of the mesh. `rss_bytes` is the resident memory of all its processes.
+
+    `trouble` says how it ended last and how often in a row, until it has run well for half a minute.
+    """
 
     name: str
     pid: int | None
     state: Literal["waiting", "starting", "running", "restarting", "stopping", "stopped", "failed"]
     restarts_total: int = Field(ge=0)
     rss_bytes: int = Field(ge=0)
+    trouble: str | None = None
 
 
 class UpAnswer(_Answer):

@@ -27,7 +27,7 @@ class StartFailedError(StackError):
 
 
 class GaveUpError(StackError):
-    """An essential service died too often, too quickly; the stack has been stopped."""
+    """A service that holds everything in memory died too often, too quickly; the stack has been stopped."""
 
     def __init__(self, name: str, deaths: int, log_path: Path) -> None:
         self.name = name

@@ -99,7 +99,6 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             env=settings.environment(),
             ready=lambda: _answers(f"{telemetry_url}/healthz"),
             stop_grace_seconds=10.0,
-            essential=False,
         ),
         _with_topics(broker, settings),
         redis_service(data_dir, redis_port, append_only=True),
@@ -124,7 +123,6 @@ def _claude_endpoint_service(port: int, url: str) -> ServiceSpec:
         command=python_command("services.claude_exec.loopback", "--port", str(port)),
         ready=lambda: _answers(f"{url}/healthz"),
         stop_grace_seconds=10.0,
-        essential=False,
     )
 
 

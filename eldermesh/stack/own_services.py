@@ -47,12 +47,12 @@ def claude_exec_service(settings: Settings) -> ServiceSpec:
 def sages_service(settings: Settings) -> ServiceSpec:
     """The sages; ready when somebody reads the questions. Jobs go on without them."""
     spec = _service(SAGES_NAME, "services.sages", settings, sages_trouble)
-    return replace(spec, depends_on=(BROKER_NAME,), essential=False)
+    return replace(spec, depends_on=(BROKER_NAME,))
 
 
 def notifier_service(settings: Settings) -> ServiceSpec:
     """A notifier; ready when every partition of its history has an owner and the events are read."""
-    return replace(_service(NOTIFIER_NAME, "services.notifier", settings, notifier_trouble), essential=False)
+    return _service(NOTIFIER_NAME, "services.notifier", settings, notifier_trouble)
 
 
 def _service(

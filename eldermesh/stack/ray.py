@@ -44,7 +44,6 @@ def ray_service(
         outlived_by=outlived_by,
         ready_timeout_seconds=90.0,
         stop_grace_seconds=15.0,
-        essential=False,
     )
 
 

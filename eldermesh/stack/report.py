@@ -9,6 +9,9 @@ import psutil
 
 from eldermesh.stack.service import Service
 
+_WELL_SECONDS = 30.0
+"""As long as a life must be for the death after it not to be one of a row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessReport:
@@ -20,6 +23,7 @@ class ProcessReport:
         state: A value of `ServiceState`.
         restarts_total: Restarts since the stack was started.
         rss_bytes: Resident memory of all its processes, the leash included; pages shared between them count for each.
+        trouble: How it ended last, and how often in a row; None if it has not, or has been well since for long enough.
     """
 
     name: str
@@ -27,6 +31,7 @@ class ProcessReport:
     state: str
     restarts_total: int
     rss_bytes: int
+    trouble: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the contract's JSON object."""
@@ -42,6 +47,7 @@ def report_of(service: Service) -> ProcessReport:
         state=service.state.value,
         restarts_total=service.restarts_total,
         rss_bytes=0 if leash_pid is None else tree_rss_bytes(leash_pid),
+        trouble=None if service.running_seconds > _WELL_SECONDS else service.trouble,
     )
 
 

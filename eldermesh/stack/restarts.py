@@ -1,8 +1,11 @@
-"""When a service that died is started again, and when not any more."""
+"""When a service that died is started again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+_MOST_DOUBLINGS = 30
+"""Of a delay that is bounded long before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +16,7 @@ class RestartPolicy:
         first_delay_seconds: Before the first restart; doubled with each quick death that follows another.
         max_delay_seconds: Its bound.
         quick_seconds: A death is quick if it comes earlier than this after the start.
-        give_up_after: That many quick deaths in a row are the last.
+        give_up_after: That many quick deaths in a row of a service that holds all in memory are the last of the mesh.
     """
 
     first_delay_seconds: float = 0.2
@@ -29,9 +32,13 @@ class Deaths:
         self._policy = policy
         self.quick = 0
 
-    def record(self, lived_seconds: float) -> float | None:
-        """Count a death, and return the delay in seconds before the restart, or None: give up."""
+    @property
+    def are_too_many(self) -> bool:
+        """Whether a service that forgets everything each time had better not be started again."""
+        return self.quick >= self._policy.give_up_after
+
+    def record(self, lived_seconds: float) -> float:
+        """Count a death, and return the delay in seconds before the restart."""
         self.quick = self.quick + 1 if lived_seconds < self._policy.quick_seconds else 1
-        if self.quick >= self._policy.give_up_after:
-            return None
-        return min(self._policy.first_delay_seconds * float(2 ** (self.quick - 1)), self._policy.max_delay_seconds)
+        doublings = min(self.quick - 1, _MOST_DOUBLINGS)
+        return min(self._policy.first_delay_seconds * float(2**doublings), self._policy.max_delay_seconds)

@@ -41,7 +41,7 @@ async def run_stack(
 
     Raises:
         StartFailedError: a service did not start.
-        GaveUpError: an essential service died too often.
+        GaveUpError: a service that holds everything in memory died too often.
         ProcessWouldNotDieError: a process outlived SIGKILL.
     """
     running = _RunningStack(lock, addresses)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,8 +52,8 @@ class ServiceSpec:
         outlived_by: Names of services that are stopped after this one, but need not be ready first.
         ready_timeout_seconds: Limit for `ready`, and again for `prepare`.
         stop_grace_seconds: From SIGTERM to SIGKILL.
-        memory_only: Its death loses what it held: the whole stack is stopped and started anew.
-        essential: If it dies too often the whole stack is stopped; otherwise the rest goes on without it.
+        memory_only: Its death loses what it held: the whole stack is stopped and started anew, and stopped for good if
+            that happens too often. Any other service is started again for as long as it takes.
     """
 
     name: str
@@ -67,7 +68,6 @@ class ServiceSpec:
     ready_timeout_seconds: float = 30.0
     stop_grace_seconds: float = 30.0
     memory_only: bool = False
-    essential: bool = True
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of its process."""
@@ -87,13 +87,15 @@ class Service:
     """A service of which at most one run exists at a time.
 
     Its log is `NAME.log` in `log_dir`. Its temporary files lie beside that directory in `tmp/NAME`: a process that is
-    killed leaves some, and they go when the service stops or starts again.
+    killed leaves some, and they go when the service stops or starts again. `trouble` says how it ended last, if it did.
     """
 
     def __init__(self, spec: ServiceSpec, *, log_dir: Path, held_fds: Sequence[int] = ()) -> None:
         self.spec = spec
         self.state = ServiceState.STOPPED if spec.wanted is None else ServiceState.WAITING
         self.restarts_total = 0
+        self.trouble: str | None = None
+        self._running_since = 0.0
         self.log_path = log_dir / f"{spec.name}.log"
         self._temp_dir = log_dir.absolute().parent / "tmp" / spec.name
         self._held_fds = tuple(held_fds)
@@ -115,12 +117,12 @@ class Service:
         Raises:
             StartFailedError: it ended, or was not ready within the limit; no process of it is left.
         """
-        await asyncio.to_thread(self._make_temp_dir)
         env = self.spec.environment() | {"TMPDIR": str(self._temp_dir)}
         process = OwnedProcess(self.spec.command, log_path=self.log_path, env=env, held_fds=self._held_fds)
         self._process = process
         self.state = ServiceState.STARTING
         try:
+            await asyncio.to_thread(self._make_temp_dir)
             process.start()
             await self._within_limit(process, self.spec.ready, "not ready")
             await self._within_limit(process, self.spec.prepare, "not prepared")
@@ -129,6 +131,12 @@ class Service:
             reason = str(error) if isinstance(error, StackError) else repr(error)
             raise StartFailedError(self.spec.name, reason, self.log_path, log_tail(self.log_path)) from error
         self.state = ServiceState.RUNNING
+        self._running_since = time.monotonic()
+
+    @property
+    def running_seconds(self) -> float:
+        """For how long it has been ready; 0.0 while it is not."""
+        return time.monotonic() - self._running_since if self.state is ServiceState.RUNNING else 0.0
 
     async def until_wanted(self) -> None:
         """Return once the service is to be started."""

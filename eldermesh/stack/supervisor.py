@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -83,8 +84,8 @@ class Supervisor:
         self._policy = policy or RestartPolicy()
         self._deaths = {name: Deaths(self._policy) for name in self.services}
         self._describe_loss = describe_loss
-        self._changed = changed
-        self._announce = announce
+        self._tell_change = changed
+        self._tell_line = announce
         self._broken_off: StopReport | None = None
 
     async def start(self) -> None:
@@ -102,8 +103,13 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep all services running until `stop` is set; the services then still run.
 
+        A service that dies is started again for as long as it takes: what it waits for comes back, and what the others
+        hold must not be lost for its sake. Only one that holds everything in memory is given up at some time, since
+        each of its deaths forgets what was acknowledged: a mesh that takes jobs and forgets them does more harm than
+        one that is down.
+
         Raises:
-            GaveUpError: an essential service died too often; the services that remain still run.
+            GaveUpError: a memory-only service died too often; the services that remain still run.
         """
         while not stop.is_set():
             try:
@@ -124,6 +130,17 @@ class Supervisor:
     async def report(self) -> list[ProcessReport]:
         """Return name, pid, state, restarts and memory of each service."""
         return await asyncio.to_thread(lambda: [report_of(service) for service in self.services.values()])
+
+    def _changed(self) -> None:
+        """Have it told; a disk that is full, or a terminal that is gone, ends no mesh."""
+        try:
+            self._tell_change()
+        except OSError as error:
+            self._announce(f"what runs could not be written down: {error.strerror}")
+
+    def _announce(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # nobody hears it, for the same reasons
+            self._tell_line(line)
 
     async def _start_all(self) -> None:
         await start_in_order(self.services, self._changed)
@@ -149,7 +166,7 @@ class Supervisor:
             await asyncio.gather(*watchers, *others, return_exceptions=True)
 
     async def _watch(self, service: Service) -> None:
-        """Start the service again whenever it ends; return when a service that is not essential is given up."""
+        """Start the service again whenever it ends, until this is cancelled."""
         while True:
             began = time.monotonic()
             try:
@@ -163,30 +180,28 @@ class Supervisor:
                 death = _Death(service=service, how=f"did not start: {failure.reason}", lived_seconds=0.0)
             if service.spec.memory_only:
                 raise _StateLostError(death)
-            delay_seconds = self._delay_after(death)
-            if delay_seconds is None:
-                return
-            await asyncio.sleep(delay_seconds)
+            await asyncio.sleep(self._delay_after(death))
             service.restarts_total += 1
 
-    def _delay_after(self, death: _Death) -> float | None:
-        """Say what happened, and return the seconds until the restart, or None: the rest goes on without it.
+    def _delay_after(self, death: _Death) -> float:
+        """Say what happened, and return the seconds until the restart.
 
         Raises:
-            GaveUpError: the service is essential and died too often.
+            GaveUpError: the service holds everything in memory and died too often.
         """
         service = death.service
         name, deaths = service.spec.name, self._deaths[service.spec.name]
         delay_seconds = deaths.record(death.lived_seconds)
-        if delay_seconds is not None:
-            service.state = ServiceState.RESTARTING
-            self._announce(f"{name} {death.how}; starting it again in {delay_seconds:g} s (log: {service.log_path})")
-        else:
+        again = f", {deaths.quick} times in a row" if deaths.quick > 1 else ""
+        service.trouble = death.how + again
+        if service.spec.memory_only and deaths.are_too_many:
             service.state = ServiceState.FAILED
+            self._changed()
             self._announce(f"{name} {death.how}; given up after {deaths.quick} quick deaths (log: {service.log_path})")
-        self._changed()
-        if delay_seconds is None and service.spec.essential:
             raise GaveUpError(name, deaths.quick, service.log_path)
+        service.state = ServiceState.RESTARTING
+        self._changed()
+        self._announce(f"{name} {death.how}{again}; starting it again in {delay_seconds:g} s (log: {service.log_path})")
         return delay_seconds
 
     async def _start_anew(self, death: _Death) -> None:
@@ -197,7 +212,7 @@ class Supervisor:
             self._announce(f"lost with {name}: {line}")
         while True:
             await self._stop_all()
-            await asyncio.sleep(self._delay_after(death) or 0.0)
+            await asyncio.sleep(self._delay_after(death))
             for service in self.services.values():
                 service.restarts_total += 1
             try:
@@ -219,4 +234,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(_LOG_CHECK_SECONDS)
             for service in self.services.values():
-                await asyncio.to_thread(service.cut_log)
+                try:
+                    await asyncio.to_thread(service.cut_log)
+                except OSError as error:  # a full disk ends no mesh: the log is cut next time
+                    self._announce(f"the log of {service.spec.name} could not be cut: {error.strerror}")

@@ -1,9 +1,11 @@
-"""The supervisor starts and stops services in order, starts again what dies, and gives up in time."""
+"""The supervisor starts and stops services in order, starts again what dies, and when it gives up."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -76,9 +78,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     assert set(psutil.Process().children(recursive=True)) - before == set()
 
 
-def fails(name: str, *, essential: bool = True) -> ServiceSpec:
+def fails(name: str, *, memory_only: bool = False) -> ServiceSpec:
     """A service that ends as soon as it was started."""
-    return ServiceSpec(name=name, command=("sh", "-c", "echo no luck; exit 4"), essential=essential)
+    return ServiceSpec(name=name, command=("sh", "-c", "echo no luck; exit 4"), memory_only=memory_only)
 
 
 async def test_start_and_stop_follow_the_dependencies(stage: Stage) -> None:
@@ -168,32 +170,81 @@ async def test_a_service_that_dies_is_started_again(stage: Stage) -> None:
     await running
 
 
-async def test_an_essential_service_that_keeps_dying_ends_the_run(stage: Stage) -> None:
-    """After the third quick death in a row `run` raises, naming the service."""
-    supervisor = stage.supervisor(stage.service("a"), fails("b"))
-    await supervisor.start()
-    with pytest.raises(GaveUpError, match="b died 3 times in quick succession"):
-        await supervisor.run(asyncio.Event())
-    assert [report.state for report in await supervisor.report()] == ["running", "failed"]
-    assert "given up after 3 quick deaths" in stage.said[-1]
-
-
-async def test_the_rest_goes_on_without_a_service_that_is_not_essential(stage: Stage) -> None:
-    """It is given up and reported as failed; another service is still started again when it dies."""
-    supervisor = stage.supervisor(stage.service("a"), fails("b", essential=False))
+async def test_a_service_that_keeps_dying_is_started_again_for_as_long_as_it_takes(stage: Stage) -> None:
+    """Many deaths past the limit of the policy the rest goes on; how it ends is told, and one day it is well again."""
+    cure = stage.path / "cure"
+    ill = ("sh", "-c", f"test -e {cure} || exit 4; exec sleep 100")
+    supervisor = stage.supervisor(stage.service("a"), ServiceSpec(name="b", command=ill))
     await supervisor.start()
     stop = asyncio.Event()
     running = asyncio.create_task(supervisor.run(stop))
-    await wait_until(lambda: supervisor.services["b"].state == "failed", description="b is given up")
+    pid = supervisor.services["a"].pid
+    await wait_until(lambda: supervisor.services["b"].restarts_total > 3 * FAST.give_up_after, description="b goes on")
+    assert not running.done()
+    assert supervisor.services["a"].pid == pid
+    (trouble,) = [report.trouble for report in await supervisor.report() if report.name == "b"]
+    assert trouble is not None
+    assert trouble.startswith("exited with status 4, ")
+    assert trouble.endswith(" times in a row")
+    assert "starting it again in 0.1 s" in stage.said[-1]
+    cure.touch()
+
+    def well() -> bool:
+        pid = supervisor.services["b"].pid
+        return pid is not None and psutil.Process(pid).name() == "sleep"
+
+    await wait_until(well, description="b is well")
+    stop.set()
+    await running
+
+
+async def test_a_memory_only_service_that_keeps_dying_ends_the_run(stage: Stage) -> None:
+    """Each of its deaths forgets what was acknowledged: after the third in a row `run` raises, naming it."""
+    supervisor = stage.supervisor(fails("a", memory_only=True))
+    await supervisor.start()
+    with pytest.raises(GaveUpError, match="a died 3 times in quick succession"):
+        await supervisor.run(asyncio.Event())
+    assert "given up after 3 quick deaths" in stage.said[-1]
+
+
+async def test_a_full_disk_ends_no_mesh(stage: Stage) -> None:
+    """Neither what runs, nor what is said, nor a directory for temporary files can be written: services live on."""
+    spec = stage.service("a")
+
+    def no_space(_: object = None) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full = False
+
+    def changed() -> None:
+        if full:
+            no_space()
+
+    said: list[str] = []
+
+    def announce(line: str) -> None:
+        said.append(line)
+        changed()
+
+    supervisor = Supervisor([spec], log_dir=stage.path / "logs", policy=FAST, changed=changed, announce=announce)
+    stage.supervisors.append(supervisor)
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    full = True
+    temporary = stage.path / "tmp"
+    shutil.rmtree(temporary)
+    temporary.touch()  # no directory can be made there
     pid = supervisor.services["a"].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    await wait_until(lambda: stage.journal.count("start a") == 2, description="a is started again")
-    assert not running.done()
+    await wait_until(lambda: supervisor.services["a"].restarts_total > 2, description="it is tried again and again")
+    assert not running.done(), running.exception()
+    temporary.unlink()
+    await wait_until(lambda: supervisor.services["a"].state == "running", description="a runs")
+    assert any("could not be written down" in line for line in said)
     stop.set()
     await running
-    report = await supervisor.stop()
-    assert report.stopped_processes == 1
 
 
 async def test_the_death_of_a_memory_only_service_starts_everything_anew(stage: Stage) -> None:

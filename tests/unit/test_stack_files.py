@@ -183,13 +183,16 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
     assert log_tail(path, lines=2) == "2\n�3"
 
 
-def test_restarts_back_off_and_end() -> None:
-    """Delays double up to the bound; a life that was not quick starts the count again."""
+def test_restarts_back_off_within_a_bound() -> None:
+    """Delays double up to the bound and stay there; a life that was not quick starts the count again."""
     policy = RestartPolicy(first_delay_seconds=1.0, max_delay_seconds=3.0, quick_seconds=10.0, give_up_after=5)
     deaths = Deaths(policy)
-    assert [deaths.record(1.0) for _ in range(3)] == [1.0, 2.0, 3.0]
-    assert deaths.record(11.0) == 1.0
-    assert [deaths.record(1.0) for _ in range(4)] == [2.0, 3.0, 3.0, None]
+    lived = [1.0, 1.0, 1.0, 11.0, 1.0, 1.0, 1.0, 1.0]
+    assert [(deaths.record(seconds), deaths.are_too_many) for seconds in lived] == [
+        *((1.0, False), (2.0, False), (3.0, False)),
+        *((1.0, False), (2.0, False), (3.0, False), (3.0, False), (3.0, True)),
+    ]
+    assert {deaths.record(1.0) for _ in range(2000)} == {3.0}
 
 
 def test_ports_are_kept_as_far_as_they_are_free(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checks of this machine: settings, data directory, disk."""
+"""Checks of this machine: settings, data directory, disk, the services that `mesh up` runs here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 
 from eldermesh.cli.checks.check import CheckFailed, Found
 from eldermesh.cli.context import Mesh
+from eldermesh.cli.stack_answers import PsAnswer
+from eldermesh.stack.control import request
+from eldermesh.stack.errors import NotRunningError, StackError
 
 _MIB = 1024 * 1024
 _LOW_BYTES = 2048 * _MIB
 _TOO_LOW_BYTES = 200 * _MIB
+_ANSWER_SECONDS = 5.0
 
 
 async def settings_found(mesh: Mesh) -> Found:
@@ -47,6 +51,24 @@ async def disk_free(mesh: Mesh) -> Found:
     if free < _TOO_LOW_BYTES:
         raise CheckFailed(detail, hint)
     return Found(detail, hint if free < _LOW_BYTES else None)
+
+
+async def services_stay(mesh: Mesh) -> Found:
+    """Whether the services of the mesh that runs here stay up."""
+    try:
+        told = await request(mesh.settings.data_dir, "ps", timeout_seconds=_ANSWER_SECONDS)
+    except NotRunningError:
+        return Found("no supervisor runs here: whoever started the services watches them")
+    except (StackError, TimeoutError, OSError) as error:
+        raise CheckFailed(f"the supervisor does not answer: {error!r}", "`mesh logs supervisor`") from error
+    processes = PsAnswer.model_validate({"processes": told["processes"]}).processes
+    ill = [process for process in processes if process.trouble is not None]
+    if ill:
+        raise CheckFailed(
+            "; ".join(f"{process.name} {process.trouble}" for process in ill),
+            f"it is started again until it stays; `mesh logs {ill[0].name}` says why it ends",
+        )
+    return Found(f"{len(processes)} services, none has died lately")
 
 
 def _present(path: Path) -> Path:

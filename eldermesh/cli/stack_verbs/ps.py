@@ -45,4 +45,7 @@ def ps(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitSt
             ("name", "pid", "state", "restarts", "memory"), [*rows, ("", "", "", "", f"{total / _MEGABYTE:.0f} MB")]
         )
     )
+    for process in answer.processes:
+        if process.trouble is not None:
+            output.note(f"{process.name} {process.trouble}; `mesh logs {process.name}` says why")
     return ExitStatus.OK

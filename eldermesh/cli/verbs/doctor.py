@@ -56,6 +56,7 @@ async def _look(mesh: Mesh) -> list[Check]:
             ("settings", lambda: machine.settings_found(mesh)),
             ("data directory", lambda: machine.data_dir_writable(mesh)),
             ("disk", lambda: machine.disk_free(mesh)),
+            ("services", lambda: machine.services_stay(mesh)),
             ("broker", lambda: servers.broker_answers(mesh)),
             ("topics", lambda: servers.topics_as_promised(mesh)),
             ("redis", lambda: servers.redis_answers(mesh)),

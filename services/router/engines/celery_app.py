@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from celery import Celery
 from kombu import Exchange, Queue
 
+from services.router.engines.celery_broker import RedisBroker
 from shared.history.foreign_state import celery_key_prefix
 from shared.settings import Settings
 
@@ -35,7 +36,7 @@ def broker_url(settings: Settings) -> str:
 
 def make_celery_app(settings: Settings) -> Celery:
     """A new application. It connects at first use, and is not made the current one of the process."""
-    app = Celery("eldermesh", broker=broker_url(settings), set_as_current=False)
+    app = Celery("eldermesh", broker=broker_url(settings), amqp=RedisBroker, set_as_current=False)
     app.conf.update(_messages() | _delivery(settings) | _worker())
     return app
 
@@ -99,6 +100,7 @@ def _delivery(settings: Settings) -> dict[str, Any]:
 
 def _worker() -> dict[str, Any]:
     return {
+        "worker_consumer": "services.router.engines.celery_broker:PatientConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Off until somebody looks: Flower turns them on. A worker sends them before it hands a task to its child.

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kombu import Connection
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from services.router.engines.celery_app import QUEUES, RUN_CHUNK, make_celery_app
+from services.router.engines.celery_broker import BROKER_ERRORS
 from services.router.engines.chunk_task import ChunkTask
 from shared.errors import RetryableError
+from shared.logs import get_logger
 from shared.settings import Settings
 from shared.workloads import Queue
 
 MAX_WAITING_CALLS = 64
 
 T = TypeVar("T")
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,11 @@ class CeleryDispatcher:
                 return await asyncio.shield(future)
         except TimeoutError as error:
             raise RetryableError(f"Celery's Redis did not answer in {self._timeout_seconds:g} s") from error
-        except (OperationalError, RedisError, OSError) as error:
-            raise RetryableError(f"Celery's Redis does not answer: {error!r}") from error
+        except BROKER_ERRORS as error:
+            raise RetryableError(f"Celery's Redis does not answer, or refuses: {error!r}") from error
+        except Exception as error:  # whatever it is, nothing was acknowledged, and whoever asks can only ask again
+            _log.exception("a call to Celery failed")
+            raise RetryableError(f"Celery failed: {error!r}") from error
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._waiting -= 1

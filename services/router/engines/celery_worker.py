@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,9 +22,10 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from services.router.engines.celery_app import DEFAULT_PRIORITY, QUEUES, RUN_CHUNK, make_celery_app
+from services.router.engines.celery_broker import BROKER_ERRORS
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.runner_thread import RunnerThread
-from shared.errors import DeadLetterError, StopServiceError
+from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs import configure_logging, get_logger
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
@@ -32,6 +35,9 @@ SERVICE_NAME = "eldermesh-celery-worker"
 _STOP_SECONDS = 10.0
 _INTERRUPT_SECONDS = 8.0
 """For runs that are interrupted to stop and to say so."""
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
 
 _log = get_logger(__name__)
 
@@ -59,7 +65,7 @@ class CeleryWorker:
         def run_chunk(task: Task[Any, Any], /, **message: Any) -> str:
             outcome = self._run_chunk(message)
             if outcome is ChunkOutcome.PUT_BACK:
-                put_back(self._app, task, message)
+                self._put_back(task, message)
             return outcome.value
 
     def run(self) -> int:
@@ -104,6 +110,20 @@ class CeleryWorker:
             _log.critical("this child is of no more use", exc_info=True)
             os._exit(1)  # Celery replaces it; the claim dies by its lease
 
+    def _put_back(self, task: Task[Any, Any], message: dict[str, Any]) -> None:
+        """Put a task back as soon as Redis takes it; there is nothing else that this child could do meanwhile."""
+        give_up_at = message["dispatched_at"] / 1000 + self._settings.claim_timeout_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return put_back(self._app, task, message)
+            except RetryableError as error:
+                is_stopping, _, _ = select.select([self._interrupt_read], [], [], pause)
+                if is_stopping or time.time() > give_up_at:  # its owner sends another one
+                    _log.warning("a task was not put back", chunk=message["chunk"], reason=str(error))
+                    return None
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
     def _begin_child(self, **_: Any) -> None:
         """Celery has asked the kernel already to kill this process when its parent dies; it may have died before."""
         if os.getppid() != self._main_pid:
@@ -140,14 +160,20 @@ def put_back(app: Celery, task: Task[Any, Any], message: dict[str, Any]) -> None
 
     Not with a countdown, nor by Celery's retry: on Redis such a task lies unacknowledged in the memory of a worker, and
     is not seen again for the whole visibility timeout if that worker dies. The runner has waited already.
+
+    Raises:
+        RetryableError: Redis did not take it.
     """
     delivery = task.request.delivery_info or {}
-    app.send_task(
-        RUN_CHUNK,
-        kwargs=message,
-        queue=delivery.get("routing_key"),
-        priority=delivery.get("priority", DEFAULT_PRIORITY),
-    )
+    try:
+        app.send_task(
+            RUN_CHUNK,
+            kwargs=message,
+            queue=delivery.get("routing_key"),
+            priority=delivery.get("priority", DEFAULT_PRIORITY),
+        )
+    except BROKER_ERRORS as error:
+        raise RetryableError(f"Redis does not take a task back: {error!r}") from error
 
 
 def _no_logging_setup(**_: Any) -> None:
