@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from redis import exceptions
 from redis._parsers.base import BaseParser
@@ -33,7 +35,8 @@ ANSWERS = (
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_refusal_is_an_error_of_the_connection(answer: str, url: str) -> None:
     """So a worker connects again in place of ending, wherever its Redis is."""
-    error = BaseParser.parse_error(answer)
+    parse: Any = BaseParser.parse_error
+    error = parse(answer)
     assert isinstance(error, exceptions.RedisError)
     with make_celery_app(Settings(redis_url=url, _env_file=None)) as app:  # type: ignore[arg-type]  # pydantic reads it
         assert isinstance(error, app.connection_for_read().connection_errors)
