@@ -4,23 +4,32 @@ It runs as a bare script (`python -P item_host.py`) and imports nothing of the p
 a second, and packages of the user may have any name. Frames come on standard input and leave on standard output: four
 bytes of length, big-endian, then the content. A request is JSON; an answer is JSON, and, if it says `succeeded`, a
 second frame with the output as I-JSON text. What user code prints goes to standard error.
+
+User code may leave anything behind: other standard streams, closed descriptors, timers, signal handlers, patched
+modules. So what the host needs for its own work was taken before user code came, and what could break into that work is
+put aside while the host is at it (`Border`). A function that has returned has succeeded, and is not called again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import fcntl
 import importlib
 import inspect
+import io
 import json
 import math
 import os
-import resource
 import signal
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from faulthandler import cancel_dump_traceback_later
+from os import _exit, getpid
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from signal import SIG_IGN, SIGINT, getsignal, setitimer
+from signal import signal as set_handler
 from types import ModuleType
 from typing import IO, Any
 
@@ -32,6 +41,12 @@ MAX_OUTPUT_DEPTH = 61
 """A result lies three levels deep in its record, and records may have 64 (the contract's I-JSON)."""
 
 _MAX_SAFE_INTEGER = 2**53 - 1
+
+_OWN_DESCRIPTORS = 200
+"""The host's own descriptors lie above: user code that closes what it takes for its own closes those below."""
+
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
 
 
 class NotJsonError(Exception):
@@ -49,7 +64,7 @@ def encode(value: Any) -> bytes:
         NotJsonError: it is none, or nested deeper than `MAX_OUTPUT_DEPTH`.
     """
     _check(value, 0)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _to_json(value).encode()
 
 
 def _check(value: Any, depth: int) -> None:
@@ -90,7 +105,7 @@ def describe(error: BaseException) -> str:
     name = type(error).__qualname__
     try:
         text = f"{name}: {error}"
-    except Exception as unprintable:  # noqa: BLE001 - an exception whose text raises is still described by its name
+    except BaseException as unprintable:  # noqa: BLE001 - an exception whose text raises is still described by its name
         text = f"{name} (its text raised {type(unprintable).__qualname__})"
     return bounded(text)
 
@@ -125,9 +140,14 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 class Host:
-    """Answers requests; the functions it has imported stay."""
+    """Answers requests; the functions it has imported stay.
 
-    def __init__(self) -> None:
+    Args:
+        border: between this and user code.
+    """
+
+    def __init__(self, border: Border) -> None:
+        self._border = border
         self._functions: dict[str, Callable[[Any], Any]] = {}
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
@@ -135,7 +155,11 @@ class Host:
         name = request["function"]
         try:
             if name not in self._functions:
-                self._functions[name] = resolve(name)
+                self._border.cross()
+                try:
+                    self._functions[name] = resolve(name)
+                finally:
+                    self._border.come_back()
         except DeniedError as error:
             return _failed("denied", bounded(str(error))), None
         except BaseException as error:  # noqa: BLE001 - user code: SystemExit at import is the item's failure, too
@@ -144,19 +168,30 @@ class Host:
             return {"status": "loaded"}, None
         return self._call(self._functions[name], request["item"])
 
-    @staticmethod
-    def _call(function: Callable[[Any], Any], item: Any) -> tuple[dict[str, Any], bytes | None]:
+    def _call(self, function: Callable[[Any], Any], item: Any) -> tuple[dict[str, Any], bytes | None]:
+        own_trace, recursion_limit = self._border.own_trace, self._border.recursion_limit
         try:
-            value = function(item)
-            if inspect.isawaitable(value):
-                value = asyncio.run(_awaited(value))
+            self._border.cross()
+            try:
+                value = function(item)
+                # Here, without a call: both would break into whatever is called.
+                sys.settrace(own_trace)
+                if sys.getrecursionlimit() < recursion_limit:
+                    sys.setrecursionlimit(recursion_limit)
+                if inspect.isawaitable(value):
+                    value = asyncio.run(_awaited(value))
+            finally:
+                sys.settrace(own_trace)
+                if sys.getrecursionlimit() < recursion_limit:
+                    sys.setrecursionlimit(recursion_limit)
+                self._border.come_back()
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is the item's failure
             return _failed("exception", describe(error)), None
         try:
             output = encode(value)
         except NotJsonError as error:
             return _failed("result_not_json", bounded(str(error))), None
-        except Exception as error:  # noqa: BLE001 - a container of the user's own raised while it was read
+        except BaseException as error:  # noqa: BLE001 - a container of the user's own raised while it was read
             return _failed("result_not_json", describe(error)), None
         if len(output) > MAX_OUTPUT_BYTES:
             return _failed("result_too_large", f"{len(output)} bytes; at most {MAX_OUTPUT_BYTES}"), None
@@ -168,19 +203,101 @@ def _failed(error_type: str, message: str) -> dict[str, Any]:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _take_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
+def _kept(descriptor: int) -> int:
+    """A copy of a descriptor for the host alone; what user code executes does not inherit it."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OWN_DESCRIPTORS)
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """Keep the two pipes for frames alone: user code reads nothing, and prints to standard error."""
-    requests, answers = os.dup(0), os.dup(1)  # not inherited by what user code executes
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    requests, answers = _kept(0), _kept(1)
     os.dup2(2, 1)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # a text file
-    return os.fdopen(requests, "rb"), os.fdopen(answers, "wb")
+    _open_nothing()
+    return open(requests, "rb"), open(answers, "wb")  # noqa: PTH123 - descriptors, for as long as this runs
+
+
+def _open_nothing() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    if nothing != 0:
+        os.dup2(nothing, 0)
+        os.close(nothing)
+
+
+class Border:
+    """Between the host's own code and user code, which shares its process.
+
+    Attributes:
+        own_trace: the trace function of the host itself (a debugger's, a coverage tool's).
+        recursion_limit: what the host itself needs; user code may have more, and keeps it.
+    """
+
+    def __init__(self) -> None:
+        self.own_trace = sys.gettrace()
+        self._own_profile = sys.getprofile()
+        self.recursion_limit = sys.getrecursionlimit()
+        self._their_handlers: dict[int, Any] = {}
+        self._printed = _kept(2)
+        self._streams = {"stdout": _text_stream(1), "stderr": _text_stream(2)}
+        self._put_streams()
+
+    def cross(self) -> None:
+        """User code runs next, with the handlers of signals that it has set before."""
+        for number, handler in self._their_handlers.items():
+            set_handler(number, handler)
+
+    def come_back(self) -> None:
+        """Put aside what could break into the host's own work, and take the streams again."""
+        sys.settrace(self.own_trace)
+        if sys.getrecursionlimit() < self.recursion_limit:
+            sys.setrecursionlimit(self.recursion_limit)
+        sys.setprofile(self._own_profile)
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            setitimer(timer, 0.0)
+        cancel_dump_traceback_later()
+        self._their_handlers = {}
+        for number in range(1, signal.NSIG):
+            handler = getsignal(number)
+            if callable(handler) and handler is not _pass_over:
+                self._their_handlers[number] = handler
+                set_handler(number, _pass_over)
+        self._put_streams()
+
+    def _put_streams(self) -> None:
+        """What user code prints next goes to standard error. What it put there in the meantime is not touched.
+
+        A descriptor is opened again only where nothing is open: another file there is in use by somebody.
+        """
+        if not _is_open(0):
+            _open_nothing()
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            if not _is_open(number):
+                os.dup2(self._printed, number)
+            try:
+                io.TextIOWrapper.flush(self._streams[name])
+            except (OSError, ValueError):  # it was closed, or taken apart
+                self._streams[name] = _text_stream(number)
+            setattr(sys, name, self._streams[name])
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    """Text, line by line, to a descriptor that outlives the stream."""
+    binary = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _pass_over(*_: Any) -> None:
+    """Stand in for a signal handler of user code while that does not run."""
 
 
 def _read_frame(stream: IO[bytes]) -> bytes | None:
@@ -190,28 +307,25 @@ def _read_frame(stream: IO[bytes]) -> bytes | None:
 
 def main() -> None:
     """Say `ready`, then answer request by request until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    requests, answers = _take_standard_streams()
+    set_handler(SIGINT, SIG_IGN)
+    requests, answers = _take_pipes()
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: what the user's functions are imported from
-    own_pid = os.getpid()
+    own_pid = getpid()
 
     def say(answer: dict[str, Any], output: bytes | None = None) -> None:
-        content = json.dumps(answer | {"peak_bytes": _peak_bytes()}).encode()
+        content = _to_json(answer | {"peak_bytes": _peak_bytes()}).encode()
         answers.write(HEADER.pack(len(content)) + content)
         if output is not None:
             answers.write(HEADER.pack(len(output)))
             answers.write(output)
         answers.flush()
 
-    host = Host()
+    host = Host(Border())
     say({"status": "ready", "pid": own_pid})
     while (frame := _read_frame(requests)) is not None:
-        answer, output = host.answer(json.loads(frame))
-        if os.getpid() != own_pid:
-            os._exit(0)  # user code forked and came back: the answer is the parent's to give
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # user code closed it
-                stream.flush()
+        answer, output = host.answer(_from_json(frame.decode()))
+        if getpid() != own_pid:
+            _exit(0)  # user code forked and came back: the answer is the parent's to give
         say(answer, output)
 
 

@@ -1,0 +1,68 @@
+"""What a function leaves behind in its process ends neither the item host nor the next item, and repeats no effect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from services.router.engines.item_process import ItemProcess
+from shared.workloads import ItemFailed, ItemSucceeded
+from tests.integration.leaving_functions import LEAVINGS
+
+_FUNCTIONS = "tests.integration.leaving_functions"
+_LIMIT_SECONDS = 60.0
+_WHATEVER_COMES_SECONDS = 0.6
+"""Timers, signals and threads that a function leaves here come within this time."""
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[ItemProcess]:
+    """An item host that is started at its first call."""
+    process = ItemProcess()
+    yield process
+    await process.close()
+
+
+@pytest.mark.parametrize("what", list(LEAVINGS))
+async def test_a_function_that_returned_has_succeeded(host: ItemProcess, what: str, tmp_path: Path) -> None:
+    """It ran once, its result is there, and the same host runs the next item, a while later."""
+    ran = tmp_path / "ran"
+    item: list[JsonValue] = [what, str(ran)]
+    outcome = await host.call(f"{_FUNCTIONS}:leave", item, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemSucceeded), outcome
+    pid = host.pid
+    await asyncio.sleep(_WHATEVER_COMES_SECONDS)  # the host has nothing to do meanwhile
+    outcome = await host.call(f"{_FUNCTIONS}:wait_a_little", 0.1, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemSucceeded), outcome
+    assert (host.pid, ran.read_text()) == (pid, "ran\n")
+
+
+async def test_an_error_that_cannot_be_told_is_the_failure_of_its_item(host: ItemProcess) -> None:
+    """Asking it for its text raises what would end the host; its type is told."""
+    outcome = await host.call(f"{_FUNCTIONS}:fail_unspeakably", None, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemFailed)
+    assert (outcome.error_type, outcome.error_message) == ("exception", "_Unspeakable (its text raised SystemExit)")
+
+
+async def test_a_result_that_cannot_be_read_is_the_failure_of_its_item(host: ItemProcess) -> None:
+    """Reading it raises what would end the host."""
+    outcome = await host.call(f"{_FUNCTIONS}:return_a_trap", None, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemFailed)
+    assert outcome.error_type == "result_not_json"
+
+
+@pytest.mark.parametrize("what", ["stdout_none", "stdout_closed", "stdout_wrapped", "descriptors_closed"])
+async def test_the_next_item_is_still_heard(
+    host: ItemProcess, what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it prints is in the worker's log: another function's mess is not its own."""
+    caplog.set_level(logging.INFO)
+    await host.call(f"{_FUNCTIONS}:leave", [what, str(tmp_path / "ran")], timeout_seconds=_LIMIT_SECONDS)
+    await host.call(f"{_FUNCTIONS}:wait_a_little", 0.0, timeout_seconds=_LIMIT_SECONDS)
+    await host.close()
+    assert [record for record in caplog.records if record.getMessage().endswith("waiting")]
