@@ -14,11 +14,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from services.notifier.channels.console import ConsoleSender
 from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
 from services.notifier.channels.sender import Sender
-from services.notifier.channels.slack import SlackSender, slack_plugin
+from services.notifier.channels.slack import SlackSender, check_slack_address
 from services.notifier.channels.webhook import WebhookSender
 from shared.settings import Settings
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MAIL_ADDRESS = re.compile(r"[^@\s<>(),;:\\\"\x00-\x1f\x7f]{1,64}@[^@\s<>(),;:\\\"\x00-\x1f\x7f]{1,190}")
 _LEAST_SECRET_BYTES = 24
 _PORTS: dict[TlsMode, int] = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -64,15 +65,21 @@ def _signing_secret(value: SecretStr) -> SecretStr:
 
 
 def _slack_address(value: SecretStr) -> SecretStr:
-    slack_plugin(value)
+    check_slack_address(value.get_secret_value())
+    return value
+
+
+def _mail_address(value: str) -> str:
+    if not value.isascii():
+        raise ValueError("must be of ASCII characters; a domain of others is written as xn--…")
+    if _MAIL_ADDRESS.fullmatch(value) is None:
+        raise ValueError("must be an address name@host, and nothing else")
     return value
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_from_environment)]
 Text = Annotated[str, BeforeValidator(_with_variables), Field(min_length=1, max_length=256)]
-MailAddress = Annotated[
-    str, BeforeValidator(_with_variables), Field(pattern=r"^[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,190}$")
-]
+MailAddress = Annotated[str, BeforeValidator(_with_variables), Field(max_length=254), AfterValidator(_mail_address)]
 
 
 class _Channel(BaseModel):

@@ -1,19 +1,18 @@
-"""The channel `email`: apprise makes the message, and this sends it by SMTP, under a fixed Message-ID."""
+"""The channel `email`: one message in one transaction of SMTP, under a fixed Message-ID."""
 
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
-import smtplib
+import socket
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
-import apprise
-from apprise.plugins.email import NotifyEmail
+import aiosmtplib
 from pydantic import SecretStr
 
+from services.notifier.channels.mail_message import mail_message
 from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome, Sent
 
 TlsMode = Literal["starttls", "tls", "none"]
@@ -34,7 +33,7 @@ class Mailbox:
 
 
 class EmailSender:
-    """Sends one message in one transaction.
+    """Sends one message in one transaction. Cancelled, it hangs up at once: nothing goes on without it.
 
     Args:
         mailbox: where to.
@@ -42,67 +41,89 @@ class EmailSender:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
+        self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> SendOutcome:
         """Send it. Each step of the conversation has `SEND_SECONDS`, all of it three times that."""
         try:
             async with asyncio.timeout(3 * SEND_SECONDS):
-                return await asyncio.to_thread(self._send, message)
+                return await self._send(message)
         except TimeoutError:
             return NotNow(f"the mail server did not take it within {3 * SEND_SECONDS:g} s")
 
-    def _send(self, message: Message) -> SendOutcome:
+    async def _send(self, message: Message) -> SendOutcome:
         box = self._mailbox
         try:
-            with self._connected() as server:
-                refused = server.sendmail(box.sender, list(box.recipients), self.composed(message))
-        except smtplib.SMTPRecipientsRefused as error:
-            codes = [code for code, _ in error.recipients.values()]
+            refused = await self._talk(message)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [each.code for each in error.recipients]
             return _outcome(min(codes, default=_FIRST_PERMANENT), "the mail server refused all recipients")
-        except smtplib.SMTPResponseException as error:
-            return _outcome(error.smtp_code, f"the mail server said {error.smtp_code}")
-        except smtplib.SMTPNotSupportedError:
+        except aiosmtplib.SMTPResponseException as error:
+            return _outcome(error.code, f"the mail server said {error.code}")
+        except aiosmtplib.SMTPNotSupported:
             return Never("the mail server does not offer what the rules file asks for (tls, user)")
-        except (smtplib.SMTPException, OSError) as error:
-            return NotNow(f"the mail server could not be talked to: {type(error).__name__}")
-        return Sent(f"refused: {len(refused)} of {len(box.recipients)} recipients" if refused else None)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return NotNow(f"the mail server could not be talked to: {type(error.__cause__ or error).__name__}")
+        return Sent(f"refused: {refused} of {len(box.recipients)} recipients" if refused else None)
 
-    def composed(self, message: Message) -> bytes:
-        """The message as it is sent."""
+    async def _talk(self, message: Message) -> int:
+        """How many recipients were refused, of a message that was taken."""
         box = self._mailbox
-        (prepared,) = NotifyEmail.prepare_emails(
-            subject=message.title,
-            body=message.body if message.html is None else message.html,
-            notify_format=apprise.NotifyFormat.TEXT if message.html is None else apprise.NotifyFormat.HTML,
-            from_addr=("", box.sender),
-            to=[("", box.recipients[0])],
-            cc=set(box.recipients[1:]),
-            smtp_host=box.host,
-            headers={"Auto-Submitted": "auto-generated"},
+        client = aiosmtplib.SMTP(
+            hostname=box.host,
+            port=box.port,
+            timeout=SEND_SECONDS,
+            # Else it asks the resolver for this machine's name, in a thread that cannot be cancelled.
+            local_hostname=socket.gethostname(),
+            use_tls=box.tls == "tls",
+            start_tls=False,
+            tls_context=self._tls,
         )
-        made = email.message_from_string(prepared.body, policy=email.policy.SMTP)
-        del made["Message-ID"]
-        # The same in every repeat, so that mail servers and clients can tell one.
-        made["Message-ID"] = f"<{message.message_id}@eldermesh>"
-        return made.as_bytes()
-
-    def _connected(self) -> smtplib.SMTP:
-        box = self._mailbox
-        context = ssl.create_default_context()
-        server = (
-            smtplib.SMTP_SSL(box.host, box.port, timeout=SEND_SECONDS, context=context)
-            if box.tls == "tls"
-            else smtplib.SMTP(box.host, box.port, timeout=SEND_SECONDS)
-        )
+        was_taken = False
         try:
+            await client.connect()
+            client.local_hostname = _own_name(client)
             if box.tls == "starttls":
-                server.starttls(context=context)
+                await _offering(client, "starttls")
+                await client.starttls(tls_context=self._tls)
             if box.user is not None and box.password is not None:
-                server.login(box.user, box.password.get_secret_value())
-        except BaseException:
-            server.close()
-            raise
-        return server
+                await _offering(client, "auth")
+                await client.login(box.user, box.password.get_secret_value())
+            refused, _ = await client.sendmail(
+                box.sender, list(box.recipients), mail_message(message, box.sender, box.recipients)
+            )
+            was_taken = True
+        finally:
+            _hang_up(client, politely=was_taken)
+        return len(refused)
+
+
+async def _offering(client: aiosmtplib.SMTP, extension: str) -> None:
+    if client.is_ehlo_or_helo_needed:
+        await client.ehlo()
+    if not client.supports_extension(extension):
+        raise aiosmtplib.SMTPNotSupported(extension)
+
+
+def _own_name(client: aiosmtplib.SMTP) -> str:
+    """What this machine calls itself: its whole name, else the address that the server sees."""
+    name = socket.gethostname()
+    where = client.get_transport_info("sockname")
+    if "." in name or not where:
+        return name
+    address = ip_address(str(where[0]).partition("%")[0])
+    return f"[IPv6:{address}]" if isinstance(address, IPv6Address) else f"[{address}]"
+
+
+def _hang_up(client: aiosmtplib.SMTP, *, politely: bool) -> None:
+    """Leave no connection. After a message that was taken nobody waits for the server's goodbye."""
+    transport = client.transport
+    if isinstance(transport, asyncio.Transport):
+        if politely and not transport.is_closing():
+            transport.write(b"QUIT\r\n")
+        else:
+            transport.abort()
+    client.close()
 
 
 def _outcome(code: int, reason: str) -> SendOutcome:

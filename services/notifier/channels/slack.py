@@ -1,82 +1,94 @@
-"""The channel `slack`: apprise makes the message for an incoming webhook, and this posts it."""
+"""The channel `slack`: posts to an incoming webhook."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import re
+import ssl
+from typing import Final
 
-import apprise
 import httpx
-from apprise.plugins.slack import NotifySlack, SlackMode
 from pydantic import SecretStr
 
 from services.notifier.channels.answers import outcome_of
+from services.notifier.channels.lines import one_line
 from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome
 from shared.history.ports import Clock, SystemClock
+from shared.notification_facts import Severity
+
+_INCOMING: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/services/\w+/\w+/\w+/?", re.ASCII | re.IGNORECASE)
+_OTHER: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/(?:workflows|triggers)/", re.IGNORECASE)
+_COLOURS: Final[dict[Severity, str]] = {
+    "info": "#3AA3E3",
+    "success": "#3AA337",
+    "warning": "#CACF29",
+    "failure": "#A32037",
+}
+# All that Slack asks to be escaped: mentions (<!channel>, <@U1>) and links stand in angle brackets.
+_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-class _IncomingWebhook(NotifySlack):  # type: ignore[no-untyped-call]  # apprise types a part of itself
-    """Apprise's plug-in, except that the answer is told: it keeps neither the status nor `Retry-After`."""
-
-    clock: Clock = SystemClock()
-    outcome: SendOutcome = NotNow("nothing was sent")
-
-    def _send(self, url: str, payload: Any, *_: Any, **__: Any) -> Any:
-        try:
-            with httpx.Client(trust_env=False, follow_redirects=False, timeout=SEND_SECONDS) as client:
-                response = client.post(url, json=payload)
-        except httpx.HTTPError as error:
-            self.outcome = NotNow(f"no answer: {type(error).__name__}")
-            return False
-        self.outcome = outcome_of(response.status_code, response.headers.get("retry-after"), self.clock.now_ms())
-        return {"ok": True} if response.is_success else False
-
-
-def slack_plugin(url: SecretStr) -> _IncomingWebhook:
-    """The plug-in of an address `https://hooks.slack.com/services/T…/B…/…`.
+def check_slack_address(address: str) -> None:
+    """Check for `https://hooks.slack.com/services/T…/B…/…`.
 
     Raises:
         ValueError: the address is no incoming webhook of Slack.
     """
-    parsed = NotifySlack.parse_native_url(url.get_secret_value())  # type: ignore[no-untyped-call]
-    if parsed is None:
-        raise ValueError(
-            "no address of an incoming webhook; Slack shows it as https://hooks.slack.com/services/T…/B…/…"
-        )
-    asset = apprise.AppriseAsset(app_id="ElderMesh", app_desc="ElderMesh")
-    try:
-        plugin = _IncomingWebhook(**(parsed | {"asset": asset, "include_image": False}))  # type: ignore[no-untyped-call]
-    except TypeError as error:
-        raise ValueError("no address of an incoming webhook of Slack") from error
-    if plugin.mode != SlackMode.WEBHOOK:
+    if _INCOMING.fullmatch(address) is not None:
+        return
+    if _OTHER.match(address) is not None:
         raise ValueError("only incoming webhooks of Slack are served, https://hooks.slack.com/services/T…/B…/…")
-    return plugin
+    raise ValueError("no address of an incoming webhook; Slack shows it as https://hooks.slack.com/services/T…/B…/…")
 
 
 class SlackSender:
-    """Posts to an incoming webhook.
+    """Posts to an incoming webhook. Cancelled, it closes its connection: nothing goes on without it.
 
     Args:
         url: of the webhook, which is its secret.
+        clock: of dates in answers.
     """
 
-    def __init__(self, url: SecretStr) -> None:
+    def __init__(self, url: SecretStr, clock: Clock | None = None) -> None:
         self._url = url
+        self._clock = clock or SystemClock()
+        self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> SendOutcome:
-        """Post it; a repeat is one for Slack, too, which knows no message ids."""
+        """Post it, at most for `SEND_SECONDS`; a repeat is one for Slack, too, which knows no message ids."""
         try:
-            async with asyncio.timeout(2 * SEND_SECONDS):
-                return await asyncio.to_thread(self._send, message)
+            async with asyncio.timeout(SEND_SECONDS):
+                return await self._post(message)
         except TimeoutError:
-            return NotNow(f"no answer within {2 * SEND_SECONDS:g} s")
+            return NotNow(f"no answer within {SEND_SECONDS:g} s")
+        except httpx.HTTPError as error:
+            return NotNow(f"no answer: {type(error).__name__}")
 
-    def _send(self, message: Message) -> SendOutcome:
-        plugin = slack_plugin(self._url)  # a new one: it counts what it sent, and sleeps between
-        plugin.notify(
-            title=message.title,
-            body=message.body,
-            notify_type=apprise.NotifyType(message.severity),
-            body_format=apprise.NotifyFormat.TEXT,
-        )
-        return plugin.outcome
+    async def _post(self, message: Message) -> SendOutcome:
+        client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SEND_SECONDS, verify=self._tls)
+        async with (
+            client,
+            client.stream("POST", self._url.get_secret_value(), json=slack_payload(message)) as response,
+        ):
+            return outcome_of(response.status_code, response.headers.get("retry-after"), self._clock.now_ms())
+
+
+def slack_payload(message: Message) -> dict[str, object]:
+    """What is posted: nothing in it is formatted, pages anybody, or is fetched by Slack."""
+    title = one_line(message.title).translate(_ESCAPES)
+    return {
+        "mrkdwn": False,
+        "link_names": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "attachments": [
+            {
+                "title": title,
+                "fallback": title,
+                "text": message.body.translate(_ESCAPES),
+                "color": _COLOURS[message.severity],
+                "footer": "ElderMesh",
+                "mrkdwn_in": [],
+            }
+        ],
+    }

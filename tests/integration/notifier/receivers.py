@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -64,6 +65,13 @@ class MailReceiver:
     received: list[tuple[list[str], EmailMessage]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    raw: list[bytes] = field(default_factory=list)
+    logged_in: list[bytes] = field(default_factory=list)
+
+    def authenticate(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
+        """Take the password `pw` alone."""
+        self.logged_in.append(data.login)
+        return AuthResult(success=data.password == b"pw", handled=False)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
@@ -78,18 +86,23 @@ class MailReceiver:
         """Take a message."""
         if self.answers:
             return self.answers.pop(0)
+        self.raw.append(envelope.content)
         made = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.received.append((list(envelope.rcpt_tos), made))
         return "250 OK"
 
 
 @contextmanager
-def mail_receiver() -> Iterator[MailReceiver]:
-    """An SMTP server in a thread of its own."""
+def mail_receiver(tls: ssl.SSLContext | None = None, *, starttls: bool = False) -> Iterator[MailReceiver]:
+    """An SMTP server in a thread of its own; with a context it wants TLS from the start, or STARTTLS and a login."""
     # Its controller has to know the port beforehand.
     with socket.create_server(("127.0.0.1", 0)) as free:
         receiver = MailReceiver(free.getsockname()[1])
-    controller = Controller(receiver, hostname="127.0.0.1", port=receiver.port)
+    options: dict[str, Any] = {"ssl_context": tls}
+    if starttls:
+        options = {"tls_context": tls, "require_starttls": True, "auth_required": True}
+        options["authenticator"] = receiver.authenticate
+    controller = Controller(receiver, hostname="127.0.0.1", port=receiver.port, **options)
     controller.start()
     try:
         yield receiver

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apprise.plugins.slack import NotifySlack
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 from werkzeug import Response
@@ -64,10 +63,10 @@ def hook(url: str, *, allow_private: bool = True) -> WebhookSender:
 
 def mailer(mail: MailReceiver, *recipients: str, tls: TlsMode = "none", **login: str) -> EmailSender:
     """An e-mail's sender."""
-    password = SecretStr(login["password"]) if login else None
-    box = Mailbox(
-        "127.0.0.1", mail.port, "mesh@example.com", recipients or ("a@example.com",), tls, login.get("user"), password
-    )
+    password = SecretStr(login["password"]) if "password" in login else None
+    host = login.get("host", "127.0.0.1")
+    to = recipients or ("a@example.com",)
+    box = Mailbox(host, mail.port, "mesh@example.com", to, tls, login.get("user"), password)
     return EmailSender(box)
 
 
@@ -143,7 +142,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate of `hooks.test`, and its key."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    made += ["-days", "2", "-subj", "/CN=hooks.test", "-addext", "subjectAltName=DNS:hooks.test"]
+    made += ["-days", "2", "-subj", "/CN=hooks.test", "-addext", "subjectAltName=DNS:hooks.test,DNS:localhost"]
     made += ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(made, check=True, capture_output=True, timeout=30)
     return certificate, key
@@ -343,24 +342,30 @@ def test_back_off() -> None:
     assert pause_ms(1, first_ms=5000, asked_ms=7000, chance=0.5) == 9500
 
 
-async def test_slack(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slack(receiver: HttpReceiver) -> None:
     """What a job brings along cannot page a channel; 429 says when; 404 is for good; a dead server is not."""
-    monkeypatch.setattr(NotifySlack, "webhook_url", receiver.url("/services"))
-    sender = SlackSender(SLACK)
-    message = Message(ID, "Job failed: <!here>", "Reason: <!channel> & more", None, None, "failure")
+    sender = SlackSender(SecretStr(receiver.url("/services/T1/B1/x")))
+    message = Message(ID, "Job failed: <!here>", "Reason: <!channel> & <https://x.example|more>", None, None, "failure")
     assert await sender.send(message) == Sent("HTTP 200")
     (received,) = receiver.received
-    assert received.path == "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
-    (attachment,) = json.loads(received.body)["attachments"]
-    assert attachment["title"] == "Job failed: &lt;!here&gt;"
-    assert attachment["text"] == "Reason: &lt;!channel&gt; &amp; more"
+    assert received.path == "/services/T1/B1/x"
+    assert received.headers["Content-Type"] == "application/json"
+    payload = json.loads(received.body)
+    (attachment,) = payload["attachments"]
+    assert attachment["title"] == attachment["fallback"] == "Job failed: &lt;!here&gt;"
+    assert attachment["text"] == "Reason: &lt;!channel&gt; &amp; &lt;https://x.example|more&gt;"
+    assert (payload["mrkdwn"], payload["link_names"], attachment["mrkdwn_in"]) == (False, False, [])
     receiver.answers += [Response(status=429, headers={"Retry-After": "30"}), Response(status=404)]
     assert await sender.send(message) == NotNow("HTTP 429", 30_000)
     assert await sender.send(message) == Never("HTTP 404")
+    receiver.answers.append(Response(status=302, headers={"Location": receiver.url("/other")}))
+    assert isinstance(await sender.send(message), Never)
+    assert {each.path for each in receiver.received} == {"/services/T1/B1/x"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{port}/services")
-    assert await sender.send(message) == NotNow("no answer: ConnectError")
+    assert await SlackSender(SecretStr(f"http://127.0.0.1:{port}/services")).send(message) == NotNow(
+        "no answer: ConnectError"
+    )
 
 
 async def test_email(mail: MailReceiver) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apprise.plugins.slack import NotifySlack
+from pydantic import SecretStr
 from standardwebhooks import Webhook
 from werkzeug import Request, Response
 
@@ -20,6 +20,8 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.stack.own_services import notifier_service
 from eldermesh.stack.service import Service
+from services.notifier import channel_settings
+from services.notifier.channels.slack import SlackSender
 from services.notifier.planning import notification_id
 from services.notifier.service import run
 from shared.errors import ConfigurationError
@@ -80,7 +82,7 @@ async def test_every_channel_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """An end that is delivered three times is told once on each channel, and all of it is in the job's trace."""
-    monkeypatch.setattr(NotifySlack, "webhook_url", receiver.url("/services"))
+    monkeypatch.setattr(channel_settings, "SlackSender", lambda _: SlackSender(SecretStr(receiver.url("/services"))))
     with mail_receiver() as mail, recorded_spans() as spans, metric_reader() as metrics:
         text = f"""\
 channels:
