@@ -11,8 +11,9 @@ from pathlib import Path
 from celery import Celery, group
 from redis.asyncio import Redis
 
+from eldermesh.launch import python_command
 from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec, python_command
+from eldermesh.stack.service import Service, ServiceSpec
 
 _URL_VARIABLE = "BENCH_CELERY_REDIS"
 _WAIT_SECONDS = 10.0

@@ -19,8 +19,9 @@ import psutil
 from bench.figures import Figure, percentile
 from bench.parts import following, parts
 from eldermesh.contract.cloudevents import header_text
+from eldermesh.launch import python_command
 from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec, python_command
+from eldermesh.stack.service import Service, ServiceSpec
 from services.sages.health import sages_trouble
 from services.sages.memory import sages_directory
 from shared.events import JobAdvised

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+from eldermesh.cli.errors import CliError, unavailable
+from eldermesh.cli.terminal_text import terminal_json, terminal_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -29,11 +33,11 @@ class Output:
 
     def answer(self, answer: BaseModel) -> None:
         """Print an answer as one line of JSON."""
-        self.write(answer.model_dump_json() + "\n")
+        self._json_line(answer.model_dump_json())
 
     def json(self, value: Any) -> None:
         """Print a JSON value in one line."""
-        self.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._json_line(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
     def show(self, *parts: RenderableType) -> None:
         """Print for people: text, tables."""
@@ -41,40 +45,90 @@ class Output:
         with console.capture() as capture:
             for part in parts:
                 console.print(part)
-        self.write(capture.get())
+        self._emit(capture.get().encode("utf-8", "replace"))
 
     def write(self, text: str) -> None:
-        """Print text as it is; who closed the pipe is not written to again."""
-        self.write_bytes(text.encode("utf-8", "replace"))
+        """Print text: as it is, but on a terminal without what would give it orders."""
+        self._emit((terminal_text(text) if _is_terminal(sys.stdout) else text).encode("utf-8", "replace"))
 
     def write_bytes(self, raw: bytes) -> None:
-        """Print bytes as they are."""
+        """Print bytes as they are; a terminal gets them as text."""
+        if _is_terminal(sys.stdout):
+            self.write(raw.decode("utf-8", "replace"))
+        else:
+            self._emit(raw)
+
+    def _json_line(self, line: str) -> None:
+        self._emit(f"{terminal_json(line) if _is_terminal(sys.stdout) else line}\n".encode("utf-8", "replace"))
+
+    @staticmethod
+    def _emit(raw: bytes) -> None:
+        """Write at once; who closed the pipe is not written to again."""
+        if sys.stdout is None:
+            raise _takes_nothing("it is closed")
         try:
             sys.stdout.flush()
             sys.stdout.buffer.write(raw)
             sys.stdout.buffer.flush()
         except BrokenPipeError as error:
-            # Else the interpreter tries once more at its end, and complains.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _turn_away_stdout()
             raise typer.Exit(_SIGPIPE_STATUS) from error
+        except OSError as error:
+            _turn_away_stdout()
+            raise _takes_nothing(error.strerror) from error
 
     def note(self, text: str) -> None:
         """Tell a person what goes on, on standard error."""
         if not self.as_json:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the place that prints
+            write_error(text)
 
     @property
     def shows_progress(self) -> bool:
         """Whether somebody looks at standard error, so that a bar may move there."""
-        return sys.stderr.isatty()
+        return _is_terminal(sys.stderr)
+
+
+def _takes_nothing(why: str | None) -> CliError:
+    return unavailable(f"standard output takes nothing: {why}", "what was asked for may have been done all the same")
+
+
+def write_error(text: str) -> None:
+    """Write a line to standard error; who does not listen there misses it."""
+    with contextlib.suppress(OSError):
+        shown = terminal_text(text) if _is_terminal(sys.stderr) else text
+        print(shown, file=sys.stderr, flush=True)  # noqa: T201 - this is the place that prints
 
 
 def stdout_console() -> Console:
     """A console on standard output, as wide as the terminal; wide enough for anything where there is none."""
+    if _is_terminal(sys.stdout):
+        from eldermesh.cli.terminal_console import TerminalConsole
+
+        return TerminalConsole(file=sys.stdout, highlight=False, markup=False, emoji=False)
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    return Console(file=sys.stdout, width=_PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def stderr_console() -> Console:
+    """A console on standard error."""
+    if _is_terminal(sys.stderr):
+        from eldermesh.cli.terminal_console import TerminalConsole
+
+        return TerminalConsole(stderr=True, highlight=False)
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _turn_away_stdout() -> None:
+    """Else the interpreter tries once more at its end, and complains."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def pairs_table(pairs: Iterable[tuple[str, object]]) -> RenderableType:

@@ -6,10 +6,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from eldermesh.cli.output import Output
+from eldermesh.cli.output import Output, stderr_console
 
 _LINE_EVERY_SECONDS = 2.0
 
@@ -39,7 +38,7 @@ class ItemsBar:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=stderr_console(),
                 transient=True,
             )
             self._task = self._progress.add_task(unit, total=items_total)

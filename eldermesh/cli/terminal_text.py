@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 _UNSAFE = re.compile(
@@ -11,12 +12,23 @@ _UNSAFE = re.compile(
     "\U000e0000-\U000e007f"  # tags: invisible letters
     "\ud800-\udfff]"  # halves of characters, among them bytes of names that are no UTF-8
 )
+_HALVES = re.compile("[\ud800-\udfff]")
 _FIRST_BYTE, _LAST_BYTE = "\udc80", "\udcff"
 
 
 def terminal_text(text: str) -> str:
     """A text with everything replaced that is an order to a terminal; line ends and tabs stay."""
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def is_text(given: str) -> bool:
+    """Whether what the system gave as an argument, a variable or a name is UTF-8."""
+    return given.isascii() or not _HALVES.search(given)
+
+
+def terminal_json(line: str) -> str:
+    """A line of JSON with the same value, in which none of these characters stands as itself."""
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], line)
 
 
 def escaped_name(name: object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from eldermesh.cli.errors import usage_error
-from eldermesh.cli.terminal_text import escaped_name
+from eldermesh.cli.terminal_text import escaped_name, is_text
 from shared.regular_file import FileRefusedError, read_regular_file
 
 MAX_FILE_BYTES: Final = 512 * 1024
@@ -148,7 +148,7 @@ def read_files(files: Sequence[Path], root: Path, skipped: Skipped) -> Iterator[
             skipped.could_not_read(name, error)
         else:
             if not name.isprintable():
-                skipped.add("the name is not UTF-8" if _is_foreign(name) else "the name cannot be printed", name)
+                skipped.add("the name cannot be printed" if is_text(name) else "the name is not UTF-8", name)
             elif not _is_text(content):
                 skipped.add("no UTF-8 text", name)
             else:
@@ -157,11 +157,6 @@ def read_files(files: Sequence[Path], root: Path, skipped: Skipped) -> Iterator[
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root.parent).as_posix()
-
-
-def _is_foreign(name: str) -> bool:
-    """Whether a file's name is bytes that are no UTF-8, which Python keeps as halves of characters."""
-    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_text(content: bytes) -> bool:

@@ -7,12 +7,12 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eldermesh.demo.screen import Screen
+from eldermesh.launch import python_command
 
 _KEPT = ("MESH_OTLP_ENDPOINT", "MESH_TRACE_UI_URL", "MESH_SLOTS", "MESH_LOG_LEVEL")
 """Settings that a person may give the demo; any other would lead it to another mesh."""
@@ -62,7 +62,7 @@ class MeshCommand:
         return json.loads(ended.stdout)
 
     def _run(self, arguments: tuple[str, ...], *, capture: bool) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "eldermesh.cli.main", *arguments]
+        command = python_command("eldermesh.cli.main", *arguments)
         pipe = subprocess.PIPE if capture else None
         with subprocess.Popen(
             command,

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from eldermesh.launch import python_command
 from eldermesh.stack.broker import BROKER_NAME, broker_service
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.own_services import (
@@ -22,7 +23,7 @@ from eldermesh.stack.ports import LOOPBACK, kept_ports
 from eldermesh.stack.ray import RAY_NAME, new_token, ray_service
 from eldermesh.stack.redis import REDIS_NAME, redis_service, redis_url
 from eldermesh.stack.runtime import Addresses
-from eldermesh.stack.service import ServiceSpec, python_command
+from eldermesh.stack.service import ServiceSpec
 from shared.http_client import http_client
 from shared.settings import Settings
 from shared.topic_admin import apply_topics

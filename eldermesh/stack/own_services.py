@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from eldermesh.launch import python_command
 from eldermesh.stack.broker import BROKER_NAME
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.redis import REDIS_NAME
-from eldermesh.stack.service import ServiceSpec, python_command
+from eldermesh.stack.service import ServiceSpec
 from services.claude_exec.health import requests_trouble
 from services.notifier.health import notifier_trouble
 from services.router.health import router_trouble, worker_trouble

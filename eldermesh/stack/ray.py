@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from eldermesh.launch import python_command
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, free_port
-from eldermesh.stack.service import Service, ServiceSpec, python_command
+from eldermesh.stack.service import Service, ServiceSpec
 from services.router.engines.ray_environment import wanted_file
 from services.router.health import ray_trouble
 from shared.settings import Settings

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,14 +72,6 @@ class ServiceSpec:
         """Return the whole environment of its process."""
         inherited = os.environ if self.inherit_env else {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
         return {**inherited, **self.env}
-
-
-def python_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module with this interpreter, its output not held back.
-
-    `-P`: the directory in which somebody starts a mesh may hold packages called `shared` or `services`.
-    """
-    return (sys.executable, "-P", "-u", "-m", module, *arguments)
 
 
 class Service:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -14,6 +13,7 @@ from typing import Any
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError, ResultMessage, query
 
+from eldermesh.launch import users_environment
 from services.claude_exec.classification import classify
 from services.claude_exec.command import cli_command
 from services.claude_exec.environment import child_environment
@@ -201,7 +201,7 @@ class Execution:
 
     def _environment(self, place: RunDirectory, cwd: Path) -> dict[str, str]:
         return child_environment(
-            os.environ, self._settings, place, cwd, traceparent=self._traceparent, tracestate=self._tracestate
+            users_environment(), self._settings, place, cwd, traceparent=self._traceparent, tracestate=self._tracestate
         )
 
 

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from eldermesh.launch import python_command
 from eldermesh.stack.broker import broker_service
 from eldermesh.stack.data_dir import DataDirLock
 from eldermesh.stack.errors import NotReadyError, StackError
@@ -17,7 +18,7 @@ from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.redis import redis_service, redis_url
 from eldermesh.stack.run import run_stack
 from eldermesh.stack.runtime import Addresses
-from eldermesh.stack.service import ServiceSpec, python_command
+from eldermesh.stack.service import ServiceSpec
 from tests.integration.owned import tree_command
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.ids import trace_id_of
+from eldermesh.launch import python_command
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import free_port
-from eldermesh.stack.service import Service, ServiceSpec, python_command
+from eldermesh.stack.service import Service, ServiceSpec
 from services.router.jobs.lookup import JobLookup
 from shared.redis_client import make_redis
 from shared.settings import Settings

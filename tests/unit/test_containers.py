@@ -81,11 +81,13 @@ def test_settings_exist() -> None:
 
 
 def test_modules_exist() -> None:
-    """What services and health checks run as `python -m` is there."""
+    """What services and health checks run as `python -m eldermesh.launch` is there, and nothing is run otherwise."""
     for name, service in SERVICES.items():
         for command in (service.get("command", []), service.get("healthcheck", {}).get("test", [])):
             if "-m" in command:
-                module = command[command.index("-m") + 1].replace(".", "/")
+                launcher, module = command[command.index("-m") + 1 :][:2]
+                assert launcher == "eldermesh.launch", name
+                module = module.replace(".", "/")
                 assert any((ROOT / f"{module}{end}").is_file() for end in (".py", "/__main__.py")), name
 
 

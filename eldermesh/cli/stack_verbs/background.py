@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from eldermesh.cli.output import Output
 from eldermesh.cli.stack_answers import ProcessAnswer
 from eldermesh.cli.stack_verbs.place import already_running
 from eldermesh.cli.stack_verbs.starting import show_ready, up_answer
+from eldermesh.launch import python_command
 from eldermesh.stack.control import request
 from eldermesh.stack.data_dir import data_dir_owner
 from eldermesh.stack.log_file import log_tail, open_log
@@ -63,7 +63,7 @@ class _BackgroundSupervisor:
         self._told_to = os.fstat(log).st_size
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "eldermesh.cli.main", "up"],
+                python_command("eldermesh.cli.main", "up"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.status import Status
 
-from eldermesh.cli.output import Output, pairs_table
+from eldermesh.cli.output import Output, pairs_table, stderr_console
 from eldermesh.cli.stack_answers import ProcessAnswer, UpAnswer
 from eldermesh.stack.runtime import Runtime
 from eldermesh.stack.service import Service, ServiceState
@@ -27,7 +26,7 @@ class StartDisplay:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._console = Console(stderr=True, highlight=False)
+        self._console = stderr_console()
         self._began = time.monotonic()
         self._told: set[str] = set()
         self._status: Status | None = None

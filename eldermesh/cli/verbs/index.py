@@ -70,7 +70,7 @@ def index(
         )
     mesh = find_mesh()
     output = Output(as_json)
-    selection = indexing.Selection(root, name or str(root), tuple(glob or ()), tenant)
+    selection = indexing.Selection(root, name or escaped_name(root), tuple(glob or ()), tenant)
     skipped = Skipped()
     if remove:
         answer = run_on_mesh(mesh, lambda: indexing.remove(mesh.settings, selection))

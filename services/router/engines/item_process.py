@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from eldermesh.launch import users_environment
 from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
 from shared import leash
@@ -204,6 +205,7 @@ class ItemProcess:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the worker to handle
                 pass_fds=(nothing.fileno(),),
+                env=users_environment(),
             )
 
     def _kill_host(self) -> None:

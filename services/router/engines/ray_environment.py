@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from eldermesh.launch import own_modules_first
 from shared.settings import Settings
 
 _USERS_HOME = "ELDERMESH_USERS_HOME"
@@ -44,6 +45,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
 
 def become_runner(environment: dict[str, str]) -> Settings:
     """In a process of Ray: take the router's settings in place of its own, and the user's home back for user code."""
+    own_modules_first()  # what plug-ins lie on the user's path is found there
     for name in [name for name in os.environ if name.startswith("MESH_")]:
         del os.environ[name]
     os.environ.update(environment)

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from eldermesh.launch import python_command
 from services.router.engines.ray_environment import ray_environment
 from shared import leash
 from shared.child_signals import signal_child
@@ -38,7 +39,7 @@ class RayDriverProcess:
         with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
-                *(sys.executable, "-P", "-m", _DRIVER),
+                *python_command(_DRIVER),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the router to handle

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from eldermesh.cli.answer_schemas import named_schema
-from eldermesh.cli.main import run
+from eldermesh.cli.command_line import run
 
 
 @dataclass(frozen=True)

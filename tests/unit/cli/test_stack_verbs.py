@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli.main import run
+from eldermesh.cli.command_line import run
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.runtime import Runtime, write_runtime
 from tests.mesh import MESH, mesh_environment
