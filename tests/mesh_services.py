@@ -57,7 +57,6 @@ async def mesh_services(
             "data_dir": directory,
             "redis_url": SecretStr(redis.url),
             "slots": 2,
-            "advise_seconds": 0.0,
         } | overrides
         async with fresh_topics(bootstrap, profile, **values) as settings:
             log_dir = directory / "logs"
