@@ -35,11 +35,12 @@ async def live_status(opened: OpenMesh, job_id: str) -> JobStatus | None:
     state = await opened.jobs.state(job_id)
     if state is None or state.acceptance is None:
         return None
-    return status_of(state, await opened.jobs.items_running(state))
+    trouble = await opened.jobs.trouble(job_id) if state.is_live else None
+    return status_of(state, await opened.jobs.items_running(state), trouble)
 
 
-def status_of(state: JobState, items_running: int) -> JobStatus:
-    """The status of an accepted job."""
+def status_of(state: JobState, items_running: int, trouble: str | None = None) -> JobStatus:
+    """The status of an accepted job; `trouble` is what its owner has told of it."""
     end = None if state.end is None else JobEnd.model_validate_json(state.end.value)
     waiting_for, waiting_until = _waiting(state, items_running)
     accepted_at = 0 if state.acceptance is None else state.acceptance.at
@@ -59,7 +60,7 @@ def status_of(state: JobState, items_running: int) -> JobStatus:
         cost_usd=cost_usd if end is None else end.cost_usd,
         advice=[entry.model_dump(mode="json") for entry in state.advice],
         error_type=None if end is None else end.error_type,
-        reason=_reason(state) if end is None else end.reason,
+        reason=_reason(state) or trouble if end is None else end.reason,
         holds=_holds(state),
         trace_id=trace_id_of(state.job_id) if state.acceptance is None else state.acceptance.trace_id,
     )

@@ -12,7 +12,6 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.history.machine import DispatchDue
-from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Dispatched
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
@@ -59,7 +58,6 @@ class JobDispatcher:
         self._ray = ray
         self._workloads = workloads
         self._clock = clock
-        self._trouble = OwnTrouble(history_topic, clock)
         metric = metric_names.CHUNKS_DISPATCHED
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
@@ -79,20 +77,20 @@ class JobDispatcher:
             if state.terms is not None:
                 groups[due.lane, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
         taken: set[str] = set()
-        closed: set[str] = set()
+        refused: dict[str, Exception] = {}
+        closed: dict[str, Exception] = {}
         for (lane, workload, priority), members in groups.items():
             if lane in closed:
                 continue
             try:
                 await self._queue(partition, lane, workload, priority, members)
             except RetryableError as error:
-                closed.add(lane)
-                self._trouble.tell(lane, "dispatch", error)
+                closed[lane] = error
             except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
-                self._trouble.tell(workload, "dispatch", error)
+                refused |= {str(due.chunk): error for _, due in members}
             else:
                 taken.update(str(due.chunk) for _, due in members)
-        return Dispatched(frozenset(taken), frozenset(closed))
+        return Dispatched(frozenset(taken), refused, closed)
 
     async def _queue(
         self, partition: int, lane: str, workload: str, priority: int, members: Sequence[tuple[JobState, DispatchDue]]

@@ -95,6 +95,8 @@ class Actor(Generic[S]):
         await self._sender.fill(memory)
         if looks:
             await self._send_again(memory, now)
+        if trouble := self._trouble.take():
+            await self._store.note_trouble(trouble)
         if now - self._forgot_at >= self._times.forget:
             self._forgot_at = now
             await self._forget(memory)

@@ -17,7 +17,8 @@ class PartitionKeys:
     """Keys of one history partition.
 
     `topic` carries the environment's prefix. Hashes by job id: `states` (opaque; every known job), `specs` (opaque;
-    jobs that are not ended), `bitmaps`. Hashes by chunk id: `current` (the chunks that stand in a plan), `claims`.
+    jobs that are not ended), `bitmaps`, `trouble` (why one waits by itself). Hashes by chunk id: `current` (the chunks
+    that stand in a plan), `claims`.
     `meta` holds `applied`, `token`, `ready`, `last` (the hash of the last applied record) and `looked` (when the owner
     looked at the claims last, in milliseconds by Redis' clock).
     """
@@ -53,6 +54,11 @@ class PartitionKeys:
     def current(self) -> str:
         """Chunk id → job id."""
         return self._key("current")
+
+    @property
+    def trouble(self) -> str:
+        """Job id (or engine) → why it waits by itself, a text for people; gone when it is not said again."""
+        return self._key("trouble")
 
     @property
     def claims(self) -> str:

@@ -27,6 +27,7 @@ class OwnTrouble:
     topic: str
     clock: Clock
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
+    _new: dict[str, str] = field(default_factory=dict)
 
     def tell(self, subject: str, doing: str, error: Exception) -> None:
         """Tell that `doing` failed for a subject (or an engine's lane)."""
@@ -36,13 +37,20 @@ class OwnTrouble:
         if len(self._told) >= _MOST_TOLD:
             self._told.clear()
         self._told[what] = now
+        # Only the mesh's own messages: others may quote the job.
+        reason = str(error) if isinstance(error, MeshError) else f"{doing} failed: {type(error).__name__}"
+        self._new[subject] = reason
         last = traceback.extract_tb(error.__traceback__)[-1:]
         _log.error(
             "a subject waits by itself",
             topic=self.topic,
             subject=subject,
             doing=doing,
-            # Only the mesh's own messages: others may quote the job.
-            reason=str(error) if isinstance(error, MeshError) else type(error).__name__,
+            reason=reason,
             where=[f"{frame.name}, line {frame.lineno}" for frame in last],
         )
+
+    def take(self) -> dict[str, str]:
+        """By subject (or lane) why it waits, as told since the last time."""
+        taken, self._new = self._new, {}
+        return taken

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
@@ -61,15 +61,17 @@ class Decider(Protocol[S_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What became of chunks that were to be sent; those in neither are asked again later, each on its own account.
+    """What became of chunks that were to be sent; those in none of the three are sent again later.
 
     Attributes:
         taken: identities of the chunks that their engine took, as text.
-        closed: lanes whose engine takes nothing now; it is left alone for a moment.
+        refused: identities of chunks that cannot be sent now, with what hinders each; no engine is at fault.
+        closed: lanes whose engine takes nothing now, with what it said; it is left alone for a moment.
     """
 
     taken: frozenset[str]
-    closed: frozenset[str] = frozenset()
+    refused: Mapping[str, Exception] = field(default_factory=dict)
+    closed: Mapping[str, Exception] = field(default_factory=dict)
 
 
 class Dispatcher(Protocol[S_contra]):

@@ -86,12 +86,16 @@ class Sender(Generic[S]):
         outcome = await self._dispatched(chunks)
         now = self._clock.monotonic()
         for _, due in chunks:
-            if str(due.chunk) in outcome.taken:
-                memory.window.sent(str(due.chunk), now, due.lane)
+            text = str(due.chunk)
+            if text in outcome.taken:
+                memory.window.sent(text, now, due.lane)
                 self._rests.pop(due.lane, None)
             elif due.lane not in outcome.closed:
                 memory.agenda.postpone(_what(due), now + _AGAIN_SECONDS)
-        for lane in outcome.closed:
+            if text in outcome.refused:
+                self._trouble.tell(due.chunk.job_id, "dispatch", outcome.refused[text])
+        for lane, error in outcome.closed.items():
+            self._trouble.tell(lane, "dispatch", error)
             before = self._rests.get(lane)
             seconds = _AGAIN_SECONDS if before is None else min(2 * before.seconds, _LONGEST_REST_SECONDS)
             self._rests[lane] = _Rest(now + seconds, seconds)
@@ -101,18 +105,18 @@ class Sender(Generic[S]):
             outcome = await self._dispatcher.dispatch(self._partition, chunks)
         except (RetryableError, OSError) as error:
             lanes = frozenset(due.lane for _, due in chunks)
-            for lane in lanes:
-                self._trouble.tell(lane, "dispatch", error)
-            return Dispatched(frozenset(), lanes)
+            return Dispatched(frozenset(), closed=dict.fromkeys(lanes, error))
         except Exception as error:  # noqa: BLE001 - told; one chunk that trips the dispatcher must not stop all others
             if len(chunks) == 1:
-                self._trouble.tell(str(chunks[0][1].chunk), "dispatch", error)
-                return Dispatched(frozenset())
+                return Dispatched(frozenset(), refused={str(chunks[0][1].chunk): error})
         else:
             return outcome or Dispatched(frozenset(str(due.chunk) for _, due in chunks))
         outcomes = [await self._dispatched([chunk]) for chunk in chunks]
-        taken = frozenset[str]().union(*(outcome.taken for outcome in outcomes))
-        return Dispatched(taken, frozenset[str]().union(*(outcome.closed for outcome in outcomes)))
+        return Dispatched(
+            taken=frozenset[str]().union(*(each.taken for each in outcomes)),
+            refused={chunk: error for each in outcomes for chunk, error in each.refused.items()},
+            closed={lane: error for each in outcomes for lane, error in each.closed.items()},
+        )
 
 
 def _what(due: DispatchDue) -> str:

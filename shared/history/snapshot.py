@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
+from shared.history.own_trouble import TELL_SECONDS
 from shared.history.scripts import lua_script
 
 ClaimWord = Literal["absent", "held", "dead", "done"]
@@ -60,6 +61,7 @@ class PartitionStore:
     """
 
     def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
+        self._redis = redis
         self._keys = keys
         self._load = redis.register_script(lua_script("load"))
         self._advance = redis.register_script(lua_script("advance"))
@@ -136,6 +138,17 @@ class PartitionStore:
             message = f"the owner of {self._keys.meta} was overtaken"
             raise LostOwnershipError(message)
         return {chunk: word.decode() for chunk, word in zip(chunks, words, strict=True)}
+
+    async def note_trouble(self, trouble: Mapping[str, str]) -> None:
+        """Say of subjects (or lanes) why they wait, for people who ask; forgotten when it is not said again.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        pipeline: Any = self._redis.pipeline()
+        pipeline.hset(self._keys.trouble, mapping=trouble)
+        pipeline.expire(self._keys.trouble, round(2 * TELL_SECONDS))
+        await pipeline.execute()
 
 
 def _guard_args(guard: Guard) -> list[str]:

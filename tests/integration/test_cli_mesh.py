@@ -298,7 +298,7 @@ def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
     assert ran.status == text.status == 0
     assert answer["ok"]
     of_servers = {"settings", "data directory", "broker", "topics", "redis", "clock", "telemetry"}
-    of_services = {"services", "router", "workers", "claude_exec", "sages", "notifier", "ray"}
+    of_services = {"services", "router", "jobs", "workers", "claude_exec", "sages", "notifier", "ray"}
     found = {check["name"]: check["status"] for check in answer["checks"] if check["name"] != "disk"}
     assert found == dict.fromkeys(of_servers | of_services, "ok")
     assert "✓ workers" in text.stdout

@@ -11,8 +11,12 @@ from uuid import uuid4
 
 import pytest
 
+from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
 from shared.events import InboxRecord, JobCancelRequested, JobHeld, JobPaused
+from shared.history.keys import PartitionKeys
+from shared.history.snapshot import PartitionStore
+from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.played_router import played_router
@@ -279,6 +283,7 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
         "redis": "ok",
         "clock": "ok",
         "router": "fail",
+        "jobs": "ok",
         "workers": "fail",
         "claude_exec": "warn",
         "sages": "warn",
@@ -354,3 +359,21 @@ async def test_no_spans(mesh: SeededMesh) -> None:
     assert (unnamed.status, silent.status) == (3, 3)
     assert "MESH_TRACE_QUERY_URL" in unnamed.error()["hint"]
     assert "http://127.0.0.1:1" in silent.error()["message"]
+
+
+async def test_a_job_that_waits_by_itself(mesh: SeededMesh) -> None:
+    """Its owner has told why: status gives that as the reason, and doctor says that there is such a job."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    await mesh.settle()
+    keys = PartitionKeys(mesh.settings.topic(JOBS_HISTORY), partition_of(job_id, mesh.settings.partition_count))
+    why = "workload 'acme_plugin' is not installed"
+    await PartitionStore(mesh.redis, keys).note_trouble({job_id: why})
+
+    status, doctor = await mesh.run("status", job_id, "--json"), await mesh.run("doctor", "--json")
+
+    assert status.answer("mesh-status")["reason"] == why
+    (jobs,) = [check for check in doctor.answer("mesh-doctor")["checks"] if check["name"] == "jobs"]
+    assert jobs["status"] == "warn"
+    assert why in jobs["detail"]
+    assert job_id in jobs["detail"]

@@ -18,6 +18,7 @@ from aiokafka.errors import UnknownError
 from redis.asyncio import Redis
 
 from services.router.deciding import JobDecider
+from services.router.jobs.lookup import JobLookup
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.judging import SpecContents
@@ -245,10 +246,15 @@ async def _fail(**_: object) -> None:
 
 
 async def test_a_workload_that_is_not_installed(any_broker: AnyBroker, redis_server: str) -> None:
-    """Its job waits; the next job of the partition is routed, and no owner stops."""
+    """Its job waits, and who asks is told why; the next job of the partition is routed, and no owner stops."""
     async with history(any_broker, redis_server) as past, past.owned() as owners:
         strange = await past.accept(1, workload="acme_plugin")
         job_id = await past.accept(2)
         await wait_until(lambda: past.engine(job_id), description="the neighbour is routed")
         assert owners.failure is None
         assert await past.engine(strange) is None
+        lookup = JobLookup(past.redis, past.keys.topic, 1)
+        why = await wait_until(lambda: lookup.trouble(strange), description="somebody says why")
+        assert "'acme_plugin' is not installed" in why
+        assert await lookup.all_trouble() == {strange: why}
+        assert await lookup.trouble(job_id) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -143,6 +143,10 @@ class OwnerStore(PartitionStore):
         await self._process.stop("look")
         words: dict[str, ClaimWord] = await self._world.redis.call(super().look(guard, chunks))
         return words
+
+    async def note_trouble(self, trouble: Mapping[str, str]) -> None:
+        """Note trouble; it depends on nothing, so no process stops before it."""
+        await self._world.redis.call(super().note_trouble(trouble))
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ async def test_one_engine_is_down() -> None:
     away = [*chunks("ray"), *chunks("ray", priority="batch")]
     outcome = await dispatcher(celery, ray).dispatch(0, [*first, *away, *urgent])
     assert outcome.taken == names(first, urgent)
-    assert outcome.closed == {"ray"}
+    assert set(outcome.closed) == {"ray"}
     assert len(celery.taken) == 4
     assert ray.asked == 1
 
@@ -75,4 +75,6 @@ async def test_a_workload_is_not_installed() -> None:
     strange, known = chunks(workload="acme_plugin"), chunks()
     outcome = await dispatcher(celery, Engine()).dispatch(0, [*strange, *known])
     assert outcome.taken == names(known)
-    assert outcome.closed == set()
+    assert set(outcome.refused) == names(strange)
+    assert "acme_plugin" in str(next(iter(outcome.refused.values())))
+    assert not outcome.closed

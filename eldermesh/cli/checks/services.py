@@ -18,6 +18,7 @@ from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
 from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
 from services.router.engines.ray_environment import wanted_file
 from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
+from services.router.jobs.lookup import JobLookup
 from services.sages.groups import PANEL_GROUP
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
@@ -50,6 +51,24 @@ async def partitions_owned(mesh: Mesh) -> Found:
     if trouble is not None:
         raise CheckFailed(trouble, "does a router run? `mesh ps`; while one starts or stops, this passes")
     return Found(f"all {partitions} partitions of the job history are owned")
+
+
+async def jobs_go_on(mesh: Mesh) -> Found:
+    """Whether jobs wait by themselves, for what their own state makes fail: a workload that is not installed, say."""
+    settings = mesh.settings
+    async with aclosing(make_redis(settings)) as redis:
+        lookup = JobLookup(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+        try:
+            trouble = await lookup.all_trouble()
+        except (RedisError, OSError) as error:
+            return Found(f"cannot be told: {error!r}", "see the check of Redis")
+    if not trouble:
+        return Found("no job waits for what the router lacks")
+    subject, reason = min(trouble.items())
+    return Found(
+        f"{len(trouble)} wait by themselves, {subject} for one: {reason}",
+        "the router asks again each second, the others go on; `mesh logs router` says more",
+    )
 
 
 async def prompts_run(mesh: Mesh) -> Found:

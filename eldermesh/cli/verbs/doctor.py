@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(*, as_json: JsonOption = False) -> ExitStatus:
-    """Check settings, disk, broker, topics, Redis, every service, Ray, clocks and telemetry; say what to do.
+    """Check settings, disk, broker, topics, Redis, every service, jobs, Ray, clocks and telemetry; say what to do.
 
     Exits with 1 if a check fails; a warning fails nothing.
     """
@@ -62,6 +62,7 @@ async def _look(mesh: Mesh) -> list[Check]:
             ("redis", lambda: servers.redis_answers(mesh)),
             ("clock", lambda: servers.clocks_agree(mesh)),
             ("router", lambda: services.partitions_owned(mesh)),
+            ("jobs", lambda: services.jobs_go_on(mesh)),
             ("workers", lambda: services.workers_answer(mesh)),
             ("claude_exec", lambda: services.prompts_run(mesh)),
             ("sages", lambda: services.sages_listen(mesh)),

@@ -60,6 +60,27 @@ class JobLookup:
             async for _, raw in self._redis.hscan_iter(keys.states, count=_SCAN_STATES):
                 yield self._machine.decode(raw, b"")
 
+    async def trouble(self, job_id: str) -> str | None:
+        """Why a job waits by itself, as its owner has told within the last minutes.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        told: Any = await self._redis.hget(PartitionKeys(self._topic, self.partition(job_id)).trouble, job_id)
+        return None if told is None else bytes(told).decode("utf-8", "replace")
+
+    async def all_trouble(self) -> dict[str, str]:
+        """By job id (or engine) why it waits by itself.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        told: dict[str, str] = {}
+        for partition in range(self._partitions):
+            noted: Any = await self._redis.hgetall(PartitionKeys(self._topic, partition).trouble)
+            told |= {subject.decode(): reason.decode("utf-8", "replace") for subject, reason in noted.items()}
+        return told
+
     async def items_running(self, state: JobState) -> int:
         """How many items without a result are in chunks that a runner holds now; leases are judged by Redis' clock.
 
