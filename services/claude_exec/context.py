@@ -13,6 +13,7 @@ from itertools import chain, zip_longest
 from pydantic import JsonValue
 
 from shared.events import AdviceEntry
+from shared.invisible_text import readable
 
 CHARACTERS_OF_A_TOKEN = 4
 """About: nobody counts tokens before the model does."""
@@ -28,11 +29,13 @@ _MAX_SOURCE = 200
 _WORTH_CUTTING = 160
 _CUT = " […]"
 
-_LOOKS_LIKE_A_TAG = re.compile(rf"<(?=[\s/\\]*{TAG})", re.IGNORECASE)
-# Control and format characters (line breaks are gone by then): a zero-width one could hide a tag from the line above.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+# The forms of `<` and `-` that are compatible with them (NFKC) are taken for them, too.
+_HYPHEN = "[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
+_LOOKS_LIKE_A_TAG = re.compile(
+    "[<\ufe64\uff1c](?=[\\s/\\\\\uff0f\uff3c]*" + TAG.replace("-", _HYPHEN) + ")", re.IGNORECASE
 )
+# Line breaks are gone by then; an invisible character could hide a tag from the line above.
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def framed(prompt: str, advice: Sequence[AdviceEntry], *, tokens: int) -> str:
@@ -88,4 +91,4 @@ def _quoted(text: str) -> str:
 
 
 def _harmless(line: str) -> str:
-    return _LOOKS_LIKE_A_TAG.sub("(", _INVISIBLE.sub("", line))
+    return _LOOKS_LIKE_A_TAG.sub("(", readable(_CONTROLS.sub("", line)))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+from shared.invisible_text import is_ignorable
+
 _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 # Flags of regions are a black flag, tags, and the tag that ends them.
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{2,8}\U000e007f")
 _OVERRIDES = re.compile("[\u202d\u202e]")
-_INVISIBLE_RUN = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]{6,}")
+_STANDS_FOR_IGNORABLE = "\ufdd0"
+_INVISIBLE_RUN = re.compile(_STANDS_FOR_IGNORABLE + "{6,}")
 _SELECTOR_RUN = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 
 
@@ -22,4 +25,7 @@ def hides_text(text: str) -> bool:
         return False
     if _TAGS.search(_FLAGS.sub("", text)):
         return True
-    return any(pattern.search(text) is not None for pattern in (_OVERRIDES, _INVISIBLE_RUN, _SELECTOR_RUN))
+    if any(pattern.search(text) is not None for pattern in (_OVERRIDES, _SELECTOR_RUN)):
+        return True
+    ignorable = {ord(each): _STANDS_FOR_IGNORABLE for each in set(text) if is_ignorable(each)}
+    return bool(ignorable) and _INVISIBLE_RUN.search(_FLAGS.sub("", text).translate(ignorable)) is not None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pydantic import JsonValue
 
+from shared.invisible_text import visible
+
 WINDOW: Final = 2_000
 """Characters of a line that a detector sees at once: some of its expressions take time that grows with the square."""
 
 OVERLAP: Final = 300
 """What two windows of a line share: longer than any token that is looked for, but a JWT."""
-
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 
 
 def texts_of(value: JsonValue) -> Iterator[str]:
@@ -62,7 +61,7 @@ def may_hold(lowered: str, needles: Sequence[str]) -> bool:
 
 def plain(text: str) -> str:
     """As a reader sees it: compatibility forms folded, invisible characters gone, typographic quotes straight."""
-    folded = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    folded = text if text.isascii() else visible(unicodedata.normalize("NFKC", visible(text)))
     return folded.translate(_STRAIGHT)
 
 

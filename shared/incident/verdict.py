@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-RULES_VERSION: Final = "1.0.0"
+RULES_VERSION: Final = "1.0.1"
 """Of the rule pack: a change of what fires or how severe it is changes it."""
 
 Severity = Literal["medium", "high", "critical"]

@@ -205,6 +205,11 @@ def test_a_deletion_is_as_bad_as_its_target(command: str, severity: str | None) 
         ("a" + "\u200b\u200c" * 4, True),
         ("\U0001f468\u200d\U0001f469\u200d\U0001f467", False),
         ("x" + "\ufe0f" * 5, True),
+        ("a" + "\u3164\u115f" * 4, True),
+        ("a" + "\u034f\u00ad" * 4, True),
+        ("a" + "\u2065\ufff0" * 4, True),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", False),
+        ("\ue0b0\ue0b1\ue0b2\ue0b3\ue0b0\ue0b1", False),
     ],
 )
 def test_text_that_people_do_not_see(text: str, *, hidden: bool) -> None:
