@@ -25,7 +25,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.judging import SpecContents
 from services.router.observing import JobObserver
-from shared.broker import make_consumer, make_producer
+from shared.broker import make_consumer
 from shared.events import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
 from shared.garbage import collect_seldom
 from shared.history.facts import fact_headers
@@ -36,6 +36,7 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.kafka.producer import make_plain_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
@@ -97,7 +98,7 @@ async def measure_fold_rate(profile: Profile, directory: Path, jobs: int) -> lis
 
 
 async def _measure(profile: Profile, settings: Settings, jobs: int) -> list[Figure]:
-    producer = make_producer(settings, client_id="bench-owner")
+    producer = make_plain_producer(settings, client_id="bench-owner")
     redis = make_redis(settings)
     await producer.start()
     ownership = Ownership(settings, JOBS_HISTORY, "bench-owners", producer, _owner_maker(settings, producer, redis))

@@ -13,7 +13,8 @@ import orjson
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
-from shared.broker import make_admin, make_consumer, make_producer
+from shared.broker import make_admin, make_consumer
+from shared.kafka.producer import make_plain_producer
 from shared.settings import Settings
 
 _WAIT_SECONDS = 30.0
@@ -46,7 +47,7 @@ async def raw_hops(settings: Settings, hops: int) -> AsyncIterator[RawHops]:
     await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
     await admin.close()
     async with AsyncExitStack() as stack:
-        producer = make_producer(settings, client_id="raw")
+        producer = make_plain_producer(settings, client_id="raw")
         await producer.start()
         stack.push_async_callback(producer.stop)
         last = make_consumer(settings)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-
+from eldermesh.kafka.lifecycle import WholeAdminClient
+from shared.kafka.producer import ACKNOWLEDGE_SECONDS, Producer
 from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 
@@ -40,21 +39,11 @@ def group_times(settings: Settings) -> GroupTimes:
     return GroupTimes(session_ms=session_ms, heartbeat_ms=session_ms // 10, rebalance_ms=times.rebalance_ms)
 
 
-MAX_REQUEST_BYTES = 1_400_000
-"""Above `max.message.bytes` of `jobs.dead`, so that the broker, not the client, judges sizes."""
-
-
-def make_producer(settings: Settings, *, client_id: str = "eldermesh") -> AIOKafkaProducer:
-    """A producer that is not started yet: acks=all, idempotent where the broker can."""
-    return AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        client_id=client_id,
-        acks="all",
-        enable_idempotence=settings.broker_profile == "kafka",
-        max_request_size=MAX_REQUEST_BYTES,
-        linger_ms=0,
-        request_timeout_ms=10_000,
-    )
+def make_producer(
+    settings: Settings, *, client_id: str = "eldermesh", acknowledge_seconds: float = ACKNOWLEDGE_SECONDS
+) -> Producer:
+    """A producer that is not started yet: acks=all, idempotent where the broker can, replaced when it has failed."""
+    return Producer(settings, client_id=client_id, acknowledge_seconds=acknowledge_seconds)
 
 
 def make_consumer(settings: Settings, *, group_id: str | None = None, **options: Any) -> PacedConsumer:
@@ -79,6 +68,6 @@ def make_consumer(settings: Settings, *, group_id: str | None = None, **options:
     return PacedConsumer(**(merged | options))
 
 
-def make_admin(settings: Settings) -> AIOKafkaAdminClient:
+def make_admin(settings: Settings) -> WholeAdminClient:
     """An admin client that is not started yet."""
-    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, client_id="eldermesh-admin")
+    return WholeAdminClient(bootstrap_servers=settings.kafka_bootstrap, client_id="eldermesh-admin")

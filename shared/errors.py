@@ -29,6 +29,10 @@ class DeadLetterError(MeshError):
         self.job_id = job_id
 
 
+class RecordTooLargeError(MeshError):
+    """A topic will never take a record of this size: make it smaller, or a dead letter `too_large` of what it is of."""
+
+
 class StopServiceError(MeshError):
     """Going on would do harm or help nobody: stop the service, say why, and wait for a person."""
 

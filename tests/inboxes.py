@@ -13,7 +13,8 @@ from aiokafka.record.util import calc_crc32c
 from confluent_kafka import Producer
 
 from eldermesh.contract.records import PublicRecord
-from shared.broker import make_consumer, make_producer
+from shared.broker import make_consumer
+from shared.kafka.producer import make_plain_producer
 from shared.settings import Settings
 
 Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
@@ -69,7 +70,7 @@ def _publish(settings: Settings, topic: str, records: list[Sent], codec: Codec) 
 
 async def publish_unreadable_header(settings: Settings, topic: str, partition: int, values: Sequence[bytes]) -> None:
     """Publish one batch whose first record has a header whose *name* is no UTF-8, as clients in other languages can."""
-    producer = make_producer(settings.model_copy(update={"broker_profile": "embedded"}))
+    producer = make_plain_producer(settings.model_copy(update={"broker_profile": "embedded"}), client_id="inboxes")
     await producer.start()
     try:
         batch = producer.create_batch()

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from eldermesh.cli.scanning import read_stretches
-from eldermesh.client.kafka import kafka_errors, started_producer
+from eldermesh.client.kafka import started_producer
 from eldermesh.contract.partitions import partition_of
+from eldermesh.kafka.producer import OutgoingRecord
 from shared.broker import make_admin
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 _IN_FLIGHT = 16
-"""Records that are sent before the first of them has to be acknowledged."""
+"""Records that are sent before they have to be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +62,20 @@ class CompactedTopic:
             MeshUnavailableError: the broker did not acknowledge them.
         """
         done = 0
-        async with started_producer(self.bootstrap) as producer, kafka_errors(f"{self.name} does not take records"):
-            waiting: list[asyncio.Future[Any]] = []
-            for record in records:
-                waiting.append(await self._send(producer, record))
-                if len(waiting) == _IN_FLIGHT:
-                    await asyncio.gather(*waiting)
-                    done += len(waiting)
-                    waiting = []
-                    if written is not None:
-                        written(done)
-            await asyncio.gather(*waiting)
-            if written is not None:
-                written(done + len(waiting))
+        left = iter(records)
+        async with started_producer(self.bootstrap) as producer:
+            while some := [self._outgoing(record) for record in islice(left, _IN_FLIGHT)]:
+                await producer.send_all(some)
+                done += len(some)
+                if written is not None:
+                    written(done)
 
     def _records(self) -> AsyncGenerator[Any, None]:
         return read_stretches(self.bootstrap, [TopicPartition(self.name, number) for number in range(self.partitions)])
 
-    async def _send(self, producer: Any, record: CompactedRecord) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = await producer.send(
-            self.name,
-            record.value,
-            key=record.key.encode(),
-            partition=partition_of(record.key, self.partitions),
-            headers=record.headers,
-        )
-        return future
+    def _outgoing(self, record: CompactedRecord) -> OutgoingRecord:
+        partition = partition_of(record.key, self.partitions)
+        return OutgoingRecord(self.name, record.value, record.key.encode(), partition, record.headers)
 
 
 async def find_compacted(settings: Settings, topic: str) -> CompactedTopic:

@@ -14,6 +14,7 @@ from eldermesh.client.feed import OutcomeFeed
 from eldermesh.client.kafka import (
     Positions,
     PublicTopics,
+    SubmittingProducer,
     assign_at,
     check_partitions,
     end_positions,
@@ -52,6 +53,7 @@ from eldermesh.contract.topics import (
     JOBS_DONE,
     JOBS_PROGRESS,
 )
+from eldermesh.kafka.producer import OutgoingRecord
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
 _POLL_MS = 100
@@ -62,7 +64,7 @@ class _Open:
     """What an entered client works with. `since`: where results, ends and dead letters stood when it was entered."""
 
     topics: PublicTopics
-    producer: Any
+    producer: SubmittingProducer
     since: Positions
     feed: OutcomeFeed
     prompts: Prompts
@@ -359,8 +361,6 @@ class Client:
     @staticmethod
     async def _send(opened: _Open, subject: str, value: bytes, headers: Headers, *, inbox: str = JOBS) -> SentRecord:
         to = opened.topics.partition_of(inbox, subject)
-        async with kafka_errors(f"the record for {to.topic} was not acknowledged"):
-            sent = await opened.producer.send_and_wait(
-                to.topic, value, key=subject.encode(), partition=to.partition, headers=headers
-            )
+        record = OutgoingRecord(to.topic, value, subject.encode(), to.partition, headers)
+        (sent,) = await opened.producer.send_all([record])
         return SentRecord(sent.topic, sent.partition, sent.offset)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
@@ -24,12 +23,15 @@ from eldermesh.contract.topics import (
     JOBS_HOLDS,
     JOBS_PROGRESS,
 )
+from eldermesh.kafka.lifecycle import WholeAdminClient, WholeConsumer, WholeProducer
+from eldermesh.kafka.producer import OutgoingRecord, ReplacingProducer
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""
 
 _MAX_FETCH_BYTES = 4 * 1024 * 1024
 _REQUEST_MS = 10_000
+_ACKNOWLEDGE_SECONDS = 15.0
 _PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
 _FOR_SOME = (JOBS_DECISIONS, JOBS_HOLDS, CLAUDE_REQUESTS, CLAUDE_OUTPUT)
 """Only who decides on holds, follows them, or sends prompts on their own needs these."""
@@ -79,15 +81,13 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
         TopicsMissingError: not all of them exist.
         MeshUnavailableError: the broker does not answer.
     """
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap, client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS
-    )
+    admin = WholeAdminClient(bootstrap_servers=bootstrap, client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS)
     async with kafka_errors(f"the broker at {bootstrap} does not answer"):
         try:
-            await _whole(admin.start())
+            await admin.start()
             listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         finally:
-            await _whole(admin.close())
+            await admin.close()
     missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
     if missing:
         raise TopicsMissingError(
@@ -97,47 +97,64 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
     return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
 
 
-async def _whole(call: Coroutine[Any, Any, None]) -> None:
-    """Start or stop a client without breaking off half-way; who is cancelled meanwhile is so when it has ended.
-
-    A start that is cancelled leaves a connection open which nobody can close, and a stop that is cancelled swallows
-    the cancellation, time-outs with it. Both end within the client's own time-outs.
-    """
-    running = asyncio.ensure_future(call)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # seen; who was cancelled does not care
-        raise
-
-
-@asynccontextmanager
-async def started_producer(bootstrap: str) -> AsyncIterator[Any]:
-    """A producer that waits for all replicas.
+class SubmittingProducer:
+    """Sends records over a new aiokafka producer after a failure, and waits for all replicas.
 
     Not idempotent, since not every broker can: a record that is doubled by a retry is the same submit, by its id.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
-        client_id="eldermesh-client",
-        acks="all",
-        enable_idempotence=False,
-        request_timeout_ms=_REQUEST_MS,
-    )
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer = ReplacingProducer(self._make, acknowledge_seconds=_ACKNOWLEDGE_SECONDS)
+
+    def _make(self) -> WholeProducer:
+        return WholeProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id="eldermesh-client",
+            acks="all",
+            enable_idempotence=False,
+            request_timeout_ms=_REQUEST_MS,
+        )
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            MeshUnavailableError: the broker does not answer.
+        """
+        async with kafka_errors(f"the broker at {self._bootstrap} does not answer"):
+            await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._producer.stop()
+
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
+        """Send records; return aiokafka's metadata of each.
+
+        Raises:
+            MeshUnavailableError: not all were acknowledged; those that were not may or may not be there.
+        """
+        names = ", ".join(sorted({record.topic for record in records}))
+        async with kafka_errors(f"{names} did not acknowledge"):
+            return await self._producer.send_all(records)
+
+
+@asynccontextmanager
+async def started_producer(bootstrap: str) -> AsyncIterator[SubmittingProducer]:
+    """A producer of submits that is connected."""
+    producer = SubmittingProducer(bootstrap)
     try:
-        async with kafka_errors(f"the broker at {bootstrap} does not answer"):
-            await _whole(producer.start())
+        await producer.start()
         yield producer
     finally:
-        await _whole(producer.stop())
+        await producer.stop()
 
 
 @asynccontextmanager
 async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
     """A consumer without a group: it commits nothing, its partitions are assigned by hand."""
-    consumer = AIOKafkaConsumer(
+    consumer = WholeConsumer(
         bootstrap_servers=bootstrap,
         client_id="eldermesh-client",
         group_id=None,
@@ -149,12 +166,10 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
     )
     try:
         async with kafka_errors(f"the broker at {bootstrap} does not answer"):
-            await _whole(consumer.start())
-        # A task of a consumer without a group has to have begun, or stopping it at once raises CancelledError.
-        await asyncio.sleep(0)
+            await consumer.start()
         yield consumer
     finally:
-        await _whole(consumer.stop())
+        await consumer.stop()
 
 
 async def end_positions(bootstrap: str, partitions: Iterable[TopicPartition]) -> Positions:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from eldermesh.kafka.lifecycle import WholeProducer
 
 JOBS = "jobs"
 
@@ -35,7 +35,7 @@ class PlainPublisher:
 @asynccontextmanager
 async def plain_publisher(bootstrap: str) -> AsyncIterator[PlainPublisher]:
     """A producer on a broker, as long as the context is open."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    producer = WholeProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()
     try:
         yield PlainPublisher(producer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID, uuid5
 
 from opentelemetry import metrics, trace
@@ -16,11 +15,11 @@ from services.notifier.occurrence import TOLD_TYPES, Occurrence, occurrence_of
 from services.notifier.rendering import render, severity_of
 from services.notifier.rules import Rule, Rules
 from shared.consumer.origin import inbox_of
-from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.history.facts import fact_headers
 from shared.history.keys import FOLD_VERSION
+from shared.kafka.producer import Producer
 from shared.notification_facts import NotificationPlanned
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
@@ -48,14 +47,16 @@ class Planner:
     Args:
         settings: the settings in force.
         rules: who is told what.
-        producer: a started producer of `shared.broker.make_producer`; it stays the caller's.
+        producer: for its facts; it stays the caller's.
         now_ms: wall clock, milliseconds since 1970.
     """
 
-    def __init__(self, settings: Settings, rules: Rules, producer: Any, *, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self, settings: Settings, rules: Rules, producer: Producer, *, now_ms: Callable[[], int] = _now_ms
+    ) -> None:
         self._settings = settings
         self._rules = rules
-        self._publisher = RecordPublisher(producer)
+        self._producer = producer
         self._now_ms = now_ms
         self._max_age_ms = round(settings.notify_max_age_seconds * 1000)
 
@@ -124,11 +125,11 @@ class Planner:
                 tracestate=context.tracestate,
             )
             try:
-                await self._publisher.publish(
+                await self._producer.send_and_wait(
                     self._settings.topic(NOTIFICATIONS),
-                    partition_of(subject, self._settings.partition_count),
+                    fact.encode(),
                     key=subject.encode(),
-                    value=fact.encode(),
+                    partition=partition_of(subject, self._settings.partition_count),
                     headers=fact_headers(fact.fact_type, subject, context.traceparent, context.tracestate),
                 )
             except RecordTooLargeError as error:

@@ -60,9 +60,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         producer = make_producer(settings, client_id="eldermesh-notifier")
         await producer.start()
         stack.push_async_callback(producer.stop)
-        facts = FactAppender(partial(make_producer, settings, client_id="eldermesh-notifier-runs"))
-        stack.push_async_callback(facts.close)
-        runner = SendRunner(_ports(settings, rules, redis, facts))
+        runner = SendRunner(_ports(settings, rules, redis, FactAppender(producer)))
         owners = Ownership(
             settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, partial(_owner, settings, redis, runner)
         )

@@ -24,12 +24,12 @@ from services.router.admission_ids import readable_job_id
 from services.router.admission_reading import read_command
 from services.router.admission_submit import accepted_fact, judged_submit
 from shared.consumer.origin import headers_of, inbox_of, key_of
-from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.events import Fact, JobCancelRequested, JobDecided
 from shared.history.facts import fact_headers
+from shared.kafka.producer import Producer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
@@ -62,7 +62,7 @@ class JobAdmission:
 
     Args:
         settings: the settings in force.
-        producer: a started producer of `shared.broker.make_producer`; it stays the caller's.
+        producer: for its facts; it stays the caller's.
         workloads: what may run, and who judges options.
         tenant_of_inbox: the only tenant that this inbox is for; None where the record says whose it is.
         now_ms: wall clock, milliseconds since 1970.
@@ -71,14 +71,14 @@ class JobAdmission:
     def __init__(
         self,
         settings: Settings,
-        producer: Any,
+        producer: Producer,
         workloads: WorkloadRegistry,
         *,
         tenant_of_inbox: str | None = None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._settings = settings
-        self._publisher = RecordPublisher(producer)
+        self._producer = producer
         self._workloads = workloads
         self._tenant_of_inbox = tenant_of_inbox
         self._now_ms = now_ms
@@ -138,11 +138,11 @@ class JobAdmission:
 
     async def _append(self, job_id: str, fact: Fact, context: FactTrace) -> None:
         try:
-            await self._publisher.publish(
+            await self._producer.send_and_wait(
                 self._settings.topic(JOBS_HISTORY),
-                partition_of(job_id, self._settings.partition_count),
+                fact.encode(),
                 key=job_id.encode(),
-                value=fact.encode(),
+                partition=partition_of(job_id, self._settings.partition_count),
                 headers=fact_headers(fact.fact_type, job_id, context.traceparent, context.tracestate),
             )
         except RecordTooLargeError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from opentelemetry import metrics, trace
 from pydantic import JsonValue
@@ -13,10 +12,10 @@ from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.partitions import partition_of
 from services.sages.panel import Panel
 from services.sages.sage import Question
-from shared.consumer.publisher import RecordPublisher
 from shared.consumer.record import ConsumedRecord
 from shared.events import FACT_TYPE_HEADER, JobAccepted, JobAdvised, UnreadableFactError, decode_job_fact
 from shared.history.facts import fact_headers
+from shared.kafka.producer import Producer
 from shared.logs import get_logger, job_logs
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
@@ -51,14 +50,16 @@ class Advising:
     Args:
         settings: the settings in force.
         panel: started.
-        producer: a started producer of `shared.broker.make_producer`; it stays the caller's.
+        producer: for its facts; it stays the caller's.
         now_ms: wall clock, milliseconds since 1970.
     """
 
-    def __init__(self, settings: Settings, panel: Panel, producer: Any, *, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self, settings: Settings, panel: Panel, producer: Producer, *, now_ms: Callable[[], int] = _now_ms
+    ) -> None:
         self._settings = settings
         self._panel = panel
-        self._publisher = RecordPublisher(producer)
+        self._producer = producer
         self._now_ms = now_ms
 
     def decode(self, record: ConsumedRecord) -> Question | None:
@@ -91,11 +92,11 @@ class Advising:
         attributes = {names.JOB_ID: decoded.job_id, names.JOB_WORKLOAD: decoded.workload}
         with job_logs(decoded.job_id), span(names.ADVISE_JOB, attributes=attributes) as advising:
             fact = JobAdvised(entries=await self._panel.ask(decoded))
-            await self._publisher.publish(
+            await self._producer.send_and_wait(
                 self._settings.topic(JOBS_HISTORY),
-                partition_of(decoded.job_id, self._settings.partition_count),
+                fact.encode(),
                 key=decoded.job_id.encode(),
-                value=fact.encode(),
+                partition=partition_of(decoded.job_id, self._settings.partition_count),
                 headers=fact_headers(fact.fact_type, decoded.job_id, traceparent_of(advising), tracestate_of(advising)),
             )
         _advised.add(1, {names.JOB_WORKLOAD: decoded.workload})

@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 from opentelemetry import metrics
 
 from services.sages.memory_file import Frame, MemoryFile, Place
 from shared.broker import make_consumer
 from shared.consumer.record import ConsumedRecord
-from shared.errors import RetryableError
 from shared.incarnation import read_or_create_incarnation
 from shared.logs import get_logger
+from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 
@@ -129,8 +127,7 @@ class Memory:
         """Stop reading and let go of the file."""
         if self._reading is not None:
             self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait({self._reading})
             self._reading = None
         await asyncio.to_thread(self._file.close)
 
@@ -150,16 +147,18 @@ class Memory:
         incarnation = await read_or_create_incarnation(self._settings)
         self._next = await self._file.open(Frame(incarnation, self._schema_version, self._topics))
         consumer = make_consumer(self._settings)
-        async with aclosing(_Started(consumer)) as started:
-            await started.start()
+        try:
+            await consumer.start()
             await self._seek(consumer)
             while True:
                 self._look_whether_warm(consumer)
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=BATCH_RECORDS)
                 await self._take([record for records in batches.values() for record in records])
                 self._pause_seconds = _FIRST_PAUSE_SECONDS
+        finally:
+            await consumer.stop()
 
-    async def _seek(self, consumer: AIOKafkaConsumer) -> None:
+    async def _seek(self, consumer: PacedConsumer) -> None:
         """To where the file ends, but before the log's last record, so that a fetch tells where its end is."""
         partitions = [
             TopicPartition(topic, number) for topic in self._topics for number in range(self._settings.partition_count)
@@ -231,7 +230,7 @@ class Memory:
                 connection.execute("RELEASE record")
         return None
 
-    def _look_whether_warm(self, consumer: AIOKafkaConsumer) -> None:
+    def _look_whether_warm(self, consumer: PacedConsumer) -> None:
         if not self.is_warming:
             return
         for topic, number in list(self._unmeasured):
@@ -243,29 +242,6 @@ class Memory:
             return
         self.is_warming = False
         _log.info("memory has caught up", memory=self._name, records=sum(self._next.values()), skipped=self.skipped)
-
-
-class _Started:
-    """A consumer that is stopped whatever happens to its start."""
-
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
-
-    async def start(self) -> None:
-        # To its end even if this is cancelled: aiokafka would leave the connection that it is making.
-        starting = asyncio.create_task(self._consumer.start())
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait({starting}, timeout=_CALL_SECONDS)
-            raise
-        except (KafkaError, TimeoutError, OSError) as error:
-            raise RetryableError(f"the broker does not answer: {error!r}") from error
-
-    async def aclose(self) -> None:
-        async with asyncio.timeout(_CALL_SECONDS):
-            await self._consumer.stop()
 
 
 def _place(partition: TopicPartition) -> Place:

@@ -7,9 +7,9 @@ import hashlib
 from eldermesh.contract.cloudevents import Headers
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
-from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RecordTooLargeError
+from shared.kafka.producer import Producer
 from shared.settings import Settings
 from shared.topics import JOBS_DEAD
 
@@ -26,15 +26,15 @@ _KEPT_FIRST = frozenset({"traceparent", "tracestate", "ce_id", "ce_type", "ce_so
 class DeadLetterPublisher:
     """Publishes dead letters to `jobs.dead`."""
 
-    def __init__(self, publisher: RecordPublisher, settings: Settings) -> None:
-        self._publisher = publisher
+    def __init__(self, producer: Producer, settings: Settings) -> None:
+        self._producer = producer
         self._topic = settings.topic(JOBS_DEAD)
         self._partitions = settings.partition_count
 
     async def publish(self, record: ConsumedRecord, error: DeadLetterError) -> None:
         """Publish the dead letter of a record and await its acknowledgement.
 
-        Its key is the job's id where that is known, else the original key. If the broker refuses it for its size, the
+        Its key is the job's id where that is known, else the original key. If it is too large for the topic, the
         value (and a large key) is truncated: hash, coordinates, reason and trace context stay.
 
         Raises:
@@ -55,7 +55,7 @@ class DeadLetterPublisher:
     async def _publish(self, record: ConsumedRecord, key: bytes | None, value: bytes, headers: Headers) -> None:
         # Without a key the letters of one source partition stay together, in order.
         partition = record.partition % self._partitions if key is None else partition_of(key, self._partitions)
-        await self._publisher.publish(self._topic, partition, key=key, value=value, headers=headers)
+        await self._producer.send_and_wait(self._topic, value, key=key, partition=partition, headers=headers)
 
 
 def _provenance(record: ConsumedRecord, error: DeadLetterError, key: bytes | None) -> DeadLetterHeaders:

@@ -22,9 +22,9 @@ from shared.consumer.handler import Subscription
 from shared.consumer.parsing import keep_message, parse_any_headers
 from shared.consumer.policies import require_ack_policies
 from shared.consumer.processing import RecordProcessor
-from shared.consumer.publisher import RecordPublisher
 from shared.consumer.reader import InboxReader
 from shared.errors import RetryableError, StopServiceError
+from shared.kafka.producer import Producer
 from shared.logs import get_logger
 from shared.settings import Settings
 
@@ -51,7 +51,7 @@ class InboxConsumer:
     Args:
         settings: where the broker is, and its profile.
         subscriptions: what is read, by whom.
-        producer: a started producer for dead letters (`shared.broker.make_producer`); it stays the caller's.
+        producer: for dead letters; it stays the caller's.
         concurrency: lanes that run at once, for each subscription.
         batch_seconds: longest that a batch takes, retries included.
     """
@@ -60,7 +60,7 @@ class InboxConsumer:
         self,
         settings: Settings,
         subscriptions: Sequence[Subscription],
-        producer: Any,
+        producer: Producer,
         *,
         concurrency: int = CONCURRENCY,
         batch_seconds: float = BATCH_SECONDS,
@@ -83,7 +83,7 @@ class InboxConsumer:
             # Its own log repeats each of our rewinds as a critical error; ours say what happened.
             logger=None,
         )
-        dead_letters = DeadLetterPublisher(RecordPublisher(producer), settings)
+        dead_letters = DeadLetterPublisher(producer, settings)
         self._readers = [
             self._subscribe(subscription, dead_letters, concurrency, batch_seconds) for subscription in subscriptions
         ]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from opentelemetry import metrics
 
+from eldermesh.kafka.producer import OutgoingRecord
 from shared.broker import make_consumer
-from shared.errors import LostOwnershipError, RetryableError
+from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
+from shared.kafka.producer import Producer
+from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 
@@ -29,14 +32,14 @@ class KafkaPartitionLog:
         settings: of the cluster.
         topic: the history topic's name, without prefix.
         partition: the partition, also of all records published beside it.
-        producer: started, shared by all partitions of a process.
+        producer: shared by all partitions of a process.
     """
 
-    def __init__(self, settings: Settings, topic: str, partition: int, producer: AIOKafkaProducer) -> None:
+    def __init__(self, settings: Settings, topic: str, partition: int, producer: Producer) -> None:
         self._settings = settings
         self._partition = TopicPartition(settings.topic(topic), partition)
         self._producer = producer
-        self._consumer: AIOKafkaConsumer = make_consumer(settings, auto_offset_reset="none")
+        self._consumer: PacedConsumer = make_consumer(settings, auto_offset_reset="none")
         self._next: int | None = None
         self._lag = metrics.get_meter(__name__).create_gauge(metric_names.OWNER_LAG.name, metric_names.OWNER_LAG.unit)
         self._attributes = {
@@ -102,21 +105,21 @@ class KafkaPartitionLog:
 
     async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:
         """Append facts and return their offsets, acknowledged."""
-        return await self._send((self._partition.topic, key.encode(), fact.value, fact.headers) for key, fact in facts)
+        return await self._send([self._record(self._partition.topic, key, fact) for key, fact in facts])
 
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Publish public records into the same partition of their topics."""
-        await self._send((self._settings.topic(p.topic), p.key.encode(), p.value, p.headers) for p in publications)
+        await self._send([self._record(self._settings.topic(p.topic), p.key, p) for p in publications])
 
-    async def _send(self, records: Iterable[tuple[str, bytes, bytes, Any]]) -> list[int]:
-        return await _limited(self._acknowledged(records))
+    def _record(self, topic: str, key: str, content: NewFact | Publication) -> OutgoingRecord:
+        return OutgoingRecord(topic, content.value, key.encode(), self._partition.partition, content.headers)
 
-    async def _acknowledged(self, records: Iterable[tuple[str, bytes, bytes, Any]]) -> list[int]:
-        pending = [
-            await self._producer.send(topic, value=value, key=key, headers=headers, partition=self._partition.partition)
-            for topic, key, value, headers in records
-        ]
-        return [metadata.offset for metadata in await asyncio.gather(*pending)]
+    async def _send(self, records: Sequence[OutgoingRecord]) -> list[int]:
+        try:
+            return [metadata.offset for metadata in await self._producer.send_all(records)]
+        except RecordTooLargeError as error:
+            # Facts and publications are made to fit: a topic of this cluster takes less than `shared.topics` says.
+            raise RetryableError(str(error)) from error
 
 
 def _fact_record(record: Any) -> FactRecord:

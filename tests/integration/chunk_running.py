@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path) -> Asy
 async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkRunner]:
     """A runner; `ports` replace parts of `RunnerPorts`."""
     redis = make_redis(settings)
-    facts = FactAppender(partial(make_producer, settings))
+    producer = make_producer(settings)
     workloads = WorkloadRegistry.installed()
     blobs = BlobStore(settings.blobs)
     whole: dict[str, Any] = {
@@ -52,7 +51,7 @@ async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkR
         "engine": "celery",
         "worker_id": WORKER_ID,
         "claims": lambda topic: ClaimStore(redis, topic, lease_ms=round(settings.lease_seconds * 1000)),
-        "facts": facts,
+        "facts": FactAppender(producer),
         "workloads": workloads,
         "blobs": blobs,
     } | ports
@@ -60,6 +59,6 @@ async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkR
         yield ChunkRunner(RunnerPorts(**whole))
     finally:
         await workloads.close()
-        await facts.close()
+        await producer.stop()
         blobs.close()
         await redis.aclose()

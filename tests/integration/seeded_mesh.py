@@ -17,7 +17,6 @@ from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.broker import make_producer
 from shared.events import Fact, InboxRecord
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
@@ -26,6 +25,7 @@ from shared.history.machine import DecisionDue, DispatchDue, NewFact
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.kafka.producer import make_plain_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
@@ -130,7 +130,7 @@ class SeededMesh:
 async def seeded_mesh(broker: AnyBroker, redis_url: str, **overrides: Any) -> AsyncIterator[SeededMesh]:
     """A mesh without a past. On Apache Kafka the time of a fact is the broker's, whatever the test says."""
     async with fresh_topics(*broker, redis_url=redis_url, **overrides) as settings:
-        producer = make_producer(settings, client_id="seeded-mesh")
+        producer = make_plain_producer(settings, client_id="seeded-mesh")
         redis = make_redis(settings)
         try:
             await producer.start()

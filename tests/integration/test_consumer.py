@@ -366,7 +366,7 @@ class TestTrouble:
     async def test_a_broker_that_does_not_answer(self, embedded: Settings) -> None:
         """The start fails with the decision that follows, and leaves nothing behind."""
         nowhere = embedded.model_copy(update={"kafka_bootstrap": "127.0.0.1:9"})
-        consumer = InboxConsumer(nowhere, [Subscription(JOBS, GROUP, Collector())], producer=None)
+        consumer = InboxConsumer(nowhere, [Subscription(JOBS, GROUP, Collector())], make_producer(nowhere))
         with pytest.raises(RetryableError, match=r"127\.0\.0\.1:9"):
             await consumer.start()
         assert not consumer.is_alive()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,13 +23,14 @@ async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "first")
     settings = fresh_settings(broker.bootstrap, "embedded")
     topic = settings.topic(JOBS_HISTORY)
-    facts = FactAppender(partial(make_producer, settings), acknowledge_seconds=2.0)
+    producer = make_producer(settings, acknowledge_seconds=2.0)
+    facts = FactAppender(producer)
 
     async def append() -> None:
         await facts.append(topic, 0, key=str(uuid4()), value=b"{}", headers=[("ce_type", b"x")])
 
     try:
-        with pytest.raises(RetryableError, match="cannot be reached"):
+        with pytest.raises(RetryableError, match="did not acknowledge"):
             await append()
         await broker.start()
         await apply_topics(settings)
@@ -43,5 +43,5 @@ async def test_an_appender_outlives_its_broker(tmp_path: Path) -> None:
         await apply_topics(settings)
         await with_patience(append, seconds=30.0, clock=SystemClock())
     finally:
-        await facts.close()
+        await producer.stop()
         broker.service.kill()

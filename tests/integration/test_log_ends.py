@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import end_positions
+from eldermesh.kafka.producer import OutgoingRecord
 from shared.broker import make_producer
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.telemetry import metric_names, names
@@ -27,8 +26,7 @@ async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> 
             assert (await log.bounds()).end == 0
             written = 0
             for size in (1, 4, 3):
-                sent = [await producer.send(partition.topic, b"{}", partition=0) for _ in range(size)]
-                await asyncio.gather(*sent)
+                await producer.send_all([OutgoingRecord(partition.topic, b"{}", partition=0)] * size)
                 written += size
                 assert (await log.bounds()).end == written
                 assert (await end_positions(settings.kafka_bootstrap, [partition]))[partition] == written
@@ -46,10 +44,7 @@ async def test_the_lag_is_what_is_left_to_fold(any_broker: AnyBroker) -> None:
             log = KafkaPartitionLog(settings, JOBS_HISTORY, 0, producer)
             await log.start()
             try:
-                sent = [
-                    await producer.send(settings.topic(JOBS_HISTORY), b"{}", key=b"a", partition=0) for _ in range(8)
-                ]
-                await asyncio.gather(*sent)
+                await producer.send_all([OutgoingRecord(settings.topic(JOBS_HISTORY), b"{}", b"a", 0)] * 8)
                 left = []
                 offset = 0
                 for most in (3, 500):

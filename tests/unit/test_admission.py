@@ -14,6 +14,7 @@ from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
 from services.router.admission import Admitted, JobAdmission, decided_fact
 from services.router.admission_submit import accepted_fact
+from shared.broker import make_producer
 from shared.consumer.origin import submitted_at
 from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
@@ -43,7 +44,7 @@ def settings() -> Settings:
 @pytest.fixture
 def admission(settings: Settings) -> JobAdmission:
     """Admission without a broker: it only judges."""
-    return JobAdmission(settings, None, WorkloadRegistry.installed())
+    return JobAdmission(settings, make_producer(settings), WorkloadRegistry.installed())
 
 
 def received(sent: Sent, *, inbox: str = "jobs", offset: int = 1042, **fields: Any) -> ConsumedRecord:
@@ -112,7 +113,7 @@ class TestRefusals:
 
     def test_a_plug_in_that_fails_to_judge(self, settings: Settings) -> None:
         """Its mistake concerns the jobs that name it: a dead letter `internal`, not the end of admission."""
-        admission = JobAdmission(settings, None, WorkloadRegistry({"odd": _broken}))
+        admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": _broken}))
         error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
         assert (error.error_type, error.job_id) == ("internal", JOB_ID)
         assert "odd" in error.reason
@@ -301,7 +302,9 @@ class TestCommands:
 
     def test_an_inbox_of_one_tenant(self, settings: Settings) -> None:
         """A record for another tenant, or for none, is invalid there."""
-        admission = JobAdmission(settings, None, WorkloadRegistry.installed(), tenant_of_inbox="team")
+        admission = JobAdmission(
+            settings, make_producer(settings), WorkloadRegistry.installed(), tenant_of_inbox="team"
+        )
         assert admission.decode(received(Sent(job(tenant="team")), inbox="jobs.team")).job_id
         for value in (job(tenant="other"), job()):
             error = refusal(admission, received(Sent(value), inbox="jobs.team"))

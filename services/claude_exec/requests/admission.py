@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from opentelemetry import metrics, trace
 from pydantic import JsonValue, ValidationError
@@ -21,13 +20,13 @@ from services.claude_exec.options import judged_options
 from services.claude_exec.requests.ids import readable_request_id, request_id_of, request_id_of_invalid
 from shared.claude_facts import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
-from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
 from shared.consumer.reading import read_object
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.history.facts import fact_headers
 from shared.history.keys import FOLD_VERSION
+from shared.kafka.producer import Producer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
@@ -59,13 +58,13 @@ class RequestAdmission:
 
     Args:
         settings: the settings in force.
-        producer: a started producer of `shared.broker.make_producer`; it stays the caller's.
+        producer: for its facts; it stays the caller's.
         now_ms: wall clock, milliseconds since 1970.
     """
 
-    def __init__(self, settings: Settings, producer: Any, *, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, settings: Settings, producer: Producer, *, now_ms: Callable[[], int] = _now_ms) -> None:
         self._settings = settings
-        self._publisher = RecordPublisher(producer)
+        self._producer = producer
         self._now_ms = now_ms
 
     def decode(self, record: ConsumedRecord) -> Admitted:
@@ -157,11 +156,11 @@ class RequestAdmission:
 
     async def _append(self, request_id: str, fact: ClaudeAccepted | ClaudeCancelRequested, context: FactTrace) -> None:
         try:
-            await self._publisher.publish(
+            await self._producer.send_and_wait(
                 self._settings.topic(CLAUDE_HISTORY),
-                partition_of(request_id, self._settings.partition_count),
+                fact.encode(),
                 key=request_id.encode(),
-                value=fact.encode(),
+                partition=partition_of(request_id, self._settings.partition_count),
                 headers=fact_headers(fact.fact_type, request_id, context.traceparent, context.tracestate),
             )
         except RecordTooLargeError as error:

@@ -34,6 +34,7 @@ from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.incarnation import read_or_create_incarnation
+from shared.kafka.producer import Producer
 from shared.logs import get_logger
 from shared.redis_client import make_redis
 from shared.serving import start_at_once, until_stopped
@@ -59,7 +60,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         producer = make_producer(settings, client_id="eldermesh-claude_exec")
         await producer.start()
         stack.push_async_callback(producer.stop)
-        runner = await _runner(settings, redis, stack)
+        runner = await _runner(settings, redis, producer, stack)
         owners = Ownership(
             settings,
             CLAUDE_HISTORY,
@@ -79,17 +80,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     _log.info("claude_exec stopped")
 
 
-async def _runner(settings: Settings, redis: Redis, stack: AsyncExitStack) -> RequestRunner:
+async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncExitStack) -> RequestRunner:
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     blobs = BlobStore(settings.blobs)
     stack.callback(blobs.close)
-    facts = FactAppender(partial(make_producer, settings, client_id="eldermesh-claude_exec-runs"))
-    stack.push_async_callback(facts.close)
     ports = RunPorts(
         settings=settings,
         worker_id=worker_id,
         claims=ClaimStore(redis, settings.topic(CLAUDE_HISTORY), lease_ms=round(settings.lease_seconds * 1000)),
-        facts=facts,
+        facts=FactAppender(producer),
         blobs=blobs,
     )
     return RequestRunner(ports, slots=settings.claude_slots)

@@ -7,7 +7,7 @@ import logging
 import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from eldermesh.contract.vocabulary import Engine
@@ -19,6 +19,7 @@ from shared.broker import make_producer
 from shared.errors import RetryableError, StopServiceError
 from shared.history.claims import ClaimStore
 from shared.history.fact_appender import FactAppender
+from shared.kafka.producer import Producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
@@ -124,8 +125,8 @@ class RunnerThread:
             stack.push_async_callback(redis.aclose)
             blobs = BlobStore(settings.blobs)
             stack.callback(blobs.close)
-            facts = FactAppender(partial(make_producer, settings, client_id=self._worker_id))
-            stack.push_async_callback(facts.close)
+            producer = make_producer(settings, client_id=self._worker_id)
+            stack.push_async_callback(producer.stop)
             workloads = WorkloadRegistry.installed()
             stack.push_async_callback(workloads.close)
             lease_ms = round(settings.lease_seconds * 1000)
@@ -134,14 +135,14 @@ class RunnerThread:
                 engine=self._engine,
                 worker_id=self._worker_id,
                 claims=lru_cache(maxsize=8)(lambda topic: ClaimStore(redis, topic, lease_ms=lease_ms)),
-                facts=facts,
+                facts=FactAppender(producer),
                 workloads=workloads,
                 blobs=blobs,
             )
             stopping = asyncio.Event()
             runner = ChunkRunner(ports)
             self._serving.set_result((asyncio.get_running_loop(), runner, stopping))
-            connecting = asyncio.create_task(_connect(facts))
+            connecting = asyncio.create_task(_connect(producer))
             await stopping.wait()
             runner.interrupt()
             if self._runs:
@@ -151,9 +152,9 @@ class RunnerThread:
             await asyncio.gather(connecting, *self._runs, return_exceptions=True)
 
 
-async def _connect(facts: FactAppender) -> None:
+async def _connect(producer: Producer) -> None:
     """Connect before the first chunk comes; if Kafka is not there yet, that chunk will try again."""
     try:
-        await facts.start()
+        await producer.start()
     except RetryableError as error:
         _log.warning("not connected to Kafka yet: %s", error)

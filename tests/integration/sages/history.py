@@ -15,7 +15,6 @@ from pydantic import JsonValue
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.vocabulary import Engine
-from shared.broker import make_producer
 from shared.events import (
     ChunkTimes,
     Fact,
@@ -28,6 +27,7 @@ from shared.events import (
     JobTerms,
 )
 from shared.history.facts import fact_headers
+from shared.kafka.producer import make_plain_producer
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
@@ -60,7 +60,7 @@ class HistoryWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._producer: Any = make_producer(settings)
+        self._producer: Any = make_plain_producer(settings, client_id="history")
 
     async def __aenter__(self) -> Self:
         await self._producer.start()

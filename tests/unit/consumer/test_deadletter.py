@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, ProducerClosed
 
 from shared.consumer.deadletter import TRUNCATED_VALUE_BYTES, DeadLetterPublisher
-from shared.consumer.publisher import RecordPublisher, RecordTooLargeError
-from shared.errors import DeadLetterError, RetryableError
+from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.settings import Settings
 from tests.unit.consumer.records import consumed
 
@@ -37,25 +35,22 @@ class SmallBroker:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.published: list[Published] = []
-        self.failure: Exception | None = None
 
     async def send_and_wait(
         self, topic: str, value: bytes, *, key: bytes | None, partition: int, headers: Iterable[tuple[str, bytes]]
     ) -> Any:
-        """As aiokafka's."""
-        if self.failure is not None:
-            raise self.failure
+        """As `Producer`'s."""
         listed = list(headers)
         size = len(value) + len(key or b"") + sum(len(name) + len(each) for name, each in listed)
         if size > self.max_bytes:
-            raise MessageSizeTooLargeError
+            raise RecordTooLargeError
         self.published.append(Published(topic, value, key, partition, dict(listed)))
         return SimpleNamespace(offset=len(self.published) - 1)
 
 
 def _publisher(broker: SmallBroker) -> DeadLetterPublisher:
     settings = Settings(topic_prefix="here.", partitions=4, _env_file=None)
-    return DeadLetterPublisher(RecordPublisher(broker), settings)
+    return DeadLetterPublisher(cast("Any", broker), settings)
 
 
 async def test_one_that_is_too_large_keeps_its_beginning_hash_and_coordinates() -> None:
@@ -97,26 +92,3 @@ async def test_without_a_key_the_source_partition_decides(partition: int) -> Non
         None,
         b"",
     )
-
-
-class TestPublisher:
-    """Which decision follows which failure of the client."""
-
-    async def test_not_acknowledged_is_to_be_tried_again(self) -> None:
-        """Whether it was written is unknown."""
-        broker = SmallBroker(1)
-        broker.failure = KafkaTimeoutError()
-        with pytest.raises(RetryableError, match=r"here\.t did not acknowledge"):
-            await RecordPublisher(broker).publish("here.t", 0, key=None, value=b"", headers=())
-
-    async def test_refused_for_its_size_is_not(self) -> None:
-        """Trying again would not help."""
-        with pytest.raises(RecordTooLargeError):
-            await RecordPublisher(SmallBroker(1)).publish("here.t", 0, key=None, value=b"12", headers=())
-
-    async def test_a_closed_producer_is_our_own_failure(self) -> None:
-        """It stays closed: neither."""
-        broker = SmallBroker(1)
-        broker.failure = ProducerClosed()
-        with pytest.raises(ProducerClosed):
-            await RecordPublisher(broker).publish("here.t", 0, key=None, value=b"", headers=())

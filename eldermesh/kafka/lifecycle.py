@@ -1,0 +1,206 @@
+"""Starts and stops aiokafka clients as a whole: within a time, and whoever is cancelled, nothing of them is left.
+
+aiokafka itself leaves a connection open when its start is cancelled, does not close what is left when its stop is
+cancelled, swallows that cancellation, and stops an idempotent producer only when Kafka has taken all of its records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiokafka
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+"""Longest that a client is given to stop in order; then its connections are closed and its tasks cancelled."""
+
+_CANCEL_AGAIN_SECONDS = 0.2
+_CANCELS = 25
+_AIOKAFKA = str(Path(aiokafka.__file__).parent)
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+
+class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's producer; its `start` and `stop` are whole."""
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: not connected; the producer is closed.
+        """
+        await start_whole(self, super().start)
+
+    async def stop(self) -> None:
+        """Send what waits, and disconnect. What Kafka has not taken within `STOP_SECONDS` is given up."""
+        await stop_whole(self, super().stop)
+
+    async def break_off(self) -> None:
+        """Disconnect at once: whoever waits for an acknowledgement sees a failure, and nothing more is sent."""
+        await to_its_end(_break_off(self))
+
+    def drop(self, topic: str, partition: int) -> None:
+        """Fail what waits to be sent to a partition: it must not overtake what failed before it."""
+        waiting = self._message_accumulator._batches.pop(aiokafka.TopicPartition(topic, partition), ())  # noqa: SLF001 - there is no public way
+        for batch in waiting:
+            batch.failure(KafkaConnectionError(f"not sent: a record before it in {topic}/{partition} failed"))
+
+
+class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's consumer; its `start` and `stop` are whole. With a group it may wait for a rebalance to end."""
+
+    def __init__(self, *topics: str, rebalance_timeout_ms: int | None = None, **options: Any) -> None:
+        super().__init__(*topics, rebalance_timeout_ms=rebalance_timeout_ms, **options)
+        self._start_seconds = START_SECONDS + (rebalance_timeout_ms or 0) / 1000
+
+    async def start(self) -> None:
+        """Connect; where topics are subscribed to already, join the group.
+
+        Raises:
+            KafkaError: not connected; the consumer is closed.
+        """
+        await start_whole(self, super().start, seconds=self._start_seconds)
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect."""
+        await stop_whole(self, super().stop)
+
+
+class WholeAdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's admin client; its `start` and `close` are whole."""
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: not connected; the client is closed.
+        """
+        await start_whole(self, super().start)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await stop_whole(self, super().close)
+
+
+async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seconds: float = START_SECONDS) -> None:
+    """Start an aiokafka client; unless that succeeds, nothing of it is left.
+
+    Raises:
+        KafkaError: it could not be started within `seconds`.
+    """
+    starting = asyncio.create_task(_close_unknown_connection(start))
+    scope = asyncio.timeout(seconds)
+    try:
+        async with scope:
+            await asyncio.shield(starting)
+    except BaseException as error:
+        await to_its_end(_break_off(client, starting))
+        if isinstance(error, TimeoutError) and scope.expired():
+            raise KafkaTimeoutError(f"not connected within {seconds:g} s") from error
+        raise
+
+
+async def stop_whole(client: Any, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Stop an aiokafka client: in order, if `STOP_SECONDS` are enough. Who is cancelled is so once it is gone."""
+    await to_its_end(_stop(client, stop))
+
+
+async def to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await work that has to be done to its end; who is cancelled meanwhile is so when it has ended.
+
+    In a task of its own: a cancellation that aiokafka swallows is not that of the caller.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # seen; who was cancelled does not care
+        raise cancelled
+    return task.result()
+
+
+async def _close_unknown_connection(start: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await start()
+    except BaseException as error:
+        # The first connection is known to the frame of `bootstrap` alone, which does not close it when cancelled.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            connection = frame.f_locals.get("bootstrap_conn") if frame.f_code.co_name == "bootstrap" else None
+            if connection is not None:
+                connection.close()
+        raise
+
+
+async def _stop(client: Any, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    # A task of the client that has not begun yet would make its stop raise CancelledError.
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(stop())
+    await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
+    failure = stopping.exception() if stopping.done() and not stopping.cancelled() else None
+    _log.warning("a Kafka client did not stop in order: %r", failure or f"not within {STOP_SECONDS:g} s")
+    await _break_off(client, stopping)
+
+
+async def _break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
+    """Close the client's connections and end its tasks, whatever they are at."""
+    client._closed = True  # noqa: SLF001 - here and below: aiokafka has no public way to close what does not answer
+    accumulator = getattr(client, "_message_accumulator", None)
+    if accumulator is not None:
+        accumulator.fail_all(KafkaConnectionError("the producer was closed before this was acknowledged"))
+        accumulator._batches.clear()  # noqa: SLF001
+    kafka = client.client if accumulator is not None else client._client  # noqa: SLF001
+    closed: list[Any] = []
+    left: set[asyncio.Task[Any]] = set()
+    for _ in range(_CANCELS):
+        closed += [connection.close() for connection in kafka._conns.values()]  # noqa: SLF001
+        kafka._conns.clear()  # noqa: SLF001
+        left = {task for task in (*tasks, *_tasks_of(client, kafka)) if not task.done()}
+        if not left:
+            break
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
+    else:
+        _log.error("tasks of a Kafka client do not end: %r", left)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen
+    fetcher: Any = getattr(client, "_fetcher", None)
+    if fetcher is not None:
+        for waiter in fetcher._fetch_waiters:  # noqa: SLF001
+            fetcher._notify(waiter)  # noqa: SLF001
+    if pending := [future for future in closed if future is not None and not future.done()]:
+        await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def _tasks_of(client: Any, kafka: Any) -> set[asyncio.Task[Any]]:
+    names = ("_sender", "_message_accumulator", "_fetcher", "_coordinator")
+    parts = [client, kafka, *(part for name in names if (part := getattr(client, name, None)) is not None)]
+    return {task for task in asyncio.all_tasks() if any(_runs_in(task) is part for part in parts)}
+
+
+def _runs_in(task: asyncio.Task[Any]) -> object:
+    """The object of aiokafka whose method a task runs; None for a task of anybody else."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    if code is None or frame is None or not code.co_filename.startswith(_AIOKAFKA):
+        return None
+    return frame.f_locals.get("self")

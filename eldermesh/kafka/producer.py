@@ -1,0 +1,212 @@
+"""A producer that is replaced when it has failed, since aiokafka's own may then fail for ever.
+
+aiokafka counts an idempotent producer's sequence on when Kafka refuses a batch, so each later one is out of order; it
+sends such a batch again without end, whoever still waits for it; and it never starts its sending task anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, UnknownTopicOrPartitionError
+
+from eldermesh.kafka.lifecycle import WholeProducer, to_its_end
+
+SUSPECT_SECONDS = 5.0
+"""Who is cancelled after waiting so long for an acknowledgement has met a failure."""
+
+Headers = Iterable[tuple[str, bytes | None]]
+
+
+class OutgoingRecord(NamedTuple):
+    """A record to be sent; `topic` is the full name, `partition` None where aiokafka may choose by the key."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Headers = ()
+
+
+class _Generation:
+    """One aiokafka producer, and those who wait for it."""
+
+    def __init__(self, client: WholeProducer) -> None:
+        self.client = client
+        self.users = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+
+class ReplacingProducer:
+    """Sends records over an aiokafka producer, replaced by a new one after each failure.
+
+    The one that failed is closed in a task, once those who still wait for its other records have their answer; at once
+    if it did not answer in time. What failed is never sent by it later.
+
+    Any number of tasks may use it. Records of one call keep their order within a partition: when one fails, those
+    behind it do so, too.
+
+    Args:
+        make: makes an aiokafka producer that is not started.
+        acknowledge_seconds: longest time for the records of one call, and for connecting.
+    """
+
+    def __init__(self, make: Callable[[], WholeProducer], *, acknowledge_seconds: float) -> None:
+        self._make = make
+        self._seconds = acknowledge_seconds
+        self._current: _Generation | None = None
+        self._connecting: asyncio.Task[_Generation] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self.failing_since: float | None = None
+        """By `time.monotonic`: the first failure since records were last acknowledged; None if there was none."""
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        await self._generation()
+
+    async def stop(self) -> None:
+        """Send what waits, and disconnect; what Kafka does not take within some seconds is given up."""
+        self._is_closed = True
+        await to_its_end(self._stop())
+
+    async def _stop(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        if self._current is not None:
+            current, self._current = self._current, None
+            await current.client.stop()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
+        """Send records; return aiokafka's metadata of each once all in-sync replicas have all of them.
+
+        Raises:
+            KafkaError: one was not acknowledged. Whether it and those behind it were written is unknown.
+        """
+        began = time.monotonic()
+        generation = await self._generation()
+        generation.users += 1
+        generation.idle.clear()
+        try:
+            async with asyncio.timeout(self._seconds):
+                metadata = await self._sent(generation, records)
+        except TimeoutError as error:
+            await self._broken_off(generation)
+            raise KafkaTimeoutError(f"not acknowledged within {self._seconds:g} s") from error
+        except KafkaError:
+            self._replace(generation)
+            raise
+        except asyncio.CancelledError:
+            if time.monotonic() - began >= SUSPECT_SECONDS:
+                await self._broken_off(generation)
+            raise
+        finally:
+            generation.users -= 1
+            if not generation.users:
+                generation.idle.set()
+        self.failing_since = None
+        return metadata
+
+    async def _sent(self, generation: _Generation, records: Sequence[OutgoingRecord]) -> list[Any]:
+        pending: list[asyncio.Future[Any]] = []
+        failure: KafkaError | None = None
+        try:
+            for record in records:
+                sent = await _send(generation.client, record)
+                sent.add_done_callback(partial(_drop_behind, generation.client, record))
+                pending.append(sent)
+        except KafkaError as error:
+            failure = error
+        outcomes = await asyncio.gather(*pending, return_exceptions=True)  # none is on its way when this raises
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if failure is not None:
+            raise failure
+        return outcomes
+
+    async def _generation(self) -> _Generation:
+        if self._is_closed:
+            raise ProducerClosed
+        if self._current is None:
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._connect(), name="connecting a producer")
+                self._connecting.add_done_callback(_see)  # those who asked may all have been cancelled
+            connecting = self._connecting
+            await asyncio.wait({connecting})
+            if connecting.cancelled():
+                raise ProducerClosed
+            return connecting.result()
+        return self._current
+
+    async def _connect(self) -> _Generation:
+        try:
+            client = self._make()
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await client.start()
+            except TimeoutError as error:
+                raise KafkaTimeoutError(f"not connected within {self._seconds:g} s") from error
+            except OSError as error:
+                raise KafkaError(f"not connected: {error!r}") from error
+            self._current = _Generation(client)
+            return self._current
+        except KafkaError:
+            self._note_failure()
+            raise
+        finally:
+            self._connecting = None
+
+    def _note_failure(self) -> None:
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
+
+    async def _broken_off(self, generation: _Generation) -> None:
+        """Replace it; on return nothing that waited for it will be sent."""
+        self._replace(generation)
+        await generation.client.break_off()
+
+    def _replace(self, generation: _Generation) -> None:
+        self._note_failure()
+        if self._current is not generation:
+            return
+        self._current = None
+        retiring = asyncio.create_task(self._retire(generation), name="closing a failed producer")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, generation: _Generation) -> None:
+        await generation.idle.wait()  # each of them waits so long at most
+        await generation.client.stop()
+
+
+def _see(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def _send(client: WholeProducer, record: OutgoingRecord) -> asyncio.Future[Any]:
+    try:
+        sent: asyncio.Future[Any] = await client.send(
+            record.topic, record.value, key=record.key, partition=record.partition, headers=list(record.headers)
+        )
+    except AssertionError as error:
+        raise UnknownTopicOrPartitionError(f"{record.topic}/{record.partition}: {error}") from error
+    return sent
+
+
+def _drop_behind(client: WholeProducer, record: OutgoingRecord, sent: asyncio.Future[Any]) -> None:
+    if not sent.cancelled() and sent.exception() is not None and record.partition is not None:
+        client.drop(record.topic, record.partition)

@@ -1,0 +1,1 @@
+"""Tests of how the services speak to Kafka."""
