@@ -13,21 +13,18 @@ from shared.logs import configure_logging, get_logger
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
-_WATCH_SECONDS = 0.5
-
 _log = get_logger(__name__)
 
 
 class Part(Protocol):
     """A part of a service that works by itself."""
 
-    @property
-    def failure(self) -> BaseException | None:
-        """What stopped it for good; None while it works."""
-        ...
-
     async def start(self) -> None:
         """Start it."""
+        ...
+
+    async def wait_failed(self) -> BaseException:
+        """Wait, without a limit, until it has stopped by itself, and return why."""
         ...
 
 
@@ -52,15 +49,18 @@ async def until_stopped(parts: Sequence[Part], stop: asyncio.Event) -> None:
     Raises:
         StopServiceError: a part stopped by itself; going on would do harm or help nobody.
     """
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(stop.wait(), name="told to stop")
+    watches = [asyncio.create_task(part.wait_failed(), name="a part's failure") for part in parts]
     try:
-        while not stopping.done():
-            failure = next((part.failure for part in parts if part.failure is not None), None)
-            if failure is not None:
+        await asyncio.wait({stopping, *watches}, return_when=asyncio.FIRST_COMPLETED)
+        for watch in watches:
+            if watch.done():
+                failure = watch.result()
                 raise StopServiceError(f"the service stops itself: {failure!r}") from failure
-            await asyncio.wait({stopping}, timeout=_WATCH_SECONDS)
     finally:
-        stopping.cancel()
+        for task in (stopping, *watches):
+            task.cancel()
+        await asyncio.wait({stopping, *watches})
 
 
 def run_service(name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:

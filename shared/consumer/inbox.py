@@ -158,7 +158,8 @@ class InboxConsumer:
     async def stop(self) -> None:
         """Drain: finish and commit the batches at hand, leave the groups. Harmless if stopped already."""
         if self._watch is not None:
-            self._watch.cancel()
+            if self.failure is None:
+                self._watch.cancel()  # else it is closing, in order
             (outcome,) = await asyncio.gather(self._watch, return_exceptions=True)
             if isinstance(outcome, Exception):
                 _log.error("the watch over the consumer failed", error=repr(outcome), exc_info=outcome)
@@ -188,6 +189,7 @@ class InboxConsumer:
             if failure is not None:
                 self.failure = failure
                 _log.error("consumer stops itself", error=repr(failure), exc_info=failure)
+                self._stopped.set()  # whoever waits for it need not wait for the drain
                 await self._close()
                 return
 

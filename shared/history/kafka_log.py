@@ -39,7 +39,7 @@ class KafkaPartitionLog:
         self._settings = settings
         self._partition = TopicPartition(settings.topic(topic), partition)
         self._producer = producer
-        self._consumer: PacedConsumer = make_consumer(settings, auto_offset_reset="none")
+        self._started: PacedConsumer | None = None
         self._next: int | None = None
         self._lag = metrics.get_meter(__name__).create_gauge(metric_names.OWNER_LAG.name, metric_names.OWNER_LAG.unit)
         self._attributes = {
@@ -47,18 +47,27 @@ class KafkaPartitionLog:
             names.MESSAGING_DESTINATION_PARTITION_ID: str(partition),
         }
 
+    @property
+    def _consumer(self) -> PacedConsumer:
+        if self._started is None:
+            raise RuntimeError("the log of a partition is read before its start")
+        return self._started
+
     async def start(self) -> None:
-        """Connect.
+        """Connect; after a failure it may be tried again.
 
         Raises:
             RetryableError: the broker did not answer.
         """
-        await _limited(self._consumer.start())
+        consumer = make_consumer(self._settings, auto_offset_reset="none")
+        await _limited(consumer.start())
+        self._started = consumer
 
     async def stop(self) -> None:
         """Disconnect."""
         self._lag.set(0, self._attributes)  # whoever owns the partition next tells
-        await _limited(self._consumer.stop())
+        if self._started is not None:
+            await self._started.stop()
 
     async def bounds(self) -> Bounds:
         """Start and end of the log, as of now."""

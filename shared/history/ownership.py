@@ -27,7 +27,6 @@ _CANCEL_AGAIN_SECONDS = 5.0
 _POLL_MS = 1000
 _SILENT_SECONDS = 60.0
 """A member whose polls have failed for so long is replaced by another one."""
-_STOP_SECONDS = 10.0
 
 MakeOwner = Callable[[KafkaPartitionLog, int], Owner[Any]]
 
@@ -54,6 +53,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._group_id = group_id
         self._member: AIOKafkaConsumer = make_consumer(settings, group_id=group_id)
         self._keeping: asyncio.Task[None] | None = None
+        self._failed = asyncio.Event()
 
     @property
     def owners(self) -> dict[int, Owner[Any]]:
@@ -65,9 +65,22 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """What stopped an owner or the membership for good; the service must stop and say so."""
         return self._failure
 
+    async def wait_failed(self) -> BaseException:
+        """Wait, without a limit, until an owner or the membership has stopped for good, and return why."""
+        await self._failed.wait()
+        assert self._failure is not None  # noqa: S101 - for the type checker
+        return self._failure
+
     async def start(self) -> None:
-        """Join the group."""
-        await self._join()
+        """Join the group.
+
+        Raises:
+            RetryableError: the broker does not answer, or the group did not let it in.
+        """
+        try:
+            await self._join()
+        except KafkaError as error:
+            raise RetryableError(f"the group {self._group_id} cannot be joined: {error!r}") from error
         self._keeping = asyncio.create_task(self._keep_membership(), name=f"member {self._topic}")
         self._keeping.add_done_callback(self._kept)
 
@@ -88,16 +101,20 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         while True:
             await self._poll_until_silent()
             _log.error("the group does not answer its member; another one joins", topic=self._topic)
-            with contextlib.suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await self._member.stop()
+            await self._member.stop()
             await self._stop_owners(list(self._tasks))
-            self._member = make_consumer(self._settings, group_id=self._group_id)
-            try:
-                await self._join()
-            except (KafkaError, OSError) as error:
-                _log.warning("the group cannot be joined", topic=self._topic, reason=repr(error))
+            while not await self._joined_again():  # noqa: ASYNC110 - asks a remote group
                 await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    async def _joined_again(self) -> bool:
+        """Join as another member: one that could not start is closed."""
+        self._member = make_consumer(self._settings, group_id=self._group_id)
+        try:
+            await self._join()
+        except (KafkaError, OSError) as error:
+            _log.warning("the group cannot be joined", topic=self._topic, reason=repr(error))
+            return False
+        return True
 
     async def _poll_until_silent(self) -> None:
         """Poll again and again; return once that has failed for long."""
@@ -116,6 +133,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if not keeping.cancelled() and (error := keeping.exception()) is not None:
             _log.error("membership ended", topic=self._topic, exc_info=error)
             self._failure = error
+            self._failed.set()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """The group takes partitions away (all of them, the assignors being eager)."""
@@ -164,6 +182,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         except BaseException as error:
             _log.exception("owner stopped", topic=self._topic, partition=number)
             self._failure = error
+            self._failed.set()
             raise
         finally:
             if started:

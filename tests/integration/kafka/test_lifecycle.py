@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -17,9 +16,9 @@ from shared.settings import Settings
 from shared.topics import JOBS, JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 
-_STEPS_AT_MOST = 2000
+_MOST_STEPS = 5000
 
-Life = Callable[[Settings], Awaitable[None]]
+Life = Callable[[Settings], Coroutine[Any, Any, None]]
 
 
 async def producer(settings: Settings) -> None:
@@ -72,40 +71,63 @@ async def users_client(settings: Settings) -> None:
         pass
 
 
-async def cancelled_after(steps: int, life: Awaitable[None]) -> bool:
-    """Cancel it after so many turns of the event loop; return whether it had ended before."""
-    task = asyncio.ensure_future(life)
-    for _ in range(steps):
-        if task.done():
-            break
-        await asyncio.sleep(0)
-    if task.done():
-        task.result()
-        return True
-    task.cancel()
-    async with asyncio.timeout(20.0):
-        await asyncio.wait({task})
-    assert task.cancelled(), f"after {steps} steps the cancellation was swallowed: {task!r}"
-    return False
+async def then_waiting(life: Coroutine[Any, Any, None], ended: asyncio.Event) -> None:
+    """Live, and wait for a cancellation: one that was swallowed never comes."""
+    await life
+    ended.set()
+    await asyncio.Event().wait()
 
 
-def settled_steps() -> list[int]:
-    """Each of the first steps, where most of the awaits are; then ever fewer, since the loop turns idly."""
-    return [*range(40), *range(40, 200, 8), *range(200, _STEPS_AT_MOST, 150)]
+async def cancelled_after(steps: int, life: Coroutine[Any, Any, None]) -> bool:
+    """Cancel it before the step of that number, of whatever task; return whether it had ended before."""
+    loop: Any = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+    task: asyncio.Task[None] | None = None
+    taken = 0
+
+    def counting(callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+        nonlocal taken
+        if task is not None:
+            taken += 1
+            if taken == steps:
+                call_soon(task.cancel)
+        handle: asyncio.Handle = call_soon(callback, *args, context=context)
+        return handle
+
+    loop.call_soon = counting
+    ended = asyncio.Event()
+    ending = asyncio.ensure_future(ended.wait())
+    task = asyncio.create_task(then_waiting(life, ended))
+    try:
+        async with asyncio.timeout(20.0):
+            await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+            is_over = taken < steps
+            if is_over:
+                task.cancel()
+            await asyncio.wait({task})
+    except TimeoutError as error:
+        raise AssertionError(f"after {steps} steps the cancellation was swallowed: {task!r}") from error
+    finally:
+        del loop.call_soon
+        ending.cancel()
+        await asyncio.wait({ending})
+    assert task.cancelled(), f"after {steps} steps: {task!r}"
+    return is_over
 
 
 @pytest.mark.parametrize("life", [producer, consumer, admin, incarnation, users_client, member])
-async def test_cancelled_at_every_step(nothing_left: None, any_broker: AnyBroker, life: Life) -> None:
+async def test_cancelled_at_every_step(any_broker: AnyBroker, nothing_left: None, life: Life) -> None:
     """It ends cancelled, whatever it was awaiting, and leaves no task, socket or warning of something not closed."""
     unclosed: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unclosed.append(context))
-    before = asyncio.all_tasks()
     async with fresh_topics(any_broker.bootstrap, any_broker.profile, partitions=1) as settings:
-        for steps in settled_steps():
+        before = asyncio.all_tasks()
+        await life(settings)
+        for steps in range(1, _MOST_STEPS, 10 if life is member else 1):
             if await cancelled_after(steps, life(settings)):
                 break
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
             assert asyncio.all_tasks() == before, f"tasks are left after {steps} steps"
+        else:
+            raise AssertionError("it does not end")
     gc.collect()
     assert unclosed == []

@@ -1,0 +1,59 @@
+"""A service and its parts: one that fails ends it at once, with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.errors import StopServiceError
+from shared.serving import until_stopped
+
+
+class PlayedPart:
+    """A part that fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.failing: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def wait_failed(self) -> BaseException:
+        """As told."""
+        return await asyncio.shield(self.failing)
+
+
+async def test_a_part_that_fails_ends_the_service_at_once() -> None:
+    """Within some turns of the loop, not at the next look at it; the reason is in what is raised."""
+    parts = [PlayedPart(), PlayedPart()]
+    waiting = asyncio.ensure_future(until_stopped(parts, asyncio.Event()))
+    await asyncio.sleep(0)
+    parts[1].failing.set_result(ValueError("the reason"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert waiting.done()
+    with pytest.raises(StopServiceError, match="the reason") as raised:
+        await waiting
+    assert isinstance(raised.value.__cause__, ValueError)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_told_to_stop_it_returns() -> None:
+    """And leaves nothing that watches."""
+    stop = asyncio.Event()
+    waiting = asyncio.ensure_future(until_stopped([PlayedPart()], stop))
+    await asyncio.sleep(0)
+    stop.set()
+    await waiting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_cancelled_it_leaves_nothing() -> None:
+    """Whoever waited for it may be stopped, too."""
+    waiting = asyncio.ensure_future(until_stopped([PlayedPart()], asyncio.Event()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
