@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -43,6 +43,15 @@ class Producer:
         self._producer = ReplacingProducer(
             lambda: make_plain_producer(settings, client_id=client_id), acknowledge_seconds=acknowledge_seconds
         )
+
+    async def __aenter__(self) -> Self:
+        """`start`."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """`stop`."""
+        await self.stop()
 
     async def start(self) -> None:
         """Connect. Without it the first record does.

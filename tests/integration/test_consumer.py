@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -393,6 +394,31 @@ async def test_a_dead_letter_that_is_too_large_is_truncated(apache_kafka: str) -
         assert dead.header("big") is None
         assert dead.key == key[:1024]
         assert DeadLetterHeaders.decode(dead.headers).partition == 1
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("letter_bytes", [1_306_000, 1_312_000, 1_350_000, 1_398_000])
+async def test_what_follows_a_dead_letter_of_any_size_is_published(apache_kafka: str, letter_bytes: int) -> None:
+    """Whole as long as `jobs.dead` takes it, else truncated; the next letter of the same partition goes through.
+
+    A record that the broker, not the client, refuses for its size breaks the sequence of an idempotent producer.
+    """
+    async with fresh_topics(apache_kafka, "kafka") as settings:
+        key = b"k" * 375_000  # it is in a letter twice
+        large = b"bad" + b"x" * (letter_bytes - 2 * len(key) - 3)
+        bad = [Sent(value, key=key, partition=1) for value in (b"bad before", large, b"bad next")]
+        await publish(settings, JOBS, bad)
+        async with consuming(settings, Collector()):
+            letters = await wait_until(
+                lambda: _at_least(settings, JOBS_DEAD, 3), description="all records are dead letters"
+            )
+    _, first, second = sorted(letters, key=lambda letter: DeadLetterHeaders.decode(letter.headers).offset)
+    assert second.value == b"bad next"
+    if letter_bytes < 1_310_000:
+        assert first.value == large
+    else:
+        assert first.value == large[:TRUNCATED_VALUE_BYTES]
+        assert first.header("dlq_sha256") == hashlib.sha256(large).hexdigest()
 
 
 async def _at_least(settings: Settings, topic: str, count: int) -> list[Any]:
