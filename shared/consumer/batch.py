@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from shared.consumer.backoff import BatchTime
+from shared.consumer.brake import Brake, BrakeError, OwnFailureError
 from shared.consumer.lanes import sort_into_lanes
-from shared.consumer.processing import BrakeError, RecordProcessor
+from shared.consumer.processing import RecordProcessor
 from shared.consumer.record import ConsumedRecord
 from shared.errors import RetryableError, StopServiceError
 
@@ -27,16 +28,28 @@ class BatchRunner:
     A batch that fails is delivered again as a whole. What of it was done already is remembered until it is committed,
     and skipped: so slow records make progress, and retries make no repeats.
 
+    A record that our own code fails on is given up: it becomes a dead letter, once the others of its batch are done.
+    Only then is it known whether the code fails on them, too, which pulls the brake.
+
     Args:
         processor: what processes a record.
         seconds: the time a batch may take.
         concurrency: how many lanes run at once.
+        brake: what stops the consumer.
     """
 
     def __init__(
-        self, processor: RecordProcessor, *, seconds: float = BATCH_SECONDS, concurrency: int = CONCURRENCY
+        self,
+        processor: RecordProcessor,
+        *,
+        seconds: float = BATCH_SECONDS,
+        concurrency: int = CONCURRENCY,
+        brake: Brake | None = None,
     ) -> None:
         self._processor = processor
+        self._brake = brake or Brake()
+        self._failed: dict[_Coordinates, OwnFailureError] = {}
+        self._handled_total = 0
         self._seconds = seconds
         self._room = asyncio.Semaphore(concurrency)
         self._done: set[_Coordinates] = set()
@@ -48,15 +61,18 @@ class BatchRunner:
 
         Raises:
             RetryableError: some were not done; deliver all again.
-            BrakeError: our own code fails; stop.
+            BrakeError: our own code fails, whatever the record; stop.
         """
-        waiting = [record for record in records if _coordinates(record) not in self._done]
+        waiting = [record for record in records if not self._is_judged(_coordinates(record))]
         failures: list[Exception] = []
+        handled_before = self._handled_total
         time = BatchTime(self._seconds, self.giving_up)
         try:
-            async with asyncio.timeout_at(time.ends_at), asyncio.TaskGroup() as lanes:
-                for lane in sort_into_lanes(waiting):
-                    lanes.create_task(self._run_lane(lane, time, failures))
+            async with asyncio.timeout_at(time.ends_at):
+                async with asyncio.TaskGroup() as lanes:
+                    for lane in sort_into_lanes(waiting):
+                        lanes.create_task(self._run_lane(lane, time, failures))
+                await self._give_up(records, time, failures, works=self._handled_total > handled_before)
         except TimeoutError:
             failures.append(RetryableError(f"the batch was not done within {self._seconds:g} s"))
         for failure in failures:
@@ -69,11 +85,17 @@ class BatchRunner:
 
     def committed(self, records: Iterable[ConsumedRecord]) -> None:
         """These were committed and will not come again."""
-        self._done.difference_update(_coordinates(record) for record in records)
+        for record in records:
+            self._done.discard(_coordinates(record))
+            self._failed.pop(_coordinates(record), None)
 
     def forget(self) -> None:
         """The partitions were given up: what was done of them before says nothing of what comes."""
         self._done.clear()
+        self._failed.clear()
+
+    def _is_judged(self, coordinates: _Coordinates) -> bool:
+        return coordinates in self._done or coordinates in self._failed
 
     async def _run_lane(self, lane: list[ConsumedRecord], time: BatchTime, failures: list[Exception]) -> None:
         for record in lane:
@@ -82,25 +104,42 @@ class BatchRunner:
                 if failures:
                     return
                 try:
-                    await self._processor.process(record, time)
+                    handled = await self._processor.process(record, time)
                 except (RetryableError, StopServiceError) as failure:
                     failures.append(failure)
                     return
-                except Exception as failure:  # noqa: BLE001 - kept for `run`, which raises it
-                    failures.append(_brake(record, failure))
-                    return
+                except OwnFailureError as failure:
+                    self._failed[_coordinates(record)] = failure
+                    continue
                 self._done.add(_coordinates(record))
+                if handled:
+                    self._handled_total += 1
+                    self._brake.handled()
+
+    async def _give_up(
+        self, records: Sequence[ConsumedRecord], time: BatchTime, failures: list[Exception], *, works: bool
+    ) -> None:
+        """Make dead letters of those that our own code failed on, unless it fails on whatever comes.
+
+        `works`: it handled others of the same batch well.
+        """
+        undone = [each for each in map(_coordinates, records) if each not in self._done]
+        failed = [self._failed[each] for each in undone if each in self._failed]
+        try:
+            for failure in failed:
+                if not works:
+                    self._brake.failed(failure)
+            for failure in failed:
+                await self._processor.give_up(failure, time)
+                self._done.add(_coordinates(failure.record))
+        except (RetryableError, BrakeError) as error:
+            failures.append(error)
 
     def _bound_memory(self) -> None:
         # Only failing batches leave anything here; forgetting it costs repeats, never a loss.
         if len(self._done) > _MAX_DONE:
             self._done.clear()
-
-
-def _brake(record: ConsumedRecord, failure: Exception) -> BrakeError:
-    error = BrakeError(f"{record!r} cannot be processed: {failure!r}")
-    error.__cause__ = failure
-    return error
+            self._failed.clear()
 
 
 def _coordinates(record: ConsumedRecord) -> _Coordinates:

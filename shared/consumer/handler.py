@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from shared.consumer.record import ConsumedRecord
 
@@ -16,13 +16,15 @@ class RecordHandler(Protocol[DecodedT]):
 
     `DeadLetterError`: the record goes to the dead-letter topic. `RetryableError`: it is tried again with back-off and,
     if that does not help within the batch's time, the batch is rewound. Anything else is a failure of our own: after a
-    few more attempts the consumer stops.
+    few more attempts the record is a dead letter `internal`. If many others fail alike, the consumer stops.
 
     Every record is handled at least once: what is done for it has to bear repetition.
     """
 
     def decode(self, record: ConsumedRecord) -> DecodedT:
         """Read and judge the record: pure, and called before its span starts, because its trace may depend on it.
+
+        It is called on the event loop for small records, on a thread for large ones, and has to end soon for any bytes.
 
         Raises:
             DeadLetterError: the record can never be handled.
@@ -40,6 +42,16 @@ class RecordHandler(Protocol[DecodedT]):
             DeadLetterError: the record can never be handled.
             RetryableError: a dependency did not answer.
         """
+        ...
+
+
+@runtime_checkable
+class OfJob(Protocol):
+    """A decoded record that says which job it speaks of: its dead letter is then found by that."""
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, or the request's."""
         ...
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -17,55 +17,14 @@ from shared.broker import make_producer
 from shared.consumer.deadletter import TRUNCATED_VALUE_BYTES
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import DeadLoopError, InboxConsumer
-from shared.consumer.processing import BrakeError
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError, RetryableError
+from shared.errors import RetryableError
 from shared.settings import Settings
 from shared.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import Profile, fresh_topics
 from tests.inboxes import CODECS, Codec, Sent, committed, publish, publish_unreadable_header, read_all
+from tests.integration.consuming import GROUP, JOB_ID, Collector, at_least, consuming, is_committed, numbered, once
 from tests.waiting import wait_until
-
-GROUP = "tests.consumer"
-JOB_ID = "0190c0de-0000-7000-8000-000000000001"
-
-
-class Collector:
-    """A handler that keeps what it handled; values that begin with `bad` are invalid."""
-
-    def __init__(self) -> None:
-        self.handled: list[bytes] = []
-        self.running: set[bytes] = set()
-        self.most_running = 0
-        self.before: Callable[[bytes], Any] = lambda _: None
-        """Called before a value counts as handled; what it returns is awaited, what it raises is raised."""
-
-    def decode(self, record: ConsumedRecord) -> bytes:
-        """The value, unless it begins with `bad`."""
-        value = record.value or b""
-        if value.startswith(b"bad"):
-            raise DeadLetterError("invalid", "begins with bad", job_id=JOB_ID if value == b"bad with id" else None)
-        return value
-
-    def root_trace_id(self, decoded: bytes) -> str | None:  # noqa: ARG002 - the interface is the consumer's
-        """Random ones."""
-        return None
-
-    async def handle(self, record: ConsumedRecord, decoded: bytes) -> None:  # noqa: ARG002 - as above
-        """Keep it."""
-        self.running.add(decoded)
-        self.most_running = max(self.most_running, len(self.running))
-        try:
-            outcome = self.before(decoded)
-            if outcome is not None:
-                await outcome
-            self.handled.append(decoded)
-        finally:
-            self.running.discard(decoded)
-
-    def counts(self) -> dict[bytes, int]:
-        """How often each was handled."""
-        return dict(Counter(self.handled))
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -89,30 +48,6 @@ async def embedded(embedded_broker: str) -> AsyncIterator[Settings]:
         yield settings
 
 
-@asynccontextmanager
-async def consuming(settings: Settings, handler: Collector, **options: Any) -> AsyncIterator[InboxConsumer]:
-    """A consumer of `jobs` that runs."""
-    producer = make_producer(settings)
-    await producer.start()
-    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, handler)], producer, **options)
-    try:
-        await consumer.start()
-        yield consumer
-    finally:
-        await consumer.stop()
-        await producer.stop()
-
-
-def numbered(first: int, last: int, **fields: Any) -> list[Sent]:
-    """Records with the numbers as values."""
-    return [Sent(b"%d" % number, **fields) for number in range(first, last)]
-
-
-def once(first: int, last: int) -> dict[bytes, int]:
-    """What `Collector.counts` gives if each number was handled once."""
-    return {b"%d" % number: 1 for number in range(first, last)}
-
-
 class TestEveryBroker:
     async def test_handles_every_record_once_and_sends_the_bad_ones_to_the_dead(self, settings: Settings) -> None:
         """Good and bad records of all sorts of keys: the good are handled, the bad are dead letters with provenance."""
@@ -127,7 +62,7 @@ class TestEveryBroker:
         async with consuming(settings, collector):
             await wait_until(lambda: len(collector.handled) >= 300, description="all good records are handled")
             dead = await wait_until(
-                lambda: _at_least(settings, JOBS_DEAD, 3), description="all bad records are dead letters"
+                lambda: at_least(settings, JOBS_DEAD, 3), description="all bad records are dead letters"
             )
 
         assert collector.counts() == once(0, 300)
@@ -175,7 +110,7 @@ class TestEveryBroker:
             await wait_until(lambda: len(collector.handled) >= 15, description="all that can be read are handled")
             assert consumer.is_alive()
             dead = await wait_until(
-                lambda: _at_least(settings, JOBS_DEAD, 2), description="what cannot be read is a dead letter"
+                lambda: at_least(settings, JOBS_DEAD, 2), description="what cannot be read is a dead letter"
             )
 
         assert collector.counts() == once(0, 15)
@@ -302,7 +237,7 @@ class TestTrouble:
             up.set()
             await wait_until(lambda: len(collector.handled) >= 10, description="all are handled")
             await wait_until(
-                lambda: _is_committed(embedded, 0, 10), description="the batch is committed", interval_seconds=0.2
+                lambda: is_committed(embedded, 0, 10), description="the batch is committed", interval_seconds=0.2
             )
         assert collector.counts() == once(0, 10)
 
@@ -313,33 +248,9 @@ class TestTrouble:
         await publish(embedded, JOBS, numbered(0, 20, key=b"slow", partition=0))
         async with consuming(embedded, collector, batch_seconds=0.2):
             await wait_until(
-                lambda: _is_committed(embedded, 0, 20), description="all are committed", interval_seconds=0.2
+                lambda: is_committed(embedded, 0, 20), description="all are committed", interval_seconds=0.2
             )
         assert once(0, 20).keys() == collector.counts().keys()
-
-    @pytest.mark.parametrize("failure", [ValueError("a bug"), asyncio.CancelledError("from inside")])
-    async def test_a_failure_of_our_own_pulls_the_brake(self, embedded: Settings, failure: BaseException) -> None:
-        """After three attempts the consumer stops, is not alive, says why, and has committed nothing of the batch."""
-        broken, mended = Collector(), Collector()
-        attempts: list[bytes] = []
-
-        def fail(value: bytes) -> None:
-            if value == b"5":
-                attempts.append(value)
-                raise failure
-
-        broken.before = fail
-        await publish(embedded, JOBS, numbered(0, 10, partition=0))
-        async with consuming(embedded, broken) as consumer:
-            async with asyncio.timeout(20):
-                reason = await consumer.wait_failed()
-            assert isinstance(reason, BrakeError)
-            assert not consumer.is_alive()
-            assert len(attempts) == 3
-            assert await committed(embedded, JOBS, GROUP) == {}
-        async with consuming(embedded, mended):
-            await wait_until(lambda: len(mended.handled) >= 10, description="all are handled after the repair")
-        assert mended.counts() == once(0, 10)
 
     async def test_a_dead_loop_is_noticed(self, embedded: Settings) -> None:
         """A cancelled consume loop ends silently in the framework: liveness says so, and the consumer stops."""
@@ -384,7 +295,7 @@ async def test_a_dead_letter_that_is_too_large_is_truncated(apache_kafka: str) -
         collector = Collector()
         async with consuming(settings, collector):
             (dead,) = await wait_until(
-                lambda: _at_least(settings, JOBS_DEAD, 1), description="the record is a dead letter"
+                lambda: at_least(settings, JOBS_DEAD, 1), description="the record is a dead letter"
             )
             await wait_until(lambda: len(collector.handled) >= 3, description="the others are handled")
         assert dead.value == value[:TRUNCATED_VALUE_BYTES]
@@ -410,7 +321,7 @@ async def test_what_follows_a_dead_letter_of_any_size_is_published(apache_kafka:
         await publish(settings, JOBS, bad)
         async with consuming(settings, Collector()):
             letters = await wait_until(
-                lambda: _at_least(settings, JOBS_DEAD, 3), description="all records are dead letters"
+                lambda: at_least(settings, JOBS_DEAD, 3), description="all records are dead letters"
             )
     _, first, second = sorted(letters, key=lambda letter: DeadLetterHeaders.decode(letter.headers).offset)
     assert second.value == b"bad next"
@@ -419,15 +330,6 @@ async def test_what_follows_a_dead_letter_of_any_size_is_published(apache_kafka:
     else:
         assert first.value == large[:TRUNCATED_VALUE_BYTES]
         assert first.header("dlq_sha256") == hashlib.sha256(large).hexdigest()
-
-
-async def _at_least(settings: Settings, topic: str, count: int) -> list[Any]:
-    records = await read_all(settings, topic)
-    return records if len(records) >= count else []
-
-
-async def _is_committed(settings: Settings, partition: int, offset: int) -> bool:
-    return (await committed(settings, JOBS, GROUP)).get(partition) == offset
 
 
 def _is_revoking(consumer: InboxConsumer) -> bool:

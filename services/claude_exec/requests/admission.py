@@ -45,6 +45,11 @@ class Admitted:
     request_id: str
     command: ClaudeRequest | ClaudeCancel
 
+    @property
+    def job_id(self) -> str:
+        """The same, as dead letters name it."""
+        return self.request_id
+
     def __repr__(self) -> str:
         return f"Admitted({type(self.command).__name__} of {self.request_id})"
 
@@ -116,6 +121,9 @@ class RequestAdmission:
             judged_options(request.options, self._settings)
         except DeadLetterError as error:
             raise DeadLetterError(error.error_type, error.reason, job_id=request_id) from error
+        except Exception as error:
+            reason = f"the options of claude could not be judged: {type(error).__name__}"
+            raise DeadLetterError("internal", reason, job_id=request_id) from error
         longest = self._settings.claude_timeout_seconds
         if request.timeout_seconds is not None and request.timeout_seconds > longest:
             reason = f"timeout_seconds: at most {longest:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"
