@@ -11,7 +11,7 @@ from eldermesh.launch import python_command
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.service import Service, ServiceSpec
-from services.router.engines.ray_environment import wanted_file
+from services.router.engines.ray_environment import head_address, trouble_file, wanted_file
 from services.router.health import ray_trouble
 from shared.settings import Settings
 
@@ -31,12 +31,13 @@ def ray_service(
     Everything of it lies under the leash of the service, sessions and groups of its own notwithstanding. It stops
     within seconds, and takes its runners with it.
     """
-    port = str(settings.ray_address).rpartition(":")[2]
-    wanted_file(settings).unlink(missing_ok=True)  # what an earlier mesh wanted
+    _, port = head_address(settings)
+    for left in (wanted_file(settings), trouble_file(settings)):  # by an earlier mesh
+        left.unlink(missing_ok=True)
     return ServiceSpec(
         name=RAY_NAME,
         command=python_command(
-            "services.router.engines.ray_node", "head", "--port", port, "--num-cpus", str(settings.ray_runners)
+            "services.router.engines.ray_node", "head", "--port", str(port), "--num-cpus", str(settings.ray_runners)
         ),
         env=settings.environment(),
         wanted=(lambda: _is_wanted(settings)) if settings.ray_on_demand else None,

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from opentelemetry import metrics
 
+from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
+from shared.events import JobTerms
 from shared.history.machine import DispatchDue
 from shared.history.ports import Clock, Dispatched
 from shared.telemetry import metric_names, names
@@ -34,8 +36,20 @@ class EngineQueue(Protocol):
         ...
 
 
+class RayQueue(EngineQueue, Protocol):
+    """The submit side of an engine that may be in trouble for long."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a job had better not go there now; None: it may."""
+        ...
+
+
 class JobDispatcher:
     """`Dispatcher[JobState]`.
+
+    What was routed to Ray, but had not asked for it, goes to Celery while Ray is in trouble: also a chunk that was sent
+    to Ray before and that nobody has claimed, when its turn comes again. Claims keep a chunk from running twice.
 
     Args:
         history_topic: full name of the job history.
@@ -49,7 +63,7 @@ class JobDispatcher:
         self,
         history_topic: str,
         celery: EngineQueue,
-        ray: EngineQueue | None,
+        ray: RayQueue | None,
         workloads: WorkloadRegistry,
         clock: Clock,
     ) -> None:
@@ -72,18 +86,19 @@ class JobDispatcher:
         An engine that does not answer is asked once. A job whose workload is not installed here waits: whoever
         accepted it knew the workload, so a router that has it may be on its way.
         """
-        groups: defaultdict[tuple[str, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
+        groups: defaultdict[tuple[str, Engine, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
         for state, due in chunks:
             if state.terms is not None:
-                groups[due.lane, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
+                engine = self._engine(due.lane, state.terms)
+                groups[due.lane, engine, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
         taken: set[str] = set()
         refused: dict[str, Exception] = {}
         closed: dict[str, Exception] = {}
-        for (lane, workload, priority), members in groups.items():
+        for (lane, engine, workload, priority), members in groups.items():
             if lane in closed:
                 continue
             try:
-                await self._queue(partition, lane, workload, priority, members)
+                await self._queue(partition, engine, workload, priority, members)
             except RetryableError as error:
                 closed[lane] = error
             except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
@@ -92,14 +107,25 @@ class JobDispatcher:
                 taken.update(str(due.chunk) for _, due in members)
         return Dispatched(frozenset(taken), refused, closed)
 
+    def _engine(self, lane: str, terms: JobTerms) -> Engine:
+        """Where a chunk of this lane goes now."""
+        if lane != "ray" or self._ray is None:
+            return "celery"
+        return "ray" if terms.engine == "ray" or self._ray.trouble is None else "celery"
+
     async def _queue(
-        self, partition: int, lane: str, workload: str, priority: int, members: Sequence[tuple[JobState, DispatchDue]]
+        self,
+        partition: int,
+        engine: Engine,
+        workload: str,
+        priority: int,
+        members: Sequence[tuple[JobState, DispatchDue]],
     ) -> None:
-        engine = self._ray if lane == "ray" and self._ray is not None else self._celery
+        target = self._ray if engine == "ray" and self._ray is not None else self._celery
         queue = self._workloads.get(workload).queue
         tasks = [self._task(partition, state, due) for state, due in members]
-        await engine.dispatch(tasks, workload=workload, queue=queue, priority=priority)
-        self._dispatched.add(len(tasks), {names.ENGINE: "ray" if engine is self._ray else "celery"})
+        await target.dispatch(tasks, workload=workload, queue=queue, priority=priority)
+        self._dispatched.add(len(tasks), {names.ENGINE: engine})
 
     def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
         acceptance = state.acceptance

@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from services.router.engines.ray_environment import head_address
 from services.router.engines.ray_node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
+from shared.errors import ConfigurationError
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
@@ -64,13 +66,15 @@ async def ray_trouble(settings: Settings) -> str | None:
     """Why no chunk would run on Ray: the head does not listen, or the node of this machine is not there."""
     if settings.ray_address is None:
         return "MESH_RAY_ADDRESS is not set"
-    host, _, port = settings.ray_address.rpartition(":")
     try:
+        host, port = head_address(settings)
         async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, int(port))
+            _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
-    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+    except ConfigurationError as error:
+        return str(error)
+    except OSError as error:  # TimeoutError is one
         return f"the head does not answer: {error!r}"
     return "the Ray node of this machine has not started" if raylet_socket(settings) is None else None
 

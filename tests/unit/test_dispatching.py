@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from eldermesh.contract.vocabulary import EngineChoice
 from services.router.dispatching import JobDispatcher
 from services.router.engines.chunk_task import ChunkTask
 from services.router.jobs.machine import JobMachine
@@ -22,9 +25,10 @@ Chunks = list[tuple[JobState, DispatchDue]]
 
 @dataclass
 class Engine:
-    """An engine that notes what it takes; `down` while it does not answer."""
+    """An engine that notes what it takes; `down` while it does not answer, `trouble` while it had better not be asked."""
 
     down: bool = False
+    trouble: str | None = None
     taken: list[str] = field(default_factory=list)
     asked: int = 0
 
@@ -39,10 +43,10 @@ class Engine:
         self.taken += [task.chunk for task in tasks]
 
 
-def chunks(engine: Any = "celery", **terms: Any) -> Chunks:
+def chunks(where: Any = "celery", **terms: Any) -> Chunks:
     """The two chunks of a job that was routed."""
     story = Story()
-    story.tell(accepted(2, **terms), JobRouted(n=0, engine=engine, chunk_items=1, policy="static"))
+    story.tell(accepted(2, **terms), JobRouted(n=0, engine=where, chunk_items=1, policy="static"))
     due = JobMachine().due(story.job, T0)
     return [(story.job, entry) for entry in due if isinstance(entry, DispatchDue)]
 
@@ -78,3 +82,30 @@ async def test_a_workload_is_not_installed() -> None:
     assert set(outcome.refused) == names(strange)
     assert "acme_plugin" in str(next(iter(outcome.refused.values())))
     assert not outcome.closed
+
+
+@pytest.mark.parametrize(
+    ("wish", "trouble", "goes_to"),
+    [
+        ("auto", None, "ray"),
+        ("auto", "Ray does not answer", "celery"),
+        ("ray", None, "ray"),
+        ("ray", "Ray does not answer", "ray"),
+    ],
+)
+async def test_ray_is_in_trouble(wish: EngineChoice, trouble: str | None, goes_to: str) -> None:
+    """A job that was routed to it goes to Celery, also if that was before; one that asked for Ray waits for it."""
+    celery, ray = Engine(), Engine(trouble=trouble)
+    job = chunks("ray", engine=wish)
+    outcome = await dispatcher(celery, ray).dispatch(0, job)
+    assert outcome.taken == names(job)
+    assert {"celery": set(celery.taken), "ray": set(ray.taken)} == {"celery": set(), "ray": set()} | {
+        goes_to: names(job)
+    }
+
+
+async def test_ray_is_in_trouble_and_celery_is_down() -> None:
+    """The chunks wait; nothing is lost."""
+    outcome = await dispatcher(Engine(down=True), Engine(trouble="Ray does not answer")).dispatch(0, chunks("ray"))
+    assert not outcome.taken
+    assert set(outcome.closed) == {"ray"}

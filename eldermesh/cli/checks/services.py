@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import aclosing
 from importlib.util import find_spec
 from typing import Any
@@ -16,10 +17,11 @@ from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
 from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
 from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
-from services.router.engines.ray_environment import wanted_file
+from services.router.engines.ray_environment import head_address, trouble_file, wanted_file
 from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
 from services.router.jobs.lookup import JobLookup
 from services.sages.groups import PANEL_GROUP
+from shared.errors import ConfigurationError
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.history.readiness import unowned_partitions, unsettled_groups
@@ -121,19 +123,27 @@ async def ray_answers(mesh: Mesh) -> Found:
     settings = mesh.settings
     if settings.ray_address is None:
         return Found("not configured: large jobs run on Celery, too")
-    host, _, port = settings.ray_address.rpartition(":")
     try:
+        host, port = head_address(settings)
         async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, int(port))
+            _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
-    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+    except ConfigurationError as error:
+        raise CheckFailed(str(error), "set it, and start the router again") from error
+    except OSError as error:  # TimeoutError is one
         if settings.ray_on_demand and not wanted_file(settings).exists():
             return Found(f"starts at {settings.ray_address} with the first job that is routed to it")
         raise CheckFailed(
             f"nothing listens at {settings.ray_address}: {error!r}",
-            "jobs on Ray wait, others run; `mesh ps`, and `mesh logs ray` says what stops it",
+            "large jobs go to Celery, those that asked for Ray wait; `mesh ps`, and `mesh logs ray` says what stops it",
         ) from error
+    with contextlib.suppress(FileNotFoundError):
+        reason = trouble_file(settings).read_text(encoding="utf-8", errors="replace")
+        raise CheckFailed(
+            f"{settings.ray_address} listens, but the router's driver does not stay connected: {reason}",
+            "large jobs go to Celery, those that asked for Ray wait; `mesh logs router` and `mesh logs ray` say more",
+        )
     return Found(f"{settings.ray_address} listens")
 
 

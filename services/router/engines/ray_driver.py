@@ -8,6 +8,7 @@ standard output, a JSON object a line; the end of the input ends the driver, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -30,6 +31,7 @@ CONNECTION_LOST = 3
 
 _CHECK_SECONDS = 3.0
 _DEPTHS_SECONDS = 1.0
+_REASON_LENGTH = 300
 
 _log = get_logger(__name__)
 
@@ -141,12 +143,17 @@ def main() -> int:
     os.dup2(2, 1)  # Ray prints
     settings = Settings(_env_file=None)
     configure_logging(settings, SERVICE_NAME)
-    with joined_node(settings):
+    with contextlib.ExitStack() as stack:
         try:
+            stack.enter_context(joined_node(settings))
             _connect(settings)
             asyncio.run(_serve(settings, answers))
-        except (ClusterLostError, ConnectionError, RuntimeError, ValueError) as error:
-            _log.warning("the Ray cluster is lost", reason=str(error).partition("\n")[0])
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises: the router is told, and starts another driver
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:_REASON_LENGTH]
+            _log.warning("the Ray cluster is lost", reason=reason)
+            with contextlib.suppress(OSError):  # the router is gone
+                answers.write(json.dumps({"lost": reason}) + "\n")
+                answers.flush()
             status = CONNECTION_LOST
         else:
             status = 0

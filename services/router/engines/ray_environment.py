@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 from eldermesh.launch import own_modules_first
+from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 _USERS_HOME = "ELDERMESH_USERS_HOME"
 _LOG_BYTES = 10 * 1024 * 1024
 _KEPT_LOGS = 2
+_MAX_PORT = 65_535
+_PORT_DIGITS = 5
 
 
 def ray_dir(settings: Settings) -> Path:
@@ -21,6 +24,28 @@ def ray_dir(settings: Settings) -> Path:
 def wanted_file(settings: Settings) -> Path:
     """Written by the router when it wants a head that is started on demand."""
     return ray_dir(settings) / "wanted"
+
+
+def trouble_file(settings: Settings) -> Path:
+    """Holds why the router's driver does not connect, as long as it does not; for `mesh doctor`."""
+    return ray_dir(settings) / "trouble"
+
+
+def head_address(settings: Settings) -> tuple[str, int]:
+    """Host and port of the head.
+
+    Raises:
+        ConfigurationError: the setting is no such address.
+    """
+    address = settings.ray_address or ""
+    host, colon, port = address.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
+    if not (colon and host and is_number and 0 < int(port) <= _MAX_PORT) or "/" in host:
+        raise ConfigurationError(
+            f"MESH_RAY_ADDRESS is {address!r}: it has to be the host and the port of a Ray head, as ray-head:6379"
+        )
+    return host, int(port)
 
 
 def ray_environment(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ SOCKET_NAME = "session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
 """What Ray puts behind its temporary directory, at its longest."""
 
 _MAX_SOCKET_PATH = 107
+_PLAIN = re.compile(r"[A-Za-z0-9._/+-]+")
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Ray's least, nearly: no data goes through its object store."""
 
@@ -31,15 +33,16 @@ _POLL_SECONDS = 0.1
 def temp_dir(settings: Settings) -> str:
     """An empty directory for a node's files and sockets, below the data directory; what another node left is removed.
 
-    A unix socket's path takes 107 bytes. Where the data directory is too deep for that, the directory is named by a
-    descriptor which this process, and what it becomes, holds open: so there is nothing to remove afterwards.
+    A unix socket's path takes 107 bytes, and Ray takes plain letters only: not every one of its parts reads others, or
+    quotes a space. Where the data directory has another name than that, the directory is named by a descriptor which
+    this process, and what it becomes, holds open: so there is nothing to remove afterwards.
     """
     directory = ray_dir(settings) / "node"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)  # Ray opens what lies in it to everybody
     inner = directory / "t"
     inner.mkdir()
-    if len(os.fsencode(inner / SOCKET_NAME)) <= _MAX_SOCKET_PATH:
+    if len(os.fsencode(inner / SOCKET_NAME)) <= _MAX_SOCKET_PATH and _PLAIN.fullmatch(str(inner)):
         return str(inner)
     descriptor = os.open(inner, os.O_PATH | os.O_DIRECTORY)
     os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library takes it by position

@@ -20,6 +20,7 @@ _CONNECT_SECONDS = 60.0
 _SEND_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _DEATH_SECONDS = 15.0
+_ANSWER_BYTES = 1024 * 1024
 
 
 class RayDriverProcess:
@@ -42,6 +43,7 @@ class RayDriverProcess:
                 *python_command(_DRIVER),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                limit=_ANSWER_BYTES,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the router to handle
                 pass_fds=(nothing.fileno(),),
                 env=environment,
@@ -50,15 +52,16 @@ class RayDriverProcess:
         driver = cls(process)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                is_connected = await driver.read() is not None
+                answer = await driver.read()
         except BaseException as error:
             await asyncio.shield(driver.stop())
             if isinstance(error, TimeoutError):
                 raise RetryableError(f"the driver of Ray did not connect in {_CONNECT_SECONDS:g} s") from error
             raise
-        if not is_connected:
+        if answer is None or "lost" in answer:
             await driver.stop()
-            raise RetryableError("the driver of Ray could not connect")
+            reason = "it ended" if answer is None else answer["lost"]
+            raise RetryableError(f"the driver of Ray could not connect: {reason}")
         return driver
 
     async def send(self, requests: list[dict[str, Any]]) -> None:
@@ -76,14 +79,27 @@ class RayDriverProcess:
             raise RetryableError(f"the driver of Ray takes nothing: {error!r}") from error
 
     async def read(self) -> dict[str, Any] | None:
-        """The next answer; None: the driver has ended."""
+        """The next answer; None: the driver has ended.
+
+        Raises:
+            RetryableError: what it says is no answer.
+        """
         assert self._process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
-        line = await self._process.stdout.readline()
-        answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
+        try:
+            line = await self._process.stdout.readline()
+            answer = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError as error:  # a line without end is one, too
+            raise RetryableError(f"the driver of Ray says what is no answer: {error}") from error
+        if answer is not None and not isinstance(answer, dict):
+            raise RetryableError("the driver of Ray says what is no answer")
         return answer
 
     async def stop(self) -> None:
-        """End it: by the end of its input, else by force. Nothing of it is left afterwards; runners go on."""
+        """End it: by the end of its input, else by force. Nothing of it is left afterwards; runners go on.
+
+        Raises:
+            RetryableError: even force did not end it.
+        """
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.close()
         if not await self._ended(_STOP_SECONDS):

@@ -69,7 +69,12 @@ class RunnerThread:
             StopServiceError: the thread has ended: this process is of no more use.
         """
         loop, runner, _ = self._serving.result(_START_SECONDS)
-        running = asyncio.run_coroutine_threadsafe(self._run(runner, task), loop)
+        call = self._run(runner, task)
+        try:
+            running = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError as error:  # the loop is closed
+            call.close()
+            raise StopServiceError("the chunk runner has ended") from error
         while True:
             try:
                 return running.result(_LOOK_SECONDS)
@@ -158,3 +163,5 @@ async def _connect(producer: Producer) -> None:
         await producer.start()
     except RetryableError as error:
         _log.warning("not connected to Kafka yet: %s", error)
+    except Exception:  # noqa: BLE001 - told; nobody else looks at this task before the end
+        _log.exception("connecting to Kafka failed; the first chunk tries again")
