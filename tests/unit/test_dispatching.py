@@ -25,7 +25,7 @@ Chunks = list[tuple[JobState, DispatchDue]]
 
 @dataclass
 class Engine:
-    """An engine that notes what it takes; `down` while it does not answer, `trouble` while it had better not be asked."""
+    """An engine that notes what it takes; `down` while it does not answer, `trouble` while it is better left alone."""
 
     down: bool = False
     trouble: str | None = None
