@@ -69,7 +69,8 @@ def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | N
         advance.specs[subject] = advance.specs[annex_field(subject)] = None
     old, new = _chunks(machine, before), machine.chunks(state)
     advance.current.update((chunk, None) for chunk in old if chunk not in new)
-    advance.current.update((chunk, subject) for chunk in new if chunk not in old)
+    mark = machine.mark(state)
+    advance.current.update((chunk, mark) for chunk in new if chunk not in old)
 
 
 def _chunks(machine: Machine[S], state: S | None) -> Mapping[str, ChunkId]:

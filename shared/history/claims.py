@@ -15,9 +15,10 @@ from shared.history.scripts import lua_script
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The chunk is held; run exactly these items."""
+    """The chunk is held; run exactly these items, of the job that `mark` tells from others of its id."""
 
     missing: tuple[int, ...]
+    mark: str
 
 
 class ClaimRefusal(Enum):
@@ -65,16 +66,16 @@ class ClaimStore:
         """
         keys = PartitionKeys(self._topic, partition)
         first_byte, last_byte = chunk.first >> 3, chunk.last >> 3
-        answer, bits = await self._claim(
+        answer, bits, *mark = await self._claim(
             keys=[keys.meta, keys.states, keys.specs, keys.current, keys.claims, keys.bitmaps],
             args=[chunk.job_id, str(chunk), runner, run, self._lease_ms, first_byte, last_byte],
         )
         if answer == b"held":
-            return Claimed(missing_items(bytes(first_byte) + bits, chunk.first, chunk.last))
+            return Claimed(missing_items(bytes(first_byte) + bits, chunk.first, chunk.last), mark[0].decode())
         return ClaimRefusal(answer.decode())
 
-    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
-        """Extend the lease, or learn that the run must be killed.
+    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str, mark: str) -> Renewal:
+        """Extend the lease, or learn that the run must be killed; `mark` is what the claim said.
 
         Raises:
             redis.RedisError: Redis did not answer; a run that cannot renew for a lease kills itself.
@@ -82,7 +83,7 @@ class ClaimStore:
         keys = PartitionKeys(self._topic, partition)
         answer = await self._renew(
             keys=[keys.meta, keys.states, keys.specs, keys.current, keys.claims],
-            args=[chunk.job_id, str(chunk), runner, run, self._lease_ms],
+            args=[chunk.job_id, str(chunk), runner, run, self._lease_ms, mark],
         )
         return Renewal(answer.decode())
 

@@ -52,7 +52,7 @@ class PartitionKeys:
 
     @property
     def current(self) -> str:
-        """Chunk id → job id."""
+        """Chunk id → the mark of its job (of earlier releases: its id)."""
         return self._key("current")
 
     @property

@@ -30,7 +30,7 @@ class Lease:
 
     Args:
         claims: where it was taken.
-        partition, chunk, runner, run: what it was taken for.
+        partition, chunk, runner, run, mark: what it was taken for.
         seconds: how long it lives without renewal.
         heartbeat_seconds: time between renewals.
         clock: judges when it has lapsed.
@@ -45,6 +45,7 @@ class Lease:
         *,
         runner: str,
         run: str,
+        mark: str,
         seconds: float,
         heartbeat_seconds: float,
         clock: Clock,
@@ -55,6 +56,7 @@ class Lease:
         self._chunk = chunk
         self._runner = runner
         self._run = run
+        self._mark = mark
         self._seconds = seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
@@ -79,7 +81,9 @@ class Lease:
             asked_at = self._clock.monotonic()
             try:
                 async with asyncio.timeout(left):
-                    renewal = await self._claims.renew(self._partition, self._chunk, runner=self._runner, run=self._run)
+                    renewal = await self._claims.renew(
+                        self._partition, self._chunk, runner=self._runner, run=self._run, mark=self._mark
+                    )
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
                 _log.warning("chunk %s: the claim could not be renewed: %r", self._chunk, error)
                 await asyncio.sleep(min(_RETRY_SECONDS, self._seconds_left()))

@@ -123,6 +123,10 @@ class Machine(Protocol[S]):
         """The lane of the subject's chunks, as in `DispatchDue`, whether any is due or not."""
         ...
 
+    def mark(self, state: S) -> str:
+        """What tells a subject with chunks from another one of the same id: of another log, or of a forgotten past."""
+        ...
+
     def bitmap(self, state: S) -> bytes:
         """Which items are in."""
         ...

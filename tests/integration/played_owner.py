@@ -72,7 +72,7 @@ class PlayedOwner:
         ]
         await self._redis.hset(self.keys.specs, job_id, orjson.dumps(whole))
         await self._redis.hset(self.keys.bitmaps, job_id, with_items(b"", list(done), len(items)))
-        await self._redis.hset(self.keys.current, mapping={str(chunk): job_id for chunk in chunks})
+        await self._redis.hset(self.keys.current, mapping={str(chunk): f"mark of {job_id}" for chunk in chunks})
         await self._redis.hset(self.keys.states, job_id, b"opaque")
         await self.open_gate()
         return [self.task(chunk) for chunk in chunks]

@@ -123,7 +123,8 @@ class Mirror:
 
 
 def _current(states: Mapping[str, JobState]) -> dict[str, str]:
-    return {chunk: name for name, state in states.items() for chunk in JobMachine().chunks(state)}
+    machine = JobMachine()
+    return {chunk: machine.mark(state) for state in states.values() for chunk in machine.chunks(state)}
 
 
 def _compare(what: str, found: Any, expected: Any) -> None:

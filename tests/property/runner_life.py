@@ -90,7 +90,7 @@ class RunnerClaims(ClaimStore):
             raise RedisConnectionError("injected: reply lost")
         return answer
 
-    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Renewal:
+    async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str, mark: str) -> Renewal:
         """Renew."""
         await self._process.go_on()
         if self._world.slow_requests > 0:
@@ -101,7 +101,7 @@ class RunnerClaims(ClaimStore):
         if fault == "down":
             raise RedisConnectionError("injected: down")
         with self._world.pulse:
-            renewal = await super().renew(partition, chunk, runner=runner, run=run)
+            renewal = await super().renew(partition, chunk, runner=runner, run=run, mark=mark)
         self._process.check_alive()
         if fault == "reply_lost":
             self._world.witness.run_renewed(self._process, renewal, is_told=False)

@@ -37,7 +37,7 @@ class PlayedClaims:
     async def claim(self, *_: Any, **__: Any) -> Claimed | ClaimRefusal:
         """It is free."""
         self.calls.append("claim")
-        return Claimed(self.missing)
+        return Claimed(self.missing, "mark")
 
     async def renew(self, *_: Any, **__: Any) -> Renewal:
         """As was planned; held otherwise."""

@@ -74,6 +74,11 @@ class RequestMachine:
         """The one chunk of a live request."""
         return {str(state.chunk): state.chunk} if state.is_live else {}
 
+    def mark(self, state: RequestState) -> str:
+        """When, from which record, and with which content it was accepted."""
+        made = state.acceptance
+        return "" if made is None else f"{made.at}/{made.inbox}/{made.content_hash}"
+
     def bitmap(self, state: RequestState) -> bytes:  # noqa: ARG002 - the only item is in when the request has ended
         """Nothing: a request without its end has no item in."""
         return b""

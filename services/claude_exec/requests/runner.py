@@ -124,6 +124,7 @@ class RequestRunner:
                     task.chunk,
                     runner=ports.worker_id,
                     run=run,
+                    mark=answer.mark,
                     seconds=ports.settings.lease_seconds,
                     heartbeat_seconds=ports.settings.heartbeat_seconds,
                     clock=ports.clock,

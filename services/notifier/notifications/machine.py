@@ -89,6 +89,10 @@ class NotificationMachine:
         """The one chunk of what is to be sent now."""
         return {str(state.chunk): state.chunk} if state.is_live and state.resume_at is None else {}
 
+    def mark(self, state: NotificationState) -> str:
+        """When, and because of which record it was planned."""
+        return "" if state.planned is None else f"{state.planned_at}/{state.planned.inbox.coordinates}"
+
     def bitmap(self, state: NotificationState) -> bytes:  # noqa: ARG002 - the only item is in when it has ended
         """Nothing: what has not ended has no item in."""
         return b""

@@ -120,6 +120,7 @@ class SendRunner:
                     task.chunk,
                     runner=ports.worker_id,
                     run=run,
+                    mark=answer.mark,
                     seconds=ports.settings.lease_seconds,
                     heartbeat_seconds=ports.settings.heartbeat_seconds,
                     clock=ports.clock,

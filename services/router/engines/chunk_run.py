@@ -18,6 +18,7 @@ from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import RetryableError
 from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
+from shared.history.claims import Claimed
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
@@ -49,7 +50,7 @@ class ChunkRun:
         self,
         ports: RunnerPorts,
         task: ChunkTask,
-        missing: tuple[int, ...],
+        claimed: Claimed,
         claimed_at: int,
         lease: Lease,
         specs: JobSpecs,
@@ -59,7 +60,8 @@ class ChunkRun:
     ) -> None:
         self._ports = ports
         self._task = task
-        self._missing = missing
+        self._missing = claimed.missing
+        self._mark = claimed.mark
         self._claimed_at = claimed_at
         self._lease = lease
         self._specs = specs
@@ -171,7 +173,7 @@ class ChunkRun:
         while True:
             try:
                 claims = self._ports.claims(self._task.topic)
-                spec = await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id)
+                spec = await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id, self._mark)
             except (RedisError, OSError) as error:
                 _log.warning("chunk %s: its specification could not be read: %r", self._task.chunk, error)
                 spec = None

@@ -53,7 +53,7 @@ class ChunkRunner:
             claimed = await self._claim(task, uuid4().hex)
             return claimed if isinstance(claimed, ChunkOutcome) else await self._run(task, *claimed)
 
-    async def _run(self, task: ChunkTask, missing: tuple[int, ...], lease: Lease) -> ChunkOutcome:
+    async def _run(self, task: ChunkTask, claimed: Claimed, lease: Lease) -> ChunkOutcome:
         ports = self._ports
         claimed_at, began = ports.clock.now_ms(), ports.clock.monotonic()
         attributes: dict[str, str | int] = {
@@ -65,10 +65,10 @@ class ChunkRunner:
         record_span(
             names.QUEUE_WAIT, start_ms=task.dispatched_at, end_ms=claimed_at, context=parent, attributes=attributes
         )
-        attributes |= {names.CHUNK_ITEMS: len(missing), names.CHUNK_ATTEMPT: task.attempt}
+        attributes |= {names.CHUNK_ITEMS: len(claimed.missing), names.CHUNK_ATTEMPT: task.attempt}
         with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
             chunk = ChunkRun(
-                ports, task, missing, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
+                ports, task, claimed, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
             )
             self._metrics.began((claimed_at - task.dispatched_at) / 1000)
             try:
@@ -81,7 +81,7 @@ class ChunkRunner:
             chunk_span.set_attribute(names.REASON, reason)
             return ChunkOutcome.GIVEN_BACK if reason in GIVEN_BACK else ChunkOutcome.KILLED
 
-    async def _claim(self, task: ChunkTask, run: str) -> tuple[tuple[int, ...], Lease] | ChunkOutcome:
+    async def _claim(self, task: ChunkTask, run: str) -> tuple[Claimed, Lease] | ChunkOutcome:
         """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
 
         An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
@@ -106,12 +106,13 @@ class ChunkRunner:
                     task.chunk_id,
                     runner=ports.worker_id,
                     run=run,
+                    mark=answer.mark,
                     seconds=ports.settings.lease_seconds,
                     heartbeat_seconds=ports.settings.heartbeat_seconds,
                     clock=ports.clock,
                     taken_at=asked_at,
                 )
-                return answer.missing, lease
+                return answer, lease
             if answer is ClaimRefusal.LEAVE:
                 return ChunkOutcome.LEFT
             left = give_up_at - ports.clock.monotonic()

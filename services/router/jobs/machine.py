@@ -103,6 +103,11 @@ class JobMachine:
         """The engine that the job was routed to."""
         return state.engine or ""
 
+    def mark(self, state: JobState) -> str:
+        """When, from which record, and with which content it was accepted."""
+        made = state.acceptance
+        return "" if made is None else f"{made.at}/{made.inbox}/{made.content_hash}"
+
     def bitmap(self, state: JobState) -> bytes:
         """Which items are in."""
         return state.bitmap

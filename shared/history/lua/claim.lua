@@ -6,7 +6,8 @@ local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if redis.call('HGET', KEYS[1], 'ready') ~= run_id then return {'not_yet', ''} end
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return {'not_yet', ''} end
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then return {'leave', ''} end
-if redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then return {'leave', ''} end
+local mark = redis.call('HGET', KEYS[4], ARGV[2])
+if not mark then return {'leave', ''} end
 local claim = redis.call('HGET', KEYS[5], ARGV[2])
 if claim and string.sub(claim, 1, #ARGV[3] + #ARGV[4] + 7) ~= 'held ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' then
   return {'leave', ''}
@@ -16,4 +17,4 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease_end = string.format('%d', now + ARGV[5])
 redis.call('HSET', KEYS[5], ARGV[2], table.concat({'held', ARGV[3], ARGV[4], lease_end}, ' '))
 local bits = redis.call('HGET', KEYS[6], ARGV[1]) or ''
-return {'held', string.sub(bits, ARGV[6] + 1, ARGV[7] + 1)}
+return {'held', string.sub(bits, ARGV[6] + 1, ARGV[7] + 1), mark}

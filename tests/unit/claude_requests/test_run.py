@@ -77,6 +77,7 @@ def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -
         chunk,
         runner="w",
         run="1",
+        mark="m",
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=clock,

@@ -25,6 +25,7 @@ def lease(claims: PlayedClaims) -> Lease:
         CHUNK,
         runner="r",
         run="1",
+        mark="m",
         seconds=10.0,
         heartbeat_seconds=0.01,
         clock=(clock := MovedClock()),

@@ -66,6 +66,7 @@ def lease(clock: MovedClock, *answers: tuple[Renewal | Exception | None, float])
         CHUNK,
         runner="r",
         run="1",
+        mark="m",
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=clock,

@@ -75,6 +75,7 @@ def send_run(claims: SlowHistory, sender: PlayedSender, stopping: asyncio.Event)
         chunk,
         runner="w",
         run="1",
+        mark="m",
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=claims.clock,
