@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.full_text import MAX_TERMS, match_query, rarest, split_words, stems, terms
+from services.sages.full_text import MAX_TERMS, indexed_words, match_query, rarest, split_words, stems, terms
 from services.sages.job_outcomes import subject_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
@@ -16,17 +16,17 @@ from shared.secret_masks import masked
 SCHEMA_SQL: Final = """
 CREATE TABLE notes (
     id INTEGER PRIMARY KEY, note_id TEXT NOT NULL UNIQUE, workload TEXT, tenant TEXT, added_at INTEGER NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL, words TEXT NOT NULL
 );
 CREATE VIRTUAL TABLE note_words USING fts5 (
-    text, content = 'notes', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+    words, content = 'notes', content_rowid = 'id', tokenize = 'ascii'
 );
 CREATE VIRTUAL TABLE note_vocabulary USING fts5vocab (note_words, row);
 CREATE TRIGGER note_added AFTER INSERT ON notes BEGIN
-    INSERT INTO note_words (rowid, text) VALUES (new.id, new.text);
+    INSERT INTO note_words (rowid, words) VALUES (new.id, new.words);
 END;
 CREATE TRIGGER note_removed AFTER DELETE ON notes BEGIN
-    INSERT INTO note_words (note_words, rowid, text) VALUES ('delete', old.id, old.text);
+    INSERT INTO note_words (note_words, rowid, words) VALUES ('delete', old.id, old.words);
 END;
 """
 
@@ -61,9 +61,10 @@ def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
     note = None if record.value is None else decode_note(record.value)
     connection.execute("DELETE FROM notes WHERE note_id = ?", (note_id,))
     if note is not None:
+        text = masked(note.text)
         connection.execute(
-            "INSERT INTO notes (note_id, workload, tenant, added_at, text) VALUES (?, ?, ?, ?, ?)",
-            (note_id, note.workload, note.tenant, note.added_at, masked(note.text)),
+            "INSERT INTO notes (note_id, workload, tenant, added_at, text, words) VALUES (?, ?, ?, ?, ?, ?)",
+            (note_id, note.workload, note.tenant, note.added_at, text, indexed_words(text)),
         )
 
 

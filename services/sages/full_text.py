@@ -1,9 +1,15 @@
-"""Words of texts, and what is asked of SQLite's full-text index (FTS5, ranked by bm25)."""
+"""Words of texts, and what is asked of SQLite's full-text index (FTS5, ranked by bm25).
+
+Texts and questions are brought to one normal form here, and nowhere else: compatible characters and letters without
+marks (NFKD), casefolded. What is written without spaces counts by pairs of characters.
+The tokenizer `ascii` of FTS5 takes such words, separated by spaces, for what they are.
+"""
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -15,8 +21,16 @@ MAX_TEXT_CHARACTERS: Final = 8000
 
 _STEM_CHARACTERS = 6
 _LONGEST_TERM = 40
+_PAIR = 2
 _WORD = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Scripts that put no space between words: CJK ideographs, kana, Bopomofo, Yi; Thai, Lao, Burmese, Khmer and their kin.
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\U00016fe0-\U00018cff\U0001aff0-\U0001b16f"
+    "\U00020000-\U0003ffff"
+)
+_SPACELESS_RUN = re.compile(f"([{_SPACELESS}]+)")
 
 STOP_WORDS: Final = frozenset(
     """
@@ -35,19 +49,49 @@ STOP_WORDS: Final = frozenset(
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text in lower case; of an identifier in camel case the whole and its parts."""
+    """The words of a text in their normal form; of an identifier in camel case the whole and its parts."""
     found: list[str] = []
-    for word in _WORD.findall(text[:MAX_TEXT_CHARACTERS]):
+    for word in _raw_words(text[:MAX_TEXT_CHARACTERS]):
+        found += _pairs(word)
         parts = _HUMP.split(word)
-        found.append(word.lower())
         if len(parts) > 1:
-            found += [part.lower() for part in parts]
+            found += [pair for part in parts for pair in _pairs(part)]
     return found
 
 
+def indexed_words(text: str) -> str:
+    """The words of a text in their normal form, as an index of FTS5 is given them."""
+    return " ".join(pair for word in _raw_words(text) for pair in _pairs(word))
+
+
 def identifier_parts(text: str) -> str:
-    """The parts of identifiers in camel case, which FTS5 does not split."""
-    return " ".join(part for word in _WORD.findall(text) if len(parts := _HUMP.split(word)) > 1 for part in parts)
+    """The parts of identifiers in camel case, in their normal form."""
+    parts = (part for word in _raw_words(text) if len(parts := _HUMP.split(word)) > 1 for part in parts)
+    return " ".join(pair for part in parts for pair in _pairs(part))
+
+
+def _raw_words(text: str) -> list[str]:
+    """The words of a text without marks, in compatible forms (NFKD), upper and lower case as they are."""
+    return _WORD.findall(text if text.isascii() else _unmarked(text))
+
+
+def _unmarked(text: str) -> str:
+    letters = "".join(each for each in unicodedata.normalize("NFKD", text) if unicodedata.category(each)[0] != "M")
+    # Else the syllables of Hangul would stay apart.
+    return unicodedata.normalize("NFC", "".join(each for each in letters if unicodedata.category(each) != "Cf"))
+
+
+def _pairs(word: str) -> list[str]:
+    """The word casefolded; of what is written without spaces each pair of characters that stand together."""
+    if word.isascii():
+        return [word.lower()]
+    found: list[str] = []
+    for run in _SPACELESS_RUN.split(_unmarked(word.casefold())):
+        if len(run) < _PAIR or _SPACELESS_RUN.match(run) is None:
+            found += [run] if run else []
+        else:
+            found += [run[at : at + _PAIR] for at in range(len(run) - 1)]
+    return found
 
 
 def terms(texts: Iterable[str]) -> list[str]:

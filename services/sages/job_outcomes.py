@@ -28,7 +28,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_time ON jobs (accepted_at);
 CREATE VIRTUAL TABLE job_words USING fts5 (
-    stems, content = 'jobs', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+    stems, content = 'jobs', content_rowid = 'id', tokenize = 'ascii'
 );
 CREATE VIRTUAL TABLE job_vocabulary USING fts5vocab (job_words, row);
 CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN

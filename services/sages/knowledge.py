@@ -16,7 +16,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY, SAGES_NOTES
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MAX_BYTES: Final = 7 * 1024
 """Of all lessons together, as JSON; below what a sage may say."""
 

@@ -8,29 +8,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.full_text import MAX_TERMS, identifier_parts, match_query, rarest, split_words, stems, terms
+from services.sages.full_text import (
+    MAX_TERMS,
+    identifier_parts,
+    indexed_words,
+    match_query,
+    rarest,
+    split_words,
+    stems,
+    terms,
+)
 from shared.consumer.record import ConsumedRecord
 from shared.documents import Document, UnreadableDocumentError, decode_document
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA_SQL: Final = """
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document_id TEXT NOT NULL, tenant TEXT, path TEXT NOT NULL, indexed_at INTEGER NOT NULL,
-    first_line INTEGER NOT NULL, last_line INTEGER NOT NULL, title TEXT NOT NULL, parts TEXT NOT NULL,
-    text TEXT NOT NULL, stems TEXT NOT NULL
+    first_line INTEGER NOT NULL, last_line INTEGER NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
+    title_words TEXT NOT NULL, parts TEXT NOT NULL, words TEXT NOT NULL, stems TEXT NOT NULL
 );
 CREATE INDEX passages_of_document ON passages (document_id);
 CREATE VIRTUAL TABLE passage_words USING fts5 (
-    title, parts, text, content = 'passages', content_rowid = 'id',
-    tokenize = 'unicode61 remove_diacritics 2'
+    title_words, parts, words, content = 'passages', content_rowid = 'id', tokenize = 'ascii'
 );
 CREATE VIRTUAL TABLE passage_vocabulary USING fts5vocab (passage_words, row);
 CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
-    INSERT INTO passage_words (rowid, title, parts, text) VALUES (new.id, new.title, new.parts, new.text);
+    INSERT INTO passage_words (rowid, title_words, parts, words)
+        VALUES (new.id, new.title_words, new.parts, new.words);
 END;
 CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
-    INSERT INTO passage_words (passage_words, rowid, title, parts, text)
-        VALUES ('delete', old.id, old.title, old.parts, old.text);
+    INSERT INTO passage_words (passage_words, rowid, title_words, parts, words)
+        VALUES ('delete', old.id, old.title_words, old.parts, old.words);
 END;
 """
 
@@ -80,8 +89,8 @@ def put(connection: sqlite3.Connection, document_id: str, document: Document | N
     if document is None:
         return
     connection.executemany(
-        "INSERT INTO passages (document_id, tenant, path, indexed_at, first_line, last_line, title, parts, text,"
-        " stems) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO passages (document_id, tenant, path, indexed_at, first_line, last_line, title, text,"
+        " title_words, parts, words, stems) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 document_id,
@@ -91,8 +100,10 @@ def put(connection: sqlite3.Connection, document_id: str, document: Document | N
                 passage.first_line,
                 passage.last_line,
                 passage.title,
-                identifier_parts(f"{passage.title} {passage.text}"),
                 passage.text,
+                indexed_words(passage.title),
+                identifier_parts(f"{passage.title} {passage.text}"),
+                indexed_words(passage.text),
                 " ".join(sorted(stems(split_words(f"{passage.title} {passage.text}")))),
             )
             for passage in document.passages

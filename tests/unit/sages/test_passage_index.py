@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001 - texts of other languages
 """Search over passages, in memory; and how often it finds what it should."""
 
 from __future__ import annotations
 
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -55,6 +57,37 @@ def test_one_shared_word_of_many_is_not_enough(index: sqlite3.Connection) -> Non
     """Else every long prompt would have its passages."""
     prompt = "Sort these fourteen invoices alphabetically, remove duplicates, then print a summary before noon arrives"
     assert _found(index, prompt) == []
+
+
+LANGUAGES = {
+    "German": ("Bei einem Überlauf der Schlüsselgröße Prüfschlüssel löschen.", "UBERLAUF, Schlüsselgröße"),
+    "French": ("Les clés périmées doivent être révoquées après détection.", "cle\u0301s pe\u0301rime\u0301es"),
+    "Chinese": ("发布之前必须先备份计费数据库，然后运行迁移脚本。", "计费数据库要备份吗？迁移脚本怎么运行？"),
+    "Japanese": ("リリースの前にデータベースのバックアップを取ること。", "データベースのバックアップ"),
+    "Thai": ("ก่อนปล่อยรุ่นใหม่ต้องสำรองฐานข้อมูล", "สำรองฐานข้อมูลอย่างไร"),
+    "Lao": ("ກ່ອນປ່ອຍຕ້ອງສຳຮອງຖານຂໍ້ມູນ", "ສຳຮອງຖານຂໍ້ມູນ"),
+    "Khmer": ("មុនពេលចេញផ្សាយត្រូវបម្រុងទុកមូលដ្ឋានទិន្នន័យ", "បម្រុងទុកមូលដ្ឋានទិន្នន័យ"),
+    "Burmese": ("မထုတ်ပြန်မီ ဒေတာဘေ့စ်ကို အရန်သိမ်းပါ", "ဒေတာဘေ့စ်ကို သိမ်း"),
+    "Korean": ("배포하기 전에 데이터베이스를 백업하세요.", "데이터베이스를 백업하세요"),
+    "Hindi": ("रिलीज़ से पहले डेटाबेस का बैकअप लें।", "डेटाबेस का बैकअप कैसे लें"),
+    "Turkish": ("Yayından önce İSTANBUL veritabanını yedekleyin.", "istanbul veritabanını"),
+    "Vietnamese": ("Trước khi phát hành phải sao lưu cơ sở dữ liệu.", "sao lưu dữ liệu"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_passage_is_found_in_its_own_words(language: str) -> None:
+    """However its letters are composed; and of the others none is."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(passage_index.SCHEMA_SQL)
+        for name, (text, _) in LANGUAGES.items():
+            put(connection, name, _document(name, text))
+        _, question = LANGUAGES[language]
+        for form in ("NFC", "NFD"):
+            found = search(connection, [unicodedata.normalize(form, question)], "default", limit=5)
+            assert [each.path for each in found] == [language]
+        put(connection, language, None)
+        assert search(connection, [question], "default", limit=5) == []
 
 
 def test_identifiers(index: sqlite3.Connection) -> None:
