@@ -73,6 +73,11 @@ SUPPORT: tuple[Support, ...] = (
 
 BEYOND: tuple[tuple[str, str, str], ...] = (
     (
+        "`jobs`, `jobs.decisions`, `claude.requests`",
+        "CloudEvents in structured or batched mode",
+        "refused as `invalid` with the reason: `content-type: application/cloudevents…`; binary mode alone is read",
+    ),
+    (
         "`jobs.holds`",
         "the topic",
         "jobs that wait for a person, in events of [job-hold](events.md); repeats have the same `ce_id` and bytes",

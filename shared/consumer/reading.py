@@ -37,12 +37,13 @@ def read_object(
             f"key, value and headers have {record.size_bytes} bytes, at most {MAX_RECORD_BYTES} are allowed",
             job_id=_id_of_large(record, derived_id),
         )
+    # First: they may say that the value is no JSON.
+    refusal = _refusal_of_headers(record)
+    if refusal is not None:
+        raise DeadLetterError("invalid", refusal, job_id=_readable_id(record, readable_id))
     value = _parse(record)
     if not isinstance(value, dict):
         raise DeadLetterError("invalid", f"the value is {_kind(value)}, not a JSON object")
-    refusal = _refusal_of_headers(record)
-    if refusal is not None:
-        raise DeadLetterError("invalid", refusal, job_id=readable_id(value))
     return value
 
 
@@ -53,6 +54,13 @@ def _parse(record: ConsumedRecord) -> JsonValue:
         return parse_ijson(record.value)
     except UndecodableJsonError as error:
         raise DeadLetterError("undecodable", str(error)) from error
+
+
+def _readable_id(record: ConsumedRecord, readable_id: Callable[[JsonValue], str | None]) -> str | None:
+    try:
+        return readable_id(_parse(record))
+    except DeadLetterError:
+        return None
 
 
 def _id_of_large(record: ConsumedRecord, derived_id: Callable[[JsonValue, ConsumedRecord], str | None]) -> str | None:
