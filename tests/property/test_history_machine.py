@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.property.fact_writer import job_id
-from tests.property.memory_log import ProduceFault
-from tests.property.owner_life import OwnerProcess
+from tests.property.memory_log import ProduceFault, ReadFault
+from tests.property.owner_life import LOOK_SECONDS, OwnerProcess
 from tests.property.promises import check_public
 from tests.property.runner_life import COSTS, FAIL, POISON, QUOTA
 from tests.property.running import settle
@@ -36,7 +36,9 @@ _MOST_OWNERS = 3
 _MOST_RUNNERS = 5
 _HOUR_MS = 3600 * 1000
 
-numbers = st.integers(1, 4)
+_MOST_JOBS = 4
+
+numbers = st.integers(1, _MOST_JOBS)
 which = st.integers(0, 4)
 words = st.lists(st.sampled_from(["a", "b", COSTS, COSTS, FAIL, POISON, QUOTA]), min_size=1, max_size=5)
 
@@ -62,6 +64,7 @@ class HistoryRuns(RuleBasedStateMachine):
         try:
             answer = self._runner.run(action)
             check_public(self.world)
+            self._runner.run(self.world.mirror.check())
         except BaseException:
             self._is_broken = True
             raise
@@ -86,6 +89,12 @@ class HistoryRuns(RuleBasedStateMachine):
         self._do(self.world.work(self.world.owners[0]))
         for _ in range(min(runners, len(self.world.queue))):
             self._do(self.world.advance(self._do(self.world.deliver(keep=True)), calls))
+
+    def _number(self, number: int) -> int:
+        """Retention is longer than a job's life: an id whose facts it took is not given again here."""
+        while job_id(number) in self.world.taken_by_retention:
+            number += _MOST_JOBS
+        return number
 
     # People ----------------------------------------------------------------------------------------------------------
 
@@ -112,7 +121,7 @@ class HistoryRuns(RuleBasedStateMachine):
     ) -> None:
         """A submit; of an id that was used before it is a conflict, or the same once more."""
         self.world.submit(
-            number,
+            self._number(number),
             items,
             labels={"chunk": chunk, label: "1"} if label else {"chunk": chunk},
             max_failed=max_failed,
@@ -125,29 +134,31 @@ class HistoryRuns(RuleBasedStateMachine):
     @rule(number=numbers, redelivered=st.booleans())
     def repeat(self, number: int, redelivered: bool) -> None:  # noqa: FBT001 - hypothesis gives it
         """The same submit again, from another record or the same one."""
+        number = self._number(number)
         if any(submit.job == job_id(number) for submit in self.world.submitted):
             self.world.repeat(number, redelivered=redelivered)
 
     @rule(number=numbers)
     def cancel(self, number: int) -> None:
         """A cancel, of a job that is there or is not."""
-        self.world.cancel(number)
+        self.world.cancel(self._number(number))
 
     @rule(number=numbers, approve=st.booleans(), by=st.sampled_from(["ann", "bob", "sue"]))
     def decide(self, number: int, approve: bool, by: str) -> None:  # noqa: FBT001 - hypothesis gives it
         """A decision on a hold, or on none; its command comes twice, or is the submitter's own."""
+        number = self._number(number)
         inbox = self.world.decide(number, approve=approve, by=by)
         self.world.decide(number, approve=approve, by=by, inbox=inbox)
 
     @rule(number=numbers, risk=st.sampled_from(["low", "critical"]))
     def advise(self, number: int, risk: str) -> None:
         """The panel speaks, asked or not, in time or late, perhaps for the second time."""
-        self.world.advise(number, risk)
+        self.world.advise(self._number(number), risk)
 
     @rule(number=numbers, hours=st.integers(0, 3))
     def pause(self, number: int, hours: int) -> None:
         """A quota is used up."""
-        self.world.pause(number, hours * 3600.0)
+        self.world.pause(self._number(number), hours * 3600.0)
 
     # Owners ----------------------------------------------------------------------------------------------------------
 
@@ -232,20 +243,51 @@ class HistoryRuns(RuleBasedStateMachine):
         """For everybody."""
         self._do(self.world.pass_time(seconds))
 
-    @rule(fault=st.sampled_from(["lost", "ambiguous", "partial"]))
-    def produce_fails(self, fault: ProduceFault) -> None:
-        """The next produce call, whoever makes it."""
-        self.world.log.faults.append(fault)
+    @rule(fault=st.sampled_from(["lost", "ambiguous", "partial", "twice"]), times=st.sampled_from([1, 1, 4]))
+    def produce_fails(self, fault: ProduceFault, times: int) -> None:
+        """The next produce calls, whoever makes them."""
+        self.world.log.faults.extend([fault] * times)
 
-    @rule(fault=st.sampled_from(["down", "reply_lost"]))
+    @rule(
+        reads=st.lists(st.sampled_from(["down", "refused", "nothing"]), max_size=4),
+        bounds=st.sampled_from([0, 0, 1, 2]),
+    )
+    def log_fails(self, reads: list[ReadFault], bounds: int) -> None:
+        """The next calls of owners that read, or ask for start and end."""
+        self.world.log.read_faults.extend(reads)
+        self.world.log.bounds_faults.extend(["down"] * bounds)
+
+    @rule()
+    def retention_trims(self) -> None:
+        """It takes all jobs that are over, as far as no other one began before."""
+        self.world.trim()
+
+    @rule(fault=st.sampled_from(["down", "reply_lost", "late"]))
     def redis_fails(self, fault: RedisFault) -> None:
         """An owner's next call."""
         self.world.redis.faults.append(fault)
 
-    @rule(fault=st.sampled_from(["down", "reply_lost"]))
-    def claim_fails(self, fault: RedisFault) -> None:
-        """The next claim that a runner asks for."""
-        self.world.redis.claim_faults.append(fault)
+    @precondition(lambda self: self.world.redis.late)
+    @rule()
+    def call_comes_through(self) -> None:
+        """One that an owner gave up, whatever has become of Redis and of the owner since."""
+        self._do(self.world.redis.land())
+
+    @rule(fault=st.sampled_from(["down", "reply_lost"]), of=st.sampled_from(["claim", "renewal"]))
+    def claim_fails(self, fault: RedisFault, of: str) -> None:
+        """The next claim or renewal that a runner asks for."""
+        faults = self.world.redis.claim_faults if of == "claim" else self.world.redis.renewal_faults
+        faults.append(fault)
+
+    @rule(requests=st.integers(0, 1), answers=st.integers(0, 2))
+    def redis_is_slow(self, requests: int, answers: int) -> None:
+        """To be asked, or to answer, when runners claim or renew."""
+        self.world.slow_requests, self.world.slow_answers = requests, answers
+
+    @rule(is_down=st.booleans())
+    def engine_fails(self, is_down: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """It takes no task, or takes them again."""
+        self.world.engine_is_down = is_down
 
     @rule(skew_ms=st.sampled_from([0, -5000, -_HOUR_MS, 7000]))
     def broker_clock_jumps(self, skew_ms: int) -> None:
@@ -283,6 +325,90 @@ class HistoryRuns(RuleBasedStateMachine):
     def redis_restarts(self, empty: bool) -> None:  # noqa: FBT001 - hypothesis gives it
         """It restarts with all it held, or with nothing."""
         self._do(self.world.restart_redis(empty=empty))
+
+    # What single faults seldom add up to ------------------------------------------------------------------------------
+
+    @rule(
+        how=st.sampled_from(["wiped", "restarted", "older", "older", "torn"]),
+        stop=st.sampled_from(["frozen", "frozen", "at work", "dead"]),
+        owners=st.sampled_from([1, 1, 2]),
+        seconds=st.sampled_from([10.0, 310.0, 470.0, 830.0]),
+        at_once=st.sampled_from([1, 2, 500]),
+    )
+    def redis_forgets_under_a_run(self, how: str, stop: str, owners: int, seconds: float, at_once: int) -> None:
+        """Redis loses what it knew while a run is under way; after a while somebody is given the same task."""
+        world = self.world
+        if not world.queue:
+            self._do(world.work(self._owners[-1]))
+        if how in ("older", "torn"):
+            self._do(world.remember())
+        self._begin_a_run(stop)
+        if how == "wiped":
+            self._do(world.wipe())
+        elif how == "restarted":
+            self._do(world.restart_redis(empty=False))
+        else:
+            self._do(world.roll_back(restart=how == "older"))
+        world.records_at_once = at_once
+        for _ in range(owners):
+            self._do(world.pass_time(LOOK_SECONDS))
+            self._do(world.work(self._owners[-1], most=40))
+            if owners > 1 and len(self._owners) < _MOST_OWNERS:
+                self._do(world.start_owner())
+        self._do(world.pass_time(seconds))
+        self._do(world.work(self._owners[-1], most=40))
+        self._begin_a_run("at work")
+
+    def _begin_a_run(self, stop: str) -> None:
+        world = self.world
+        if not world.queue or len(world.live_runners) >= _MOST_RUNNERS:
+            return
+        runner = self._do(world.deliver(keep=True))
+        self._do(world.advance(runner, 1 if stop == "dead" else 3))
+        if stop == "frozen":
+            runner.freeze()
+        elif stop == "dead":
+            world.kill(runner)
+
+    @rule(index=which, loads=st.integers(1, 3), wiped=st.booleans(), calls=st.integers(0, 8))
+    def owner_loads_again(
+        self,
+        index: int,
+        loads: int,
+        wiped: bool,  # noqa: FBT001 - hypothesis gives it
+        calls: int,
+    ) -> None:
+        """Somebody else wrote a load token or wiped Redis; one owner loads each time, and goes on a little."""
+        owner = self._pick(self._owners, index)
+        for _ in range(loads):
+            self._do(self.world.wipe() if wiped else self.world.take_token())
+            self._do(self.world.pass_time(LOOK_SECONDS))
+            self._do(self.world.work(owner, most=6 + calls))
+
+    @precondition(lambda self: self.world.queue)
+    @rule(gap=st.sampled_from([0.0, 950.0]), at_once=st.sampled_from([2, 500]))
+    def facts_pile_up(self, gap: float, at_once: int) -> None:
+        """No owner reads while runs end, die or give up; then plans and results come to it in one batch."""
+        self._do(self.world.run_all())
+        self._do(self.world.pass_time(gap))
+        self.world.records_at_once = at_once
+        self._do(self.world.work(self._owners[-1]))
+
+    @precondition(lambda self: self.world.live_runners)
+    @rule(
+        index=which, port=st.sampled_from(["item", "append", "finish", "answer", "renew", "claim"]), kill=st.booleans()
+    )
+    def runner_comes_to(self, index: int, port: str, kill: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+        """A runner goes on until it is about to make a certain call, and is stopped or killed right after it."""
+        runner = self._pick(self.world.live_runners, index)
+        self._do(self.world.approach(runner, port))
+        if runner.is_dead or runner.is_frozen:
+            return
+        if kill:
+            self._do(self.world.advance(runner))
+            self.world.kill(runner)
+        else:
+            self._do(self.world.freeze_after(runner))
 
     def teardown(self) -> None:
         """Everything ends, and every promise was kept."""

@@ -45,6 +45,7 @@ class World(FactWriter):
         slow_requests: so many of the next renewals wait at the port `renew` before Redis is asked.
         slow_answers: so many of the next claims and renewals wait for Redis' answer at the port `answer`.
         quotas_met: items, each with its job, that have found a quota used up.
+        taken_by_retention: jobs of which retention has taken a fact.
         in_flight: facts of runners that did not live to see them acknowledged.
     """
 
@@ -58,6 +59,7 @@ class World(FactWriter):
     runners: list[RunnerProcess] = field(default_factory=list)
     queue: list[ChunkTask] = field(default_factory=list)
     in_flight: list[tuple[str, NewFact]] = field(default_factory=list)
+    taken_by_retention: set[str] = field(default_factory=set)
     pasts: list[Past] = field(default_factory=list)
     quotas_met: set[tuple[str, int]] = field(default_factory=set)
     may_decide: bool = True
@@ -194,6 +196,26 @@ class World(FactWriter):
         await self.pulse.rest()
         self.witness.raise_breaches()
 
+    def trim(self) -> None:
+        """Retention, which is longer than a job's life: all that is over goes, up to where something that lives began.
+
+        What is left of a job that it cuts is no submit: none that comes so late has the id of a job that is known.
+        """
+        records = self.log.everything
+        ended = {record.key for record in records if record.fact_type == JobEnded.fact_type}
+        accepted = {record.key: record.offset for record in records if record.fact_type == JobAccepted.fact_type}
+        start = self.mirror.highest
+        for record in self.log.records:
+            lives = record.key in accepted and record.key not in ended
+            if record.offset >= start or (not lives and accepted.get(record.key, -1) < start):
+                continue
+            start = record.offset
+        begun = {record.key for record in records if record.offset < start}
+        if start <= self.log.start or any(accepted.get(name, -1) >= start for name in begun):
+            return
+        self.log.trim(start)
+        self.taken_by_retention |= begun
+
     def land(self) -> None:
         """A fact that its runner did not live to see acknowledged is in the log after all."""
         key, fact = self.in_flight.pop(0)
@@ -231,6 +253,10 @@ class World(FactWriter):
         if restart:
             await self.redis.restart()
         await self.redis.roll_back(self.pasts[index], self.clock.monotonic())
+
+    async def take_token(self) -> None:
+        """Another process begins to load, and is never seen again."""
+        await self.redis.client.hset(self.keys.meta, "token", f"taken-{self.clock.monotonic()}")
 
     async def restart_redis(self, *, empty: bool) -> None:
         """Redis restarts, with all that it held or with nothing."""
