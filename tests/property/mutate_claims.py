@@ -6,6 +6,8 @@ import pytest
 
 from services.router.engines.chunk_items import ChunkItems
 from services.router.engines.chunk_run import ChunkRun
+from services.router.engines.chunk_runner import ChunkRunner
+from shared.history.acting import Actor
 from shared.history.claims import ClaimStore
 from shared.history.lease import Lease
 from tests.property.patches import mutate_code, mutate_lua
@@ -88,3 +90,34 @@ def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A lease is counted from when Redis' answer came, not from when it was asked."""
     mutate_code(patch, Lease, "renew", "max(self._renewed_at, asked_at)", "self._clock.monotonic()")
+
+
+def done_is_dead(patch: pytest.MonkeyPatch) -> None:
+    """A claim that is done counts as dead while its facts are not folded."""
+    mutate_code(patch, Actor, "_look", 'if word == "dead":', 'if word in ("dead", "done"):')
+
+
+def dead_is_not_written(patch: pytest.MonkeyPatch) -> None:
+    """A claim whose lease is over is taken for dead, and stands in Redis as before."""
+    written = "redis.call('HSET', KEYS[2], ARGV[index], 'dead ' .. string.match(claim, '^held (%S+ %S+)'))"
+    mutate_lua(patch, "look", written, "")
+
+
+def one_run_for_all(patch: pytest.MonkeyPatch) -> None:
+    """All executions of a worker's tasks are one run."""
+    mutate_code(patch, ChunkRunner, "run", "uuid4().hex", '"run"')
+
+
+def claim_from_the_answer(patch: pytest.MonkeyPatch) -> None:
+    """A lease begins when the answer to its claim came, not when it was asked for."""
+    mutate_code(patch, ChunkRunner, "_claim", "taken_at=asked_at", "taken_at=ports.clock.monotonic()")
+
+
+def done_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
+    """A run marks its claim done though it is not there any more."""
+    mutate_lua(patch, "finish", "if claim and string.sub", "if not claim or string.sub")
+
+
+def any_chunk_is_claimed(patch: pytest.MonkeyPatch) -> None:
+    """A chunk can be claimed whether it stands in the plan or not."""
+    mutate_lua(patch, "claim", "if redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then return {'leave', ''} end", "")

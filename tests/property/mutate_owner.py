@@ -171,3 +171,8 @@ def emptied_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """A snapshot is emptied whatever has become of it meanwhile."""
     guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] then return 0 end"
     mutate_lua(patch, "empty", guard, "")
+
+
+def live_jobs_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """States go with the last of their facts, whether they are settled or not."""
+    mutate_code(patch, Actor, "_forget", "self._machine.is_settled(state) and ", "")

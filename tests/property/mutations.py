@@ -407,4 +407,46 @@ MUTATIONS: tuple[Mutation, ...] = (
         scenarios_trouble.loads_with_a_full_window,
         "than the window holds",
     ),
+    Mutation(
+        "a done claim counts as dead",
+        mutate_claims.done_is_dead,
+        _runner.looked_at_when_done,
+        "but it died 0 times",
+    ),
+    Mutation(
+        "a dead claim stands as held",
+        mutate_claims.dead_is_not_written,
+        _runner.dead_before_its_heartbeat_is_sent,
+        "under a live lease",
+    ),
+    Mutation(
+        "one run for all executions",
+        mutate_claims.one_run_for_all,
+        _runner.task_delivered_twice_to_one_worker,
+        "under a live lease",
+    ),
+    Mutation(
+        "a lease counted from the answer to its claim",
+        mutate_claims.claim_from_the_answer,
+        _runner.answer_to_a_claim_comes_late,
+        "still runs",
+    ),
+    Mutation(
+        "live jobs forgotten",
+        mutate_owner.live_jobs_forgotten,
+        _runner.retention_takes_facts_of_a_live_job,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "a claim that is gone is done",
+        mutate_claims.done_whatever_it_is,
+        _runner.done_after_the_fold,
+        "claims holds",
+    ),
+    Mutation(
+        "chunks of no plan are claimed",
+        mutate_claims.any_chunk_is_claimed,
+        _runner.redelivered_after_a_new_plan,
+        "under a live lease",
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.property.expectations import expect_each_item_once, expect_end, expect_no_death, expect_stopped
-from tests.property.owner_life import HEARTBEAT_SECONDS
+from tests.property.owner_life import HEARTBEAT_SECONDS, LOOK_SECONDS
 from tests.property.world import World
 
 
@@ -179,3 +179,80 @@ async def answer_comes_late(world: World) -> None:
     world.redis.renewal_faults.extend(["down"] * 100)
     await world.pass_time(450)
     expect_stopped(runner)
+
+
+async def looked_at_when_done(world: World) -> None:
+    """A claim is done, and its owner looks at it before it reads the results."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run_all()
+    world.records_at_once = 0
+    await world.pass_time(LOOK_SECONDS)
+    await world.advance(owner, 10)
+    world.records_at_once = 500
+
+
+async def answer_to_a_claim_comes_late(world: World) -> None:
+    """Redis gives a claim at once, and its answer takes half a lease; then Redis is away until the lease is over."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    world.slow_answers = 1
+    runner = await world.deliver()
+    await world.advance(runner)
+    await world.pass_time(500)
+    world.redis.renewal_faults.extend(["down"] * 100)
+    await world.advance(runner)
+    await world.pass_time(450)
+    expect_stopped(runner)
+
+
+async def task_delivered_twice_to_one_worker(world: World) -> None:
+    """A worker that runs a chunk is given the same task once more."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.advance_to(await world.deliver(keep=True, worker="one"), "item")
+    await world.run(await world.deliver(worker="one"))
+    await world.settle()
+    expect_each_item_once(world)
+
+
+async def retention_takes_facts_of_a_live_job(world: World) -> None:
+    """A job waits for longer than its facts are kept, while others come and go."""
+    world.submit(1, ["a"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    for number in (2, 3):
+        world.cancel(number)
+    await world.work(owner)
+    world.log.trim(world.log.end - 1)
+    await world.pass_time(700)
+    await world.work(owner)
+
+
+async def done_after_the_fold(world: World) -> None:
+    """The owner has folded a run's results, and removed its claim, when the run marks that claim done."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "finish")
+    await world.work(owner)
+    await world.run(runner)
+
+
+async def redelivered_after_a_new_plan(world: World) -> None:
+    """A run dies, its chunk is planned again; the engine delivers the dead run's task once more."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver(keep=True)
+    await world.advance_to(runner, "item")
+    world.kill(runner)
+    await world.pass_time(950)
+    await world.work(owner)
+    old, new = 0, 1
+    await world.advance_to(await world.deliver(new, keep=True), "item")
+    await world.run(await world.deliver(old))

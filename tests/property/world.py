@@ -149,10 +149,10 @@ class World(FactWriter):
 
     # Runners ---------------------------------------------------------------------------------------------------------
 
-    async def deliver(self, index: int = 0, *, keep: bool = False) -> RunnerProcess:
-        """The engine gives a task to a worker; `keep`: and will give it to another one, too."""
+    async def deliver(self, index: int = 0, *, keep: bool = False, worker: str | None = None) -> RunnerProcess:
+        """The engine gives a task to a worker, a new one unless it is named; `keep`: and will give it once more."""
         task = self.queue[index] if keep else self.queue.pop(index)
-        runner = RunnerProcess(f"runner-{len(self.runners)}", self, task)
+        runner = RunnerProcess(worker or f"runner-{len(self.runners)}", self, task)
         self.runners.append(runner)
         runner.start(runner.live())
         await self.pulse.rest()
