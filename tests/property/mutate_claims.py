@@ -121,3 +121,14 @@ def done_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
 def any_chunk_is_claimed(patch: pytest.MonkeyPatch) -> None:
     """A chunk can be claimed whether it stands in the plan or not."""
     mutate_lua(patch, "claim", "if redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then return {'leave', ''} end", "")
+
+
+def renewed_whatever_is_current(patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat never asks whether the chunk stands in the plan."""
+    asks = "redis.call('HGET', KEYS[1], 'ready') == run_id and redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0"
+    mutate_lua(patch, "renew", asks, "false")
+
+
+def unknown_is_ended(patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat takes a job that Redis does not know for ended."""
+    mutate_lua(patch, "renew", "if known and redis.call", "if redis.call")

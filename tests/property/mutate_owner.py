@@ -176,3 +176,24 @@ def emptied_without_comparing(patch: pytest.MonkeyPatch) -> None:
 def live_jobs_forgotten(patch: pytest.MonkeyPatch) -> None:
     """States go with the last of their facts, whether they are settled or not."""
     mutate_code(patch, Actor, "_forget", "self._machine.is_settled(state) and ", "")
+
+
+def ready_for_any_process(patch: pytest.MonkeyPatch) -> None:
+    """A gate that was opened for another process of Redis is taken for open."""
+    mutate_code(patch, PartitionStore, "load", "is_ready=ready == run_id", "is_ready=ready is not None")
+
+
+def no_conflicts_in_catch_up(patch: pytest.MonkeyPatch) -> None:
+    """Of a job whose end is marked ahead nothing is published, conflicts included."""
+    mutate_code(
+        patch,
+        batch,
+        "fold_batch",
+        "if folded.conflict is not None:",
+        "if folded.conflict is not None and subject not in memory.marked_ahead:",
+    )
+
+
+def folds_from_the_start(patch: pytest.MonkeyPatch) -> None:
+    """An owner folds from the log's start, whatever was applied."""
+    mutate_code(patch, Owner, "_load", "max(snapshot.applied, start)", "start")

@@ -449,4 +449,34 @@ MUTATIONS: tuple[Mutation, ...] = (
         _runner.redelivered_after_a_new_plan,
         "under a live lease",
     ),
+    Mutation(
+        "chunks of no plan are renewed",
+        mutate_claims.renewed_whatever_is_current,
+        _runner.replaced_before_its_heartbeat_is_sent,
+        "under a live lease",
+    ),
+    Mutation(
+        "an unknown job is ended for its runs",
+        mutate_claims.unknown_is_ended,
+        _gate.wiped_before_a_heartbeat,
+        "healthy run",
+    ),
+    Mutation(
+        "the gate of an earlier process taken for open",
+        mutate_owner.ready_for_any_process,
+        _gate.restarted_with_all_it_held,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "no conflicts of ended jobs in catch-up",
+        mutate_owner.no_conflicts_in_catch_up,
+        _gate.conflict_before_a_wipe,
+        "conflicts",
+    ),
+    Mutation(
+        "what is applied folded once more",
+        mutate_owner.folds_from_the_start,
+        _owner.reads_fact_by_fact_after_a_load,
+        "is not what the log says",
+    ),
 )

@@ -148,3 +148,33 @@ async def demoted_and_promoted_under_new_facts(world: World) -> None:
     world.submit(2, ["a"])
     await world.work(owner)
     world.kill(owner)
+
+
+async def restarted_with_all_it_held(world: World) -> None:
+    """Redis restarts with every key, and its gate is closed."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.restart_redis(empty=False)
+
+
+async def wiped_before_a_heartbeat(world: World) -> None:
+    """Redis is wiped, and a run's heartbeat comes before any owner has loaded."""
+    world.submit(1, ["a", "b"])
+    await world.work(await world.start_owner())
+    await world.advance_to(await world.deliver(), "item")
+    await world.wipe()
+    await world.pass_time(310)
+
+
+async def conflict_before_a_wipe(world: World) -> None:
+    """Other content comes for a job that has ended; the owner dies before it says so, and Redis is wiped."""
+    world.submit(1, ["a"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run_all()
+    await world.work(owner)
+    world.submit(1, ["b"])
+    await world.advance_to(owner, "publish")
+    world.kill(owner)
+    await world.wipe()

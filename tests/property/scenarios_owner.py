@@ -224,3 +224,18 @@ async def bisected_while_results_arrive(world: World) -> None:
     await world.advance_to(owner, "append")  # of the plan
     world.results(1, 0, 1)
     await world.work(owner)
+
+
+async def reads_fact_by_fact_after_a_load(world: World) -> None:
+    """An owner that loads what another one has advanced reads one fact at a time."""
+    world.submit(1, ["a", "b"], labels={"chunk": "1"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run(await world.deliver())
+    await world.work(owner)
+    world.kill(owner)
+    world.records_at_once = 1
+    owner = await world.start_owner()
+    for _ in range(12):
+        await world.advance(owner)
+        await world.mirror.check()

@@ -256,3 +256,20 @@ async def redelivered_after_a_new_plan(world: World) -> None:
     old, new = 0, 1
     await world.advance_to(await world.deliver(new, keep=True), "item")
     await world.run(await world.deliver(old))
+
+
+async def replaced_before_its_heartbeat_is_sent(world: World) -> None:
+    """A run is stopped before its renewal is sent; its chunk is planned again and runs elsewhere; then it is sent."""
+    world.submit(1, ["a", "b", "c"], labels={"chunk": "3"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    world.slow_requests = 1
+    await world.pass_time(HEARTBEAT_SECONDS + 10)
+    runner.freeze()
+    await world.pass_time(700)
+    await world.work(owner)
+    await world.advance_to(await world.deliver(), "item")
+    await world.thaw(runner, 1, port="renew")
+    await world.advance(runner, 2)

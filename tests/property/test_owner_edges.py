@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eldermesh.contract.topics import JOBS_DONE, JOBS_PROGRESS
 from eldermesh.stack.redis import EmbeddedRedis
 from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
@@ -150,6 +151,31 @@ def test_states_go_with_the_last_of_their_facts(world_redis: EmbeddedRedis) -> N
         await world.work(owner)
         assert await world.redis.content("states") == {}
         assert owner.owner.is_open
+
+    in_a_world(world_redis, steps)
+
+
+def test_an_id_whose_facts_are_gone_makes_a_new_job(world_redis: EmbeddedRedis) -> None:
+    """Of the new one everything is published, though its owner has once passed over the old one's results."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        await world.wipe()
+        await world.pass_time(60)
+        await world.work(owner)
+        world.log.trim(world.log.end)
+        await world.pass_time(700)
+        await world.work(owner)
+        published = len(world.log.public)
+        world.submit(1, ["a"])
+        await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        assert [record.topic for record in world.log.public[published:]] == [JOBS_PROGRESS, JOBS_DONE]
 
     in_a_world(world_redis, steps)
 

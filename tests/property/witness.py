@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.router.jobs.fold import fold_job
+from services.router.jobs.state import JobState
 from shared.events import ItemsCompleted
 from shared.history.claims import Renewal
 from tests.property.breach import Breach
@@ -65,6 +67,10 @@ class Witness:
         """A runner got a claim; `expected` are the items that are missing by the log, as far as Redis applied it."""
         if expected is not None and set(run.missing) != set(expected):
             self.report(f"{process.name} was given items {run.missing} of {run.chunk}, missing are {expected}")
+        self._look_for_another(process, run, "was given")
+        process.run = run
+
+    def _look_for_another(self, process: RunnerProcess, run: Run, what: str) -> None:
         for other in self.runners:
             theirs = other.run
             if other.is_dead or other is process or theirs is None or theirs.has_ended or theirs.killed_by is not None:
@@ -72,8 +78,7 @@ class Witness:
             is_live = self.clock.monotonic() - theirs.renewed_at < LEASE_SECONDS
             both = set(theirs.missing) & set(run.missing) - self.items_in(run.chunk.job_id)
             if is_live and theirs.chunk.job_id == run.chunk.job_id and both and not self.is_torn:
-                self.report(f"{process.name} was given items {both}, which {other.name} runs under a live lease")
-        process.run = run
+                self.report(f"{process.name} {what} items {both}, which {other.name} runs under a live lease")
 
     def run_renewed(self, process: RunnerProcess, renewal: Renewal, *, is_told: bool = True) -> None:
         """A runner renewed, or learned that it must stop; without `is_told` the answer never comes."""
@@ -90,7 +95,7 @@ class Witness:
         still_missing = set(run.missing) - self.items_in(run.chunk.job_id)
         if lapsed:
             self.run_died(process)
-        elif renewal is not Renewal.JOB_ENDED and still_missing and not self.is_torn:
+        elif not self._may_be_told(renewal, run.chunk.job_id) and still_missing and not self.is_torn:
             self.report(f"{process.name}, a healthy run of {run.chunk}, was killed: {renewal.value}")
 
     def run_finishes(self, process: RunnerProcess) -> None:
@@ -123,6 +128,8 @@ class Witness:
             self.report(f"{process.name} runs an item though it was told to stop: {run.killed_by.value}")
         elif self.clock.monotonic() - run.renewed_at >= LEASE_SECONDS:
             self.report(f"{process.name} turns to an item on a lease that lapsed, without asking")
+        else:
+            self._look_for_another(process, run, "turns to one of the")
 
     def item_runs(self, process: RunnerProcess, job: str, index: int) -> int:
         """An item has its effect; the number of this execution."""
@@ -134,6 +141,14 @@ class Witness:
     def _still_runs(self, process: RunnerProcess) -> None:
         if process.run is not None and process.run.has_ended:
             self.report(f"{process.name} runs an item of a chunk that it has given back")
+
+    def _may_be_told(self, renewal: Renewal, job: str) -> bool:
+        """Whether a healthy run may hear this: that its job has ended, if by the log it has."""
+        state: JobState | None = None
+        for record in self.log.everything if renewal is Renewal.JOB_ENDED else ():
+            if record.key == job:
+                state = fold_job(state, record).state
+        return state is not None and state.end is not None
 
     def items_in(self, job: str) -> set[int]:
         """The items of a job whose results stand in the log."""
