@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
 from eldermesh.contract.vocabulary import ErrorType, ReasonText
-from shared.events import ChunkTimes, Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.events import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
 
 
 class ClaudeTerms(BaseModel):
@@ -39,7 +39,7 @@ class ClaudeAccepted(Fact):
     fold_version: int = 1
     """The request is folded by this version, whichever release folds it."""
     terms: ClaudeTerms
-    submitted_at: int
+    submitted_at: EpochMs
     trace_id: str
     traceparent: str
     tracestate: str | None = None
@@ -104,7 +104,7 @@ class ClaudeEnded(Fact):
 
     content_hash: str
     event_type: str
-    ended_at: int
+    ended_at: EpochMs
     end: str
     """The value published on `claude.output`, as text."""
     traceparent: str

@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from eldermesh.contract.times import printable_ms
 from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus, ReasonText
 from shared.errors import StopServiceError
 
 FACT_TYPE_HEADER = "ce_type"
+
+
+EpochMs = Annotated[int, AfterValidator(printable_ms)]
+"""An instant; one that cannot be printed becomes the nearest that can, so that no state ever holds one."""
 
 
 class UnreadableFactError(StopServiceError):
@@ -85,7 +90,7 @@ class JobAccepted(Fact):
     """The job is folded by this version, whichever release folds it."""
     terms: JobTerms
     items_total: int | None
-    submitted_at: int
+    submitted_at: EpochMs
     """Time of the inbox record."""
     trace_id: str
     traceparent: str
@@ -176,8 +181,8 @@ class JobHeld(Fact):
 
     n: int
     reason: str
-    until: int
-    remind_at: int | None = None
+    until: EpochMs
+    remind_at: EpochMs | None = None
     """When people are to be told again, if nobody has decided by then."""
     advice: tuple[AdviceEntry, ...] = ()
 
@@ -206,7 +211,7 @@ class JobPaused(Fact):
     fact_type = "job.paused"
 
     reason: str
-    until: int | None = None
+    until: EpochMs | None = None
     """None where nobody said: then `first_ms` from now, doubled for each pause in a row, up to `longest_ms`."""
     first_ms: Annotated[int, Field(ge=1)] = 30_000
     longest_ms: Annotated[int, Field(ge=1)] = 3_600_000
@@ -247,10 +252,10 @@ class ChunkTimes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    dispatched_at: int
-    claimed_at: int
-    started_at: int
-    ended_at: int
+    dispatched_at: EpochMs
+    claimed_at: EpochMs
+    started_at: EpochMs
+    ended_at: EpochMs
 
 
 class ItemsCompleted(Fact):
@@ -284,7 +289,7 @@ class JobEnded(Fact):
 
     content_hash: str
     event_type: str
-    ended_at: int
+    ended_at: EpochMs
     end: str
     """The value published on `jobs.done`, as text."""
     traceparent: str

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from shared.events import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.events import EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
 
 Severity = Literal["info", "success", "warning", "failure"]
 NotificationStatus = Literal["sent", "failed"]
@@ -33,7 +33,7 @@ class NotificationPlanned(Fact):
     """The body of an e-mail, where its template has one."""
     payload: str | None = None
     """The body of a webhook, as it is signed."""
-    expires_at: int
+    expires_at: EpochMs
     """Not tried any more from then on."""
     max_attempts: Annotated[int, Field(ge=1)]
     fold_version: Annotated[int, Field(exclude_if=lambda version: version == 1)] = 1
@@ -71,7 +71,7 @@ class NotificationPostponed(Fact):
     epoch: Annotated[int, Field(ge=1)]
     attempt: Annotated[int, Field(ge=1)]
     worker_id: str
-    until: int
+    until: EpochMs
     reason: str
 
 
@@ -114,7 +114,7 @@ class NotificationEnded(Fact):
     fact_type = "notification.ended"
 
     status: NotificationStatus
-    ended_at: int
+    ended_at: EpochMs
     reason: str | None = None
 
 

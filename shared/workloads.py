@@ -109,7 +109,7 @@ class PauseJobError(MeshError):
 
     Args:
         reason: one sentence for people.
-        resume_seconds: from now on, when to go on; None if nobody said.
+        resume_seconds: from now on, when to go on; None if nobody said, as counts what is over or beyond a month.
         cost_micros: what the item has cost so far, in micro-dollars.
         attempt: which attempt has cost that; None: that of the call.
     """

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
+
+LAST_MS: Final = 253_402_300_799_999
+"""The last instant that has a text, 9999-12-31T23:59:59.999Z; the first one is 0."""
+
+
+def printable_ms(epoch_ms: int) -> int:
+    """The instant, or the nearest one that has a text: clocks and records of others may say anything."""
+    return min(max(epoch_ms, 0), LAST_MS)
 
 
 def format_time(epoch_ms: int) -> str:
-    """RFC 3339 text of an instant given in integer milliseconds since 1970."""
+    """RFC 3339 text of an instant given in integer milliseconds since 1970, or of the nearest one that has a text."""
+    epoch_ms = printable_ms(epoch_ms)
     instant = datetime.fromtimestamp(epoch_ms // 1000, tz=UTC)
     return f"{instant:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
+from eldermesh.contract.times import parse_time
+
 CONTRACT_VERSION = 1
 
 Priority = Literal["interactive", "normal", "batch"]
@@ -49,7 +51,14 @@ TRACE_ID_PATTERN = r"^[0-9a-f]{32}$"
 JOB_ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-UtcTime = Annotated[str, StringConstraints(pattern=TIME_PATTERN)]
+
+
+def _instant(text: str) -> str:
+    parse_time(text)  # the pattern lets months of 99 days through
+    return text
+
+
+UtcTime = Annotated[str, StringConstraints(pattern=TIME_PATTERN), AfterValidator(_instant)]
 """An instant with milliseconds, as `2026-11-23T09:26:39.123Z`."""
 
 TraceId = Annotated[str, StringConstraints(pattern=TRACE_ID_PATTERN)]

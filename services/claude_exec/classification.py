@@ -18,6 +18,7 @@ from services.claude_exec.evidence import Evidence
 from services.claude_exec.outcome import ERROR_TYPES, ClaudeOutcome, OutcomeClass
 
 _MICROS = 1_000_000
+_MOST_USD = 1_000_000
 _STDERR_CHARACTERS = 500
 _TOO_MANY = 429
 _AUTH = frozenset({401, 403})
@@ -79,12 +80,19 @@ def classify(evidence: Evidence, *, has_schema: bool) -> ClaudeOutcome:
     return replace(
         outcome,
         output=_output(result, has_schema=has_schema) if is_ok else None,
-        cost_micros=None if cost is None else round(cost * _MICROS),
+        cost_micros=_micros(cost),
         usage=result.usage,
         turns=result.num_turns,
         session_id=result.session_id,
         api_status=result.api_error_status,
     )
+
+
+def _micros(cost_usd: object) -> int | None:
+    """A cost in micro-dollars; None of what cannot be one."""
+    if isinstance(cost_usd, bool) or not isinstance(cost_usd, int | float) or not 0 <= cost_usd <= _MOST_USD:
+        return None
+    return round(cost_usd * _MICROS)
 
 
 def _of_result(result: ResultMessage, evidence: Evidence, *, has_schema: bool) -> _Verdict:

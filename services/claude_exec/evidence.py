@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, ResultMessage, SystemMessage
 
 from services.claude_exec.transport import Stop
+from shared.asked_waits import LONGEST_SECONDS, seconds_until
 
 _SYNTHETIC = "<synthetic>"
 """The model that the CLI names for messages of its own."""
@@ -58,10 +59,11 @@ class Evidence:
             case SystemMessage(subtype="api_retry", data=data):
                 status = data.get("error_status")
                 self.waits_for = status if isinstance(status, int) else 0
-                delay_ms = data.get("retry_delay_ms")
-                self.waits_until = time.time() + delay_ms / 1000 if isinstance(delay_ms, int | float) else None
+                self.waits_until = _in_milliseconds(data.get("retry_delay_ms"))
             case RateLimitEvent(rate_limit_info=info) if info.status == "rejected":
-                self.limit_resets_at = info.resets_at
+                now = time.time()
+                wait = seconds_until(info.resets_at, now)
+                self.limit_resets_at = None if wait is None else now + wait
             case _:
                 pass
 
@@ -70,3 +72,10 @@ class Evidence:
         """How long the limit that was reached goes on, if the API said so."""
         end = self.waits_until if self.limit_resets_at is None else self.limit_resets_at
         return None if end is None else max(0.0, end - time.time())
+
+
+def _in_milliseconds(delay_ms: object) -> float | None:
+    """The instant after a delay that the CLI tells, if it can be one."""
+    if isinstance(delay_ms, bool) or not isinstance(delay_ms, int | float):
+        return None
+    return time.time() + delay_ms / 1000 if 0 <= delay_ms <= LONGEST_SECONDS * 1000 else None

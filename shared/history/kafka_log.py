@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from opentelemetry import metrics
 
+from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.producer import OutgoingRecord
 from shared.broker import make_consumer
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
@@ -135,7 +136,7 @@ def _fact_record(record: Any) -> FactRecord:
     fact_type = next((value for name, value in record.headers if name == "ce_type"), b"")
     return FactRecord(
         offset=record.offset,
-        time_ms=record.timestamp,
+        time_ms=printable_ms(record.timestamp),
         key=(record.key or b"").decode("utf-8", "replace"),
         fact_type=fact_type.decode("utf-8", "replace"),
         value=record.value or b"",

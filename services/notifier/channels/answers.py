@@ -32,7 +32,8 @@ def retry_after_ms(text: str | None, now_ms: int) -> int | None:
         return min(int(text[:12]), _LONGEST_SECONDS) * 1000
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        seconds = (at - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0, round((at - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds() * 1000))
+    return round(min(max(0.0, seconds), _LONGEST_SECONDS) * 1000)

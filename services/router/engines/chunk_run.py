@@ -16,6 +16,7 @@ from services.router.engines.job_specs import JobSpec, JobSpecs
 from services.router.engines.result_publisher import ResultPublisher
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
+from shared.asked_waits import asked_seconds
 from shared.errors import RetryableError
 from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.claims import Claimed
@@ -127,7 +128,8 @@ class ChunkRun:
     async def _paused(self, paused: ItemPausedError, publisher: ResultPublisher) -> str:
         """The item has stopped, and none follows: say so, after what has ended before."""
         ports, pause = self._ports, paused.pause
-        resume_ms = None if pause.resume_seconds is None else max(_LEAST_PAUSE_MS, round(pause.resume_seconds * 1000))
+        resume_seconds = asked_seconds(pause.resume_seconds)
+        resume_ms = None if resume_seconds is None else max(_LEAST_PAUSE_MS, round(resume_seconds * 1000))
         await publisher.flush()
         fact = JobPaused(
             reason=pause.reason,

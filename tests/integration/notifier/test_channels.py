@@ -326,6 +326,12 @@ async def test_one_private_address_is_enough(monkeypatch: pytest.MonkeyPatch) ->
         ("Tue, 24 Nov 2026 03:26:49 -0000", 10_000),
         ("Tue, 24 Nov 2026 03:26:29 GMT", 0),
         ("9" * 30, 366 * 86_400_000),
+        ("Tue, 24 Nov 9998 03:26:29 GMT", 366 * 86_400_000),
+        ("Tue, 24 Nov 0001 03:26:29 GMT", 0),
+        ("Tue, 24 Nov 99999 03:26:29 GMT", None),
+        ("Tue, 24 Nov 2026 03:26:29 +99999999", None),
+        ("", None),
+        (",", None),
     ],
 )
 def test_retry_after(text: str | None, milliseconds: int | None) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
-from claude_agent_sdk import SystemMessage
+from claude_agent_sdk import RateLimitEvent, RateLimitInfo, SystemMessage
 
 from services.claude_exec.classification import classify
 from services.claude_exec.evidence import Evidence
 from services.claude_exec.outcome import ClaudeOutcome, OutcomeClass
 from services.claude_exec.workload import pause_of
+from shared.asked_waits import asked_seconds
 
 
 def _outcome(outcome: OutcomeClass, resume: float | None = None) -> ClaudeOutcome:
@@ -53,3 +55,59 @@ def test_a_wait_that_is_over_is_forgotten() -> None:
     assert (evidence.waits_for, evidence.waits_until, evidence.retry_after_seconds) == (None, None, None)
     evidence.take(SystemMessage("api_retry", {"error_status": 429}))
     assert (evidence.waits_for, evidence.waits_until) == (429, None)
+
+
+@pytest.mark.parametrize(
+    "resets_at",
+    [
+        None,
+        True,
+        "1795490799",
+        "2026-11-24T03:26:49Z",
+        [],
+        {},
+        float("nan"),
+        float("inf"),
+        -1,
+        0,
+        10**400,
+        lambda now: now - 3600,
+        lambda now: now * 1000,
+        lambda now: now + 40 * 86400,
+        lambda now: -now,
+    ],
+)
+def test_a_reset_that_cannot_be_one_was_not_said(resets_at: Any) -> None:
+    """Over, in milliseconds, beyond any real limit, no number: then the job pauses for as long as nobody said."""
+    evidence = Evidence(error="rate_limit")
+    evidence.take(_limit(resets_at(time.time()) if callable(resets_at) else resets_at))
+    assert evidence.retry_after_seconds is None
+    pause = pause_of(_outcome("rate_limited", evidence.retry_after_seconds), first_attempt=1)
+    assert pause is not None
+    assert pause.resume_seconds is None
+
+
+def test_a_reset_in_a_week_counts() -> None:
+    """As the longest limits are."""
+    evidence = Evidence()
+    evidence.take(_limit(time.time() + 7 * 86400))
+    assert evidence.retry_after_seconds == pytest.approx(7 * 86400, abs=60)
+
+
+@pytest.mark.parametrize("delay_ms", [None, "30", True, -5, float("nan"), float("inf"), 10**400, 10**15])
+def test_a_delay_that_cannot_be_one_was_not_said(delay_ms: Any) -> None:
+    """The CLI's own retries tell delays, too."""
+    evidence = Evidence()
+    evidence.take(SystemMessage("api_retry", {"error_status": 429, "retry_delay_ms": delay_ms}))
+    assert (evidence.waits_for, evidence.waits_until) == (429, None)
+
+
+@pytest.mark.parametrize("value", [None, "5", False, 0, 0.0, -1, float("nan"), float("inf"), 10**400, 40 * 86400])
+def test_no_plug_in_pauses_its_job_for_ever(value: Any) -> None:
+    """What a workload asks for is judged by the same rule."""
+    assert asked_seconds(value) is None
+    assert asked_seconds(5) == 5
+
+
+def _limit(resets_at: Any) -> RateLimitEvent:
+    return RateLimitEvent(RateLimitInfo(status="rejected", resets_at=resets_at), uuid="u", session_id="s")
