@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from shared.errors import RetryableError
+from shared.history.ports import SystemClock
 from shared.logs import get_logger
+from shared.patience import with_patience
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 
 _log = get_logger(__name__)
 
 _SCAN_COUNT = 1000
+_PATIENCE_SECONDS = 20.0
+"""Shorter than the time in which a service that is told to stop has to; then whoever started it starts it again."""
+
 _BINDINGS = "_kombu.binding"
 
 
@@ -29,8 +36,19 @@ async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str)
     them does not write them again while its connection lives; replies to pings, for one, find their way by them.
 
     Raises:
-        redis.RedisError: Redis did not answer.
+        RetryableError: Redis did not answer, or refused, for a while.
     """
+
+    async def drop() -> bool:
+        try:
+            return await _drop(redis, settings, incarnation)
+        except (RedisError, OSError) as error:
+            raise RetryableError(f"Redis does not answer, or refuses: {error!r}") from error
+
+    return await with_patience(drop, seconds=_PATIENCE_SECONDS, clock=SystemClock())
+
+
+async def _drop(redis: Redis, settings: Settings, incarnation: str) -> bool:
     key = f"{{h:{settings.topic_prefix}}}:incarnation"
     if await redis.get(key) == incarnation.encode():
         return False
