@@ -24,6 +24,7 @@ _ASK_AGAIN_SECONDS = 1.0
 """A timer that fired too early by the broker's clock, or a decision that could not be made, is asked again then."""
 
 _FORGET_AT_ONCE = 500
+"""Most states of one call to Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +226,11 @@ class Actor(Generic[S]):
             subject
             for subject, state in memory.states.items()
             if self._machine.is_settled(state) and self._machine.last_offset(state) < start
-        ][:_FORGET_AT_ONCE]
-        if not gone:
-            return
-        nothing: dict[str, bytes | None] = dict.fromkeys(gone)
-        advance = Advance(memory.position, memory.last_record, states=dict(nothing), bitmaps=nothing)
-        memory.guard = await self._store.advance(memory.guard, advance)
-        for subject in gone:
-            del memory.states[subject]
+        ]
+        for first in range(0, len(gone), _FORGET_AT_ONCE):
+            some = gone[first : first + _FORGET_AT_ONCE]
+            nothing: dict[str, bytes | None] = dict.fromkeys(some)
+            advance = Advance(memory.position, memory.last_record, states=dict(nothing), bitmaps=nothing)
+            memory.guard = await self._store.advance(memory.guard, advance)
+            for subject in some:
+                del memory.states[subject]

@@ -286,3 +286,20 @@ def test_an_owner_wakes_for_its_next_timer(world_redis: EmbeddedRedis) -> None:
         expect_end(world, 1, "rejected")
 
     in_a_world(world_redis, steps)
+
+
+def test_all_states_go_at_once(world_redis: EmbeddedRedis) -> None:
+    """However many there are: an owner that forgot a fixed number a minute would fall behind a busy partition."""
+
+    async def steps(world: World) -> None:
+        for number in range(1, 701):
+            world.cancel(number)
+        owner = await world.start_owner()
+        await world.work(owner)
+        world.log.trim(world.log.end)
+        await world.pass_time(700)
+        await world.work(owner)
+        assert await world.redis.content("states") == {}
+        assert not owner.owner.states
+
+    in_a_world(world_redis, steps)
