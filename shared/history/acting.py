@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from shared.errors import RetryableError
 from shared.history.chunks import ChunkId
 from shared.history.log import PartitionLog
-from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, NewFact, S, TimerDue
+from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
 from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, Observer
 from shared.history.sending import Sender
@@ -129,6 +129,8 @@ class Actor(Generic[S]):
             for entry in due:
                 if isinstance(entry, EndDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
                     ends.append((subject, entry))
+                elif isinstance(entry, MarkDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
+                    facts.append(_Appending(f"end {subject}", subject, entry.mark))
                 elif isinstance(entry, TimerDue) and memory.agenda.may_ask(entry.timer_id, memory.position, now):
                     memory.agenda.postpone(entry.timer_id, now + _ASK_AGAIN_SECONDS)
                     facts.append(_Appending(entry.timer_id, subject, entry.fact))

@@ -57,6 +57,13 @@ class EndDue:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkDue:
+    """The end is published, and its mark has to be appended again."""
+
+    mark: NewFact
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionDue:
     """A decision is due that needs more than the log; `n` is the number of decisions folded so far."""
 
@@ -83,7 +90,7 @@ class DispatchDue:
     lane: str = ""
 
 
-Due = EndDue | DecisionDue | TimerDue | DispatchDue
+Due = EndDue | MarkDue | DecisionDue | TimerDue | DispatchDue
 
 
 class Machine(Protocol[S]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.router.jobs import fold
 from shared.history.acting import Actor
 from shared.history.owner import Owner
 from shared.history.sending import Sender
@@ -31,3 +32,8 @@ def any_failure_drops_memory(patch: pytest.MonkeyPatch) -> None:
 def claimed_without_a_lane(patch: pytest.MonkeyPatch) -> None:
     """Chunks that are claimed at a load fill no lane's window."""
     mutate_code(patch, Owner, "_load", "claimed(chunk, now, self._machine.lane(state))", "claimed(chunk, now)")
+
+
+def mark_before_a_repeat(patch: pytest.MonkeyPatch) -> None:
+    """The mark of an end is not written again behind a submit that comes after it."""
+    mutate_code(patch, fold, "_accepted", "accepted_since=state.marked", "accepted_since=False")

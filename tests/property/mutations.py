@@ -479,4 +479,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         _owner.reads_fact_by_fact_after_a_load,
         "is not what the log says",
     ),
+    Mutation(
+        "submit outlives its end",
+        mutate_trouble.mark_before_a_repeat,
+        scenarios_trouble.repeat_outlives_the_end,
+        "more than once",
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.property.breach import Breach
-from tests.property.expectations import expect_end
+from tests.property.expectations import expect_each_item_once, expect_end
 from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, HOLD_SECONDS, LOOK_SECONDS
 from tests.property.world import World
 
@@ -72,3 +72,22 @@ async def loads_with_a_full_window(world: World) -> None:
     await world.work(await world.start_owner())
     if world.queue:
         raise Breach("more chunks are with the engine than the window holds")
+
+
+async def repeat_outlives_the_end(world: World) -> None:
+    """A submit comes again after the job's end; retention drops all that stands before it, and Redis is wiped."""
+    world.submit(1, ["a"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    await world.run_all()
+    await world.work(owner)
+    expect_end(world, 1, "completed")
+    repeated = world.log.end
+    world.repeat(1)
+    await world.work(owner)
+    world.kill(owner)
+    world.log.trim(repeated)
+    await world.wipe()
+    await world.work(await world.start_owner())
+    await world.run_all()
+    expect_each_item_once(world)

@@ -117,6 +117,7 @@ def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
 def _accepted(state: JobState, record: FactRecord, fact: JobAccepted) -> Folded[JobState]:
     if state.acceptance is not None:
         same = fact.inbox.coordinates == state.acceptance.inbox or fact.content_hash == state.acceptance.content_hash
+        state = replace(state, accepted_since=state.marked)
         return Folded(state) if same else Folded(state, conflict=_conflict(record, fact))
     stub_at, reason = state.stub_at, state.stub_reason
     created = _created(state, fact)
@@ -139,7 +140,7 @@ def _conflict(record: FactRecord, fact: JobAccepted) -> Publication:
 
 def _marked(state: JobState, fact: JobEnded) -> JobState:
     if state.end is not None:
-        return replace(state, marked=True)
+        return replace(state, marked=True, accepted_since=False)
     # The facts that led here are gone (or were never folded by this release): the fact itself ends the job.
     status = fact.event_type.split(".")[2]
     acceptance = state.acceptance or Acceptance(

@@ -13,7 +13,7 @@ from services.router.jobs.state import JobState, state_adapter
 from shared.events import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk, TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
+from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue
 from shared.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"
@@ -42,7 +42,11 @@ class JobMachine:
         if state.acceptance is None:
             return ()
         if state.end is not None:
-            return () if state.marked else (end_due(state, state.acceptance, state.end),)
+            end = end_due(state, state.acceptance, state.end)
+            if not state.marked:
+                return (end,)
+            # A submit that outlives the mark would make the job anew: the mark has to stand behind it.
+            return (MarkDue(end.mark),) if state.accepted_since else ()
         due: list[Due] = [
             TimerDue(identity := clock.timer_id(state, name), _fact(state, TimerFired(timer_id=identity)))
             for name, timer in state.timers.items()
@@ -117,8 +121,8 @@ class JobMachine:
         return state.end is not None
 
     def is_settled(self, state: JobState) -> bool:
-        """Ended and marked, or a stub."""
-        return state.marked or state.acceptance is None
+        """Ended and marked behind its last submit, or a stub."""
+        return (state.marked and not state.accepted_since) or state.acceptance is None
 
     def last_offset(self, state: JobState) -> int:
         """Offset of the job's last fact."""

@@ -128,6 +128,8 @@ class JobState:
     cost_keys: tuple[str, ...] = ()
     end: End | None = None
     marked: bool = False
+    accepted_since: bool = False
+    """Whether it was submitted again after its last mark, which retention may then drop before that submit."""
 
     @property
     def is_live(self) -> bool:
