@@ -21,6 +21,7 @@ from shared.topic_admin import inspect_topics
 _SKEW_SECONDS = 1.0
 _CLOCK_SAMPLES = 9
 _ANSWER_SECONDS = 5.0
+_PROBE_MS = 1000
 _OLDEST_REDIS = (6, 2)
 """Lua scripts read `INFO`, and the embedded server's commands are those of Redis 6.2."""
 
@@ -55,12 +56,19 @@ async def topics_as_promised(mesh: Mesh) -> Found:
 
 
 async def redis_answers(mesh: Mesh) -> Found:
-    """Whether Redis is there and never throws keys away."""
+    """Whether Redis is there, takes writes, and never throws keys away."""
     async with aclosing(make_redis(mesh.settings)) as redis:
         try:
             info: Any = await redis.info()
         except (RedisError, OSError) as error:
             raise CheckFailed(f"Redis does not answer: {error}", mesh.hint) from error
+        try:
+            await redis.set(f"{mesh.settings.topic_prefix}doctor", 1, px=_PROBE_MS)
+        except (RedisError, OSError) as error:
+            raise CheckFailed(
+                f"Redis refuses writes: {error}",
+                "jobs wait until it takes them: look at its role (a failover?), memory, disk and users",
+            ) from error
     version = str(info.get("valkey_version") or info["redis_version"])
     name = "Valkey" if "valkey_version" in info else "Redis"
     numbers = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
