@@ -71,7 +71,8 @@ class OutcomeFeed:
                 await self._settled(job)
                 if grace := job.grace_seconds():
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(job.refused.wait(), grace)
+                        async with asyncio.timeout(grace):
+                            await job.refused.wait()
                 end = job.outcome()
                 if end is not None:
                     return end

@@ -64,7 +64,7 @@ class ReplacingProducer:
         self._retiring: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.failing_since: float | None = None
-        """By `time.monotonic`: the first failure since records were last acknowledged; None if there was none."""
+        """By `time.monotonic`: when the first call since the last success began that failed; None if none did."""
 
     async def start(self) -> None:
         """Connect.
@@ -103,14 +103,14 @@ class ReplacingProducer:
             async with asyncio.timeout(self._seconds):
                 metadata = await self._sent(generation, records)
         except TimeoutError as error:
-            await self._broken_off(generation)
+            await self._broken_off(generation, began)
             raise KafkaTimeoutError(f"not acknowledged within {self._seconds:g} s") from error
         except KafkaError:
-            self._replace(generation)
+            self._replace(generation, began)
             raise
         except asyncio.CancelledError:
             if time.monotonic() - began >= SUSPECT_SECONDS:
-                await self._broken_off(generation)
+                await self._broken_off(generation, began)
             raise
         finally:
             generation.users -= 1
@@ -152,6 +152,7 @@ class ReplacingProducer:
         return self._current
 
     async def _connect(self) -> _Generation:
+        began = time.monotonic()
         try:
             client = self._make()
             try:
@@ -164,22 +165,22 @@ class ReplacingProducer:
             self._current = _Generation(client)
             return self._current
         except KafkaError:
-            self._note_failure()
+            self._note_failure(began)
             raise
         finally:
             self._connecting = None
 
-    def _note_failure(self) -> None:
+    def _note_failure(self, since: float) -> None:
         if self.failing_since is None:
-            self.failing_since = time.monotonic()
+            self.failing_since = since
 
-    async def _broken_off(self, generation: _Generation) -> None:
+    async def _broken_off(self, generation: _Generation, since: float) -> None:
         """Replace it; on return nothing that waited for it will be sent."""
-        self._replace(generation)
+        self._replace(generation, since)
         await generation.client.break_off()
 
-    def _replace(self, generation: _Generation) -> None:
-        self._note_failure()
+    def _replace(self, generation: _Generation, since: float) -> None:
+        self._note_failure(since)
         if self._current is not generation:
             return
         self._current = None

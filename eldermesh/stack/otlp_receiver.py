@@ -97,8 +97,7 @@ def _is_local(url: str, port: int) -> bool:
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})  # not the task itself: a cancellation of ours would be taken for its end
 
 
 if __name__ == "__main__":

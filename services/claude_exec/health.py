@@ -10,6 +10,7 @@ import sys
 
 from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY
 
@@ -19,13 +20,16 @@ CHECK_SECONDS = 20.0
 
 async def requests_trouble(settings: Settings) -> str | None:
     """Why requests would not go on: a partition of their history without an owner, or an inbox that nobody reads."""
-    unowned = await unowned_partitions(settings, CLAUDE_HISTORY, OWNER_GROUP)
-    return unowned or await unsettled_groups(settings, [ADMISSION_GROUP])
+    stuck = await producing_trouble(settings, "claude_exec") or await unowned_partitions(
+        settings, CLAUDE_HISTORY, OWNER_GROUP
+    )
+    return stuck or await unsettled_groups(settings, [ADMISSION_GROUP])
 
 
 async def _check() -> str | None:
     try:
-        return await asyncio.wait_for(requests_trouble(Settings()), CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await requests_trouble(Settings())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

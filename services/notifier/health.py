@@ -10,6 +10,7 @@ import sys
 
 from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
 from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
 from shared.topics import NOTIFICATIONS
 
@@ -19,13 +20,16 @@ CHECK_SECONDS = 20.0
 
 async def notifier_trouble(settings: Settings) -> str | None:
     """Why messages would not go out: a partition of their history without an owner, or events that nobody reads."""
-    unowned = await unowned_partitions(settings, NOTIFICATIONS, OWNER_GROUP)
-    return unowned or await unsettled_groups(settings, [ENDS_GROUP, HOLDS_GROUP])
+    stuck = await producing_trouble(settings, "notifier") or await unowned_partitions(
+        settings, NOTIFICATIONS, OWNER_GROUP
+    )
+    return stuck or await unsettled_groups(settings, [ENDS_GROUP, HOLDS_GROUP])
 
 
 async def _check() -> str | None:
     try:
-        return await asyncio.wait_for(notifier_trouble(Settings()), CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await notifier_trouble(Settings())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -20,6 +20,7 @@ from services.router.engines.ray_node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from shared.errors import ConfigurationError
 from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
@@ -39,8 +40,8 @@ async def router_trouble(settings: Settings) -> str | None:
 
     It looks at what the routers do together, not at one of them.
     """
-    unowned = await unowned_partitions(settings, JOBS_HISTORY, OWNER_GROUP)
-    return unowned or await unsettled_groups(settings, ADMISSION_GROUPS.values())
+    stuck = await producing_trouble(settings, "router") or await unowned_partitions(settings, JOBS_HISTORY, OWNER_GROUP)
+    return stuck or await unsettled_groups(settings, ADMISSION_GROUPS.values())
 
 
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
@@ -54,7 +55,8 @@ async def worker_trouble(settings: Settings, hostname: str | None = None) -> str
         return ping_workers(settings, timeout_seconds=_PING_SECONDS, destination=destination, limit=1)
 
     try:
-        answers = await asyncio.wait_for(_in_own_thread(ping), _PING_LIMIT_SECONDS)
+        async with asyncio.timeout(_PING_LIMIT_SECONDS):
+            answers = await _in_own_thread(ping)
     except TimeoutError:
         return f"the ping of Celery did not end within {_PING_LIMIT_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - kombu wraps whatever its transport raises in classes of several libraries
@@ -112,7 +114,8 @@ async def _check(part: str) -> str | None:
     else:
         trouble = router_trouble(settings) if part == "router" else worker_trouble(settings, socket.gethostname())
     try:
-        return await asyncio.wait_for(trouble, CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await trouble
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -30,6 +30,7 @@ from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.incarnation import read_or_create_incarnation
+from shared.kafka.producing import ProducingReport
 from shared.logs import get_logger
 from shared.redis_client import make_redis
 from shared.serving import Part, start_at_once, until_stopped
@@ -84,6 +85,8 @@ class RouterService:
             stack.push_async_callback(self._ownership.stop)
             for inbox in self._inboxes:
                 stack.push_async_callback(inbox.stop)
+            self._report = ProducingReport(self._redis, settings, "router", self._producer)
+            stack.push_async_callback(self._report.stop)
             depths = QueueDepthMetrics(self._celery, self._ray_depths)
             stack.push_async_callback(_end, asyncio.create_task(depths.keep_looking()))
             await start_at_once(self._parts)
@@ -99,7 +102,7 @@ class RouterService:
 
     @property
     def _parts(self) -> list[Part]:
-        return [self._ownership, *self._inboxes]
+        return [self._ownership, *self._inboxes, self._report]
 
     def _ray_trouble(self) -> str | None:
         return None if self._ray is None else self._ray.trouble

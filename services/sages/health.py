@@ -10,6 +10,7 @@ import sys
 
 from services.sages.groups import PANEL_GROUP
 from shared.history.readiness import unsettled_groups
+from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
 
 CHECK_SECONDS = 20.0
@@ -18,12 +19,13 @@ CHECK_SECONDS = 20.0
 
 async def sages_trouble(settings: Settings) -> str | None:
     """Why nobody would ask them: the panel's group has not settled. Sages that are warming are no trouble."""
-    return await unsettled_groups(settings, [PANEL_GROUP])
+    return await producing_trouble(settings, "sages") or await unsettled_groups(settings, [PANEL_GROUP])
 
 
 async def _check() -> str | None:
     try:
-        return await asyncio.wait_for(sages_trouble(Settings()), CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await sages_trouble(Settings())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

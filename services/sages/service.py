@@ -13,8 +13,10 @@ from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.incarnation import read_or_create_incarnation
+from shared.kafka.producing import ProducingReport
 from shared.logs import get_logger
-from shared.serving import start_at_once, until_stopped
+from shared.redis_client import make_redis
+from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
@@ -42,7 +44,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         advising = Subscription(JOBS_HISTORY, PANEL_GROUP, Advising(settings, panel, producer), passes_over)
         inbox = InboxConsumer(settings, [advising], producer)
         stack.push_async_callback(inbox.stop)
-        await start_at_once([inbox])
+        redis = make_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        report = ProducingReport(redis, settings, "sages", producer)
+        stack.push_async_callback(report.stop)
+        parts: list[Part] = [inbox, report]
+        await start_at_once(parts)
         _log.info("sages started", sages=list(sages))
-        await until_stopped([inbox], stop)
+        await until_stopped(parts, stop)
     _log.info("sages stopped")

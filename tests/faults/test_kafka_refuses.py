@@ -18,6 +18,8 @@ import pytest
 from confluent_kafka import admin as confluent_admin
 
 from eldermesh.client import Client
+from services.router.health import router_trouble
+from shared.settings import Settings
 from tests.kafka_server import KafkaServer, kafka_missing
 from tests.mesh_services import mesh_services
 from tests.public_topics import assert_invariants
@@ -68,6 +70,16 @@ async def frozen(kafka: KafkaServer, prefix: str) -> AsyncIterator[None]:
         os.kill(kafka.service.pid, signal.SIGCONT)
 
 
+async def told(settings: Settings) -> bool:
+    """Whether the health check of the router's container says that its records are not acknowledged."""
+    return "acknowledged no record" in (await router_trouble(settings) or "")
+
+
+async def not_told(settings: Settings) -> bool:
+    """The opposite."""
+    return not await told(settings)
+
+
 @pytest.mark.parametrize("trouble", [refusing, frozen])
 async def test_kafka_refuses_for_long(tmp_path: Path, trouble: Trouble) -> None:
     """Jobs run, wait and are held up by it; afterwards each ends completed, once, and so does a new one."""
@@ -100,12 +112,14 @@ async def test_kafka_refuses_for_long(tmp_path: Path, trouble: Trouble) -> None:
             waiting = [await submit(20) for _ in range(2)]
             async with trouble(kafka, mesh.settings.topic_prefix):
                 await asyncio.sleep(REFUSAL_SECONDS)
+                await wait_until(lambda: told(mesh.settings), description="the router's health check says it")
                 assert (mesh.router.pid, mesh.worker.pid) == (router, worker), "a process has ended"
             over = time.monotonic()
             await wait_until(lambda: anext(progress), description="the job that ran goes on", timeout_seconds=120.0)
             await client.wait(waiting[0], 120.0)
             recovered_seconds = time.monotonic() - over
             await progress.aclose()
+            await wait_until(lambda: not_told(mesh.settings), description="the health check is content")
             jobs = [running, *waiting, await submit(20)]
             ends = [await client.wait(job_id, 180.0) for job_id in jobs]
             assert [(end.status, end.items_succeeded) for end in ends] == [

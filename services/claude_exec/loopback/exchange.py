@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
@@ -56,8 +55,7 @@ class Exchange:
         """Watch no longer."""
         for task in (self._gone, self._stopped):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})  # not the task itself: a cancellation of ours would be taken for its end
 
     async def wait(self, seconds: float) -> None:
         """Wait.

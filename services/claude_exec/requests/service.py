@@ -35,9 +35,10 @@ from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.incarnation import read_or_create_incarnation
 from shared.kafka.producer import Producer
+from shared.kafka.producing import ProducingReport
 from shared.logs import get_logger
 from shared.redis_client import make_redis
-from shared.serving import start_at_once, until_stopped
+from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
 
@@ -74,9 +75,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         # Before the owners: what it tells them, they or their successors are to read.
         stack.push_async_callback(runner.stop, settings.drain_seconds)
         stack.push_async_callback(inbox.stop)
-        await start_at_once([owners, inbox])
+        report = ProducingReport(redis, settings, "claude_exec", producer)
+        stack.push_async_callback(report.stop)
+        parts: list[Part] = [owners, inbox, report]
+        await start_at_once(parts)
         _log.info("claude_exec started", partitions=settings.partition_count, slots=settings.claude_slots)
-        await until_stopped([owners, inbox], stop)
+        await until_stopped(parts, stop)
     _log.info("claude_exec stopped")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -41,8 +42,8 @@ async def consumer(settings: Settings) -> None:
 
 
 async def member(settings: Settings) -> None:
-    """A member of a group."""
-    made = make_consumer(settings, group_id=settings.topic("group"))
+    """A member of a group of its own: one that was cancelled is expected back there for a while."""
+    made = make_consumer(settings, group_id=settings.topic(uuid4().hex))
     made.subscribe([settings.topic(JOBS_HISTORY)])
     try:
         await made.start()

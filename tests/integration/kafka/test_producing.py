@@ -1,0 +1,65 @@
+"""The note in Redis that says to health checks that records are not acknowledged."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+
+from shared.kafka.producing import ProducingReport, producing_trouble
+from shared.redis_client import make_redis
+from tests.fresh_topics import fresh_settings
+from tests.waiting import wait_until
+
+
+class TroubledProducer:
+    """All of a producer that the report looks at."""
+
+    trouble: str | None = None
+
+
+async def test_it_is_told_while_it_lasts(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the service that has it, and of no other; with the trouble the note goes."""
+    monkeypatch.setattr("shared.kafka.producing.TELL_SECONDS", 0.05)
+    settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr(redis_server))
+    producer = TroubledProducer()
+    async with aclosing(make_redis(settings)) as redis:
+        report = ProducingReport(redis, settings, "router", cast("Any", producer))
+        await report.start()
+        try:
+            assert await producing_trouble(settings, "router") is None
+            producer.trouble = "Kafka has acknowledged no record for 12 s"
+
+            async def told() -> bool:
+                return await producing_trouble(settings, "router") == producer.trouble
+
+            await wait_until(told, description="it is told")
+            assert await producing_trouble(settings, "notifier") is None
+            producer.trouble = None
+            await wait_until(told, description="it is told no more")
+        finally:
+            await report.stop()
+
+
+async def test_a_note_does_not_outlive_its_process_for_long(redis_server: str) -> None:
+    """Whoever is killed cannot take it back: it ends by itself."""
+    settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr(redis_server))
+    producer = TroubledProducer()
+    producer.trouble = "Kafka has acknowledged no record for 12 s"
+    async with aclosing(make_redis(settings)) as redis:
+        report = ProducingReport(redis, settings, "router", cast("Any", producer))
+        await report.start()
+        try:
+            key = f"producing:{settings.topic('router')}"
+            await wait_until(lambda: redis.exists(key), description="it is told")
+            assert 0 < await redis.ttl(key) <= 30
+        finally:
+            await report.stop()
+
+
+async def test_without_redis_that_is_the_trouble() -> None:
+    """The check says what it could not see."""
+    settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr("redis://127.0.0.1:9/0"))
+    assert "Redis does not answer" in str(await producing_trouble(settings, "router"))
