@@ -61,7 +61,7 @@ class ReplacingProducer:
         self._seconds = acknowledge_seconds
         self._current: _Generation | None = None
         self._connecting: asyncio.Task[_Generation] | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], _Generation] = {}
         self._is_closed = False
         self.failing_since: float | None = None
         """By `time.monotonic`: when the first call since the last success began that failed; None if none did."""
@@ -86,8 +86,10 @@ class ReplacingProducer:
         if self._current is not None:
             current, self._current = self._current, None
             await current.client.stop()
+        for generation in self._retiring.values():
+            generation.idle.set()  # who still waits for it has no more time than its stop
         if self._retiring:
-            await asyncio.wait(self._retiring)
+            await asyncio.wait(list(self._retiring))
 
     async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
         """Send records; return aiokafka's metadata of each once all in-sync replicas have all of them.
@@ -185,8 +187,12 @@ class ReplacingProducer:
             return
         self._current = None
         retiring = asyncio.create_task(self._retire(generation), name="closing a failed producer")
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        self._retiring[retiring] = generation
+        retiring.add_done_callback(self._retired)
+
+    def _retired(self, retiring: asyncio.Task[None]) -> None:
+        del self._retiring[retiring]
+        _see(retiring)
 
     async def _retire(self, generation: _Generation) -> None:
         await generation.idle.wait()  # each of them waits so long at most

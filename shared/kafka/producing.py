@@ -77,12 +77,16 @@ class ProducingReport:
 
 
 async def producing_trouble(settings: Settings, service: str) -> str | None:
-    """Why nothing of a service would go on: Kafka acknowledges no record of one of its processes; None if it does."""
+    """Why nothing of a service would go on: Kafka acknowledges no record of one of its processes; None if it does.
+
+    None, too, while Redis does not answer: a service that needs Redis is not ready then anyway, and the others are.
+    """
     async with aclosing(make_redis(settings)) as redis:
         try:
             told = await redis.get(_key(settings, service))
         except (RedisError, OSError) as error:
-            return f"Redis does not answer: {error!r}"
+            _log.warning("whether records are acknowledged cannot be read", error=repr(error))
+            return None
     return told.decode() if isinstance(told, bytes) else told
 
 

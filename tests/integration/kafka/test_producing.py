@@ -59,7 +59,7 @@ async def test_a_note_does_not_outlive_its_process_for_long(redis_server: str) -
             await report.stop()
 
 
-async def test_without_redis_that_is_the_trouble() -> None:
-    """The check says what it could not see."""
+async def test_without_redis_nothing_is_known() -> None:
+    """The sages, who need no Redis, are not unready for its sake."""
     settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr("redis://127.0.0.1:9/0"))
-    assert "Redis does not answer" in str(await producing_trouble(settings, "router"))
+    assert await producing_trouble(settings, "sages") is None
