@@ -1,4 +1,4 @@
-"""A pytest plug-in: with `MESH_REQUIRE_KAFKA=1` no test that needs Apache Kafka may be skipped; so for Jaeger.
+"""A pytest plug-in: with `MESH_REQUIRE_KAFKA=1` no test that needs Apache Kafka may be skipped; so for the others.
 
 Where a server cannot be had, tests marked with its name skip themselves. The continuous integration sets the
 variables, so that there a missing server is a failure and never a silent gap.
@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
-VARIABLES = {"kafka": "MESH_REQUIRE_KAFKA", "jaeger": "MESH_REQUIRE_JAEGER"}
+VARIABLES = {"kafka": "MESH_REQUIRE_KAFKA", "jaeger": "MESH_REQUIRE_JAEGER", "asyncapi": "MESH_REQUIRE_ASYNCAPI"}
 """The marker of tests that need a server → the variable that requires it."""
 
 

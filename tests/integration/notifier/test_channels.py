@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 from werkzeug import Response
 
 from services.notifier.channels import addresses, email, webhook
@@ -80,6 +80,43 @@ async def test_webhook_is_signed(receiver: HttpReceiver) -> None:
         assert received.headers["Content-Type"] == "application/json"
         assert received.headers["Host"] == f"127.0.0.1:{receiver.server.port}"
     assert SECRET not in repr(hook(receiver.url()))
+
+
+class _VectorClock:
+    """The time of the vector of Standard Webhooks."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return 1_614_265_330_000
+
+    def monotonic(self) -> float:
+        """Not used here."""
+        return 0.0
+
+
+async def test_the_vector_of_standard_webhooks(receiver: HttpReceiver) -> None:
+    """Its id, time, secret and body give its signature, in what is posted; one changed byte does not verify."""
+    message = Message("msg_p5jXN8AQM9LWM0D4loKWxJek", "t", "b", None, '{"test": 2432232314}', "info")
+    secret = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    sender = WebhookSender(SecretStr(receiver.url()), secret, allow_private=True, clock=_VectorClock())
+    assert await sender.send(message) == Sent("HTTP 200")
+    (received,) = receiver.received
+    assert received.body == b'{"test": 2432232314}'
+    assert received.headers["Webhook-Id"] == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    assert received.headers["Webhook-Timestamp"] == "1614265330"
+    assert received.headers["Webhook-Signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    with pytest.raises(WebhookVerificationError):  # the receiver's own clock: it is too old
+        Webhook(secret.get_secret_value()).verify(received.body, received.headers)
+    receiver.received.clear()
+    assert await hook(receiver.url()).send(message) == Sent("HTTP 200")
+    (received,) = receiver.received
+    assert Webhook(SECRET).verify(received.body, received.headers) == {"test": 2432232314}
+    for body, headers in [
+        (received.body + b" ", received.headers),
+        (received.body, received.headers | {"Webhook-Id": "msg_other"}),
+    ]:
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(body, headers)
 
 
 @pytest.mark.parametrize(
