@@ -17,7 +17,7 @@ from shared.errors import RetryableError
 from shared.events import AdviceEntry
 from shared.history.keys import PartitionKeys
 from shared.history.ports import Clock
-from shared.incident import judge
+from shared.incident import JudgedTooLongError, judge
 from shared.logs import get_logger
 
 _log = get_logger(__name__)
@@ -127,7 +127,7 @@ async def judged(content: JobContent, *, rules: Rules = incident_rules, seconds:
     try:
         async with asyncio.timeout(seconds):
             advice = await asyncio.to_thread(rules, content.workload, content.items, content.options)
-    except TimeoutError:
+    except (TimeoutError, JudgedTooLongError):
         return AdviceEntry(sage=INCIDENT, status="late", advice=said_by)
     except Exception as error:  # noqa: BLE001 - one job that a rule trips over must not stop all others
         # Neither message nor traceback: they may quote the job.

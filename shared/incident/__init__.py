@@ -3,8 +3,18 @@
 The sage `incident` runs them, and so does the router where the sage is silent.
 """
 
-from shared.incident.judging import judge
+from shared.incident.judging import JudgedTooLongError, judge
 from shared.incident.secret_rules import load
 from shared.incident.verdict import MAX_REASONS, RULES_VERSION, Reason, Severity, Verdict, with_reason
 
-__all__ = ["MAX_REASONS", "RULES_VERSION", "Reason", "Severity", "Verdict", "judge", "load", "with_reason"]
+__all__ = [
+    "MAX_REASONS",
+    "RULES_VERSION",
+    "JudgedTooLongError",
+    "Reason",
+    "Severity",
+    "Verdict",
+    "judge",
+    "load",
+    "with_reason",
+]

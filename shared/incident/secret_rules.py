@@ -7,7 +7,7 @@ with whoever issued it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from typing import Any, Final
@@ -86,19 +86,30 @@ Finding = tuple[str, Severity, str]
 """Rule, severity, message."""
 
 
-def find_secrets(text: str, *, with_entropy: bool) -> Iterator[Finding]:
+Check = Callable[[], None]
+"""Called between steps that take some milliseconds; raises when the judgement has taken too long."""
+
+
+def _go_on() -> None:
+    """There is no limit."""
+
+
+def find_secrets(text: str, *, with_entropy: bool, check: Check = _go_on) -> Iterator[Finding]:
     """The rules that fire on a text, each as often as it does.
 
     Args:
         text: as it was sent.
         with_entropy: whether a random-looking text in quotes counts, too: among data there are many.
+        check: asked for each window of the text.
     """
+    check()
     if _has_private_key(text):
         yield "secret.private-key", "high", _MESSAGE.format(what="a private key")
     if any(_is_real_value(value) for value in _assigned_values(text)):
         what = "a password, key or token that is given to a name"
         yield "secret.named-value", "high", _MESSAGE.format(what=what)
     for part in windows(text):
+        check()
         for rule, what in _kinds(part):
             yield f"secret.{rule}", "high", _MESSAGE.format(what=what)
         if with_entropy and _has_random_text(part):

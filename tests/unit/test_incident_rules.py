@@ -11,7 +11,7 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from shared.incident import MAX_REASONS, RULES_VERSION, Reason, judge, with_reason
+from shared.incident import MAX_REASONS, RULES_VERSION, JudgedTooLongError, Reason, judge, with_reason
 from shared.incident.deletions import deletion_targets
 from shared.incident.hidden_text import hides_text
 from shared.incident.placeholders import is_placeholder
@@ -77,9 +77,9 @@ def test_a_verdict_quotes_nothing() -> None:
 def test_no_text_takes_long(pattern: str) -> None:
     """256 KiB of what the expressions begin to match: far below the router's limit of 5 s."""
     text = (pattern * KIB_256)[:KIB_256]
-    began = time.perf_counter()
+    began = time.thread_time()  # what other load takes does not count
     judge("claude", [text], SHELL)
-    assert time.perf_counter() - began < 4
+    assert time.thread_time() - began < 4
 
 
 def test_the_detectors_are_imported_when_they_are_needed() -> None:
@@ -309,3 +309,13 @@ def test_a_directory_of_many_projects_is_wide() -> None:
         options: dict[str, JsonValue] = {"allowed_tools": ["Edit"], "cwd": cwd}
         assert ("scope.wide-directory" in rules("hi", options)) is wide
     assert "scope.any-tool" in rules("hi", {"allowed_tools": ["*"]})
+
+
+@pytest.mark.parametrize("piece", ["/", "eyJhbGciOi.postgres://u:p@", "password=%d "])
+def test_a_text_that_is_made_to_take_long(piece: str) -> None:
+    """The rules end by themselves, soon after the time that they may take."""
+    text = "\n".join(piece * (2_000 // len(piece)) for _ in range(125))
+    began = time.thread_time()
+    with pytest.raises(JudgedTooLongError):
+        judge("claude", [text], {}, cpu_seconds=0.1)
+    assert time.thread_time() - began < 1.5
