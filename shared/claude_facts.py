@@ -93,6 +93,8 @@ class ClaudeAnswered(Fact):
     run_ms: int | None = None
     output_records: int | None = None
     times: ChunkTimes | None = None
+    content_hash: str | None = None
+    """Of what was run: the answer to another request of the same id (of another log) is none to this one."""
     only_if_current: bool = False
     """It counts under its own epoch alone: the owner's word on a run that may have spoken for itself."""
 

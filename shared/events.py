@@ -270,6 +270,8 @@ class ItemsCompleted(Fact):
     worker_id: str
     results: tuple[FactResult, ...]
     times: ChunkTimes | None = None
+    content_hash: str | None = None
+    """Of what the run was about: results of another job of the same id (of another log) are none of this one's."""
     only_if_current: bool = False
     """It counts only while its chunk stands in the plan: the owner's word on a run that may have spoken for itself."""
 

@@ -33,6 +33,7 @@ class PlayedClaims:
     missing: tuple[int, ...] = (0,)
     renewals: deque[Renewal] = field(default_factory=deque)
     calls: list[str] = field(default_factory=list)
+    facts: list[bytes] = field(default_factory=list)
 
     async def claim(self, *_: Any, **__: Any) -> Claimed | ClaimRefusal:
         """It is free."""
@@ -55,8 +56,9 @@ class PlayedClaims:
     async def annex(self, *_: Any, **__: Any) -> None:
         """Nobody has advised."""
 
-    async def append(self, *_: Any, headers: Headers, **__: Any) -> None:
+    async def append(self, *_: Any, value: bytes, headers: Headers, **__: Any) -> None:
         """A fact, as `FactSink` takes it."""
+        self.facts.append(value)
         self.calls.append(header_text(headers, "ce_type") or "")
 
     @property

@@ -132,9 +132,15 @@ def _marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
     )
 
 
+def _is_of(state: RequestState, fact: ClaudeAnswered) -> bool:
+    """Whether an answer is one to this request, and not ruled out by what its own run has said before."""
+    asked = None if state.acceptance is None else state.acceptance.content_hash
+    return fact.content_hash in (None, asked) and (not fact.only_if_current or fact.epoch == state.epoch)
+
+
 def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestState:
     match fact:
-        case ClaudeAnswered() if not fact.only_if_current or fact.epoch == state.epoch:
+        case ClaudeAnswered() if _is_of(state, fact):
             # Of whatever epoch: the first outcome of a run counts.
             return answered(state, fact)
         case ClaudeCancelRequested():

@@ -157,6 +157,7 @@ class RequestRun:
             blobs=self._ports.blobs,
         )
         fact = await with_patience(answer, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        fact = fact.model_copy(update={"content_hash": self._spec.content_hash})
         await self._append(fact, self._ports.patience_seconds)
         return fact
 

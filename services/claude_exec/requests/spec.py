@@ -21,6 +21,8 @@ class RequestSpec:
     run_timeout_seconds: float | None
     stream: bool
     trace_id: str
+    content_hash: str | None = None
+    """None: written by an earlier release."""
 
     @classmethod
     def decode(cls, raw: bytes) -> RequestSpec:
@@ -33,6 +35,7 @@ class RequestSpec:
             run_timeout_seconds=None if timeout_ms is None else timeout_ms / 1000,
             stream=content["stream"],
             trace_id=content["trace_id"],
+            content_hash=content.get("content_hash"),
         )
 
 
@@ -47,5 +50,6 @@ def request_spec(fact: ClaudeAccepted) -> bytes:
             "run_timeout_ms": fact.terms.run_timeout_ms,
             "stream": fact.terms.stream,
             "trace_id": fact.trace_id,
+            "content_hash": fact.content_hash,
         }
     )

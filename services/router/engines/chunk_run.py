@@ -153,6 +153,7 @@ class ChunkRun:
         try:
             spec = await self._spec()
             self.workload = spec.workload
+            publisher.content_hash = spec.content_hash
             await items.run(spec, self._missing, publisher)
             await publisher.flush()
         except LeaseLostError as lost:

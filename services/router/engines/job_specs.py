@@ -26,6 +26,8 @@ class JobSpec(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     stream: bool = False
     advice: tuple[AdviceEntry, ...] = ()
+    content_hash: str | None = None
+    """None: written by an earlier release."""
 
 
 class JobSpecs:

@@ -33,6 +33,9 @@ class TimedResult:
 class ResultPublisher:
     """The results of one run.
 
+    Attributes:
+        content_hash: of the job whose items run; None while it is not known.
+
     Args:
         facts: where they go.
         task: the chunk that runs.
@@ -59,6 +62,7 @@ class ResultPublisher:
         patience_seconds: float,
         clock: Clock,
     ) -> None:
+        self.content_hash: str | None = None
         self._facts = facts
         self._task = task
         self._claimed_at = claimed_at
@@ -128,6 +132,7 @@ class ResultPublisher:
             engine=self._engine,
             worker_id=self._worker_id,
             results=tuple(timed.result for timed in batch),
+            content_hash=self.content_hash,
             times=ChunkTimes(
                 dispatched_at=self._task.dispatched_at,
                 claimed_at=self._claimed_at,

@@ -21,9 +21,7 @@ _MICROS = 1_000_000
 
 def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
     """Take in what is new of a fact of results."""
-    if state.acceptance is None:  # results of nobody's items; what they cost is not the cost of a job to come
-        return Folded(state)
-    if fact.only_if_current and all(str(state.chunk_id(chunk)) != fact.chunk_id for chunk in state.plan):
+    if not _is_of(state, fact):
         return Folded(state)
     state = _with_cost(state, fact)
     acceptance, terms, total = state.acceptance, state.terms, state.items_total
@@ -56,6 +54,17 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
     if (too_dear := over_budget(state)) is not None:
         return Folded(ended(state, "failed", "budget", too_dear), progress)
     return Folded(state, progress)
+
+
+def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
+    """Whether results are of this job, and not ruled out by what their own run has said before.
+
+    A stub has none: what results of nobody's items have cost is not the cost of a job to come.
+    """
+    made = state.acceptance
+    if made is None or fact.content_hash not in (None, made.content_hash):
+        return False
+    return not fact.only_if_current or any(str(state.chunk_id(chunk)) == fact.chunk_id for chunk in state.plan)
 
 
 def over_budget(state: JobState) -> str | None:

@@ -22,5 +22,6 @@ def job_spec(fact: JobAccepted) -> bytes:
             "tenant": terms.tenant,
             "labels": terms.labels,
             "stream": terms.stream,
+            "content_hash": fact.content_hash,
         }
     )

@@ -282,3 +282,10 @@ def test_what_is_no_fact_stops() -> None:
 def test_other_facts_of_an_unknown_request_are_nothing() -> None:
     """No state is made of them."""
     assert Story().tell(answered()).state is None
+
+
+@pytest.mark.parametrize(("content", "counts"), [("one", True), (None, True), ("another", False)])
+def test_an_answer_to_another_request_of_the_same_id_is_none(story: Story, content: str | None, counts: bool) -> None:  # noqa: FBT001
+    """A run outlived its log; in the new one somebody asks something else under its id."""
+    story.tell(answered(result="fine").model_copy(update={"content_hash": content}))
+    assert (story.request.end is not None) is counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import orjson
 import pytest
 from opentelemetry.trace import INVALID_SPAN
 
@@ -84,7 +85,9 @@ def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -
         taken_at=clock.monotonic(),
     )
     task = RequestTask("t.claude.history", 0, chunk, clock.now_ms(), None, None)
-    spec = RequestSpec(prompt="hello", options={}, run_timeout_seconds=None, stream=False, trace_id="0" * 32)
+    spec = RequestSpec(
+        prompt="hello", options={}, run_timeout_seconds=None, stream=False, trace_id="0" * 32, content_hash="abc"
+    )
     return request_run.RequestRun(ports, task, spec, lease, clock.now_ms(), INVALID_SPAN, stopping)
 
 
@@ -104,6 +107,7 @@ async def test_an_answer_is_in_the_history_before_the_claim_is_done(execution: t
     assert await asyncio.wait_for(made_run(claims, MovedClock(), asyncio.Event()).run(), 10.0) is None
     assert execution.prompts == ["hello"]
     assert [call for call in claims.calls if call != "renew"] == ["claude.answered", "finish"]
+    assert [orjson.loads(fact)["content_hash"] for fact in claims.facts] == ["abc"]
 
 
 async def test_the_claim_is_held_until_the_cli_has_ended(execution: type[PlayedExecution]) -> None:

@@ -30,7 +30,7 @@ TASK = ChunkTask(
     attempt=1,
     traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
-SPEC = orjson.dumps({"workload": "played", "items": [1, 2, 3], "tenant": "default"})
+SPEC = orjson.dumps({"workload": "played", "items": [1, 2, 3], "tenant": "default", "content_hash": "abc"})
 
 
 @dataclass(slots=True)
@@ -110,6 +110,7 @@ async def test_the_claim_is_done_after_the_last_result_is_in_the_history() -> No
     assert outcome is ChunkOutcome.DONE
     steps = [call for call in claims.calls if call != "renew"]
     assert steps == ["claim", "items.completed", "items.completed", "finish"]
+    assert [orjson.loads(fact)["content_hash"] for fact in claims.facts] == ["abc", "abc"]
 
 
 async def test_only_what_the_claim_says_is_missing_is_run() -> None:

@@ -206,3 +206,14 @@ def test_folding_twice_gives_the_same_bytes() -> None:
     first, second = tell(), tell()
     assert [folded.progress for folded in first.folded] == [folded.progress for folded in second.folded]
     assert first.state == second.state
+
+
+@pytest.mark.parametrize(("content", "counts"), [("one", True), (None, True), ("another", False)])
+def test_results_of_another_job_of_the_same_id_are_strays(content: str | None, counts: bool) -> None:  # noqa: FBT001
+    """A run outlived its log; in the new one somebody submitted other content under its id: nothing of it counts."""
+    story = Story()
+    story.tell(accepted(2))
+    before = story.untouched
+    folded = story.tell(results(succeeded(0, micros=5)).model_copy(update={"content_hash": content}))
+    assert (folded.progress is not None) is counts
+    assert (story.untouched != before) is counts
