@@ -80,6 +80,7 @@ async def not_told(settings: Settings) -> bool:
     return not await told(settings)
 
 
+@pytest.mark.timeout(300 + 2 * REFUSAL_SECONDS)
 @pytest.mark.parametrize("trouble", [refusing, frozen])
 async def test_kafka_refuses_for_long(tmp_path: Path, trouble: Trouble) -> None:
     """Jobs run, wait and are held up by it; afterwards each ends completed, once, and so does a new one."""
