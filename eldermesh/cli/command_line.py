@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,12 +13,14 @@ import typer
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
-from eldermesh.cli.errors import CliError, ExitStatus, usage_error
-from eldermesh.cli.output import write_error
+from eldermesh.cli.errors import CliError, ExitStatus, unavailable, usage_error
+from eldermesh.cli.output import SIGPIPE_STATUS, write_error
 from eldermesh.cli.terminal_text import escaped_name, is_text, terminal_json
 from eldermesh.cli.verb_group import VerbGroup
 
 _RETYPE = "the terminal or script that gave it speaks another encoding, as Latin-1; nothing was done"
+_MAX_COLUMNS = 10_000
+_REFUSED_BY_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _HELP = "Submit jobs to an ElderMesh, follow them, and ask what became of them."
 
 
@@ -47,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in _before_separator(arguments)
     try:
         _require_text(arguments)
+        _bound_width()
         status = get_command(make_app()).main(args=list(arguments), prog_name="mesh", standalone_mode=False)
     except CliError as error:
         if error.hint is None and error.status is ExitStatus.USAGE:
@@ -57,6 +61,12 @@ def run(arguments: Sequence[str]) -> int:
         return _usage(error, as_json=as_json)
     except (Abort, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        return SIGPIPE_STATUS
+    except OSError as error:
+        refused = error.errno in _REFUSED_BY_MACHINE
+        _report(_refused(error) if refused else _bug(error), as_json=as_json)
+        return ExitStatus.UNAVAILABLE if refused else ExitStatus.BUG
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is told and has a status
         _report(_bug(error), as_json=as_json)
         return ExitStatus.BUG
@@ -75,6 +85,13 @@ def _require_text(arguments: Sequence[str]) -> None:
     for name, value in os.environ.items():
         if name.startswith("MESH_") and not is_text(name + value):
             raise usage_error(f"the variable {escaped_name(name)}={escaped_name(value)} is not UTF-8", _RETYPE)
+
+
+def _bound_width() -> None:
+    """A width that no terminal has would be filled with blanks all the same."""
+    width = os.environ.get("COLUMNS", "")
+    if not width.isdecimal() or not 0 < int(width[:9]) <= _MAX_COLUMNS:
+        os.environ.pop("COLUMNS", None)
 
 
 def _before_separator(arguments: Sequence[str]) -> Sequence[str]:
@@ -100,6 +117,13 @@ def _bug(error: Exception) -> CliError:
         "internal",
         f"unexpected {type(error).__name__}: {error} ({origin.name}, line {origin.lineno} of {origin.filename})",
         "this is an error of mesh itself: report it with this message",
+    )
+
+
+def _refused(error: OSError) -> CliError:
+    about = f": {escaped_name(error.filename)}" if error.filename else ""
+    return unavailable(
+        f"this machine refuses: {error.strerror}{about}", "make room, or see what else holds its files and memory"
     )
 
 

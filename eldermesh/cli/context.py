@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from eldermesh.cli.errors import CliError, ExitStatus
+from eldermesh.cli.errors import CliError, ExitStatus, unavailable
+from eldermesh.cli.terminal_text import escaped_name
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+
+_MAX_ENV_BYTES = 1024 * 1024
 
 FoundBy = Literal["environment", "runtime", "defaults"]
 
@@ -37,6 +41,14 @@ class Mesh:
         return CliError(ExitStatus.UNAVAILABLE, "unavailable", f"{prefix}{reason}", self.hint)
 
 
+def unusable_data_dir(data_dir: Path, error: OSError) -> CliError:
+    """The error that says that the data directory cannot be used."""
+    return unavailable(
+        f"the data directory {escaped_name(data_dir)} cannot be used: {error.strerror}",
+        "choose another by MESH_DATA_DIR or --data-dir",
+    )
+
+
 def load_settings() -> Settings:
     """The settings of the environment and `.env` alone.
 
@@ -44,10 +56,14 @@ def load_settings() -> Settings:
         CliError: one of them is wrong.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
+    from shared.regular_file import read_regular_file
     from shared.settings import Settings
 
     try:
+        if Path(".env").exists():  # a pipe there would be waited for
+            read_regular_file(Path(".env"), _MAX_ENV_BYTES)
         return Settings()
     except ValidationError as error:
         reasons = "; ".join(
@@ -56,6 +72,18 @@ def load_settings() -> Settings:
         )
         raise CliError(
             ExitStatus.USAGE, "configuration", f"the settings are wrong: {reasons}", "docs/configuration.md lists them"
+        ) from error
+    except SettingsError as error:  # a value that has to be JSON and is none
+        raise CliError(
+            ExitStatus.USAGE, "configuration", f"the settings are wrong: {error}", "docs/configuration.md lists them"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CliError(
+            ExitStatus.USAGE,
+            "configuration",
+            f".env in the working directory cannot be read: {why}",
+            "mend it, or work in another directory",
         ) from error
 
 
@@ -75,6 +103,8 @@ def find_mesh() -> Mesh:
         runtime = live_runtime(settings.data_dir)
     except RuntimeFileDamagedError as error:
         raise CliError(ExitStatus.UNAVAILABLE, "damaged", str(error), "`mesh up` writes it anew") from error
+    except OSError as error:
+        raise unusable_data_dir(settings.data_dir, error) from error
     if runtime is None:
         return Mesh(settings, "defaults")
     found: dict[str, object] = {

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 240
 """Columns where no terminal says how many there are: nothing is cut in a pipe."""
 
-_SIGPIPE_STATUS = 141
+SIGPIPE_STATUS = 141
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ class Output:
 
     def show(self, *parts: RenderableType) -> None:
         """Print for people: text, tables."""
-        console = stdout_console()
-        with console.capture() as capture:
-            for part in parts:
-                console.print(part)
-        self._emit(capture.get().encode("utf-8", "replace"))
+        rendered = StringIO()
+        console = _stdout_console(rendered)
+        for part in parts:
+            console.print(part)
+        self._emit(rendered.getvalue().encode("utf-8", "replace"))
 
     def write(self, text: str) -> None:
         """Print text: as it is, but on a terminal without what would give it orders."""
@@ -72,7 +73,7 @@ class Output:
             sys.stdout.buffer.flush()
         except BrokenPipeError as error:
             _turn_away_stdout()
-            raise typer.Exit(_SIGPIPE_STATUS) from error
+            raise typer.Exit(SIGPIPE_STATUS) from error
         except OSError as error:
             _turn_away_stdout()
             raise _takes_nothing(error.strerror) from error
@@ -99,15 +100,15 @@ def write_error(text: str) -> None:
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - this is the place that prints
 
 
-def stdout_console() -> Console:
-    """A console on standard output, as wide as the terminal; wide enough for anything where there is none."""
+def _stdout_console(rendered: StringIO) -> Console:
+    """A console as wide as the terminal; wide enough for anything where there is none."""
     if _is_terminal(sys.stdout):
         from eldermesh.cli.terminal_console import TerminalConsole
 
-        return TerminalConsole(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        return TerminalConsole(file=rendered, force_terminal=True, highlight=False, markup=False, emoji=False)
     from rich.console import Console
 
-    return Console(file=sys.stdout, width=_PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+    return Console(file=rendered, width=_PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def stderr_console() -> Console:

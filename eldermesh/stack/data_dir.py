@@ -15,7 +15,7 @@ from typing import Self
 from eldermesh.stack.errors import DataDirInUseError
 from eldermesh.stack.identity import ProcessIdentity
 
-_LOCK_NAME = "lock"
+LOCK_NAME = "lock"
 _POLL_SECONDS = 0.05
 
 
@@ -65,7 +65,7 @@ class DataDirLock:
 def data_dir_owner(data_dir: Path) -> ProcessIdentity | None:
     """Return the process that runs a mesh on this data directory, ready or not; None when none does."""
     try:
-        fd = os.open(data_dir / _LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(data_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -77,7 +77,7 @@ def data_dir_owner(data_dir: Path) -> ProcessIdentity | None:
 
 def _open_lock(data_dir: Path) -> int:
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return os.open(data_dir / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 async def _wait_for_lock(data_dir: Path, fd: int, leftovers_seconds: float) -> None:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eldermesh.stack.errors import RuntimeFileDamagedError
 from eldermesh.stack.identity import ProcessIdentity
+from shared.regular_file import read_regular_file
 
 RUNTIME_NAME = "runtime.json"
+_MAX_BYTES = 1024 * 1024
 
 
 class Addresses(BaseModel):
@@ -90,7 +92,7 @@ def read_runtime(data_dir: Path) -> Runtime | None:
     """
     path = data_dir / RUNTIME_NAME
     try:
-        return Runtime.model_validate_json(path.read_bytes())
+        return Runtime.model_validate_json(read_regular_file(path, _MAX_BYTES))
     except FileNotFoundError:
         return None
     except ValidationError as error:

