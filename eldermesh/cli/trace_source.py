@@ -75,7 +75,7 @@ async def fetch_trace(query_url: str, trace_id: str) -> list[Span]:
         raise TraceUnavailableError(f"no trace from {address}: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TraceUnavailableError(f"no trace from {address}: {error!r}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise TraceUnavailableError(f"{address} does not answer as Jaeger's query API does: {error!r}") from error
 
 
