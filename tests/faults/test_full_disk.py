@@ -22,7 +22,7 @@ from tests.mesh import MESH, READY_SECONDS, mesh_environment
 from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 
-FULL_SECONDS = float(os.environ.get("ELDERMESH_TEST_AWAY_SECONDS", "15"))
+FULL_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "15"))
 """How long there is no room."""
 
 RECOVERED_SECONDS = 15.0

@@ -1,6 +1,6 @@
 """Apache Kafka that answers and refuses, or does not answer, with jobs running: nothing is lost, nothing given up.
 
-`MESH_TEST_REFUSAL_SECONDS` says for how long; the default is a little more than a producer waits for one answer.
+`MESH_TEST_AWAY_SECONDS` says for how long; the default is a little more than a producer waits for one answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
-REFUSAL_SECONDS = float(os.environ.get("MESH_TEST_REFUSAL_SECONDS", "20"))
+REFUSAL_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "20"))
 RECOVERED_SECONDS = 15.0
 """Longest time after the refusal until all goes on, beyond what a job takes anyway."""
 

@@ -16,7 +16,7 @@ from tests.public_topics import assert_invariants
 from tests.refusing_redis import WAYS, refusing
 from tests.waiting import wait_until
 
-REFUSED_SECONDS = float(os.environ.get("ELDERMESH_TEST_AWAY_SECONDS", "10"))
+REFUSED_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "10"))
 """How long Redis refuses; 90 is what is promised to be outlived."""
 
 RECOVERED_SECONDS = 15.0

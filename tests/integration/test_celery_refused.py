@@ -20,7 +20,7 @@ from tests.integration.worker_process import WorkerProcess, running_worker
 from tests.refusing_redis import WAYS, refusing
 from tests.waiting import wait_until
 
-REFUSED_SECONDS = float(os.environ.get("ELDERMESH_TEST_AWAY_SECONDS", "8"))
+REFUSED_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "8"))
 """How long Redis refuses."""
 
 RECOVERED_SECONDS = 15.0
