@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eldermesh.stack.errors import StartFailedError
 from eldermesh.stack.service import Service
 
 
@@ -32,20 +33,37 @@ class StopReport:
         return asdict(self)
 
 
-async def start_in_order(services: Mapping[str, Service], started: Callable[[], None]) -> None:
+async def start_in_order(
+    services: Mapping[str, Service],
+    started: Callable[[], None],
+    failed: Callable[[StartFailedError], None] | None = None,
+) -> None:
     """Start all that are wanted from the beginning; return when each is ready; `started` is called after each.
 
+    With `failed`, which is told of each that does not start, the others go on: those that depend on it are not started.
+
     Raises:
-        StartFailedError: one is not; the others are left as they are.
+        StartFailedError: one is not ready, and there is no `failed`; the others are left as they are.
     """
-    ready = {name: asyncio.Event() for name in services}
+    loop = asyncio.get_running_loop()
+    ready: dict[str, asyncio.Future[bool]] = {name: loop.create_future() for name in services}
 
     async def start_one(service: Service) -> None:
+        ready[service.spec.name].set_result(await comes_up(service))
+
+    async def comes_up(service: Service) -> bool:
         for name in service.spec.depends_on:
-            await ready[name].wait()
-        await service.bring_up()
+            if not await asyncio.shield(ready[name]):
+                return False
+        try:
+            await service.bring_up()
+        except StartFailedError as failure:
+            if failed is None:
+                raise
+            failed(failure)
+            return False
         started()
-        ready[service.spec.name].set()
+        return True
 
     try:
         async with asyncio.TaskGroup() as group:

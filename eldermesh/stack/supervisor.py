@@ -205,7 +205,10 @@ class Supervisor:
         return delay_seconds
 
     async def _start_anew(self, death: _Death) -> None:
-        """Stop everything and start it again, since a service lost what it held."""
+        """Stop everything and start it again, since a service lost what it held.
+
+        One that does not start then is left to its watcher: nothing else is stopped again for its sake.
+        """
         name = death.service.spec.name
         self._announce(f"{name} {death.how}: what it held is lost, so the whole mesh starts anew")
         for line in await self._losses(name):
@@ -216,10 +219,16 @@ class Supervisor:
             for service in self.services.values():
                 service.restarts_total += 1
             try:
-                return await self._start_all()
-            except StartFailedError as failure:
-                failed = self.services[failure.name]
-                death = _Death(service=failed, how=f"did not start: {failure.reason}", lived_seconds=0.0)
+                return await start_in_order(self.services, self._changed, self._start_failed)
+            except _StateLostError as lost:
+                death = lost.death
+
+    def _start_failed(self, failure: StartFailedError) -> None:
+        service = self.services[failure.name]
+        death = _Death(service=service, how=f"did not start: {failure.reason}", lived_seconds=0.0)
+        if service.spec.memory_only:
+            raise _StateLostError(death) from failure
+        self._delay_after(death)
 
     async def _losses(self, name: str) -> Sequence[str]:
         if self._describe_loss is None:

@@ -272,6 +272,37 @@ async def test_the_death_of_a_memory_only_service_starts_everything_anew(stage: 
     await running
 
 
+async def test_a_service_that_does_not_start_anew_costs_no_other_one(stage: Stage) -> None:
+    """The memory-only service dies, and another is ill meanwhile: the rest starts anew once, and is not lost again."""
+    ill, cured = stage.path / "ill", stage.service("b", "a")
+    spoiled = ("sh", "-c", f"if test -e {ill}; then exit 4; fi; {cured.command[2]}")
+    supervisor = stage.supervisor(
+        stage.service("a", memory_only=True),
+        replace(cured, command=spoiled),
+        stage.service("c", "b"),
+        stage.service("d", "a"),
+    )
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    ill.touch()
+    pid = supervisor.services["a"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await wait_until(
+        lambda: supervisor.services["b"].restarts_total > 2 * FAST.give_up_after, description="b is tried again"
+    )
+    assert not running.done()
+    assert [stage.journal.count(f"start {name}") for name in "ad"] == [2, 2]
+    ill.unlink()
+    await wait_until(
+        lambda: all(service.state == "running" for service in supervisor.services.values()), description="all run"
+    )
+    assert stage.journal.count("start a") == 2
+    stop.set()
+    await running
+
+
 async def test_hurry_cuts_a_grace_short(stage: Stage) -> None:
     """A stop that would wait a minute for a stubborn service ends at once, and says that it killed."""
     script = f"trap '' TERM; echo start a $$ >> {stage.path}/journal; sleep 100"
