@@ -146,6 +146,7 @@ class InboxConsumer:
             await self._close()
             raise
         self._watch = asyncio.create_task(self._watch_over(), name="inbox watch")
+        self._watch.add_done_callback(self._watch_ended)
 
     async def _start_readers(self) -> None:
         # Side by side: joining a group takes seconds on the embedded broker. All end before a failure is raised.
@@ -192,6 +193,12 @@ class InboxConsumer:
                 self._stopped.set()  # whoever waits for it need not wait for the drain
                 await self._close()
                 return
+
+    def _watch_ended(self, watch: asyncio.Task[None]) -> None:
+        """Without a watch nobody would see what fails: that alone is a failure."""
+        if not watch.cancelled() and self.failure is None:
+            self.failure = DeadLoopError(f"the watch over the consumer has ended: {watch.exception()!r}")
+            self._stopped.set()
 
     def _find_failure(self) -> StopServiceError | None:
         for reader in self._readers:

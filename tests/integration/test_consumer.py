@@ -262,6 +262,18 @@ class TestTrouble:
                 assert isinstance(await consumer.wait_failed(), DeadLoopError)
             assert not consumer.is_alive()
 
+    async def test_a_watch_that_fails_is_a_failure(self, embedded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever waits for the consumer's failure is told, since nobody would see another one."""
+        async with consuming(embedded, Collector()) as consumer:
+
+            def fails(_: object) -> None:
+                raise ZeroDivisionError
+
+            monkeypatch.setattr("shared.consumer.alarm.DeadLetterAlarm.speak", fails)
+            async with asyncio.timeout(20):
+                assert "ZeroDivisionError" in str(await consumer.wait_failed())
+            assert not consumer.is_alive()
+
     async def test_nobody_is_alive_before_the_start_and_after_the_stop(self, embedded: Settings) -> None:
         """Alive is between start and stop; a second stop does no harm."""
         producer = make_producer(embedded)
