@@ -65,6 +65,8 @@ class ReplacingProducer:
         self._is_closed = False
         self.failing_since: float | None = None
         """By `time.monotonic`: when the first call since the last success began that failed; None if none did."""
+        self.failed_at = float("-inf")
+        """By `time.monotonic`: when the last failure was seen."""
 
     async def start(self) -> None:
         """Connect.
@@ -173,6 +175,7 @@ class ReplacingProducer:
             self._connecting = None
 
     def _note_failure(self, since: float) -> None:
+        self.failed_at = time.monotonic()
         if self.failing_since is None:
             self.failing_since = since
 

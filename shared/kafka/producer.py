@@ -21,6 +21,9 @@ ACKNOWLEDGE_SECONDS = 15.0
 TROUBLE_SECONDS = 10.0
 """How long producing has to fail without a success between, before it is trouble."""
 
+OLD_SECONDS = 60.0
+"""A failure that nobody has repeated for so long says nothing of now: who still has something to send tries again."""
+
 _LARGEST_BYTES = max(spec.max_message_bytes for spec in TOPICS)
 _REQUEST_MS = 10_000
 
@@ -71,10 +74,10 @@ class Producer:
     @property
     def trouble(self) -> str | None:
         """For how long Kafka has acknowledged nothing, though it was asked to; None if that is not long."""
-        since = self._producer.failing_since
-        if since is None or (seconds := time.monotonic() - since) < TROUBLE_SECONDS:
+        since, now = self._producer.failing_since, time.monotonic()
+        if since is None or now - since < TROUBLE_SECONDS or now - self._producer.failed_at > OLD_SECONDS:
             return None
-        return f"Kafka has acknowledged no record for {seconds:.0f} s"
+        return f"Kafka has acknowledged no record for {now - since:.0f} s"
 
     async def send_and_wait(
         self,

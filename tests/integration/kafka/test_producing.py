@@ -8,6 +8,8 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
+from shared.broker import make_producer
+from shared.errors import RetryableError
 from shared.kafka.producing import ProducingReport, producing_trouble
 from shared.redis_client import make_redis
 from tests.fresh_topics import fresh_settings
@@ -57,6 +59,18 @@ async def test_a_note_does_not_outlive_its_process_for_long(redis_server: str) -
             assert 0 < await redis.ttl(key) <= 30
         finally:
             await report.stop()
+
+
+async def test_a_failure_that_nobody_repeats_is_no_trouble_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who failed last may have nothing more to send: its record may have been written all the same."""
+    monkeypatch.setattr("shared.kafka.producer.TROUBLE_SECONDS", 0.0)
+    producer = make_producer(fresh_settings("127.0.0.1:9", "kafka"))
+    with pytest.raises(RetryableError):
+        await producer.start()
+    assert producer.trouble is not None
+    monkeypatch.setattr("shared.kafka.producer.OLD_SECONDS", 0.1)
+    await wait_until(lambda: producer.trouble is None, description="the failure is an old one")
+    await producer.stop()
 
 
 async def test_without_redis_nothing_is_known() -> None:
