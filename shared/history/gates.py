@@ -16,7 +16,8 @@ async def closed_gates(redis: Redis, topic: str, partitions: int) -> list[int]:
     """The partitions of a history that nobody serves: their gate is closed, or their owner has not looked for long.
 
     A gate is closed when its partition is not loaded yet, or not since Redis' last restart. It stays open when its
-    owner is gone or stands still; so owners note when they looked at the claims last.
+    owner is gone or stands still; so owners note when they looked at the claims last. One of an earlier release does
+    not: of that only the gate is known.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -32,8 +33,9 @@ async def closed_gates(redis: Redis, topic: str, partitions: int) -> list[int]:
     silent_since = (seconds - SILENT_SECONDS) * 1000 + micros / 1000
     closed = []
     for partition in range(partitions):
-        noted: Any = await redis.hmget(PartitionKeys(topic, partition).meta, ["ready", "looked"])
-        ready, looked = noted
-        if ready != run_id or (looked is not None and int(looked) < silent_since):
+        noted: Any = await redis.hmget(PartitionKeys(topic, partition).meta, ["ready", "looked", "token", "looks"])
+        ready, looked, token, looks = noted
+        is_silent = looked is not None and looks == token and int(looked) < silent_since
+        if ready != run_id or is_silent:
             closed.append(partition)
     return closed

@@ -19,8 +19,9 @@ class PartitionKeys:
     `topic` carries the environment's prefix. Hashes by job id: `states` (opaque; every known job), `specs` (opaque;
     jobs that are not ended), `bitmaps`, `trouble` (why one waits by itself). Hashes by chunk id: `current` (the chunks
     that stand in a plan), `claims`.
-    `meta` holds `applied`, `token`, `ready`, `last` (the hash of the last applied record) and `looked` (when the owner
-    looked at the claims last, in milliseconds by Redis' clock).
+    `meta` holds `applied`, `token`, `ready`, `last` (the hash of the last applied record), `looked` (when an owner
+    looked at the claims last, in milliseconds by Redis' clock) and `looks` (the load token of the last owner that notes
+    this: earlier releases do not).
     """
 
     topic: str
@@ -32,7 +33,7 @@ class PartitionKeys:
 
     @property
     def meta(self) -> str:
-        """`applied`, `token`, `ready`, `last`, `looked`."""
+        """`applied`, `token`, `ready`, `last`, `looked`, `looks`."""
         return self._key("meta")
 
     @property
@@ -57,7 +58,7 @@ class PartitionKeys:
 
     @property
     def trouble(self) -> str:
-        """Job id (or engine) → why it waits by itself, a text for people; gone when it is not said again."""
+        """Job id (or engine) → why it waits by itself, a text for people; removed two minutes after it was last said."""
         return self._key("trouble")
 
     @property

@@ -10,6 +10,9 @@ from shared.history.ports import Clock
 from shared.logs import get_logger
 
 TELL_SECONDS = 60.0
+FORGET_SECONDS = 2 * TELL_SECONDS
+"""What is not told again for so long is over."""
+
 _MOST_TOLD = 10_000
 
 _log = get_logger(__name__)
@@ -28,6 +31,7 @@ class OwnTrouble:
     clock: Clock
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
     _new: dict[str, str] = field(default_factory=dict)
+    _noted: dict[str, float] = field(default_factory=dict)
 
     def tell(self, subject: str, doing: str, error: Exception) -> None:
         """Tell that `doing` failed for a subject (or an engine's lane)."""
@@ -50,7 +54,18 @@ class OwnTrouble:
             where=[f"{frame.name}, line {frame.lineno}" for frame in last],
         )
 
-    def take(self) -> dict[str, str]:
-        """By subject (or lane) why it waits, as told since the last time."""
-        taken, self._new = self._new, {}
+    def take(self) -> dict[str, str | None]:
+        """By subject (or lane) why it waits, as told since the last time; None of one whose trouble is over.
+
+        Nothing where nothing was told: what others have noted of it then runs out by itself.
+        """
+        if not self._new:
+            return {}
+        now = self.clock.monotonic()
+        over = [subject for subject, noted_at in self._noted.items() if now - noted_at >= FORGET_SECONDS]
+        for subject in over:
+            del self._noted[subject]
+        taken = dict.fromkeys(over) | self._new
+        self._noted |= dict.fromkeys(self._new, now)
+        self._new = {}
         return taken

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
-from shared.history.own_trouble import TELL_SECONDS
+from shared.history.own_trouble import FORGET_SECONDS
 from shared.history.scripts import lua_script
 
 ClaimWord = Literal["absent", "held", "dead", "done"]
@@ -63,6 +63,7 @@ class PartitionStore:
     def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
         self._redis = redis
         self._keys = keys
+        self._has_noted = False
         self._load = redis.register_script(lua_script("load"))
         self._advance = redis.register_script(lua_script("advance"))
         self._open = redis.register_script(lua_script("open"))
@@ -139,16 +140,24 @@ class PartitionStore:
             raise LostOwnershipError(message)
         return {chunk: word.decode() for chunk, word in zip(chunks, words, strict=True)}
 
-    async def note_trouble(self, trouble: Mapping[str, str]) -> None:
-        """Say of subjects (or lanes) why they wait, for people who ask; forgotten when it is not said again.
+    async def note_trouble(self, trouble: Mapping[str, str | None]) -> None:
+        """Say of subjects (or lanes) why they wait, for people who ask; None: it is over.
+
+        What is not said again runs out, and the first call removes what an owner before this one has said.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         pipeline: Any = self._redis.pipeline()
-        pipeline.hset(self._keys.trouble, mapping=trouble)
-        pipeline.expire(self._keys.trouble, round(2 * TELL_SECONDS))
+        if not self._has_noted:
+            pipeline.delete(self._keys.trouble)
+        if over := [subject for subject, reason in trouble.items() if reason is None]:
+            pipeline.hdel(self._keys.trouble, *over)
+        if waiting := {subject: reason for subject, reason in trouble.items() if reason is not None}:
+            pipeline.hset(self._keys.trouble, mapping=waiting)
+        pipeline.expire(self._keys.trouble, round(FORGET_SECONDS))
         await pipeline.execute()
+        self._has_noted = True
 
 
 def _guard_args(guard: Guard) -> list[str]:

@@ -144,7 +144,7 @@ class OwnerStore(PartitionStore):
         words: dict[str, ClaimWord] = await self._world.redis.call(super().look(guard, chunks))
         return words
 
-    async def note_trouble(self, trouble: Mapping[str, str]) -> None:
+    async def note_trouble(self, trouble: Mapping[str, str | None]) -> None:
         """Note trouble; it depends on nothing, so no process stops before it."""
         await self._world.redis.call(super().note_trouble(trouble))
 

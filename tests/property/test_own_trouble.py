@@ -13,7 +13,9 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.history.machine import DispatchDue
+from shared.history.own_trouble import FORGET_SECONDS, TELL_SECONDS, OwnTrouble
 from shared.history.ports import NoObserver
+from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id
 from tests.property.owner_life import LOOK_SECONDS, OwnerLog, WorldDecider, WorldDispatcher
@@ -184,3 +186,50 @@ def test_a_refused_advance_is_a_lost_ownership(world_redis: EmbeddedRedis, monke
         await settle(world)
 
     in_a_world(world_redis, steps)
+
+
+def test_what_is_over_is_forgotten(world_redis: EmbeddedRedis) -> None:
+    """One subject's trouble goes on, told each minute: another's, told once, is not kept with it."""
+
+    async def steps(world: World) -> None:
+        teller = _Teller(world)
+        await teller.tell("lasts", "passes")
+        assert await teller.told() == {"lasts", "passes"}
+        for _ in range(round(FORGET_SECONDS / TELL_SECONDS)):
+            await world.pass_time(TELL_SECONDS)
+            await teller.tell("lasts")
+        assert await teller.told() == {"lasts"}
+
+    in_a_world(world_redis, steps)
+
+
+def test_what_the_owner_before_has_told_is_forgotten(world_redis: EmbeddedRedis) -> None:
+    """Another owner tells of one subject: what the one before it told of another one is no longer said."""
+
+    async def steps(world: World) -> None:
+        await _Teller(world).tell("before")
+        teller = _Teller(world)
+        await teller.tell("now")
+        assert await teller.told() == {"now"}
+
+    in_a_world(world_redis, steps)
+
+
+class _Teller:
+    """As an owner tells of trouble, and as others read it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._store = PartitionStore(world.redis.client, world.keys)
+        self._trouble = OwnTrouble("jobs.history", world.clock)
+
+    async def tell(self, *subjects: str) -> None:
+        """Tell of trouble, and note it."""
+        for subject in subjects:
+            self._trouble.tell(subject, "decide", ValueError())
+        await self._store.note_trouble(self._trouble.take())
+
+    async def told(self) -> set[str]:
+        """Of whom trouble is known."""
+        noted: Any = await self._world.redis.client.hgetall(self._world.keys.trouble)
+        return {subject.decode() for subject in noted}

@@ -60,3 +60,18 @@ def test_gates_are_closed_until_an_owner_opens_them(world_redis: EmbeddedRedis) 
         assert await closed() == []
 
     in_a_world(world_redis, steps)
+
+
+def test_an_owner_that_has_not_looked_for_long(world_redis: EmbeddedRedis) -> None:
+    """It counts as gone. One of an earlier release, which never notes when it looked, does not: its gate is open."""
+
+    async def steps(world: World) -> None:
+        await world.start_owner()
+        await world.settle()
+        long_ago = {"looked": 1}
+        await world.redis.client.hset(world.keys.meta, mapping=long_ago)
+        assert await closed_gates(world.redis.client, world.keys.topic, 1) == [0]
+        await world.redis.client.hset(world.keys.meta, "token", "as an earlier release's load writes it")
+        assert await closed_gates(world.redis.client, world.keys.topic, 1) == []
+
+    in_a_world(world_redis, steps)

@@ -1,7 +1,8 @@
 -- Begin to own: write a fresh load token and read everything.
 -- KEYS: meta states bitmaps claims
 -- ARGV: token
-redis.call('HSET', KEYS[1], 'token', ARGV[1])
+-- `looks` says that the owner with this token notes when it looks at claims; earlier releases do not.
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'looks', ARGV[1])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local meta = redis.call('HMGET', KEYS[1], 'applied', 'ready', 'last')
 return {
