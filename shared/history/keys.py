@@ -58,7 +58,7 @@ class PartitionKeys:
 
     @property
     def trouble(self) -> str:
-        """Job id (or engine) → why it waits by itself, a text for people; removed two minutes after it was last said."""
+        """Job id (or engine) → why it waits by itself, for people; removed two minutes after it was last said."""
         return self._key("trouble")
 
     @property

@@ -91,6 +91,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             await asyncio.wait({self._keeping})
         await self._stop_owners(list(self._tasks))
         await self._member.stop()
+        await self._stop_owners(list(self._tasks))  # of what the group gave while it was being left
 
     async def _join(self) -> None:
         self._member.subscribe([self._settings.topic(self._topic)], listener=self)
@@ -113,6 +114,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             await self._join()
         except (KafkaError, OSError) as error:
             _log.warning("the group cannot be joined", topic=self._topic, reason=repr(error))
+            await self._stop_owners(list(self._tasks))  # of what it gave before that failed
             return False
         return True
 
