@@ -9,6 +9,8 @@ from typing import Any
 
 from structlog.typing import EventDict
 
+from shared.raised import told
+
 HIDDEN = "[hidden]"
 MAX_TEXT = 4_000
 """Longer texts are cut, with a note of their length."""
@@ -43,7 +45,9 @@ def _shown(name: str, value: Any, depth: int) -> Any:
         return f"[{len(value)} bytes]"
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _text(repr(type(value))) if depth >= MAX_DEPTH else _entries(value, depth + 1)
-    return _text(str(value) if isinstance(value, str | BaseException) else repr(value))
+    if isinstance(value, BaseException):
+        return _text(told(value))
+    return _text(value if isinstance(value, str) else repr(value))
 
 
 def _number(value: Any) -> Any:

@@ -18,6 +18,7 @@ from opentelemetry import trace
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from shared.log_privacy import hide_private
+from shared.raised import traceback_told
 from shared.settings import Settings
 
 _QUIET: Mapping[str, int] = {
@@ -91,7 +92,7 @@ def configure_logging(settings: Settings, service_name: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.StackInfoRenderer(),
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(lambda raised: traceback_told(raised[1])),
                 hide_private,
                 _render,
             ],

@@ -10,6 +10,7 @@ from typing import Protocol
 from shared.errors import MeshError, StopServiceError
 from shared.garbage import collect_seldom
 from shared.logs import configure_logging, get_logger
+from shared.raised import told
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
@@ -56,7 +57,7 @@ async def until_stopped(parts: Sequence[Part], stop: asyncio.Event) -> None:
         for watch in watches:
             if watch.done():
                 failure = watch.result()
-                raise StopServiceError(f"the service stops itself: {failure!r}") from failure
+                raise StopServiceError(f"the service stops itself: {told(failure)}") from failure
     finally:
         for task in (stopping, *watches):
             task.cancel()

@@ -21,6 +21,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.incarnation import read_or_create_incarnation
 from shared.logs import get_logger
 from shared.paced_consumer import PacedConsumer
+from shared.raised import told
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 
@@ -136,7 +137,7 @@ class Memory:
             try:
                 await self._read()
             except Exception as error:  # noqa: BLE001 - nothing may end a memory while its sage is asked
-                _log.warning("memory stopped reading; it goes on", memory=self._name, error=repr(error))
+                _log.warning("memory stopped reading; it goes on", memory=self._name, error=told(error))
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                     self.is_warming = True
                     await self._file.discard()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import traceback
 from typing import Final
 
 from shared.consumer.record import ConsumedRecord
 from shared.errors import MeshError, StopServiceError
+from shared.raised import place_of
 
 BRAKE_RECORDS: Final = 50
 """So many different records in a row, on all of which the same code failed, are no bad records: the code is broken."""
@@ -62,9 +62,3 @@ class Brake:
         alike.add(hashlib.sha256(repr((record.key, record.value)).encode()).digest())
         if len(alike) >= self._records:
             raise BrakeError(f"{len(alike)} records in a row fail alike, the last one {failure}") from failure.cause
-
-
-def place_of(error: BaseException) -> str:
-    """Where an exception was raised, as `file:function`. Not its message, which may quote the record."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].name}" if frames else "unknown"

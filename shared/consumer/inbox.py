@@ -26,6 +26,7 @@ from shared.consumer.reader import InboxReader
 from shared.errors import RetryableError, StopServiceError
 from shared.kafka.producer import Producer
 from shared.logs import get_logger
+from shared.raised import told
 from shared.settings import Settings
 
 _BATCH_TIMEOUT_MS = 1
@@ -163,7 +164,7 @@ class InboxConsumer:
                 self._watch.cancel()  # else it is closing, in order
             (outcome,) = await asyncio.gather(self._watch, return_exceptions=True)
             if isinstance(outcome, Exception):
-                _log.error("the watch over the consumer failed", error=repr(outcome), exc_info=outcome)
+                _log.error("the watch over the consumer failed", error=told(outcome), exc_info=outcome)
             self._watch = None
         await self._close()
 
@@ -189,7 +190,7 @@ class InboxConsumer:
             failure = self._find_failure()
             if failure is not None:
                 self.failure = failure
-                _log.error("consumer stops itself", error=repr(failure), exc_info=failure)
+                _log.error("consumer stops itself", error=told(failure), exc_info=failure)
                 self._stopped.set()  # whoever waits for it need not wait for the drain
                 await self._close()
                 return

@@ -25,6 +25,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.consumer.tracing import note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs import get_logger
+from shared.raised import told
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -172,6 +173,6 @@ class RecordProcessor:
                 own_failures, failure = own_failures + 1, error
             if own_failures >= OWN_FAILURE_ATTEMPTS:
                 raise OwnFailureError(record, failure, job_id=job_id) from failure
-            trace.get_current_span().add_event("attempt failed", {"attempt": attempt, "error": repr(failure)})
+            trace.get_current_span().add_event("attempt failed", {"attempt": attempt, "error": told(failure)})
             if not await batch_time.pause(attempt):
-                raise RetryableError(f"{record!r} was not done within the batch's time: {failure!r}") from failure
+                raise RetryableError(f"{record!r} was not done within the batch's time: {told(failure)}") from failure

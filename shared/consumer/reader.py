@@ -14,6 +14,7 @@ from shared.consumer.handler import Subscription
 from shared.consumer.record import ConsumedRecord
 from shared.errors import StopServiceError
 from shared.logs import get_logger
+from shared.raised import told
 from shared.settings import Settings
 
 COMMIT_SECONDS = 4.0
@@ -68,7 +69,7 @@ class InboxReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._wake.set()
             raise
         except Exception as error:
-            _log.warning("batch rewound", inbox=self.name, records=len(message.raw_message), error=repr(error))
+            _log.warning("batch rewound", inbox=self.name, records=len(message.raw_message), error=told(error))
             raise
         finally:
             self._idle.set()

@@ -13,7 +13,7 @@ from shared.errors import DeadLetterError
 from shared.telemetry import names
 from shared.telemetry.ids import root_trace
 from shared.telemetry.propagation import extract, has_parent
-from shared.telemetry.spans import fail_span
+from shared.telemetry.spans import fail_span, failures_told
 
 
 @contextmanager
@@ -41,7 +41,10 @@ def process_span(record: ConsumedRecord, *, group: str, root_trace_id: str | Non
                 names.MESSAGING_MESSAGE_BODY_SIZE: len(record.value or b""),
             },
         )
-    with trace.use_span(span, end_on_exit=True):
+    with (
+        trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False),
+        failures_told(span),
+    ):
         yield span
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from shared.history.lease import LeaseLostError
+from shared.raised import told
 
 _log = logging.getLogger(__name__)
 
@@ -31,5 +32,5 @@ async def end_run(
     await asyncio.wait({keeping})
     for part in (*done, keeping):
         if not part.cancelled() and (error := part.exception()) is not None:
-            _log.debug("a part of a run ended with %r", error)
+            _log.debug("a part of a run ended with %s", told(error))
     return not stuck

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.semconv.attributes.exception_attributes import (
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
+)
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from shared.raised import told, traceback_told
 from shared.telemetry.names import SpanName
 
 _SCOPE = "eldermesh"
@@ -19,18 +25,41 @@ _tracer = trace.get_tracer(_SCOPE)
 """Made once, since making one takes longer than a span; it follows the provider, whichever is installed, and when."""
 
 
+@contextmanager
 def span(
     name: SpanName,
     *,
     context: Context | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
     links: Sequence[Link] = (),
-) -> AbstractContextManager[Span]:
+) -> Iterator[Span]:
     """A span around the body of a `with`, current inside it, a child of `context` (default: of the current span).
 
     An exception that leaves the body is recorded and makes the span one that failed.
     """
-    return _tracer.start_as_current_span(name.name, context=context, kind=name.kind, attributes=attributes, links=links)
+    started = _tracer.start_as_current_span(
+        name.name,
+        context=context,
+        kind=name.kind,
+        attributes=attributes,
+        links=links,
+        record_exception=False,
+        set_status_on_exception=False,
+    )
+    with started as current, failures_told(current):
+        yield current
+
+
+@contextmanager
+def failures_told(current: Span) -> Iterator[None]:
+    """Record an exception that leaves the body, and mark the span as failed; no message that may quote a job."""
+    try:
+        yield
+    except Exception as error:
+        attributes = {EXCEPTION_TYPE: type(error).__qualname__, EXCEPTION_MESSAGE: told(error)}
+        current.add_event("exception", attributes | {EXCEPTION_STACKTRACE: traceback_told(error)})
+        fail_span(current, told(error))
+        raise
 
 
 def record_span(

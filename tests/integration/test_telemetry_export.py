@@ -93,7 +93,8 @@ async def test_a_jobs_trace_from_exporter_to_tree(receiver: str) -> None:
     drawn = out.getvalue()
     assert "missing parent" not in drawn
     assert drawn.splitlines()[1].startswith("send jobs")
-    assert "ZeroDivisionError: division by zero" in drawn
+    assert "ZeroDivisionError at" in drawn
+    assert "division by zero" not in drawn  # messages of exceptions may quote the job
 
 
 async def test_a_dropped_carrier_is_seen_by_the_matrix(receiver: str) -> None:

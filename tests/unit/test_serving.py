@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared.errors import StopServiceError
+from shared.errors import RetryableError, StopServiceError
 from shared.serving import until_stopped
 
 
@@ -29,13 +29,13 @@ async def test_a_part_that_fails_ends_the_service_at_once() -> None:
     parts = [PlayedPart(), PlayedPart()]
     waiting = asyncio.ensure_future(until_stopped(parts, asyncio.Event()))
     await asyncio.sleep(0)
-    parts[1].failing.set_result(ValueError("the reason"))
+    parts[1].failing.set_result(RetryableError("the reason"))
     for _ in range(10):
         await asyncio.sleep(0)
     assert waiting.done()
     with pytest.raises(StopServiceError, match="the reason") as raised:
         await waiting
-    assert isinstance(raised.value.__cause__, ValueError)
+    assert isinstance(raised.value.__cause__, RetryableError)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

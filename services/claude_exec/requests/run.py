@@ -25,6 +25,7 @@ from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
 from shared.patience import with_patience
+from shared.raised import told
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span
@@ -139,7 +140,7 @@ class RequestRun:
         self._span.set_attribute(names.REQUEST_OUTCOME, outcome.outcome)
         if outcome.error_type is not None:
             self._span.set_attribute(names.ERROR_TYPE, outcome.error_type)
-            fail_span(self._span, outcome.message or outcome.outcome)
+            fail_span(self._span, outcome.error_type)  # the message may quote the answer
         times = ChunkTimes(
             dispatched_at=self._task.dispatched_at,
             claimed_at=self._claimed_at,
@@ -183,7 +184,7 @@ class RequestRun:
             raise
         except Exception as error:  # noqa: BLE001 - our own failure concerns this prompt alone
             _log.exception("request %s: its execution failed", self._task.request_id)
-            return ClaudeOutcome("crashed", error_type="internal", message=f"{type(error).__name__}: {error}")
+            return ClaudeOutcome("crashed", error_type="internal", message=told(error))
 
     async def _finish(self, fact: ClaudeAnswered) -> None:
         try:

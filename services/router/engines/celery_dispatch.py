@@ -16,6 +16,7 @@ from services.router.engines.celery_broker import BROKER_ERRORS
 from services.router.engines.chunk_task import ChunkTask
 from shared.errors import RetryableError
 from shared.logs import get_logger
+from shared.raised import told
 from shared.settings import Settings
 from shared.workloads import Queue
 
@@ -109,7 +110,7 @@ class CeleryDispatcher:
             raise RetryableError(f"Celery's Redis does not answer, or refuses: {error!r}") from error
         except Exception as error:  # whatever it is, nothing was acknowledged, and whoever asks can only ask again
             _log.exception("a call to Celery failed")
-            raise RetryableError(f"Celery failed: {error!r}") from error
+            raise RetryableError(f"Celery failed: {told(error)}") from error
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._waiting -= 1

@@ -128,7 +128,7 @@ class ChunkItems:
             item_span.set_attribute(names.ITEM_STATUS, result.status)
             if result.error_type is not None:
                 item_span.set_attribute(names.ERROR_TYPE, result.error_type)
-                fail_span(item_span, result.error_message or result.error_type)
+                fail_span(item_span, result.error_type)  # the message is for who submitted it
         self._metrics.item_ended(spec.workload, result)
         inline = len(outcome.output_json) if isinstance(outcome, ItemSucceeded) else len(result.error_message or "")
         return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))

@@ -13,6 +13,7 @@ from services.router.engines.ray_environment import head_address, trouble_file, 
 from services.router.engines.ray_process import RayDriverProcess
 from shared.errors import RetryableError
 from shared.logs import get_logger
+from shared.raised import told
 from shared.settings import Settings
 from shared.workloads import Queue
 
@@ -119,7 +120,7 @@ class RayDispatcher:
             except Exception as error:  # noqa: BLE001 - told; the next driver may do better, and jobs must not hang
                 _log.exception("a driver of Ray failed")
                 was_of_use = False
-                self._reason = repr(error)
+                self._reason = told(error)
             if was_of_use or (self._failing_since is None and time.monotonic() - began > _STEADY_SECONDS):
                 failing_since, pause = None, _FIRST_PAUSE_SECONDS
             await self._fails(failing_since)

@@ -1,0 +1,120 @@
+"""What logs and spans tell of an exception: never a message that may quote a job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from shared.consumer.alarm import DeadLetterAlarm
+from shared.consumer.backoff import BatchTime
+from shared.consumer.brake import OwnFailureError
+from shared.consumer.handler import Subscription
+from shared.consumer.processing import RecordProcessor
+from shared.errors import RetryableError
+from shared.logs import configure_logging, get_logger
+from shared.raised import told
+from shared.settings import Settings
+from shared.telemetry.spans import failures_told
+from shared.topics import JOBS
+from tests.unit.consumer.records import consumed
+
+SECRET = "hunter2"
+
+
+def _of_a_job() -> None:
+    """Raise as code of the mesh does that fails on a prompt, with a cause that quotes it, too."""
+    try:
+        int(SECRET)
+    except ValueError as error:
+        raise KeyError(f"the prompt {SECRET}") from error
+
+
+def _caught(error: Exception) -> Exception:
+    try:
+        raise error  # noqa: TRY301 - this is the place
+    except Exception as caught:  # noqa: BLE001 - with its traceback
+        return caught
+
+
+def test_only_messages_of_our_own_and_of_connections_are_told() -> None:
+    """Of all others the class and the place."""
+    assert told(RetryableError("no answer")) == "RetryableError: no answer"
+    assert told(ConnectionRefusedError(111, "refused")) == "ConnectionRefusedError: [Errno 111] refused"
+    assert told(_caught(ValueError(SECRET))) == "ValueError at test_raised.py:_caught"
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Puts logging back."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+def test_a_log_line_with_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames and classes of the whole chain are there, what they were raised with is not."""
+    configure_logging(Settings(), "router")
+    try:
+        _of_a_job()
+    except KeyError as error:
+        get_logger("x").exception("failed", error=error)
+        get_logger("x").error("a group", exc_info=ExceptionGroup("several", [error, RetryableError("no answer")]))
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    for part in ("_of_a_job", "ValueError at", "KeyError at", "ExceptionGroup", "RetryableError: no answer"):
+        assert part in said
+
+
+def _spans() -> tuple[TracerProvider, InMemorySpanExporter]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
+
+
+def _events(span: ReadableSpan) -> str:
+    return f"{span.status.description} {[(event.name, dict(event.attributes or {})) for event in span.events]}"
+
+
+def test_a_span_that_fails() -> None:
+    """It says what and where, and has the traceback."""
+    provider, exporter = _spans()
+    start = provider.get_tracer("tests").start_as_current_span
+    with (
+        pytest.raises(KeyError),
+        start("x", record_exception=False, set_status_on_exception=False) as current,
+        failures_told(current),
+    ):
+        _of_a_job()
+    (span,) = exporter.get_finished_spans()
+    said = _events(span)
+    assert SECRET not in said
+    assert "KeyError at test_raised.py:_of_a_job" in said
+    assert "ValueError at" in said
+
+
+async def test_an_attempt_that_failed() -> None:
+    """The span's event names the class and the place, and so does what ends the attempts."""
+    provider, exporter = _spans()
+
+    async def fail() -> None:
+        _of_a_job()
+
+    nobody = cast("Any", None)  # who judges, handles and takes dead letters is not asked
+    processor = RecordProcessor(Subscription(JOBS, "group", nobody), nobody, DeadLetterAlarm(JOBS))
+    with provider.get_tracer("tests").start_as_current_span("process jobs"), pytest.raises(OwnFailureError) as raised:
+        await processor._retried(consumed(), fail, BatchTime(60.0, asyncio.Event()))  # noqa: SLF001 - what it writes on the span
+    (span,) = exporter.get_finished_spans()
+    said = _events(span)
+    assert SECRET not in said + str(raised.value)
+    assert said.count("KeyError at test_raised.py:_of_a_job") == 2
