@@ -110,7 +110,6 @@ class RayDispatcher:
             try:
                 await self._reach_head(host, port)
                 driver = await RayDriverProcess.start(self._settings)
-                await self._answers()
                 began = time.monotonic()
                 self._reason = "its driver has ended"
                 was_of_use = await self._use(driver)
@@ -158,9 +157,10 @@ class RayDispatcher:
         Raises:
             RetryableError: it takes nothing, says what is no answer, lost the cluster, or would not die.
         """
-        self._driver = driver  # from here on `dispatch` sends to it, too
         was_of_use = False
         try:
+            await self._answers()
+            self._driver = driver  # from here on `dispatch` sends to it, too
             await driver.send(list(self._outstanding.values()))
             while (answer := await driver.read()) is not None:
                 if "ended" in answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class PlayedDriver:
         self._answers = list(answers)
         self._stop = stop
         self.sent: list[dict[str, Any]] = []
+        self.was_stopped = False
 
     async def send(self, requests: list[dict[str, Any]]) -> None:
         """Note what it is asked."""
@@ -49,6 +51,7 @@ class PlayedDriver:
 
     async def stop(self) -> None:
         """End."""
+        self.was_stopped = True
         if self._stop is not None:
             raise self._stop
 
@@ -153,6 +156,29 @@ async def test_drivers_that_live_a_moment_are_trouble_too(settings: Settings, mo
     assert told == "the node is gone"
     await dispatcher.close()
     assert not trouble_file(settings).exists()
+
+
+async def test_closed_while_it_says_that_ray_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver that has just connected is stopped, too."""
+    driver = PlayedDriver()
+    monkeypatch.setattr(RayDriverProcess, "start", Drivers(RetryableError("not yet"), driver).start)
+    dispatcher = RayDispatcher(settings)
+    is_saying, may_go_on = asyncio.Event(), threading.Event()
+    loop, closing = asyncio.get_running_loop(), False
+
+    def say(reason: str | None) -> None:
+        if reason is None and not closing:
+            loop.call_soon_threadsafe(is_saying.set)
+            may_go_on.wait(10.0)
+
+    monkeypatch.setattr(dispatcher, "_write_trouble", say)
+    await dispatcher.dispatch([TASK], workload="python", queue="batch_tasks", priority=3)
+    async with asyncio.timeout(10.0):
+        await is_saying.wait()
+    closing = True
+    await dispatcher.close()
+    may_go_on.set()
+    assert driver.was_stopped
 
 
 @pytest.mark.parametrize(
