@@ -92,6 +92,7 @@ def _created(state: RequestState, fact: ClaudeAccepted) -> Folded[RequestState]:
 def _accepted(state: RequestState, record: FactRecord, fact: ClaudeAccepted) -> Folded[RequestState]:
     if state.acceptance is not None:
         same = fact.inbox.coordinates == state.acceptance.inbox or fact.content_hash == state.acceptance.content_hash
+        state = replace(state, accepted_since=state.marked)
         return Folded(state) if same else Folded(state, conflict=_conflict(record, fact))
     stub_at, reason = state.stub_at, state.stub_reason
     created = _created(state, fact)
@@ -114,7 +115,7 @@ def _conflict(record: FactRecord, fact: ClaudeAccepted) -> Publication:
 
 def _marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
     if state.end is not None:
-        return replace(state, marked=True)
+        return replace(state, marked=True, accepted_since=False)
     # The facts that led here are gone (or were never folded by this release): the fact itself ends the request.
     status = cast("ClaudeEndStatus", fact.event_type.split(".")[2])
     acceptance = state.acceptance or Acceptance(

@@ -12,7 +12,7 @@ from shared.claude_facts import ClaudeAnswered, ClaudeEnded, ClaudeReplanned
 from shared.events import TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DispatchDue, Due, Folded, NewFact, TimerDue
+from shared.history.machine import DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue
 from shared.topics import CLAUDE_HISTORY
 
 OWNER_WORKER_ID = "claude_exec"
@@ -39,7 +39,11 @@ class RequestMachine:
         if state.acceptance is None:
             return ()
         if state.end is not None:
-            return () if state.marked else (end_due(state, state.acceptance, state.end),)
+            end = end_due(state, state.acceptance, state.end)
+            if not state.marked:
+                return (end,)
+            # A request that outlives the mark would be made anew: the mark has to stand behind it.
+            return (MarkDue(end.mark),) if state.accepted_since else ()
         if state.expires_at is not None and state.expires_at <= now_ms:
             return (TimerDue(state.timer_id, _fact(state, TimerFired(timer_id=state.timer_id))),)
         return (DispatchDue(state.chunk, state.deaths + 1),)
@@ -88,8 +92,8 @@ class RequestMachine:
         return state.end is not None
 
     def is_settled(self, state: RequestState) -> bool:
-        """Ended and marked, or a stub."""
-        return state.marked or state.acceptance is None
+        """Ended and marked behind its last repeat, or a stub."""
+        return (state.marked and not state.accepted_since) or state.acceptance is None
 
     def last_offset(self, state: RequestState) -> int:
         """Offset of the request's last fact."""

@@ -43,6 +43,7 @@ class RequestState:
         epoch: Of the run that is to be; the first is 1.
         deaths: Runs that died in a row.
         expires_at: When its only timer comes due; None once it has ended.
+        accepted_since: Whether it was sent again after its last mark, which retention may then drop before that repeat.
     """
 
     request_id: str
@@ -60,6 +61,7 @@ class RequestState:
     expires_at: int | None = None
     end: End | None = None
     marked: bool = False
+    accepted_since: bool = False
 
     @property
     def is_live(self) -> bool:

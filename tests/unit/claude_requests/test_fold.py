@@ -27,7 +27,7 @@ from shared.claude_facts import (
 from shared.events import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
-from shared.history.machine import DispatchDue, EndDue, Folded, TimerDue
+from shared.history.machine import DispatchDue, EndDue, Folded, MarkDue, TimerDue
 
 REQUEST = "00000000-0000-0000-0000-0000000000aa"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -261,7 +261,25 @@ def test_the_mark_alone_ends(story: Story) -> None:
     assert alone.end == story.end
     assert alone.tell(accepted(offset=9)).conflict is None
     assert alone.tell(accepted(offset=9, content="other")).conflict is not None
-    assert MACHINE.due(alone.request, T0) == ()
+    assert MACHINE.due(alone.request, T0) == (MarkDue(due.mark),)
+
+
+def test_a_repeat_behind_the_mark_has_the_mark_written_again(story: Story) -> None:
+    """Else retention could leave the repeat alone in the log, and after a wipe the prompt would be run once more."""
+    story.tell(answered(result="fine"))
+    (due,) = MACHINE.due(story.request, T0)
+    assert isinstance(due, EndDue)
+    mark = decode_claude_fact(due.mark.fact_type, due.mark.value)
+    story.tell(mark)
+    assert MACHINE.is_settled(story.request)
+    assert MACHINE.due(story.request, T0) == ()
+    story.tell(accepted(offset=9))
+    assert not MACHINE.is_settled(story.request)
+    assert MACHINE.due(story.request, T0) == (MarkDue(due.mark),)
+    assert MACHINE.decode(MACHINE.encode(story.request), b"") == story.request
+    story.tell(mark)
+    assert MACHINE.is_settled(story.request)
+    assert MACHINE.due(story.request, T0) == ()
 
 
 def test_a_state_is_read_back_as_it_was_written(story: Story) -> None:
