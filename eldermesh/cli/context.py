@@ -62,8 +62,9 @@ def load_settings() -> Settings:
     from shared.settings import Settings
 
     try:
-        if Path(".env").exists():  # a pipe there would be waited for
-            read_regular_file(Path(".env"), _MAX_ENV_BYTES)
+        env_file = Path(".env")
+        if env_file.exists() and not env_file.is_dir():  # a pipe would be waited for; a directory may be a virtualenv
+            read_regular_file(env_file, _MAX_ENV_BYTES)
         return Settings()
     except ValidationError as error:
         reasons = "; ".join(

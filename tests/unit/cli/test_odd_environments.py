@@ -92,6 +92,12 @@ def test_an_env_file_that_is_a_pipe(mesh: CommandLine, tmp_path: Path) -> None:
     assert "a pipe, no regular file" in ran.error()["message"]
 
 
+def test_a_directory_called_env_is_no_env_file(mesh: CommandLine, tmp_path: Path) -> None:
+    """Many name a virtualenv so."""
+    (tmp_path / ".env").mkdir()
+    assert mesh("config", "--json").status == 0
+
+
 def test_a_setting_that_has_to_be_json(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is none is a wrong setting."""
     monkeypatch.setenv("MESH_RAY_RESOURCES", "x")
