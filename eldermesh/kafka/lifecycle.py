@@ -55,6 +55,7 @@ class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no 
         waiting = self._message_accumulator._batches.pop(aiokafka.TopicPartition(topic, partition), ())  # noqa: SLF001 - there is no public way
         for batch in waiting:
             batch.failure(KafkaConnectionError(f"not sent: a record before it in {topic}/{partition} failed"))
+            _see_drain(batch)
 
 
 class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
@@ -164,8 +165,7 @@ async def _break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
     client._closed = True  # noqa: SLF001 - here and below: aiokafka has no public way to close what does not answer
     accumulator = getattr(client, "_message_accumulator", None)
     if accumulator is not None:
-        accumulator.fail_all(KafkaConnectionError("the producer was closed before this was acknowledged"))
-        accumulator._batches.clear()  # noqa: SLF001
+        _fail_all(accumulator)
     kafka = client.client if accumulator is not None else client._client  # noqa: SLF001
     closed: list[Any] = []
     left: set[asyncio.Task[Any]] = set()
@@ -189,6 +189,19 @@ async def _break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
             fetcher._notify(waiter)  # noqa: SLF001
     if pending := [future for future in closed if future is not None and not future.done()]:
         await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def _fail_all(accumulator: Any) -> None:
+    accumulator.fail_all(KafkaConnectionError("the producer was closed before this was acknowledged"))
+    for waiting in accumulator._batches.values():  # noqa: SLF001
+        for batch in waiting:
+            _see_drain(batch)
+    accumulator._batches.clear()  # noqa: SLF001
+
+
+def _see_drain(batch: Any) -> None:
+    # Often nobody waits for room in the batch; the loop would then log an error that concerns nobody.
+    batch._drain_waiter.exception()  # noqa: SLF001
 
 
 def _tasks_of(client: Any, kafka: Any) -> set[asyncio.Task[Any]]:
