@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunk_runner import NOT_YET_SECONDS, ChunkRunner
+from services.router.engines.chunk_runner import ChunkRunner
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.item_results import MAX_INLINE_BYTES
+from shared.history.claiming import NOT_YET_SECONDS
 from shared.history.ports import SystemClock
 from shared.settings import Settings
 from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings

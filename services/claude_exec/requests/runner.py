@@ -13,18 +13,13 @@ from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.run import RequestRun
 from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import RetryableError
-from shared.history.claims import Claimed, ClaimRefusal
+from shared.history.claiming import Unclaimed, claimed_lease
 from shared.history.lease import Lease, LeaseLostError
 from shared.logs import job_logs
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
 
-NOT_YET_SECONDS = 10.0
-"""How long a run waits for a closed gate or an unknown request; then it leaves, and its owner asks again."""
-
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
 _SPEC_SECONDS = 10.0
 _SPEC_PAUSE_SECONDS = 0.2
 
@@ -43,6 +38,7 @@ class RequestRunner:
         self._ports = ports
         self._slots = asyncio.Semaphore(slots)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._taken_at: dict[str, float] = {}
         self._closing = False
         self._stopping = asyncio.Event()
         self._running = 0
@@ -53,11 +49,14 @@ class RequestRunner:
     def take(self, task: RequestTask) -> None:
         """Run a request when there is a free slot; one that is here already is not taken twice."""
         name = str(task.chunk)
-        if self._closing or name in self._tasks:
+        if self._closing:
+            return
+        self._taken_at[name] = self._ports.clock.monotonic()
+        if name in self._tasks:
             return
         running = asyncio.create_task(self._take(task), name=f"request {name}")
         self._tasks[name] = running
-        running.add_done_callback(lambda _: self._tasks.pop(name, None))
+        running.add_done_callback(lambda _: self._forget(name))
 
     async def stop(self, drain_seconds: float) -> None:
         """Begin nothing more; give what runs so long; then interrupt it. On return no CLI of this process is left."""
@@ -68,26 +67,56 @@ class RequestRunner:
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
+    def _forget(self, name: str) -> None:
+        del self._tasks[name], self._taken_at[name]
+
     async def _take(self, task: RequestTask) -> None:
+        while self._asks_again(task, await self._take_a_slot(task)):
+            pass  # those that wait for a slot were first
+
+    def _asks_again(self, task: RequestTask, unclaimed: Unclaimed | None) -> bool:
+        """Whether a claim is to be asked for once more.
+
+        While Redis is away, for as long as that lasts: the owner, who needs Redis too, sends nothing again, and may do
+        so only long after Redis is back. Where Redis says "not yet", until the owner would send the request again.
+        """
+        if unclaimed is Unclaimed.NOT_YET:
+            waited = self._ports.clock.monotonic() - self._taken_at[str(task.chunk)]
+            return waited <= self._ports.settings.claim_timeout_seconds
+        return unclaimed is Unclaimed.NO_ANSWER
+
+    async def _take_a_slot(self, task: RequestTask) -> Unclaimed | None:
+        """Run it, if it can be claimed; otherwise say why not."""
         async with self._slots:
             if self._closing:
-                return
+                return None
             self._count(1)
             try:
                 with job_logs(task.request_id):
-                    await self._run(task)
+                    return await self._run(task)
             except RetryableError as error:
                 _log.warning("request %s: this run ends, its claim will die: %s", task.request_id, error)
             except Exception:  # noqa: BLE001 - it is logged, and concerns this run alone
                 _log.exception("request %s: this run failed, its claim will die", task.request_id)
             finally:
                 self._count(-1)
+        return None
 
-    async def _run(self, task: RequestTask) -> None:
-        lease = await self._claim(task, uuid4().hex)
-        if lease is None:
-            return
+    async def _run(self, task: RequestTask) -> Unclaimed | None:
         ports = self._ports
+        claimed = await claimed_lease(
+            ports.claims,
+            task.partition,
+            task.chunk,
+            runner=ports.worker_id,
+            run=uuid4().hex,
+            settings=ports.settings,
+            clock=ports.clock,
+            is_stopping=lambda: self._closing,
+        )
+        if isinstance(claimed, Unclaimed):
+            return claimed
+        _, lease = claimed
         claimed_at = ports.clock.now_ms()
         attributes: dict[str, str | int] = {names.REQUEST_ID: task.request_id, names.REQUEST_ATTEMPT: task.chunk.epoch}
         parent = context_from(task.traceparent, task.tracestate)
@@ -104,37 +133,6 @@ class RequestRunner:
             if reason is not None:
                 _log.info("request %s: run killed: %s", task.request_id, reason)
                 run_span.set_attribute(names.REASON, reason)
-
-    async def _claim(self, task: RequestTask, run: str) -> Lease | None:
-        """The lease; None if the run is not this one's to do, or could not be claimed in time."""
-        ports = self._ports
-        give_up_at = ports.clock.monotonic() + NOT_YET_SECONDS
-        pause = _FIRST_PAUSE_SECONDS
-        while not self._closing:
-            asked_at = ports.clock.monotonic()
-            answer: Claimed | ClaimRefusal = ClaimRefusal.NOT_YET
-            try:
-                answer = await ports.claims.claim(task.partition, task.chunk, runner=ports.worker_id, run=run)
-            except (RedisError, OSError) as error:
-                _log.warning("request %s could not be claimed: %r", task.request_id, error)
-            if isinstance(answer, Claimed):
-                return Lease(
-                    ports.claims,
-                    task.partition,
-                    task.chunk,
-                    runner=ports.worker_id,
-                    run=run,
-                    mark=answer.mark,
-                    seconds=ports.settings.lease_seconds,
-                    heartbeat_seconds=ports.settings.heartbeat_seconds,
-                    clock=ports.clock,
-                    taken_at=asked_at,
-                )
-            left = give_up_at - ports.clock.monotonic()
-            if answer is ClaimRefusal.LEAVE or left <= 0:
-                return None
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         return None
 
     async def _spec(self, task: RequestTask, lease: Lease) -> RequestSpec:

@@ -6,25 +6,18 @@ import asyncio
 import logging
 from uuid import uuid4
 
-from redis.exceptions import RedisError
-
 from services.router.engines.chunk_run import GIVEN_BACK, ChunkRun
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.job_specs import JobSpecs
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
-from shared.history.claims import Claimed, ClaimRefusal
+from shared.history.claiming import Unclaimed, claimed_lease
+from shared.history.claims import Claimed
 from shared.history.lease import Lease
 from shared.logs import job_logs
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
-
-NOT_YET_SECONDS = 10.0
-"""How long a runner waits for a closed gate or an unknown job before it puts the task back."""
-
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +43,7 @@ class ChunkRunner:
                 finished; its claim dies by its lease, and the owner plans again.
         """
         with job_logs(task.chunk_id.job_id):
-            claimed = await self._claim(task, uuid4().hex)
+            claimed = await self._claim(task)
             return claimed if isinstance(claimed, ChunkOutcome) else await self._run(task, *claimed)
 
     async def _run(self, task: ChunkTask, claimed: Claimed, lease: Lease) -> ChunkOutcome:
@@ -81,44 +74,29 @@ class ChunkRunner:
             chunk_span.set_attribute(names.REASON, reason)
             return ChunkOutcome.GIVEN_BACK if reason in GIVEN_BACK else ChunkOutcome.KILLED
 
-    async def _claim(self, task: ChunkTask, run: str) -> tuple[Claimed, Lease] | ChunkOutcome:
+    async def _claim(self, task: ChunkTask) -> tuple[Claimed, Lease] | ChunkOutcome:
         """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
 
         An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
         """
         ports = self._ports
-        claims = ports.claims(task.topic)
-        give_up_at = ports.clock.monotonic() + NOT_YET_SECONDS
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            if self._stopping.is_set():
-                return ChunkOutcome.PUT_BACK
-            asked_at = ports.clock.monotonic()
-            answer: Claimed | ClaimRefusal = ClaimRefusal.NOT_YET
-            try:
-                answer = await claims.claim(task.partition, task.chunk_id, runner=ports.worker_id, run=run)
-            except (RedisError, OSError) as error:
-                _log.warning("chunk %s could not be claimed: %r", task.chunk, error)
-            if isinstance(answer, Claimed):
-                lease = Lease(
-                    claims,
-                    task.partition,
-                    task.chunk_id,
-                    runner=ports.worker_id,
-                    run=run,
-                    mark=answer.mark,
-                    seconds=ports.settings.lease_seconds,
-                    heartbeat_seconds=ports.settings.heartbeat_seconds,
-                    clock=ports.clock,
-                    taken_at=asked_at,
-                )
-                return answer, lease
-            if answer is ClaimRefusal.LEAVE:
+        claimed = await claimed_lease(
+            ports.claims(task.topic),
+            task.partition,
+            task.chunk_id,
+            runner=ports.worker_id,
+            run=uuid4().hex,
+            settings=ports.settings,
+            clock=ports.clock,
+            is_stopping=self._stopping.is_set,
+        )
+        match claimed:
+            case Unclaimed.LEAVE:
                 return ChunkOutcome.LEFT
-            left = give_up_at - ports.clock.monotonic()
-            if left <= 0:
+            case Unclaimed.STOPPING:
+                return ChunkOutcome.PUT_BACK
+            case Unclaimed():
                 age_ms = ports.clock.now_ms() - task.dispatched_at
                 is_old = age_ms > ports.settings.claim_timeout_seconds * 1000
                 return ChunkOutcome.LEFT if is_old else ChunkOutcome.PUT_BACK
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return claimed
