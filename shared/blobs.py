@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -20,6 +21,18 @@ T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _THREADS = 2
+
+_FOR_GOOD = (
+    ImportError,  # fsspec: a driver is missing
+    ValueError,  # the protocol is unknown, a URL is none
+    PermissionError,
+    FileNotFoundError,  # a bucket
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+)
+_ERRNOS_FOR_GOOD = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
+"""Trying again would only hide these; whatever else a store says may be its network's trouble, and pass."""
 
 
 class BlobStore:
@@ -45,7 +58,7 @@ class BlobStore:
 
         Raises:
             RetryableError: the store failed or did not answer in time; the blob may or may not be there.
-            ConfigurationError: fsspec cannot serve the URL.
+            ConfigurationError: the store can never take it: fsspec cannot serve the URL, rights, no such bucket.
             ValueError: `name` is no path of plain segments.
         """
         if not _NAME.fullmatch(name) or ".." in name.split("/") or "." in name.split("/"):
@@ -59,9 +72,9 @@ class BlobStore:
                     await self._in_thread(_put_object, url, content)
         except TimeoutError as error:
             raise RetryableError(f"the blob store did not take {name} in {self._timeout_seconds:g} s") from error
-        except (ImportError, ValueError) as error:  # fsspec: a driver is missing, the protocol is unknown
-            raise ConfigurationError(f"MESH_BLOB_URL cannot be used: {error}") from error
         except Exception as error:  # each driver raises what it likes
+            if isinstance(error, _FOR_GOOD) or (isinstance(error, OSError) and error.errno in _ERRNOS_FOR_GOOD):
+                raise ConfigurationError(f"MESH_BLOB_URL cannot be used: {error}") from error
             raise RetryableError(f"the blob store did not take {name}: {error!r}") from error
         return url
 

@@ -1,4 +1,4 @@
-"""Which errors of the operating system pass by themselves, and which will be the same at every attempt."""
+"""Which errors pass by themselves, since something has run out for now, and which are the same at every attempt."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFI
 settings or the machine are wrong, and trying again would hide the reason."""
 
 
-def passes(error: OSError) -> bool:
+_NO_THREAD = "can't start new thread"
+"""What `threading` says for EAGAIN."""
+
+
+def passes(error: BaseException) -> bool:
     """Whether what failed may succeed a little later, unchanged."""
-    return error.errno in PASSING
+    if isinstance(error, OSError):
+        return error.errno in PASSING
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD)
 
 
 def told_passes(reason: str) -> bool:

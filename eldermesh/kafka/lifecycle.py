@@ -11,12 +11,14 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+
+from eldermesh.shielding import to_its_end
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -25,8 +27,6 @@ STOP_SECONDS = 5.0
 _CANCEL_AGAIN_SECONDS = 0.2
 _CANCELS = 25
 _AIOKAFKA = str(Path(aiokafka.__file__).parent)
-
-_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -115,25 +115,6 @@ async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seco
 async def stop_whole(client: Any, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Stop an aiokafka client: in order, if `STOP_SECONDS` are enough. Who is cancelled is so once it is gone."""
     await to_its_end(_stop(client, stop))
-
-
-async def to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await work that has to be done to its end; who is cancelled meanwhile is so when it has ended.
-
-    In a task of its own: a cancellation that aiokafka swallows is not that of the caller.
-    """
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # seen; who was cancelled does not care
-        raise cancelled
-    return task.result()
 
 
 async def _close_unknown_connection(start: Callable[[], Awaitable[None]]) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, UnknownTopicOrPartitionError
 
-from eldermesh.kafka.lifecycle import WholeProducer, to_its_end
+from eldermesh.kafka.lifecycle import WholeProducer
+from eldermesh.shielding import to_its_end
 
 SUSPECT_SECONDS = 5.0
 """Who is cancelled after waiting so long for an acknowledgement has met a failure."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError, ResultMessage, query
 
 from eldermesh.launch import users_environment
+from eldermesh.shielding import to_its_end
 from services.claude_exec.classification import classify
 from services.claude_exec.command import cli_command
 from services.claude_exec.environment import child_environment
@@ -171,7 +170,7 @@ class Execution:
                 evidence.failure = str(error)
             finally:
                 conversation.cancel()
-                await _to_the_end(self._end(conversation, transport))
+                await to_its_end(self._end(conversation, transport))
                 self._transport = None
             evidence.killed = self._killed
             evidence.exit_status, evidence.stderr_tail = transport.status, transport.stderr_tail
@@ -233,20 +232,6 @@ class _Start:
             attributes={names.CLI_ATTEMPT: self._attempt},
             error=error,
         )
-
-
-async def _to_the_end(ending: Coroutine[Any, Any, None]) -> None:
-    """Await an ending that is bounded in time, however often this task is cancelled meanwhile; then be cancelled."""
-    task = asyncio.ensure_future(ending)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 def _now_ms() -> int:

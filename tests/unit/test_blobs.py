@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from shared.blob_directory import blob_directory
@@ -104,10 +106,37 @@ async def test_a_store_that_nobody_can_serve_is_a_matter_of_configuration() -> N
     store.close()
 
 
-async def test_a_store_that_fails_may_be_asked_again(tmp_path: Path) -> None:
-    """A file stands where a directory would have to be."""
+async def test_a_directory_that_cannot_take_a_blob_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    """A file stands where a directory would have to be: asking again would hide that for minutes."""
     (tmp_path / "a").write_text("in the way", encoding="ascii")
     store = BlobStore(tmp_path.as_uri())
-    with pytest.raises(RetryableError):
+    with pytest.raises(ConfigurationError, match="MESH_BLOB_URL"):
         await store.put("a/b", b"")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "decision"),
+    [
+        (PermissionError("403: these keys may not write"), ConfigurationError),
+        (FileNotFoundError("the bucket does not exist"), ConfigurationError),
+        (OSError(errno.EROFS, "read-only file system"), ConfigurationError),
+        (OSError(errno.ENOSPC, "no space left"), RetryableError),
+        (ConnectionResetError("reset by peer"), RetryableError),
+        (RuntimeError("503: slow down"), RetryableError),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+async def test_what_a_store_says_is_asked_again_only_if_it_may_pass(
+    error: Exception, decision: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights and a bucket that is not there are told at once, whatever driver says so."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", refuse)
+    store = BlobStore("memory://blobs")
+    with pytest.raises(decision):
+        await store.put("a", b"")
     store.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -11,12 +13,14 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.item_host import describe
 from services.router.engines.item_results import MAX_INLINE_BYTES, fact_result
 from services.router.engines.job_specs import JobSpec
+from services.router.engines.plugin_failures import concerns_the_run
 from services.router.engines.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
 from shared.errors import ConfigurationError, MeshError, RetryableError
 from shared.events import FactResult
-from shared.history.lease import Lease, LeaseLostError
+from shared.history.lease import Lease
+from shared.os_errors import passes
 from shared.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
@@ -28,8 +32,8 @@ from shared.workloads import (
     ItemSucceeded,
     PauseJobError,
     RunContext,
-    RunKilledError,
     UnknownWorkloadError,
+    Workload,
     WorkloadRun,
 )
 
@@ -46,6 +50,10 @@ class ItemPausedError(MeshError):
         self.pause = pause
 
 
+class _CannotOpenError(MeshError):
+    """The workload cannot be opened for this chunk: its items have failed, and the message says why."""
+
+
 class ChunkItems:
     """What one run does with its items."""
 
@@ -59,8 +67,14 @@ class ChunkItems:
 
     def kill(self) -> None:
         """End the item that runs, if one does."""
-        if self._run is not None:
+        if self._run is None:
+            return
+        try:
             self._run.kill()
+        except BaseException as error:
+            if concerns_the_run(error):
+                raise
+            _log.exception("chunk %s: its workload failed to end what runs", self._task.chunk)
 
     async def run(self, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher) -> None:
         """Run the missing items to their results, and hand each to the publisher.
@@ -81,7 +95,13 @@ class ChunkItems:
         if spec.items is None:
             await self._fail_all("the job's items are not at hand", spec, missing, publisher)
             return
-        async with workload.open(self._context(spec)) as run:
+        async with AsyncExitStack() as opened:
+            opening = partial(self._open, workload, spec, opened)
+            try:
+                run = await with_patience(opening, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+            except _CannotOpenError as error:
+                await self._fail_all(str(error), spec, missing, publisher)
+                return
             self._run = run
             try:
                 for index in missing:
@@ -91,6 +111,39 @@ class ChunkItems:
                         await publisher.flush()
             finally:
                 self._run = None  # what the workload keeps warm is no longer this run's to kill
+
+    async def _open(self, workload: Workload, spec: JobSpec, opened: AsyncExitStack) -> WorkloadRun:
+        """A run of the workload, which `opened` closes.
+
+        Raises:
+            _CannotOpenError: it never will.
+            RetryableError: it may, a little later.
+        """
+        try:
+            context = workload.open(self._context(spec))
+            run = await context.__aenter__()
+        except BaseException as error:
+            if concerns_the_run(error):
+                raise
+            _log.exception("chunk %s: its workload could not be opened", self._task.chunk)
+            if passes(error):
+                raise RetryableError(f"workload {spec.workload} cannot be opened now: {describe(error)}") from error
+            raise _CannotOpenError(f"workload {spec.workload} cannot be opened: {describe(error)}") from error
+
+        async def close(*failure: Any) -> bool | None:
+            # Of the run it is told how it ended, and changes nothing of that: the results stand.
+            try:
+                await context.__aexit__(*failure)
+            except BaseException as error:
+                if error is failure[1]:
+                    return None
+                if concerns_the_run(error) and not isinstance(error, Exception):
+                    raise
+                _log.exception("chunk %s: its workload could not be closed", self._task.chunk)
+            return None
+
+        opened.push_async_exit(close)
+        return run
 
     async def _fail_all(
         self, message: str, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher
@@ -130,7 +183,9 @@ class ChunkItems:
                 item_span.set_attribute(names.ERROR_TYPE, result.error_type)
                 fail_span(item_span, result.error_type)  # the message is for who submitted it
         self._metrics.item_ended(spec.workload, result)
-        inline = len(outcome.output_json) if isinstance(outcome, ItemSucceeded) else len(result.error_message or "")
+        inline = len(result.error_message or "")
+        if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
+            inline = len(outcome.output_json)
         return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
 
     async def _result(self, outcome: ItemOutcome, spec: JobSpec, index: int, seconds: float) -> FactResult:
@@ -150,8 +205,14 @@ class ChunkItems:
         )
         try:
             return await with_patience(convert, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        except RetryableError:
+            raise
         except ConfigurationError as error:
-            return await self._result(ItemFailed("internal", str(error)), spec, index, seconds)
+            failed = ItemFailed("internal", str(error))
+        except Exception as error:  # noqa: BLE001 - a plug-in's outcome that is none concerns its item alone
+            _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
+            failed = ItemFailed("internal", describe(error))
+        return await self._result(failed, spec, index, seconds)
 
     def _context(self, spec: JobSpec) -> RunContext:
         return RunContext(
@@ -173,8 +234,11 @@ class ChunkItems:
 async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
     try:
         return await run.item(call)
-    except (LeaseLostError, RunKilledError, PauseJobError, RetryableError):
+    except PauseJobError:
         raise
-    except Exception as error:  # noqa: BLE001 - a plug-in's own failure concerns this item alone
+    except BaseException as error:
+        if concerns_the_run(error):
+            raise
+        # A plug-in's own failure concerns this item alone.
         _log.exception("item %s: its workload failed", call.idempotency_key)
         return ItemFailed("internal", describe(error))

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import orjson
+import pytest
 from pydantic import JsonValue
 
 from services.router.engines.chunk_runner import ChunkRunner
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.item_host import describe
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
+from shared.errors import RetryableError
 from shared.history.claims import ClaimStore
 from shared.settings import Settings
-from shared.workloads import ItemCall, ItemOutcome, ItemSucceeded, Queue, RunContext, WorkloadRegistry
+from shared.workloads import (
+    ItemCall,
+    ItemFailed,
+    ItemOutcome,
+    ItemSucceeded,
+    PauseJobError,
+    Queue,
+    RunContext,
+    WorkloadRegistry,
+)
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
 
@@ -40,6 +54,9 @@ class PlayedWorkload:
     Attributes:
         may_stop: an item that is broken off ends only then.
         stays: items do not end by themselves.
+        opening: what opening a run raises, one after another.
+        closing, killing: what these raise.
+        gives: what comes of an item, or what it raises.
     """
 
     clock: MovedClock
@@ -48,6 +65,10 @@ class PlayedWorkload:
     stays: bool = False
     may_stop: asyncio.Event = field(default_factory=asyncio.Event)
     began: list[int] = field(default_factory=list)
+    opening: deque[BaseException] = field(default_factory=deque)
+    closing: BaseException | None = None
+    killing: BaseException | None = None
+    gives: ItemOutcome | BaseException = field(default_factory=lambda: ItemSucceeded(b"1", duration_seconds=0.0))
     name: str = "played"
     queue: Queue = "batch_tasks"
     flush_each_item: bool = False
@@ -59,14 +80,20 @@ class PlayedWorkload:
     @asynccontextmanager
     async def open(self, context: RunContext) -> AsyncIterator[PlayedWorkload]:
         """It is its own run."""
+        if self.opening:
+            raise self.opening.popleft()
         self._context = context
         yield self
+        if self.closing is not None:
+            raise self.closing
 
     async def close(self) -> None:
         """Nothing is kept."""
 
     def kill(self) -> None:
         """Items are broken off by cancelling them."""
+        if self.killing is not None:
+            raise self.killing
 
     async def item(self, call: ItemCall) -> ItemOutcome:
         """Run one."""
@@ -80,7 +107,9 @@ class PlayedWorkload:
                 await asyncio.Event().wait()
             finally:
                 await self.may_stop.wait()
-        return ItemSucceeded(b"1", duration_seconds=0.0)
+        if isinstance(self.gives, BaseException):
+            raise self.gives
+        return self.gives
 
 
 def runner(claims: PlayedClaims, workload: PlayedWorkload) -> ChunkRunner:
@@ -157,3 +186,95 @@ async def test_the_claim_is_held_until_the_item_has_stopped() -> None:
     workload.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
     assert claims.calls[-1] == "chunk.interrupted"
+
+
+def _results(claims: PlayedClaims) -> list[dict[str, Any]]:
+    return [result for fact in claims.facts for result in orjson.loads(fact)["results"]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("no such model"), OSError(errno.EACCES, "denied"), SystemExit(3), PauseJobError("busy")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_workload_that_cannot_be_opened_fails_its_items_with_the_reason(error: BaseException) -> None:
+    """At once: a run that died of it would come again, and say `crashed` in the end."""
+    claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error]))
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert (outcome, workload.began) == (ChunkOutcome.DONE, [])
+    results = _results(claims)
+    assert [(result["item_index"], result["error_type"]) for result in results] == [(n, "internal") for n in range(3)]
+    assert all(describe(error) in result["error_message"] for result in results)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "no space left"), MemoryError(), RuntimeError("can't start new thread")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_workload_that_has_no_room_is_opened_again(error: BaseException) -> None:
+    """What has run out may be there a moment later; the claim is held meanwhile, and no death is counted."""
+    claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error, error]))
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert (outcome, workload.began) == (ChunkOutcome.DONE, [0, 1, 2])
+    assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
+
+
+async def test_a_workload_that_cannot_be_closed_keeps_its_results() -> None:
+    """They are in; what the workload leaves behind is told."""
+    for error in (ValueError("no"), RetryableError("later"), SystemExit(1)):
+        claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), closing=error)
+        outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+        assert outcome is ChunkOutcome.DONE
+        assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
+        assert claims.calls[-1] == "finish"
+
+
+async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
+    """The item is cancelled all the same, and the interruption is said."""
+    claims, workload = (
+        PlayedClaims(missing=(0, 1, 2)),
+        PlayedWorkload(MovedClock(), stays=True, killing=OSError("gone")),
+    )
+    workload.may_stop.set()
+    engine = runner(claims, workload)
+    running = asyncio.create_task(engine.run(TASK))
+    await wait_until(lambda: workload.began, description="an item runs")
+    engine.interrupt()
+    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
+    assert claims.calls[-1] == "chunk.interrupted"
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        cast("ItemOutcome", None),
+        ItemSucceeded(cast("bytes", "text")),
+        ItemSucceeded(cast("bytes", None)),
+        ItemSucceeded(b"1", duration_seconds=float("nan")),
+        ItemSucceeded(b"1", cost_micros=cast("int", "dear")),
+        ItemFailed(cast("Any", ["no word"]), "why"),
+        ItemFailed("exception", cast("str", 5)),
+        SystemExit(2),
+        asyncio.CancelledError("a part of the plug-in was cancelled"),
+    ],
+    ids=[
+        "nothing",
+        "output is text",
+        "output is nothing",
+        "seconds are no number",
+        "cost is text",
+        "error type is a list",
+        "message is a number",
+        "sys.exit",
+        "cancelled within",
+    ],
+)
+async def test_an_outcome_that_is_none_fails_its_item(gives: ItemOutcome | BaseException) -> None:
+    """A plug-in's mistake costs its item alone, with a reason."""
+    claims, workload = PlayedClaims(missing=(1,)), PlayedWorkload(MovedClock(), gives=gives)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert outcome is ChunkOutcome.DONE
+    (result,) = _results(claims)
+    assert (result["item_index"], result["status"], result["error_type"]) == (1, "failed", "internal")
+    assert result["error_message"]
