@@ -90,9 +90,11 @@ class ChunkItems:
             UnknownWorkloadError,
             ConfigurationError,
         ) as error:  # not here, though the router has it
+            _log.error("chunk %s cannot run here: %s", self._task.chunk, error)
             await self._fail_all(str(error), spec, missing, publisher)
             return
         if spec.items is None:
+            _log.error("chunk %s cannot run here: its job's items are not at hand", self._task.chunk)
             await self._fail_all("the job's items are not at hand", spec, missing, publisher)
             return
         async with AsyncExitStack() as opened:
@@ -148,7 +150,6 @@ class ChunkItems:
     async def _fail_all(
         self, message: str, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher
     ) -> None:
-        _log.error("chunk %s cannot run here: %s", self._task.chunk, message)
         for index in missing:
             now = self._ports.clock.now_ms()
             result = await self._result(ItemFailed("internal", message, duration_seconds=0.0), spec, index, 0.0)
