@@ -24,7 +24,9 @@ def own_modules_first() -> None:
 
     Processes that this one starts do not get `PYTHONPATH`; those that run users' code get it back.
     """
-    own = {_ROOT, *sysconfig.get_paths().values()}
+    paths = sysconfig.get_paths()
+    # Not all of them: the root of an environment may be the user's project.
+    own = {_ROOT, *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
     given = _entries(os.environ.pop(_PYTHONPATH, ""))
     if _ROOT in given:  # an install that is found by nothing else
         os.environ[_PYTHONPATH] = _ROOT

@@ -138,6 +138,23 @@ def test_what_is_found_by_pythonpath_alone_is_still_found(project: Path, environ
     assert ran.stdout.split() == ["False", str(project), str(project)]
 
 
+def test_a_project_that_is_the_root_of_the_environment(environment: dict[str, str]) -> None:
+    """As `python -m venv .` makes it: what lies there is the user's all the same."""
+    script = (
+        "import sys, eldermesh.launch as launch; launch.own_modules_first();"
+        "print(launch.users_environment()['PYTHONPATH'], sys.path[-1])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env=environment | {"PYTHONPATH": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.split() == [sys.prefix, sys.prefix]
+
+
 def test_an_install_that_pythonpath_names(project: Path, environment: dict[str, str]) -> None:
     """It keeps that entry, so that what it starts finds it, too."""
     root = str(Path(__file__).resolve().parents[2])
