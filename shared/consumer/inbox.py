@@ -197,8 +197,9 @@ class InboxConsumer:
 
     def _watch_ended(self, watch: asyncio.Task[None]) -> None:
         """Without a watch nobody would see what fails: that alone is a failure."""
-        if not watch.cancelled() and self.failure is None:
-            self.failure = DeadLoopError(f"the watch over the consumer has ended: {watch.exception()!r}")
+        error = None if watch.cancelled() else watch.exception()
+        if error is not None and self.failure is None:
+            self.failure = DeadLoopError(f"the watch over the consumer has ended: {told(error)}")
             self._stopped.set()
 
     def _find_failure(self) -> StopServiceError | None:
