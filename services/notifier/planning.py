@@ -14,6 +14,7 @@ from services.notifier.matching import wants
 from services.notifier.occurrence import TOLD_TYPES, Occurrence, occurrence_of
 from services.notifier.rendering import render, severity_of
 from services.notifier.rules import Rule, Rules
+from services.notifier.template_process import TemplateProcess
 from shared.consumer.origin import inbox_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError, RecordTooLargeError
@@ -48,15 +49,23 @@ class Planner:
         settings: the settings in force.
         rules: who is told what.
         producer: for its facts; it stays the caller's.
+        templates: renders those of the rules; it stays the caller's.
         now_ms: wall clock, milliseconds since 1970.
     """
 
     def __init__(
-        self, settings: Settings, rules: Rules, producer: Producer, *, now_ms: Callable[[], int] = _now_ms
+        self,
+        settings: Settings,
+        rules: Rules,
+        producer: Producer,
+        templates: TemplateProcess,
+        *,
+        now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self._settings = settings
         self._rules = rules
         self._producer = producer
+        self._templates = templates
         self._now_ms = now_ms
         self._max_age_ms = round(settings.notify_max_age_seconds * 1000)
 
@@ -104,7 +113,13 @@ class Planner:
             names.NOTIFICATION_RULE: rule.name,
             names.NOTIFICATION_CHANNEL: channel,
         }
-        rendered = render(rule, self._rules.channels[channel], occurrence, trace_ui_url=self._settings.trace_ui_url)
+        rendered = await render(
+            rule,
+            self._rules.channels[channel],
+            occurrence,
+            self._templates,
+            trace_ui_url=self._settings.trace_ui_url,
+        )
         with span(names.PLAN_NOTIFICATION, attributes=attributes) as planning:
             context = fact_trace(planning, occurrence.job_id)
             fact = NotificationPlanned(

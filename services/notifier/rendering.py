@@ -6,22 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.times import format_time
 from services.notifier.channel_settings import Channel, EmailChannel, WebhookChannel
 from services.notifier.occurrence import Occurrence
 from services.notifier.rules import Rule, Template
-from services.notifier.templates import (
-    END_BODY,
-    END_TITLE,
-    HOLD_BODY,
-    HOLD_TITLE,
-    body_html,
-    body_text,
-    title_text,
-)
+from services.notifier.template_process import TemplateFailedError, TemplateProcess
+from services.notifier.templates import DEFAULT_HTML, END_BODY, END_TITLE, HOLD_BODY, HOLD_TITLE, texts
 from shared.logs import get_logger
 from shared.notification_facts import Severity
 
@@ -48,17 +39,30 @@ def severity_of(occurrence: Occurrence) -> Severity:
     return "warning"
 
 
-def render(rule: Rule, channel: Channel, occurrence: Occurrence, *, trace_ui_url: str | None) -> Rendered:
-    """The message. A template that fails on this event is replaced by the default one, and the log says so."""
+async def render(
+    rule: Rule, channel: Channel, occurrence: Occurrence, templates: TemplateProcess, *, trace_ui_url: str | None
+) -> Rendered:
+    """The message. A template that fails on this event is replaced by the default one, and the log says so.
+
+    Raises:
+        RetryableError: there is no process to be had that renders templates.
+    """
     values = template_values(occurrence, trace_ui_url)
-    try:
-        texts = _texts(rule.template, channel, occurrence, values)
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        _log.warning("a template failed, the default one is used", rule=rule.name, reason=f"{error}")
-        texts = _texts(Template(), channel, occurrence, values)
+    sources = _sources(rule.template, channel, occurrence)
+    defaults = _sources(Template(), channel, occurrence)
+    if sources == defaults:
+        made = texts(*defaults, values)
+    else:
+        try:
+            made = await templates.texts(*sources, values)
+        except TemplateFailedError as error:
+            _log.warning("a template failed, the default one is used", rule=rule.name, reason=str(error))
+            made = texts(*defaults, values)
+    title, body, html = made
+    rendered = Rendered(title or "Notice", body or title or "Notice", html, None)
     if not isinstance(channel, WebhookChannel):
-        return texts
-    return Rendered(texts.title, texts.body, None, _payload(rule, occurrence, texts))
+        return rendered
+    return Rendered(rendered.title, rendered.body, None, _payload(rule, occurrence, rendered))
 
 
 def template_values(occurrence: Occurrence, trace_ui_url: str | None) -> dict[str, Any]:
@@ -91,18 +95,16 @@ def duration_words(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _texts(template: Template, channel: Channel, occurrence: Occurrence, values: dict[str, Any]) -> Rendered:
+def _sources(template: Template, channel: Channel, occurrence: Occurrence) -> tuple[str, str, str | None]:
     is_end = occurrence.kind == "end"
-    title = title_text(template.title or (END_TITLE if is_end else HOLD_TITLE), values)
-    body = body_text(template.body or (END_BODY if is_end else HOLD_BODY), values)
-    html = None
+    title = template.title or (END_TITLE if is_end else HOLD_TITLE)
+    body = template.body or (END_BODY if is_end else HOLD_BODY)
     # A rule with a body of its own and no HTML sends plain text: HTML cannot be made of it.
-    if isinstance(channel, EmailChannel) and (template.html is not None or template.body is None):
-        html = body_html(template.html, values | {"title": title, "body": body})
-    return Rendered(title or "Notice", body or title or "Notice", html, None)
+    has_html = isinstance(channel, EmailChannel) and (template.html is not None or template.body is None)
+    return title, body, (template.html or DEFAULT_HTML) if has_html else None
 
 
-def _payload(rule: Rule, occurrence: Occurrence, texts: Rendered) -> str:
+def _payload(rule: Rule, occurrence: Occurrence, rendered: Rendered) -> str:
     """The body of a webhook: type, time and data, as Standard Webhooks have it."""
     return json.dumps(
         {
@@ -111,8 +113,8 @@ def _payload(rule: Rule, occurrence: Occurrence, texts: Rendered) -> str:
             "data": {
                 "event": occurrence.kind,
                 "rule": rule.name,
-                "title": texts.title,
-                "text": texts.body,
+                "title": rendered.title,
+                "text": rendered.body,
                 "record": occurrence.record.model_dump(mode="json"),
             },
         },

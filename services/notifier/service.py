@@ -22,6 +22,7 @@ from services.notifier.notifications.state import NotificationState
 from services.notifier.planning import Planner
 from services.notifier.rules import Rules
 from services.notifier.rules_file import load_rules
+from services.notifier.template_process import TemplateProcess
 from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
@@ -65,7 +66,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         owners = Ownership(
             settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, partial(_owner, settings, redis, runner)
         )
-        planner = Planner(settings, rules, producer)
+        templates = TemplateProcess()
+        stack.push_async_callback(templates.close)
+        planner = Planner(settings, rules, producer, templates)
         inbox = InboxConsumer(
             settings,
             [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_TITLE_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 8_000
+MAX_HTML_CHARACTERS = 100_000
 
 END_TITLE = "Job {{ status }}: {{ workload }}{% if tenant != 'default' %} ({{ tenant }}){% endif %}"
 END_BODY = """\
@@ -37,14 +39,33 @@ Decide: mesh approve {{ job_id }}, or mesh reject {{ job_id }}\
 {% if trace_url %}
 Trace: {{ trace_url }}{% endif %}"""
 
-_HTML = """\
+DEFAULT_HTML = """\
 <h2>{{ title }}</h2>
 <p>{% for line in body.splitlines() %}{{ line }}{% if not loop.last %}<br>
 {% endif %}{% endfor %}</p>
 """
 
-_PLAIN = ImmutableSandboxedEnvironment(autoescape=False, undefined=StrictUndefined)
-_ESCAPED = ImmutableSandboxedEnvironment(autoescape=True, undefined=StrictUndefined)
+
+class _Unfolded(CodeGenerator):
+    """Computes nothing of a template while it is compiled: `{{ 9 ** (9 ** 9) }}` is for the rendering to fail on."""
+
+    def _output_child_to_const(self, *_: object) -> NoReturn:
+        raise nodes.Impossible
+
+    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: N802 - jinja2's
+        """Whether `{% autoescape … %}` escapes is seen when it is rendered."""
+        for keyword in node.options:
+            self.writeline(f"context.eval_ctx.{keyword.key} = ")
+            self.visit(keyword.value, frame)
+        frame.eval_ctx.volatile = True
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    code_generator_class = _Unfolded
+
+
+_PLAIN = _Environment(autoescape=False, undefined=StrictUndefined, optimized=False)
+_ESCAPED = _Environment(autoescape=True, undefined=StrictUndefined, optimized=False)
 
 
 @lru_cache(maxsize=1024)
@@ -53,33 +74,33 @@ def _compiled(source: str, *, escaped: bool) -> Template:
 
 
 def check_template(source: str) -> None:
-    """Compile a template.
+    """Compile a template; nothing of it is run.
 
     Raises:
-        TemplateError: its syntax is wrong.
+        TemplateError: its syntax is wrong, or it is nested too deeply.
     """
-    _compiled(source, escaped=False)
+    try:
+        _PLAIN.compile(source)
+    except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        raise TemplateError("it is nested too deeply") from error
 
 
-def title_text(source: str, values: Mapping[str, Any]) -> str:
-    """One line.
+def texts(title: str, body: str, html: str | None, values: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """Title, plain text and HTML, of their templates; in HTML every value is escaped, and it may name the other two.
+
+    It takes as long and as much as the templates do: those of operators are rendered in a process of their own.
 
     Raises:
-        TemplateError: it names what there is not, or the sandbox refused it.
+        Exception: whatever a template makes fail.
     """
-    text = " ".join(_compiled(source, escaped=False).render(values).split())
-    return _cut(text, MAX_TITLE_CHARACTERS)
-
-
-def body_text(source: str, values: Mapping[str, Any]) -> str:
-    """Plain text; raises as `title_text`."""
-    return _cut(_compiled(source, escaped=False).render(values).strip(), MAX_TEXT_CHARACTERS)
-
-
-def body_html(source: str | None, values: Mapping[str, Any]) -> str:
-    """HTML, every value escaped; without a template `title` and `body` of the values. Raises as `title_text`."""
-    # Not cut: half a tag would be worse. The values are bounded by their records.
-    return _compiled(_HTML if source is None else source, escaped=True).render(values)
+    title = _cut(" ".join(_compiled(title, escaped=False).render(values).split()), MAX_TITLE_CHARACTERS)
+    body = _cut(_compiled(body, escaped=False).render(values).strip(), MAX_TEXT_CHARACTERS)
+    if html is None:
+        return title, body, None
+    made = _compiled(html, escaped=True).render({**values, "title": title, "body": body})
+    if len(made) > MAX_HTML_CHARACTERS:  # not cut: half a tag would be worse
+        raise ValueError(f"the HTML is longer than {MAX_HTML_CHARACTERS:,} characters")
+    return title, body, made
 
 
 def _cut(text: str, limit: int) -> str:

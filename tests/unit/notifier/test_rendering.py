@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from services.notifier.channel_settings import ConsoleChannel, EmailChannel, Web
 from services.notifier.occurrence import Occurrence
 from services.notifier.rendering import Rendered, duration_words, render, severity_of
 from services.notifier.rules import Rule
+from services.notifier.template_process import TemplateProcess
 from tests.unit.notifier.events import JOB, TRACE_ID, ended, held
 
 CONSOLE = ConsoleChannel(type="console")
@@ -22,7 +24,15 @@ WEBHOOK = WebhookChannel.model_construct(type="webhook", url=SecretStr("u"), sec
 def rendered(occurrence: Occurrence, channel: Any = CONSOLE, **template: str) -> Rendered:
     """What a rule with this template makes of an event."""
     rule = Rule.model_validate({"name": "my rule", "on": "end", "channels": "c", "template": template})
-    return render(rule, channel, occurrence, trace_ui_url="http://jaeger:16686/")
+
+    async def made() -> Rendered:
+        templates = TemplateProcess()
+        try:
+            return await render(rule, channel, occurrence, templates, trace_ui_url="http://jaeger:16686/")
+        finally:
+            await templates.close()
+
+    return asyncio.run(made())
 
 
 def test_an_end_in_words() -> None:
