@@ -94,9 +94,9 @@ class ClaudeAnswered(Fact):
     output_records: int | None = None
     times: ChunkTimes | None = None
     content_hash: str | None = None
-    """Of what was run: the answer to another request of the same id (of another log) is none to this one."""
+    """Of the request that was run: the answer to another one with the same id (from another log) does not count."""
     only_if_current: bool = False
-    """It counts under its own epoch alone: the owner's word on a run that may have spoken for itself."""
+    """It counts only while its epoch is the current one. The owner reports so a run that seems dead."""
 
 
 class ClaudeEnded(Fact):

@@ -271,9 +271,9 @@ class ItemsCompleted(Fact):
     results: tuple[FactResult, ...]
     times: ChunkTimes | None = None
     content_hash: str | None = None
-    """Of what the run was about: results of another job of the same id (of another log) are none of this one's."""
+    """Of the job that was run: results of another job with the same id (from another log) do not count."""
     only_if_current: bool = False
-    """It counts only while its chunk stands in the plan: the owner's word on a run that may have spoken for itself."""
+    """It counts only while its chunk stands in the plan. The owner reports so a run that seems dead."""
 
 
 class TimerFired(Fact):

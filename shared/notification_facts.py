@@ -83,7 +83,7 @@ class NotificationFailed(Fact):
     worker_id: str
     reason: str
     only_epoch: int | None = None
-    """It counts under this epoch alone: the owner's word on a run that may have spoken for itself. None: under any."""
+    """It counts only while this epoch is the current one; None: always. The owner reports so a run that seems dead."""
 
 
 class NotificationReplanned(Fact):

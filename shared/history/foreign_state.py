@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 _SCAN_COUNT = 1000
 _PATIENCE_SECONDS = 20.0
-"""Shorter than the time in which a service that is told to stop has to; then whoever started it starts it again."""
+"""Shorter than the time that a service has to stop. Then the service fails, and its supervisor starts it again."""
 
 _BINDINGS = "_kombu.binding"
 

@@ -1,4 +1,4 @@
-"""Trouble of one subject: what its state makes fail is told and asked again later; its neighbours do not wait."""
+"""Failures that concern one subject alone: they are logged and tried again later, and no other subject waits."""
 
 from __future__ import annotations
 

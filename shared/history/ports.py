@@ -54,7 +54,7 @@ class Decider(Protocol[S_contra]):
     async def decide(self, state: S_contra, due: DecisionDue) -> NewFact | None:
         """The fact that records the decision; None to be asked again later.
 
-        What it raises costs this subject alone: it is told, and asked again later.
+        What it raises concerns this subject alone: it is logged, and the decision is asked for again later.
         """
         ...
 
@@ -65,8 +65,8 @@ class Dispatched:
 
     Attributes:
         taken: identities of the chunks that their engine took, as text.
-        refused: identities of chunks that cannot be sent now, with what hinders each; no engine is at fault.
-        closed: lanes whose engine takes nothing now, with what it said; it is left alone for a moment.
+        refused: identities of chunks that cannot be sent now, with the error of each; their engine works.
+        closed: lanes whose engine takes nothing now, with its error; nothing is sent to it for a moment.
     """
 
     taken: frozenset[str]
@@ -94,7 +94,7 @@ class Dispatcher(Protocol[S_contra]):
 
 
 class Observer(Protocol[S_contra]):
-    """Is told what an owner did, for telemetry; it must not wait, and what it raises is told and changes nothing."""
+    """Is told what an owner did, for telemetry; it must not wait; what it raises is logged and changes nothing."""
 
     def folded(self, facts: int, seconds: float) -> None:
         """A batch was folded and acted on."""

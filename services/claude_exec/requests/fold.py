@@ -134,7 +134,7 @@ def _marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
 
 
 def _is_of(state: RequestState, fact: ClaudeAnswered) -> bool:
-    """Whether an answer is one to this request, and not ruled out by what its own run has said before."""
+    """Whether an answer counts: one to another request of the same id does not, nor a late word of the owner's."""
     asked = None if state.acceptance is None else state.acceptance.content_hash
     return fact.content_hash in (None, asked) and (not fact.only_if_current or fact.epoch == state.epoch)
 

@@ -57,9 +57,10 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
 
 
 def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
-    """Whether results are of this job, and not ruled out by what their own run has said before.
+    """Whether results count for this job.
 
-    A stub has none: what results of nobody's items have cost is not the cost of a job to come.
+    Those of another job of the same id do not. Nor does a crash that the owner reports, once the plan has changed: the
+    run was alive and has reported its own end. A stub has no results; their cost is not that of the job that may come.
     """
     made = state.acceptance
     if made is None or fact.content_hash not in (None, made.content_hash):

@@ -1,7 +1,7 @@
 -- Extend a lease, or say why the run must be killed. An absent claim is taken again: after a wipe heartbeats re-create it.
+-- Another job of the same id may have a chunk of the same name in its plan; then the mark differs, and the run is not of that
+-- job. Earlier releases wrote the id in place of the mark: it is taken for every mark.
 -- KEYS: meta states specs current claims
--- A chunk of the same name in the plan of another job of that id (its mark differs) is not the one that runs; earlier
--- releases wrote the id in place of the mark.
 -- ARGV: job chunk runner run lease_ms mark
 local known = redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1
 if known and redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then return 'job_ended' end
