@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from threading import BoundedSemaphore, Thread
 from typing import Annotated, Literal, Self
 
 import orjson
@@ -35,6 +37,12 @@ MAX_RULES_BYTES = 96 * 1024
 
 MAX_PATH_BYTES = 4096
 """Linux takes no longer path. Looking where a longer one leads takes time that grows with the square."""
+
+_LOOK_SECONDS = 1.0
+_LOOKING = BoundedSemaphore(8)
+"""Threads that look where a path leads; those that no file system answers stay."""
+
+_NO_ANSWER = f"its file system did not answer within {_LOOK_SECONDS:g} s"
 
 ToolRule = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,63}(\([^()\x00-\x1f\x7f]{1,500}\))?$")]
 """A tool, as `Read`, or some uses of one, as `Bash(git log:*)`."""
@@ -153,8 +161,34 @@ def _refusal(options: ClaudeOptions, settings: Settings) -> str | None:
     longest = settings.claude_timeout_seconds
     if options.timeout_seconds is not None and options.timeout_seconds > longest:
         return f"timeout_seconds: at most {longest:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"
-    refused = None if options.cwd is None else refused_directory(options.cwd, settings)
+    refused = None if options.cwd is None else _refused_in_time(options.cwd, settings)
     return None if refused is None else f"cwd: {refused}"
+
+
+def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
+    """`refused_directory`, or that no file system answers: a network mount that is away holds whoever looks."""
+    if not _LOOKING.acquire(blocking=False):
+        return _NO_ANSWER
+    refused: Future[str | None] = Future()
+
+    def look() -> None:
+        try:
+            refused.set_result(refused_directory(cwd, settings))
+        except BaseException as error:  # noqa: BLE001 - it is who asked that is told
+            refused.set_exception(error)
+        finally:
+            _LOOKING.release()
+
+    # No executor's thread: one that never comes back must not hold the end of the process.
+    try:
+        Thread(target=look, name="cwd", daemon=True).start()
+    except RuntimeError:  # there is no room for one
+        _LOOKING.release()
+        raise
+    try:
+        return refused.result(_LOOK_SECONDS)
+    except TimeoutError:
+        return _NO_ANSWER
 
 
 def refused_directory(cwd: Path, settings: Settings) -> str | None:

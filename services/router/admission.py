@@ -48,6 +48,8 @@ class Admitted:
 
     job_id: str
     command: JobSubmit | JobCancel | JobDecide
+    content_hash: str = ""
+    """Of a submit."""
 
     def __repr__(self) -> str:
         return f"Admitted({type(self.command).__name__} of {self.job_id})"
@@ -96,7 +98,7 @@ class JobAdmission:
         if command == DECIDE:
             return _of_job(JobDecide, value)
         job_id, submit = judged_submit(value, record, self._settings, self._workloads, self._tenant_of_inbox)
-        return Admitted(job_id, submit)
+        return Admitted(job_id, submit, submit.content_hash())
 
     def root_trace_id(self, decoded: Admitted) -> str | None:
         """The trace of a job that came without one is found from its id alone."""
@@ -111,7 +113,7 @@ class JobAdmission:
         """
         trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
         if isinstance(decoded.command, JobSubmit):
-            await self._accept(record, decoded.job_id, decoded.command)
+            await self._accept(record, decoded, decoded.command)
             return
         context = fact_trace(trace.get_current_span(), decoded.job_id)
         fact: JobCancelRequested | JobDecided
@@ -123,7 +125,8 @@ class JobAdmission:
             )
         await self._append(decoded.job_id, fact, context)
 
-    async def _accept(self, record: ConsumedRecord, job_id: str, submit: JobSubmit) -> None:
+    async def _accept(self, record: ConsumedRecord, decoded: Admitted, submit: JobSubmit) -> None:
+        job_id = decoded.job_id
         attributes: dict[str, AttributeValue] = {
             names.JOB_ID: job_id,
             names.JOB_TENANT: submit.tenant,
@@ -132,7 +135,7 @@ class JobAdmission:
         }
         with span(names.ACCEPT_JOB, attributes=attributes) as accepting:
             context = fact_trace(accepting, job_id)
-            fact = accepted_fact(submit, record, self._settings, context, now_ms=self._now_ms())
+            fact = accepted_fact(submit, decoded.content_hash, record, self._settings, context, now_ms=self._now_ms())
             await self._append(job_id, fact, context)
         _accepted_total.add(1, {names.JOB_TENANT: submit.tenant, names.JOB_WORKLOAD: submit.workload})
 

@@ -48,9 +48,9 @@ def judged_submit(
 
 
 def accepted_fact(
-    submit: JobSubmit, record: ConsumedRecord, settings: Settings, trace: FactTrace, *, now_ms: int
+    submit: JobSubmit, content_hash: str, record: ConsumedRecord, settings: Settings, trace: FactTrace, *, now_ms: int
 ) -> JobAccepted:
-    """What the history keeps of a submit; `record` is the one that it was read from.
+    """What the history keeps of a submit; `content_hash` is its own, `record` the one that it was read from.
 
     A record that is delivered again gives the same content hash and the same inbox coordinates.
     """
@@ -59,7 +59,7 @@ def accepted_fact(
         inbox_key_base64=key_of(record),
         inbox_headers_base64=headers_of(record),
         original=(record.value or b"").decode(),
-        content_hash=submit.content_hash(),
+        content_hash=content_hash,
         fold_version=FOLD_VERSION,
         terms=_terms(submit, settings),
         items_total=None if submit.items is None else len(submit.items),

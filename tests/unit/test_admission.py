@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -20,6 +20,7 @@ from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.events import JobAccepted
+from shared.kafka.producer import Producer
 from shared.settings import Settings
 from shared.telemetry.fact_trace import fact_trace, trace_of_job_id
 from shared.workloads import WorkloadRegistry
@@ -75,7 +76,7 @@ def fact_of(admission: JobAdmission, settings: Settings, record: ConsumedRecord)
     admitted = admission.decode(record)
     assert isinstance(admitted.command, JobSubmit)
     context = trace_of_job_id(admitted.job_id)
-    return accepted_fact(admitted.command, record, settings, context, now_ms=NOW_MS)
+    return accepted_fact(admitted.command, admitted.content_hash, record, settings, context, now_ms=NOW_MS)
 
 
 class TestRefusals:
@@ -338,3 +339,21 @@ class TestTrace:
 
 def _broken() -> Any:
     raise ImportError("no such module")
+
+
+async def test_what_is_dear_of_a_submit_is_done_where_it_is_judged(
+    admission: JobAdmission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large records are judged on a thread; on the event loop only the fact is made and sent."""
+    sent: list[bytes] = []
+
+    async def take(_producer: Producer, _topic: str, value: bytes, **_: object) -> None:
+        sent.append(value)
+
+    record = received(Sent(job(job_id=JOB_ID)))
+    decoded = admission.decode(record)
+    expected = cast("JobSubmit", decoded.command).content_hash()
+    monkeypatch.setattr(JobSubmit, "content_hash", None)  # whoever asks for it now fails
+    monkeypatch.setattr(Producer, "send_and_wait", take)
+    await admission.handle(record, decoded)
+    assert [json.loads(value)["content_hash"] for value in sent] == [expected]

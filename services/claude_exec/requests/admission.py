@@ -44,6 +44,8 @@ class Admitted:
 
     request_id: str
     command: ClaudeRequest | ClaudeCancel
+    content_hash: str = ""
+    """Of a request."""
 
     @property
     def job_id(self) -> str:
@@ -103,7 +105,7 @@ class RequestAdmission:
         """
         trace.get_current_span().set_attribute(names.REQUEST_ID, decoded.request_id)
         if isinstance(decoded.command, ClaudeRequest):
-            await self._accept(record, decoded.request_id, decoded.command)
+            await self._accept(record, decoded, decoded.command)
             return
         context = fact_trace(trace.get_current_span(), decoded.request_id)
         fact = ClaudeCancelRequested(
@@ -128,9 +130,10 @@ class RequestAdmission:
         if request.timeout_seconds is not None and request.timeout_seconds > longest:
             reason = f"timeout_seconds: at most {longest:g} (MESH_CLAUDE_TIMEOUT_SECONDS)"
             raise DeadLetterError("invalid", reason, job_id=request_id)
-        return Admitted(request_id, request)
+        return Admitted(request_id, request, request.content_hash())
 
-    async def _accept(self, record: ConsumedRecord, request_id: str, request: ClaudeRequest) -> None:
+    async def _accept(self, record: ConsumedRecord, decoded: Admitted, request: ClaudeRequest) -> None:
+        request_id = decoded.request_id
         attributes = {names.REQUEST_ID: request_id, names.REQUEST_TENANT: request.tenant}
         with span(names.ACCEPT_REQUEST, attributes=attributes) as accepting:
             context = fact_trace(accepting, request_id)
@@ -139,7 +142,7 @@ class RequestAdmission:
                 inbox_key_base64=key_of(record),
                 inbox_headers_base64=headers_of(record),
                 original=(record.value or b"").decode(),
-                content_hash=request.content_hash(),
+                content_hash=decoded.content_hash,
                 fold_version=FOLD_VERSION,
                 terms=self._terms(request),
                 submitted_at=submitted_at(record, self._now_ms()),

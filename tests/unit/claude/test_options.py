@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.claude_exec import options
 from services.claude_exec.options import MAX_SCHEMA_BYTES, ClaudeOptions, judge_prompts, judged_options, prompt_of
 from shared.errors import DeadLetterError
 from shared.settings import Settings
@@ -137,3 +139,32 @@ def test_items_that_are_no_prompts(item: Any) -> None:
     """The index of the first is in the reason."""
     with pytest.raises(DeadLetterError, match=r"^items\[1\]: an "):
         judge_prompts(["fine", item])
+
+
+def test_a_directory_whose_file_system_does_not_answer_is_refused_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network mount that is away holds neither the event loop nor more than a few threads."""
+    settings = Settings(claude_roots=(tmp_path,), data_dir=tmp_path / "data", _env_file=None)
+    away, answers, looking = tmp_path / "away", threading.Event(), []
+    resolve = Path.resolve
+
+    def held(path: Path, strict: bool = False) -> Path:  # noqa: FBT001, FBT002 - as it is called
+        if path == away:
+            looking.append(path)
+            answers.wait(60.0)
+        return resolve(path, strict)
+
+    monkeypatch.setattr(options, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Path, "resolve", held)
+    try:
+        for _ in range(12):
+            with pytest.raises(DeadLetterError, match="did not answer"):
+                judged_options({"cwd": str(away)}, settings)
+        assert len(looking) == 8
+    finally:
+        answers.set()
+    for thread in threading.enumerate():
+        if thread.name == "cwd":
+            thread.join(10.0)
+    assert judged_options({"cwd": str(away)}, settings).cwd == away
