@@ -303,6 +303,27 @@ async def test_a_service_that_does_not_start_anew_costs_no_other_one(stage: Stag
     await running
 
 
+async def test_a_memory_only_service_that_does_not_start_anew_ends_the_run(stage: Stage) -> None:
+    """It is given up after as many starts in vain as after deaths, whatever the others do."""
+    ill = stage.path / "ill"
+
+    async def ready() -> None:
+        if ill.exists():
+            raise NotReadyError("ill")
+
+    memory_only = replace(stage.service("a", memory_only=True), ready=ready, ready_timeout_seconds=0.2)
+    supervisor = stage.supervisor(memory_only, stage.service("b", "a"), stage.service("c"))
+    await supervisor.start()
+    running = asyncio.create_task(supervisor.run(asyncio.Event()))
+    ill.touch()
+    pid = supervisor.services["a"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(GaveUpError, match="a died 3 times"):
+        await running
+    assert stage.journal.count("start b") == 1
+
+
 async def test_hurry_cuts_a_grace_short(stage: Stage) -> None:
     """A stop that would wait a minute for a stubborn service ends at once, and says that it killed."""
     script = f"trap '' TERM; echo start a $$ >> {stage.path}/journal; sleep 100"
