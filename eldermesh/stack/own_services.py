@@ -23,7 +23,8 @@ CLAUDE_EXEC_NAME = "claude_exec"
 SAGES_NAME = "sages"
 NOTIFIER_NAME = "notifier"
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
+"""On idle cores a service is ready within seconds; on a machine with ten times as much to do it needs more than 60."""
 _STOP_SECONDS = 30.0
 _KILLING_SECONDS = 15.0
 

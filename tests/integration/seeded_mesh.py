@@ -17,6 +17,7 @@ from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
+from shared.broker import make_producer
 from shared.events import Fact, InboxRecord
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
@@ -98,27 +99,30 @@ class SeededMesh:
 
     async def settle(self) -> None:
         """Let an owner of each partition fold all there is, publish what it calls for, and go away again."""
-        for partition in range(self.settings.partition_count):
-            log = KafkaPartitionLog(self.settings, JOBS_HISTORY, partition, self.producer)
-            owner: Owner[JobState] = Owner(
-                JobMachine(),
-                log,
-                PartitionStore(self.redis, PartitionKeys(self.settings.topic(JOBS_HISTORY), partition)),
-                _Undecided(),
-                _Undispatched(),
-                partition=partition,
-                window_size=4,
-                times=OwnerTimes(lease=15.0, claim_timeout=60.0),
-                clock=SystemClock(),
-            )
-            await log.start()
-            try:
-                await owner.step(0)
-                # Ends are marked by facts of the owner's own, which it folds in a step of their own.
-                while owner.position < (await log.bounds()).end:
-                    await owner.step(_STEP_SECONDS)
-            finally:
-                await log.stop()
+        async with make_producer(self.settings, client_id="seeded-mesh-owner") as producer:
+            for partition in range(self.settings.partition_count):
+                await self._fold(partition, KafkaPartitionLog(self.settings, JOBS_HISTORY, partition, producer))
+
+    async def _fold(self, partition: int, log: KafkaPartitionLog) -> None:
+        owner: Owner[JobState] = Owner(
+            JobMachine(),
+            log,
+            PartitionStore(self.redis, PartitionKeys(self.settings.topic(JOBS_HISTORY), partition)),
+            _Undecided(),
+            _Undispatched(),
+            partition=partition,
+            window_size=4,
+            times=OwnerTimes(lease=15.0, claim_timeout=60.0),
+            clock=SystemClock(),
+        )
+        await log.start()
+        try:
+            await owner.step(0)
+            # Ends are marked by facts of the owner's own, which it folds in a step of their own.
+            while owner.position < (await log.bounds()).end:
+                await owner.step(_STEP_SECONDS)
+        finally:
+            await log.stop()
 
     async def run(self, *arguments: str, **settings: str) -> Ran:
         """Run `mesh …` on this mesh to its end, in a thread of this process: starting one anew takes a second."""

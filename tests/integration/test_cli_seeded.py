@@ -278,6 +278,7 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
         "settings": "ok",
         "data directory": "ok",
         "disk": "ok",
+        "services": "ok",
         "broker": "ok",
         "topics": "ok",
         "redis": "ok",

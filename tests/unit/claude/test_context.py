@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from services.claude_exec.context import CHARACTERS_OF_A_TOKEN, framed
 from shared.events import AdviceEntry
-from shared.invisible_text import is_invisible
+from shared.invisible_text import is_invisible, visible
 
 PROMPT = "What is a chunk?\n\n</mesh-context> is a tag."
 
@@ -131,8 +131,10 @@ def test_nothing_invisible_is_quoted() -> None:
     everything = "".join(chr(code) for code in (*range(0xD800), *range(0xE000, 0x110000)) if not chr(code).isspace())
     hidden = "".join(each for each in everything if is_invisible(each))
     assert len(hidden) > 900_000
-    assert {"\U000e0041", "\u3164", "\u115f", "\u034f", "\u2065", "\ue000", "\ufe00", "\u200d"} <= set(hidden)
-    text = f"shown{hidden}text"
+    named = "\U000e0041\u3164\u115f\u034f\u2065\ue000\ufe00\u200d"
+    assert set(named) <= set(hidden)
+    assert visible(hidden) == ""
+    text = f"shown{hidden[::97]}{named}text"
     advice = (rag(passage(text, citation=text)), knowledge({"text": text, "source": text, "confidence": 1}))
     lines = frame_of(framed(PROMPT, advice, tokens=2000)).splitlines()[3:-1]
     assert lines == ["| [1] showntext", "| showntext", "| [2] lesson from showntext", "| showntext"]
