@@ -191,7 +191,10 @@ async def test_a_service_that_keeps_dying_is_started_again_for_as_long_as_it_tak
 
     def well() -> bool:
         pid = supervisor.services["b"].pid
-        return pid is not None and psutil.Process(pid).name() == "sleep"
+        try:
+            return pid is not None and psutil.Process(pid).name() == "sleep"
+        except psutil.NoSuchProcess:  # one that was still ill has just ended
+            return False
 
     await wait_until(well, description="b is well")
     stop.set()
