@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from shared.errors import MeshError, StopServiceError
+from shared.errors import ConfigurationError, MeshError, StopServiceError
 from shared.garbage import collect_seldom
 from shared.logs import configure_logging, get_logger
 from shared.raised import told
@@ -71,7 +72,11 @@ def run_service(name: str, run: Callable[[Settings, asyncio.Event], Awaitable[No
         name: of the service in logs and spans.
         run: runs it until the event is set.
     """
-    settings = Settings()
+    try:
+        settings = Settings.of_environment()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{name} does not start: {error}\n")
+        return 1
     configure_logging(settings, name)
     configure_telemetry(settings, name)
     collect_seldom()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from platformdirs import user_state_path
 from pydantic import Field, RedisDsn, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.blob_directory import blob_directory
+from shared.errors import ConfigurationError
 from shared.ray_demands import RayDemands
+from shared.regular_file import read_regular_file
 
 DEMO_FUNCTIONS = "eldermesh.demo.work:*"
+_ENV_FILE = ".env"
+_MAX_ENV_BYTES = 1024 * 1024
 _PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
 
 
@@ -22,11 +26,23 @@ def _default_slots() -> int:
     return max(2, os.cpu_count() or 2)
 
 
+def check_env_file() -> None:
+    """See that the `.env` of the working directory, if there is one, can be read.
+
+    Raises:
+        FileRefusedError: it is no regular file, or larger than any list of settings.
+        OSError: it cannot be read.
+    """
+    env_file = Path(_ENV_FILE)
+    if env_file.exists() and not env_file.is_dir():  # a pipe would be waited for; a directory may be a virtualenv
+        read_regular_file(env_file, _MAX_ENV_BYTES)
+
+
 class Settings(BaseSettings):
     """The settings in force. Durations are seconds, sizes bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MESH_", env_file=".env", env_file_encoding="utf-8-sig", extra="ignore", frozen=True
+        env_prefix="MESH_", env_file=_ENV_FILE, env_file_encoding="utf-8-sig", extra="ignore", frozen=True
     )
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
@@ -212,6 +228,8 @@ class Settings(BaseSettings):
                 blob_directory(value)
             except RuntimeError as error:  # `~nobody`
                 raise ValueError(str(error)) from error
+            except OSError as error:
+                raise ValueError(f"it is relative, and the working directory: {error.strerror}") from error
         return value
 
     @cached_property
@@ -223,13 +241,39 @@ class Settings(BaseSettings):
 
     @cached_property
     def blobs(self) -> str:
-        """The blob store's URL, the default applied."""
-        return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+        """The blob store's URL, the default applied.
+
+        Raises:
+            ConfigurationError: the data directory is relative, and the working directory is gone.
+        """
+        if self.blob_url:
+            return self.blob_url
+        try:
+            return (self.data_dir.absolute() / "blobs").as_uri()
+        except OSError as error:
+            raise ConfigurationError(
+                f"MESH_DATA_DIR is relative, and the working directory: {error.strerror}"
+            ) from error
 
     @cached_property
     def ray_runners(self) -> int:
         """Most runners of a workload on Ray, the default applied; what a workload's own demand says comes before it."""
         return self.ray_max_runners or self.slots
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """The settings of the environment and of `.env` in the working directory, for a process of the mesh.
+
+        Raises:
+            ConfigurationError: `.env` is no regular file (a pipe would be waited for), or cannot be read.
+            ValidationError: a setting is wrong.
+        """
+        try:
+            check_env_file()
+            return cls()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigurationError(f".env in the working directory cannot be read: {why}") from error
 
     def topic(self, name: str) -> str:
         """A topic's full name."""

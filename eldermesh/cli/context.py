@@ -12,8 +12,6 @@ from eldermesh.cli.terminal_text import escaped_name
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-_MAX_ENV_BYTES = 1024 * 1024
-
 FoundBy = Literal["environment", "runtime", "defaults"]
 
 _HINTS: dict[FoundBy, str] = {
@@ -58,13 +56,10 @@ def load_settings() -> Settings:
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
-    from shared.regular_file import read_regular_file
-    from shared.settings import Settings
+    from shared.settings import Settings, check_env_file
 
     try:
-        env_file = Path(".env")
-        if env_file.exists() and not env_file.is_dir():  # a pipe would be waited for; a directory may be a virtualenv
-            read_regular_file(env_file, _MAX_ENV_BYTES)
+        check_env_file()
         return Settings()
     except ValidationError as error:
         reasons = "; ".join(

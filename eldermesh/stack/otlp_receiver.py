@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-bytes", type=int, default=usual.bytes)
     parser.add_argument("--max-days", type=float, default=usual.days)
     given = parser.parse_args(arguments)
-    configure_logging(Settings(), "telemetry")
+    configure_logging(Settings.of_environment(), "telemetry")
     try:
         limits = StoreLimits(given.max_spans, given.max_bytes, given.max_days)
         asyncio.run(serve(given.db, given.port, given.forward, limits))

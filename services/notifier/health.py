@@ -29,7 +29,7 @@ async def notifier_trouble(settings: Settings) -> str | None:
 async def _check() -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            return await notifier_trouble(Settings())
+            return await notifier_trouble(Settings.of_environment())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -108,7 +108,7 @@ async def _in_own_thread(work: Callable[[], _T]) -> _T:
 
 
 async def _check(part: str) -> str | None:
-    settings = Settings()
+    settings = Settings.of_environment()
     if part == "ray":
         trouble = ray_trouble(settings)
     else:

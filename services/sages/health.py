@@ -25,7 +25,7 @@ async def sages_trouble(settings: Settings) -> str | None:
 async def _check() -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            return await sages_trouble(Settings())
+            return await sages_trouble(Settings.of_environment())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from eldermesh.launch import python_command
 from shared.errors import RetryableError, StopServiceError
 from shared.serving import until_stopped
 
@@ -57,3 +61,12 @@ async def test_cancelled_it_leaves_nothing() -> None:
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("module", ["services.router", "services.notifier", "services.router.engines.celery_worker"])
+def test_an_env_file_that_is_a_pipe_is_refused(module: str, tmp_path: Path) -> None:
+    """A service says so and ends, where it would wait for a writer for ever."""
+    os.mkfifo(tmp_path / ".env")
+    ran = subprocess.run(python_command(module), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert ".env in the working directory cannot be read: a pipe, no regular file" in ran.stderr

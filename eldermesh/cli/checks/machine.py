@@ -73,7 +73,13 @@ async def services_stay(mesh: Mesh) -> Found:
 
 def _present(path: Path) -> Path:
     """The directory, or the nearest of its parents that exists."""
-    present = path.absolute()
+    try:
+        present = path.absolute()
+    except OSError as error:
+        raise CheckFailed(
+            f"the data directory {path} is relative, and the working directory: {error.strerror}",
+            "choose another by MESH_DATA_DIR, or work in another directory",
+        ) from error
     while not present.is_dir() and present != present.parent:
         present = present.parent
     return present

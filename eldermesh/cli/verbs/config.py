@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from eldermesh.cli.context import Mesh, find_mesh
-from eldermesh.cli.errors import ExitStatus
+from eldermesh.cli.errors import CliError, ExitStatus
 from eldermesh.cli.options import PANEL_MESH, JsonOption, example
 from eldermesh.cli.output import Output
 
@@ -46,13 +46,19 @@ def config(*, as_json: JsonOption = False) -> ExitStatus:
 
 
 def _shown(mesh: Mesh) -> dict[str, JsonValue]:
+    from shared.errors import ConfigurationError
+
     shown: dict[str, JsonValue] = mesh.settings.model_dump(mode="json")
     shown["redis_url"] = without_password(mesh.settings.redis_url.get_secret_value())
     for name in ("anthropic_base_url", "blob_url", "otlp_endpoint", "trace_query_url", "trace_ui_url"):
         value = shown[name]
         shown[name] = without_password(value) if isinstance(value, str) else None
     shown["partitions"] = mesh.settings.partition_count
-    shown["blob_url"] = without_password(mesh.settings.blobs)
+    try:
+        shown["blob_url"] = without_password(mesh.settings.blobs)
+    except ConfigurationError as error:
+        hint = "work in another directory"
+        raise CliError(ExitStatus.USAGE, "configuration", f"the settings are wrong: {error}", hint) from error
     return shown
 
 

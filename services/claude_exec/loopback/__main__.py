@@ -40,7 +40,7 @@ async def _main(chosen: argparse.Namespace, script: Script) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 after a stop in order, 1 when it cannot serve."""
     chosen = _arguments(arguments)
-    configure_logging(Settings(), _SERVICE_NAME)
+    configure_logging(Settings.of_environment(), _SERVICE_NAME)
     try:
         loopback_host(chosen.host)
         script = Script() if chosen.script is None else Script.load(chosen.script)

@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queues = [name for name in chosen.queues.split(",") if name]
     if unknown := sorted(set(queues) - set(QUEUES)):
         parser.error(f"unknown queue {unknown[0]!r}; there are {', '.join(QUEUES)}")
-    settings = Settings()
+    settings = Settings.of_environment()
     configure_logging(settings, SERVICE_NAME)
     with suppress(KeyboardInterrupt):
         return CeleryWorker(settings, queues=queues, ready_file=chosen.ready_file).run()

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=HEAD_PORT, help="where the head listens")
     parser.add_argument("--num-cpus", type=int, help="CPUs that runners may take; those of the machine by default")
     chosen = parser.parse_args(arguments)
-    settings = Settings()
+    settings = Settings.of_environment()
     os.environ.update(ray_environment(settings))
     temp = temp_dir(settings)
     command = node_command(settings, chosen.kind, temp=temp, port=chosen.port, cpus=chosen.num_cpus)

@@ -39,6 +39,8 @@ def _shell(line: str, directory: Path, **variables: str) -> subprocess.Completed
         (f"{MESH} ask - <&-", 2, "standard input cannot be read"),
         (f"mkdir gone; cd gone; rmdir ../gone; {MESH} index x", 2, "x leads nowhere"),
         (f"mkdir gone; cd gone; rmdir ../gone; MESH_DATA_DIR=here {MESH} ps", 3, "No such file or directory"),
+        (f"mkdir gone; cd gone; rmdir ../gone; MESH_DATA_DIR=here {MESH} config", 2, "MESH_DATA_DIR is relative"),
+        (f"mkdir gone; cd gone; rmdir ../gone; MESH_BLOB_URL=here {MESH} config", 2, "MESH_BLOB_URL: "),
     ],
 )
 def test_streams_and_places(line: str, status: int, says: str, tmp_path: Path) -> None:
