@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from eldermesh.stack.errors import NotReadyError, StackError, StartFailedError
 from eldermesh.stack.log_file import cut_log, log_tail
 from eldermesh.stack.process import OwnedProcess
+from shared.child_signals import signal_name
 
 Check = Callable[[], Awaitable[None]]
 """Returns when what it asks for holds; raises `NotReadyError` while it does not."""
@@ -215,5 +215,5 @@ async def _ask(check: Check, reasons: list[str]) -> None:
 def describe_end(returncode: int) -> str:
     """Say in words how a process ended."""
     if returncode < 0:
-        return f"was ended by {signal.Signals(-returncode).name}"
+        return f"was ended by {signal_name(-returncode)}"
     return f"exited with status {returncode}"

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from eldermesh.contract.vocabulary import ErrorType
 from services.claude_exec.evidence import Evidence
 from services.claude_exec.outcome import ERROR_TYPES, ClaudeOutcome, OutcomeClass
+from shared.child_signals import signal_name
 
 _MICROS = 1_000_000
 _MOST_USD = 1_000_000
@@ -168,7 +169,7 @@ def _death(evidence: Evidence) -> str:
     elif status == -signal.SIGKILL:
         how = "the CLI was killed by SIGKILL (out of memory?)"
     elif status < 0:
-        how = f"the CLI was killed by {signal.Signals(-status).name}"
+        how = f"the CLI was killed by {signal_name(-status)}"
     else:
         how = f"the CLI ended with exit status {status}, without a result"
     said = evidence.stderr_tail[-_STDERR_CHARACTERS:]

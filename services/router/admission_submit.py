@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.admission_ids import job_id_of, job_id_of_invalid
 from services.router.support import unsupported
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
@@ -94,9 +97,12 @@ def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads:
     try:
         workloads.get(submit.workload).validate(submit.options, submit.items, settings)
     except DeadLetterError as error:
-        raise DeadLetterError(error.error_type, error.reason, job_id=job_id) from error
-    except Exception as error:
-        # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others.
+        # A plug-in's word, too: with another one than the contract's the letter would be none that anybody can read.
+        error_type = error.error_type if error.error_type in get_args(DeadLetterType) else "internal"
+        raise DeadLetterError(error_type, error.reason, job_id=job_id) from error
+    except BaseException as error:
+        # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others. It may even
+        # call `sys.exit`.
         reason = f"workload {submit.workload} could not judge the job: {type(error).__name__}"
         raise DeadLetterError("internal", reason, job_id=job_id) from error
 

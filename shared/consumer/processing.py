@@ -127,10 +127,9 @@ class RecordProcessor:
             return self._handler.decode(record), None
         except DeadLetterError as refusal:
             return None, refusal
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
-            # It is pure, so trying again would not help. A plug-in may call `sys.exit`, a library in Rust may panic.
+            # It is pure, so trying again would not help. A plug-in may call `sys.exit` or raise KeyboardInterrupt (the
+            # real one goes to the loop's signal handler), a library in Rust may panic.
             raise OwnFailureError(record, error) from error
 
     def _root_trace_id(self, decoded: object, refusal: DeadLetterError | None) -> str | None:

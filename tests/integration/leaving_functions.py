@@ -229,3 +229,13 @@ def wait_a_little(seconds: float) -> float:
     sys.stdout.write("waiting\n")
     time.sleep(seconds)
     return seconds
+
+
+def stop_all(_: Any) -> None:
+    """Stop this process and whatever shares its process group: the leash, too."""
+    os.killpg(0, signal.SIGSTOP)
+
+
+def end_by_signal(number: int) -> None:
+    """End this process."""
+    os.kill(os.getpid(), number)

@@ -54,7 +54,9 @@ async def test_a_failure_of_our_own_costs_its_record_alone(embedded: Settings, f
     assert "a bug" not in headers.reason
 
 
-@pytest.mark.parametrize("failure", [RecursionError("deep"), SystemExit(3), asyncio.CancelledError("no task's")])
+@pytest.mark.parametrize(
+    "failure", [RecursionError("deep"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("no task's")]
+)
 async def test_a_judge_that_raises_costs_its_record_alone(embedded: Settings, failure: BaseException) -> None:
     """Whatever it is, also for a record that is judged on a thread."""
     large = b"7" * 20_000

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +124,23 @@ async def test_a_workload_is_given_what_it_needs(settings: Settings, owner: Play
         (ItemFailed("made up", "?"), "internal"),  # type: ignore[arg-type]  # what is tested
         (ItemFailed("refused", "x" * 5000), "refused"),
         (ValueError("a bug"), "internal"),
+        (SystemExit(4), "internal"),
+        (asyncio.CancelledError("not ours"), "internal"),
+        (None, "internal"),
+        (ItemSucceeded("text"), "internal"),  # type: ignore[arg-type]  # here and below: what is tested
+        (ItemSucceeded(b"1", duration_seconds=float("nan")), "internal"),
+        (ItemSucceeded(b"1", cost_micros=1.5), "internal"),  # type: ignore[arg-type]
+        (ItemFailed("exception", None), "internal"),  # type: ignore[arg-type]
+        (ItemFailed(["exception"], "?"), "internal"),  # type: ignore[arg-type]
     ],
 )
 async def test_what_a_plugin_gets_wrong_is_its_items_failure(
-    settings: Settings, owner: PlayedOwner, outcome: ItemOutcome | Exception, error_type: str
+    settings: Settings, owner: PlayedOwner, outcome: ItemOutcome | BaseException, error_type: str
 ) -> None:
     """Nothing but I-JSON and words of the contract reaches the history, whatever a plug-in returns or raises."""
 
     async def wrong(_: ItemCall) -> ItemOutcome:
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -141,6 +150,72 @@ async def test_what_a_plugin_gets_wrong_is_its_items_failure(
     (result,) = await owner.results(task)
     assert (result.status, result.error_type) == ("failed", error_type)
     assert len(result.error_message or "") <= 2000
+
+
+@pytest.mark.parametrize("failure", [ValueError("a bug"), SystemExit(6), asyncio.CancelledError("not ours")])
+async def test_a_plugin_that_cannot_be_opened_fails_its_items(
+    settings: Settings, owner: PlayedOwner, failure: BaseException
+) -> None:
+    """With the reason, at once: it is no death of the runner, which would be tried again and tell no reason."""
+
+    class Closed(Plugin):
+        @asynccontextmanager
+        async def open(self, context: RunContext) -> AsyncIterator[Plugin]:
+            self.contexts.append(context)
+            if self.contexts:  # always
+                raise failure
+            yield self
+
+    plugin = Closed(_one)
+    (task,) = await owner.plan([1, 2], workload="plugin")
+    async with chunk_runner(settings, workloads=registry(plugin)) as runner:
+        assert await runner.run(task) is ChunkOutcome.DONE
+    results = await owner.results(task)
+    assert [result.error_type for result in results] == ["internal", "internal"]
+    assert all(type(failure).__name__ in (result.error_message or "") for result in results)
+    assert len(plugin.contexts) == 1
+
+
+async def test_a_plugin_that_fails_when_it_is_left_has_done_its_items(settings: Settings, owner: PlayedOwner) -> None:
+    """The results stand; the items are not run again."""
+
+    class Clinging(Plugin):
+        @asynccontextmanager
+        async def open(self, context: RunContext) -> AsyncIterator[Plugin]:
+            self.contexts.append(context)
+            yield self
+            raise ValueError("a bug")
+
+    plugin = Clinging(_one)
+    (task,) = await owner.plan([1, 2], workload="plugin")
+    async with chunk_runner(settings, workloads=registry(plugin)) as runner:
+        assert await runner.run(task) is ChunkOutcome.DONE
+    assert [result.status for result in await owner.results(task)] == ["succeeded", "succeeded"]
+    assert len(plugin.calls) == 2
+
+
+async def test_a_plugin_that_hides_why_its_run_is_left_does_not_end_it(settings: Settings, owner: PlayedOwner) -> None:
+    """What stops a run gets out, though the plug-in suppresses whatever comes: the chunk is not done."""
+
+    class Hiding(Plugin):
+        @asynccontextmanager
+        async def open(self, context: RunContext) -> AsyncIterator[Plugin]:
+            self.contexts.append(context)
+            with suppress(RetryableError):
+                yield self
+
+    async def no_answer(_: ItemCall) -> ItemOutcome:
+        raise RetryableError("no answer")
+
+    (task,) = await owner.plan([1], workload="plugin")
+    async with chunk_runner(settings, workloads=registry(Hiding(no_answer))) as runner:
+        with pytest.raises(RetryableError, match="no answer"):
+            await runner.run(task)
+    assert await owner.claim(task) == "held"
+
+
+async def _one(_: ItemCall) -> ItemOutcome:
+    return ItemSucceeded(b"1")
 
 
 async def test_an_item_whose_dependency_is_down_is_not_finished(settings: Settings, owner: PlayedOwner) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from services.router.engines.item_process import ItemProcess
+from services.router.engines.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from shared.workloads import ItemFailed, ItemSucceeded
 from tests.integration.leaving_functions import LEAVINGS
 
@@ -40,6 +40,20 @@ async def test_a_function_that_returned_has_succeeded(host: ItemProcess, what: s
     outcome = await host.call(f"{_FUNCTIONS}:wait_a_little", 0.1, timeout_seconds=_LIMIT_SECONDS)
     assert isinstance(outcome, ItemSucceeded), outcome
     assert (host.pid, ran.read_text()) == (pid, "ran\n")
+
+
+async def test_a_function_that_stops_all_around_it_is_ended(host: ItemProcess) -> None:
+    """Its time is over as if it had slept, and nothing of the host is left."""
+    with pytest.raises(HostTimeoutError):
+        await host.call(f"{_FUNCTIONS}:stop_all", None, timeout_seconds=1.0)
+    outcome = await host.call(f"{_FUNCTIONS}:wait_a_little", 0.1, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemSucceeded), outcome
+
+
+async def test_a_signal_without_a_name_ends_a_host_like_any_other(host: ItemProcess) -> None:
+    """Those of real time have none; it is a death, and not a failure of the worker's own code."""
+    with pytest.raises(HostDiedError, match="was killed by signal 40"):
+        await host.call(f"{_FUNCTIONS}:end_by_signal", 40, timeout_seconds=_LIMIT_SECONDS)
 
 
 async def test_an_error_that_cannot_be_told_is_the_failure_of_its_item(host: ItemProcess) -> None:

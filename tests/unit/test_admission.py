@@ -112,12 +112,23 @@ class TestRefusals:
         assert reason.count("unknown field") == MAX_ERRORS
         assert reason.endswith("; and 2 more")
 
-    def test_a_plug_in_that_fails_to_judge(self, settings: Settings) -> None:
+    @pytest.mark.parametrize("failure", [ImportError("no such module"), SystemExit(3), KeyboardInterrupt()])
+    def test_a_plug_in_that_fails_to_judge(self, settings: Settings, failure: BaseException) -> None:
         """Its mistake concerns the jobs that name it: a dead letter `internal`, not the end of admission."""
-        admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": _broken}))
+
+        def broken() -> Any:
+            raise failure
+
+        admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": broken}))
         error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
         assert (error.error_type, error.job_id) == ("internal", JOB_ID)
         assert "odd" in error.reason
+
+    def test_a_plug_in_with_a_word_of_its_own(self, settings: Settings) -> None:
+        """Readers of `jobs.dead` would take a letter with it for none: it counts as `internal`; the reason stays."""
+        admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": cast("Any", _Wordy)}))
+        error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
+        assert (error.error_type, error.reason, error.job_id) == ("internal", "not today", JOB_ID)
 
 
 class TestIds:
@@ -337,10 +348,6 @@ class TestTrace:
         assert admission.root_trace_id(admission.decode(received(Sent(job(job_id=JOB_ID))))) == trace_id_of(JOB_ID)
 
 
-def _broken() -> Any:
-    raise ImportError("no such module")
-
-
 async def test_what_is_dear_of_a_submit_is_done_where_it_is_judged(
     admission: JobAdmission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,3 +364,12 @@ async def test_what_is_dear_of_a_submit_is_done_where_it_is_judged(
     monkeypatch.setattr(Producer, "send_and_wait", take)
     await admission.handle(record, decoded)
     assert [json.loads(value)["content_hash"] for value in sent] == [expected]
+
+
+class _Wordy:
+    """A workload that refuses with a word that is none of the contract's."""
+
+    name = "odd"
+
+    def validate(self, *_: object) -> None:
+        raise DeadLetterError("closed", "not today")  # type: ignore[arg-type]  # what is tested

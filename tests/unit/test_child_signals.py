@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from shared.child_signals import signal_child
+from shared.child_signals import signal_child, signal_name
 
 
 async def test_the_status_of_a_child_that_has_just_ended() -> None:
@@ -17,6 +17,22 @@ async def test_the_status_of_a_child_that_has_just_ended() -> None:
         while _is_there(process.pid):  # until a thread of asyncio's has reaped it
             signal_child(process, 0)
         assert await process.wait() == -signal.SIGABRT
+
+
+async def test_a_child_that_was_stopped_gets_it() -> None:
+    """It goes on: stopped, it would take no signal but SIGKILL, and a leash would never kill what it holds."""
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    os.kill(process.pid, signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    signal_child(process, signal.SIGTERM)
+    async with asyncio.timeout(20):
+        assert await process.wait() == -signal.SIGTERM
+
+
+def test_every_signal_is_called_something() -> None:
+    """Those of real time, too, for which the standard library has no name."""
+    assert [signal_name(number) for number in (9, 40)] == ["SIGKILL", "signal 40"]
+    assert all(signal_name(number) for number in range(1, 65))
 
 
 async def test_a_child_that_runs_gets_it() -> None:

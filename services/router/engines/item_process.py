@@ -20,7 +20,7 @@ from eldermesh.launch import users_environment
 from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
 from shared import leash
-from shared.child_signals import signal_child
+from shared.child_signals import signal_child, signal_name
 from shared.errors import RetryableError
 from shared.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
@@ -50,7 +50,7 @@ def describe_death(status: int) -> str:
     if status == -signal.SIGKILL:
         return "its process was killed by SIGKILL (out of memory?)"
     if status < 0:
-        return f"its process was killed by {signal.Signals(-status).name}"
+        return f"its process was killed by {signal_name(-status)}"
     return f"its process ended with exit status {status}"
 
 
