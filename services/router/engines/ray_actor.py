@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-import time
 from typing import Any
 
 import ray
 
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.idle_watch import IdleWatch
 from services.router.engines.ray_environment import become_runner
 from services.router.engines.runner_thread import RunnerThread
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
@@ -37,12 +36,17 @@ class RayRunner:
         configure_logging(settings, SERVICE_NAME)
         configure_telemetry(settings, SERVICE_NAME)
         self._idle_seconds = settings.ray_idle_seconds
-        self._used_at = time.monotonic()
         self._runner = RunnerThread(settings, engine="ray", worker_id=f"ray@{socket.gethostname()}:{os.getpid()}")
         self._runner.start()
+        itself: Any = ray.get_runtime_context().current_actor
+
+        def leave() -> None:
+            # In its turn: after all calls that came before.
+            ray.wait([itself.leave.remote()], timeout=self._idle_seconds)
+
+        self._idle = IdleWatch(self._idle_seconds, leave=leave, end=self._end)
         if not stays:
-            itself = ray.get_runtime_context().current_actor
-            threading.Thread(target=self._watch, args=(itself,), name="idle-watch", daemon=True).start()
+            self._idle.start()
 
     def ready(self) -> int:
         """Answer, which it does once it was made: with its process id."""
@@ -50,14 +54,12 @@ class RayRunner:
 
     def run(self, message: dict[str, Any]) -> str:
         """Run a chunk; return what became of that, in a word. What the items gave is in Kafka by then."""
-        try:
+        with self._idle.busy():
             return self._run(message)
-        finally:
-            self._used_at = time.monotonic()
 
     def leave(self) -> None:
         """End, unless there was work meanwhile; calls that came before this one have been answered."""
-        if time.monotonic() - self._used_at >= self._idle_seconds:
+        if self._idle.is_idle():
             ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # it never returns
 
     def __ray_shutdown__(self) -> None:
@@ -78,12 +80,9 @@ class RayRunner:
             _log.critical("this process is of no more use", exc_info=True)
             os._exit(1)
 
-    def _watch(self, itself: Any) -> None:
-        """Ask the actor to leave, in its turn, each time it has been idle for long enough."""
-        while True:
-            left = self._used_at + self._idle_seconds - time.monotonic()
-            if left > 0:
-                time.sleep(left)
-            else:
-                ray.wait([itself.leave.remote()], timeout=self._idle_seconds)
-                self._used_at = max(self._used_at, time.monotonic() - self._idle_seconds / 2)
+    def _end(self) -> None:
+        """End without Ray, which does not answer."""
+        try:
+            self.__ray_shutdown__()
+        finally:
+            os._exit(1)
