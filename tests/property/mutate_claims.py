@@ -8,9 +8,10 @@ from services.router.engines.chunk_items import ChunkItems
 from services.router.engines.chunk_run import ChunkRun
 from services.router.engines.chunk_runner import ChunkRunner
 from shared.history.acting import Actor
+from shared.history.claiming import claimed_lease
 from shared.history.claims import ClaimStore
 from shared.history.lease import Lease
-from tests.property.patches import mutate_code, mutate_lua
+from tests.property.patches import mutate_code, mutate_function, mutate_lua
 
 
 def freed_at_finish(patch: pytest.MonkeyPatch) -> None:
@@ -105,12 +106,12 @@ def dead_is_not_written(patch: pytest.MonkeyPatch) -> None:
 
 def one_run_for_all(patch: pytest.MonkeyPatch) -> None:
     """All executions of a worker's tasks are one run."""
-    mutate_code(patch, ChunkRunner, "run", "uuid4().hex", '"run"')
+    mutate_code(patch, ChunkRunner, "_claim", "uuid4().hex", '"run"')
 
 
 def claim_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A lease begins when the answer to its claim came, not when it was asked for."""
-    mutate_code(patch, ChunkRunner, "_claim", "taken_at=asked_at", "taken_at=ports.clock.monotonic()")
+    mutate_function(patch, claimed_lease, "taken_at=asked_at", "taken_at=clock.monotonic()")
 
 
 def done_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
