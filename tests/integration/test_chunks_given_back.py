@@ -92,7 +92,7 @@ class _Limited:
         """Nothing is kept."""
 
 
-@pytest.mark.parametrize(("resume_seconds", "least_ms"), [(None, None), (0.0, 1000), (90.5, 90_500)])
+@pytest.mark.parametrize(("resume_seconds", "least_ms"), [(None, None), (0.0, None), (0.5, 1000), (90.5, 90_500)])
 async def test_an_item_that_meets_a_quota_pauses_its_job(
     settings: Settings, owner: PlayedOwner, resume_seconds: float | None, least_ms: int | None
 ) -> None:

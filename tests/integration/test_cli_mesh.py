@@ -274,7 +274,10 @@ async def test_one_trace_from_the_command_line_to_the_items(mesh: Mesh) -> None:
             return None
         answer: dict[str, Any] = ran.answer("mesh-trace")
         names = [span["name"] for span in answer["spans"]]
-        return answer if names.count("process item") == 2 and "end job" in names else None
+        # A span may arrive before its parent does.
+        known = {span["span_id"] for span in answer["spans"]} | {parent}
+        have_parents = all(span["parent_span_id"] in known for span in answer["spans"])
+        return answer if names.count("process item") == 2 and "end job" in names and have_parents else None
 
     answer = await wait_until(whole, description="all spans have arrived")
     drawn = mesh("trace", job_id)
