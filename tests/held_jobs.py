@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-from shared.broker import make_producer
 from shared.events import JobHeld
+from shared.kafka.producer import make_plain_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.seeded_mesh import SeededMesh
@@ -18,7 +18,7 @@ from tests.integration.seeded_mesh import SeededMesh
 @asynccontextmanager
 async def history_writer(settings: Settings) -> AsyncIterator[SeededMesh]:
     """Whoever writes facts of a mesh beside its services; times are those of now."""
-    producer = make_producer(settings, client_id="history-writer")
+    producer = make_plain_producer(settings, client_id="history-writer")
     redis = make_redis(settings)
     try:
         await producer.start()

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
+from eldermesh.kafka.lifecycle import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.broker import make_producer
@@ -56,7 +56,7 @@ class SeededMesh:
     """Broker, Redis and settings that no other test uses. `began_ms` is an hour ago, milliseconds since 1970."""
 
     settings: Settings
-    producer: AIOKafkaProducer
+    producer: WholeProducer
     redis: Redis
     began_ms: int
 
