@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Protocol
 
 from opentelemetry import metrics
@@ -39,21 +40,17 @@ class QueueDepthMetrics:
         self._source = source
         self._told = told
         self._depths: QueueDepths | None = None
-        meter = metrics.get_meter(__name__)
-        depth, unacknowledged = metric_names.QUEUE_DEPTH, metric_names.QUEUE_UNACKNOWLEDGED
-        meter.create_observable_gauge(depth.name, [self._waiting], depth.unit, depth.meaning)
-        meter.create_observable_gauge(
-            unacknowledged.name, [self._unacknowledged], unacknowledged.unit, unacknowledged.meaning
-        )
 
     async def keep_looking(self, pause_seconds: float = LOOK_SECONDS) -> None:
-        """Look again and again, until this is cancelled."""
+        """Look again and again, and tell what was seen, until this is cancelled."""
+        _create_gauges()
+        _LOOKING.append(self)
         try:
             while True:
                 await self._look()
                 await asyncio.sleep(pause_seconds)
         finally:
-            self._depths = None
+            _LOOKING.remove(self)
 
     async def _look(self) -> None:
         try:
@@ -62,12 +59,36 @@ class QueueDepthMetrics:
             self._depths = None
             _log.warning("the depth of Celery's queues could not be read", error=repr(error))
 
-    def _waiting(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Called from the exporting thread."""
+    def waiting(self) -> Iterable[Observation]:
+        """How many tasks wait, by queue. Called from the exporting thread."""
         depths = self._depths
         for queue, waiting in {**({} if depths is None else depths.waiting), **self._told()}.items():
             yield Observation(waiting, {names.MESSAGING_DESTINATION_NAME: queue})
 
-    def _unacknowledged(self, _: CallbackOptions) -> Iterable[Observation]:
+    def unacknowledged(self) -> Iterable[Observation]:
+        """How many tasks are with workers. Called from the exporting thread."""
         depths = self._depths
         return [] if depths is None else [Observation(depths.unacknowledged)]
+
+
+_LOOKING: list[QueueDepthMetrics] = []
+"""Those that look now: one for each router in this process."""
+
+
+@cache
+def _create_gauges() -> None:
+    """Create the gauges, once in a process: the SDK drops the callback of a second gauge of the same name."""
+    meter = metrics.get_meter(__name__)
+    depth, unacknowledged = metric_names.QUEUE_DEPTH, metric_names.QUEUE_UNACKNOWLEDGED
+    meter.create_observable_gauge(depth.name, [_all_waiting], depth.unit, depth.meaning)
+    meter.create_observable_gauge(
+        unacknowledged.name, [_all_unacknowledged], unacknowledged.unit, unacknowledged.meaning
+    )
+
+
+def _all_waiting(_: CallbackOptions) -> Iterable[Observation]:
+    return [seen for looking in tuple(_LOOKING) for seen in looking.waiting()]
+
+
+def _all_unacknowledged(_: CallbackOptions) -> Iterable[Observation]:
+    return [seen for looking in tuple(_LOOKING) for seen in looking.unacknowledged()]

@@ -94,3 +94,17 @@ async def test_depths_are_told_while_redis_answers(embedded_broker: str, tmp_pat
             empty = dict.fromkeys((*QUEUES, "unacknowledged"), 0)
             await become(reader, empty)
         await celery.close()
+
+
+async def test_a_second_router_of_a_process_tells_its_depths(
+    embedded_broker: str, tmp_path: Path, reader: MetricReader
+) -> None:
+    """One that stopped takes its numbers away; the next in the same process has its own."""
+    async with a_redis(tmp_path) as redis, runner_settings(embedded_broker, redis.url, tmp_path) as settings:
+        empty = dict.fromkeys((*QUEUES, "unacknowledged"), 0)
+        for _ in range(2):
+            celery = CeleryDispatcher(settings)
+            async with looking(celery):
+                await become(reader, empty)
+            assert numbers(reader) == {}
+            await celery.close()
