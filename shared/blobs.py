@@ -16,6 +16,7 @@ from fsspec.core import url_to_fs
 
 from shared.blob_directory import blob_directory
 from shared.errors import ConfigurationError, RetryableError
+from shared.raised import ends_the_task
 
 T = TypeVar("T")
 
@@ -72,7 +73,9 @@ class BlobStore:
                     await self._in_thread(_put_object, url, content)
         except TimeoutError as error:
             raise RetryableError(f"the blob store did not take {name} in {self._timeout_seconds:g} s") from error
-        except Exception as error:  # each driver raises what it likes
+        except BaseException as error:  # each driver raises what it likes
+            if ends_the_task(error):
+                raise
             if isinstance(error, _FOR_GOOD) or (isinstance(error, OSError) and error.errno in _ERRNOS_FOR_GOOD):
                 raise ConfigurationError(f"MESH_BLOB_URL cannot be used: {error}") from error
             raise RetryableError(f"the blob store did not take {name}: {error!r}") from error

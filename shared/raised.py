@@ -5,6 +5,8 @@ Messages of libraries and plug-ins may quote what they were given: a prompt, a l
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import traceback
 from collections.abc import Iterator
 
@@ -17,6 +19,22 @@ _MAY_BE_QUOTED = (MeshError, OSError, KafkaError, RedisError)
 """Our own messages are written to be read, those of connections name hosts and files."""
 
 _MOST_TOLD = 20
+
+
+def ends_the_task(error: BaseException) -> bool:
+    """Whether an exception is meant for this task or process, and has to be let out by whoever calls code of others.
+
+    All else is a failure of that code: `sys.exit`, a KeyboardInterrupt that it raises itself (the real one goes to the
+    signal handler of a running loop), the panic of a library in Rust, the cancellation of a task of its own.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs here
+        is_main = threading.current_thread() is threading.main_thread()
+        return isinstance(error, GeneratorExit) or (is_main and isinstance(error, KeyboardInterrupt))
+    if isinstance(error, asyncio.CancelledError):
+        return task is None or task.cancelling() > 0
+    return isinstance(error, GeneratorExit)
 
 
 def place_of(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from eldermesh.contract.vocabulary import ErrorType
 from shared.errors import ConfigurationError, DeadLetterError, MeshError
 from shared.events import AdviceEntry
+from shared.raised import ends_the_task
 from shared.settings import Settings
 
 ENTRY_POINT_GROUP = "eldermesh.workloads"
@@ -240,10 +241,13 @@ class WorkloadRegistry:
             raise UnknownWorkloadError(name, self.names)
         try:
             workload = factory()
-        except Exception as error:
+            called = workload.name
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
             raise ConfigurationError(f"workload {name!r} cannot be loaded: {error!r}") from error
-        if workload.name != name:
-            raise ConfigurationError(f"the entry point {name!r} is a workload that calls itself {workload.name!r}")
+        if called != name:
+            raise ConfigurationError(f"the entry point {name!r} is a workload that calls itself {called!r}")
         self._made[name] = workload
         return workload
 
@@ -253,12 +257,14 @@ class WorkloadRegistry:
         Raises:
             ExceptionGroup: some could not be closed; the others are.
         """
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         while self._made:
             _, workload = self._made.popitem()
             try:
                 await workload.close()
-            except Exception as error:  # noqa: BLE001 - raised below, once the others are closed
-                errors.append(error)
+            except BaseException as error:
+                if ends_the_task(error):
+                    raise
+                errors.append(error)  # raised below, once the others are closed
         if errors:
-            raise ExceptionGroup("workloads that could not be closed", errors)
+            raise BaseExceptionGroup("workloads that could not be closed", errors)

@@ -15,6 +15,7 @@ from services.sages.registry import MakeSage
 from services.sages.sage import Question, Sage
 from shared.errors import MeshError
 from shared.logs import get_logger
+from shared.raised import ends_the_task
 from shared.settings import Settings
 
 MAX_UNANSWERED: Final = 64
@@ -27,6 +28,10 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 
 _log = get_logger(__name__)
+
+
+class SageFailedError(MeshError):
+    """The sage raised what is no `Exception`; the message names its class."""
 
 
 class NotAskedError(MeshError):
@@ -156,7 +161,10 @@ class SageThread:
         try:
             sage = self._make()
             await sage.start(self._settings)
-        except Exception as error:  # noqa: BLE001 - a sage may be anybody's plug-in
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            # A sage may be anybody's plug-in.
             _log.error("sage does not start; tried again later", sage=self.name, error=repr(error))
             self.has_failed = True
             return None
@@ -165,4 +173,10 @@ class SageThread:
 
 
 async def _advise(sage: Sage, question: Question) -> dict[str, JsonValue]:
-    return await sage.advise(question)
+    try:
+        return await sage.advise(question)
+    except BaseException as error:
+        if ends_the_task(error) or isinstance(error, Exception):
+            raise
+        # `sys.exit` or a panic would end the sage's loop, and with it all later questions.
+        raise SageFailedError(f"it raised {type(error).__name__}") from error

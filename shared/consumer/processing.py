@@ -25,7 +25,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.consumer.tracing import note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs import get_logger
-from shared.raised import told
+from shared.raised import ends_the_task, told
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -61,7 +61,9 @@ class RecordProcessor:
             return await self._process(record, batch_time)
         except (RetryableError, StopServiceError, OwnFailureError):
             raise
-        except Exception as failure:
+        except BaseException as failure:
+            if ends_the_task(failure):
+                raise
             raise OwnFailureError(record, failure) from failure
 
     async def give_up(self, failure: OwnFailureError, batch_time: BatchTime) -> None:
@@ -142,12 +144,6 @@ class RecordProcessor:
             await self._handler.handle(record, decoded)
         except DeadLetterError as refusal:
             return refusal
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something inside was cancelled, not we. Let out, it would end the lane as if all were done.
-            raise RuntimeError("a part of the handler was cancelled") from error
         return None
 
     async def _retried(
@@ -161,14 +157,18 @@ class RecordProcessor:
         attempt = own_failures = 0
         while True:
             attempt += 1
-            failure: Exception
+            failure: BaseException
             try:
                 return await operation()
             except RetryableError as error:
                 failure = error
             except StopServiceError:
                 raise
-            except Exception as error:  # noqa: BLE001 - every other exception is a failure of our own, by definition
+            except BaseException as error:
+                # Every other exception is a failure of our own, by definition. `sys.exit` or a panic below would end
+                # the whole process, and the cancellation of a part the lane, as if all were done.
+                if ends_the_task(error):
+                    raise
                 own_failures, failure = own_failures + 1, error
             if own_failures >= OWN_FAILURE_ATTEMPTS:
                 raise OwnFailureError(record, failure, job_id=job_id) from failure

@@ -26,7 +26,20 @@ async def embedded(embedded_broker: str) -> AsyncIterator[Settings]:
         yield settings
 
 
-@pytest.mark.parametrize("failure", [ValueError("a bug"), asyncio.CancelledError("from inside")])
+class Panic(BaseException):
+    """A BaseException of a native extension."""
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ValueError("a bug"),
+        asyncio.CancelledError("from inside"),
+        SystemExit("a bug"),
+        KeyboardInterrupt("a bug"),
+        Panic("a bug"),
+    ],
+)
 async def test_a_failure_of_our_own_costs_its_record_alone(embedded: Settings, failure: BaseException) -> None:
     """After three attempts it is a dead letter `internal` that quotes nothing; all others are handled, once."""
     collector = Collector()

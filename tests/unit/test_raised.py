@@ -19,7 +19,7 @@ from shared.consumer.handler import Subscription
 from shared.consumer.processing import RecordProcessor
 from shared.errors import RetryableError
 from shared.logs import configure_logging, get_logger
-from shared.raised import told
+from shared.raised import ends_the_task, told
 from shared.settings import Settings
 from shared.telemetry.spans import failures_told
 from shared.topics import JOBS
@@ -118,3 +118,33 @@ async def test_an_attempt_that_failed() -> None:
     said = _events(span)
     assert SECRET not in said + str(raised.value)
     assert said.count("KeyError at test_raised.py:_of_a_job") == 2
+
+
+def test_what_ends_a_task_is_told_from_what_code_of_others_raises() -> None:
+    """Outside a loop a KeyboardInterrupt of the main thread is real; nothing else but a generator's end is."""
+    assert [ends_the_task(error) for error in (KeyboardInterrupt(), GeneratorExit(), SystemExit(3), ValueError())] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_in_a_task_only_its_own_cancellation_ends_it() -> None:
+    """A part that was cancelled, or that interrupts, has failed."""
+    assert not any(ends_the_task(error) for error in (KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()))
+    seen: list[bool] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            seen.append(ends_the_task(error))
+            raise
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert seen == [True]

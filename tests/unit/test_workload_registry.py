@@ -15,7 +15,7 @@ from shared.workloads import UnknownWorkloadError, Workload, WorkloadRegistry
 class Closing:
     """A workload that says how it was closed."""
 
-    def __init__(self, name: str, closed: list[str], error: Exception | None = None) -> None:
+    def __init__(self, name: str, closed: list[str], error: BaseException | None = None) -> None:
         self.name = name
         self._closed = closed
         self._error = error
@@ -56,9 +56,14 @@ def test_a_plugin_that_cannot_be_loaded_is_the_operators() -> None:
     def broken() -> Any:
         raise ImportError("no such driver")
 
-    registry = WorkloadRegistry({"broken": broken, "named": made(Closing("other", []))})
+    def leaves() -> Any:
+        raise SystemExit("no licence")
+
+    registry = WorkloadRegistry({"broken": broken, "leaves": leaves, "named": made(Closing("other", []))})
     with pytest.raises(ConfigurationError, match="no such driver"):
         registry.get("broken")
+    with pytest.raises(ConfigurationError, match="no licence"):
+        registry.get("leaves")
     with pytest.raises(ConfigurationError, match="calls itself 'other'"):
         registry.get("named")
 
@@ -69,13 +74,14 @@ async def test_every_used_workload_is_closed() -> None:
     registry = WorkloadRegistry(
         {
             "a": made(Closing("a", closed, ValueError("stuck"))),
+            "c": made(Closing("c", closed, SystemExit(3))),
             "b": made(Closing("b", closed)),
             "unused": made(Closing("unused", closed)),
         }
     )
-    registry.get("a")
-    registry.get("b")
-    with pytest.raises(ExceptionGroup, match="could not be closed"):
+    for name in ("a", "b", "c"):
+        registry.get(name)
+    with pytest.raises(BaseExceptionGroup, match="could not be closed"):
         await registry.close()
-    assert sorted(closed) == ["a", "b"]
+    assert sorted(closed) == ["a", "b", "c"]
     await registry.close()

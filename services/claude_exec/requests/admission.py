@@ -123,7 +123,7 @@ class RequestAdmission:
             judged_options(request.options, self._settings)
         except DeadLetterError as error:
             raise DeadLetterError(error.error_type, error.reason, job_id=request_id) from error
-        except Exception as error:
+        except BaseException as error:
             reason = f"the options of claude could not be judged: {type(error).__name__}"
             raise DeadLetterError("internal", reason, job_id=request_id) from error
         longest = self._settings.claude_timeout_seconds

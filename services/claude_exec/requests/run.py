@@ -25,7 +25,7 @@ from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
 from shared.patience import with_patience
-from shared.raised import told
+from shared.raised import ends_the_task, told
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span
@@ -182,7 +182,10 @@ class RequestRun:
             return await self._execution.run()
         except RetryableError:
             raise
-        except Exception as error:  # noqa: BLE001 - our own failure concerns this prompt alone
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            # Our own failure concerns this prompt alone.
             _log.exception("request %s: its execution failed", self._task.request_id)
             return ClaudeOutcome("crashed", error_type="internal", message=told(error))
 

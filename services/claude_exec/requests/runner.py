@@ -16,6 +16,7 @@ from shared.errors import RetryableError
 from shared.history.claiming import Unclaimed, claimed_lease
 from shared.history.lease import Lease, LeaseLostError
 from shared.logs import job_logs
+from shared.raised import ends_the_task
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
@@ -96,7 +97,10 @@ class RequestRunner:
                     return await self._run(task)
             except RetryableError as error:
                 _log.warning("request %s: this run ends, its claim will die: %s", task.request_id, error)
-            except Exception:  # noqa: BLE001 - it is logged, and concerns this run alone
+            except BaseException as error:
+                if ends_the_task(error):
+                    raise
+                # It is logged, and concerns this run alone.
                 _log.exception("request %s: this run failed, its claim will die", task.request_id)
             finally:
                 self._count(-1)

@@ -25,6 +25,7 @@ from shared.notification_facts import (
     NotificationSent,
 )
 from shared.patience import with_patience
+from shared.raised import ends_the_task
 from shared.telemetry import names
 from shared.telemetry.spans import fail_span
 
@@ -102,7 +103,10 @@ class SendRun:
         self._lease.check()
         try:
             return await sender.send(message)
-        except Exception as error:  # noqa: BLE001 - our own failure concerns this message alone, and is bounded
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            # Our own failure, or that of a library, concerns this message alone, and is bounded.
             _log.exception("notification %s: its sending failed", self._task.notification_id)
             return NotNow(f"internal: {type(error).__name__}")
 

@@ -14,6 +14,7 @@ from services.notifier.notifications.run import SendRun
 from shared.errors import RetryableError
 from shared.history.claiming import Unclaimed, claimed_lease
 from shared.logs import job_logs
+from shared.raised import ends_the_task
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span
@@ -93,7 +94,10 @@ class SendRunner:
                     return await self._run(task)
             except RetryableError as error:
                 _log.warning("notification %s: this run ends, its claim will die: %s", task.notification_id, error)
-            except Exception:  # noqa: BLE001 - it is logged, and concerns this run alone
+            except BaseException as error:
+                if ends_the_task(error):
+                    raise
+                # It is logged, and concerns this run alone.
                 _log.exception("notification %s: this run failed, its claim will die", task.notification_id)
             finally:
                 self._running -= 1

@@ -22,6 +22,7 @@ from shared.events import FactResult
 from shared.history.lease import Lease
 from shared.os_errors import passes
 from shared.patience import with_patience
+from shared.raised import ends_the_task
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span, span
@@ -210,7 +211,10 @@ class ChunkItems:
             raise
         except ConfigurationError as error:
             failed = ItemFailed("internal", str(error))
-        except Exception as error:  # noqa: BLE001 - a plug-in's outcome that is none concerns its item alone
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            # A plug-in's outcome that is none concerns its item alone.
             _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
             failed = ItemFailed("internal", describe(error))
         return await self._result(failed, spec, index, seconds)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from shared.errors import RetryableError
 from shared.history.lease import LeaseLostError
+from shared.raised import ends_the_task
 from shared.workloads import RunKilledError
 
 _WORDS = (LeaseLostError, RunKilledError, RetryableError)
@@ -13,7 +12,4 @@ _WORDS = (LeaseLostError, RunKilledError, RetryableError)
 
 def concerns_the_run(error: BaseException) -> bool:
     """Whether the run must end by this; all else is the plug-in's own failure, a `sys.exit` or a panic included."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0  # otherwise something inside was cancelled, not we
-    return isinstance(error, (*_WORDS, KeyboardInterrupt, GeneratorExit))
+    return isinstance(error, _WORDS) or ends_the_task(error)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from pydantic import JsonValue
 
 from services.sages import sage_thread
 from services.sages.panel import MAX_ENTRIES_BYTES, Panel, fitting
 from services.sages.registry import installed_sages
+from services.sages.sage import Question
 from services.sages.task import TaskSage
 from shared.events import AdviceEntry
 from shared.settings import Settings
@@ -120,7 +124,7 @@ async def test_a_blocked_sage_gets_no_more_than_so_many_questions(
 async def test_a_sage_that_does_not_start_is_tried_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile it has failed, and the others are asked as ever. A plug-in that is missing is such a sage."""
     monkeypatch.setattr(sage_thread, "_FIRST_PAUSE_SECONDS", 0.01)
-    failures = iter([ImportError("no such module"), None])
+    failures: Iterator[BaseException | None] = iter([ImportError("no such module"), SystemExit("no licence"), None])
 
     def make() -> PlayedSage:
         failure = next(failures, None)
@@ -135,6 +139,25 @@ async def test_a_sage_that_does_not_start_is_tried_again(settings: Settings, mon
         await started(panel, "fast", "missing")
         await answering(panel, "second_try")
         assert statuses(await panel.ask(question())) == {"fast": "ok", "missing": "failed", "second_try": "ok"}
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("from inside")])
+async def test_a_sage_that_exits_fails_that_question_alone(settings: Settings, failure: BaseException) -> None:
+    """Neither its thread nor the service ends: the next question is answered."""
+    failures: list[BaseException] = []
+
+    class Exiting(PlayedSage):
+        async def advise(self, question: Question) -> dict[str, JsonValue]:
+            """Once not."""
+            if failures:
+                raise failures.pop()
+            return await super().advise(question)
+
+    async with panel_of({"exiting": Exiting}, settings) as panel:
+        await answering(panel, "exiting")
+        failures.append(failure)
+        assert statuses(await panel.ask(question())) == {"exiting": "failed"}
+        assert statuses(await panel.ask(question())) == {"exiting": "ok"}
 
 
 async def test_closing_closes_each_and_leaves_a_blocked_one_behind(

@@ -194,7 +194,13 @@ def _results(claims: PlayedClaims) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no such model"), OSError(errno.EACCES, "denied"), SystemExit(3), PauseJobError("busy")],
+    [
+        ValueError("no such model"),
+        OSError(errno.EACCES, "denied"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        PauseJobError("busy"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 async def test_a_workload_that_cannot_be_opened_fails_its_items_with_the_reason(error: BaseException) -> None:
@@ -256,6 +262,7 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
         ItemFailed(cast("Any", ["no word"]), "why"),
         ItemFailed("exception", cast("str", 5)),
         SystemExit(2),
+        KeyboardInterrupt(),
         asyncio.CancelledError("a part of the plug-in was cancelled"),
     ],
     ids=[
@@ -267,6 +274,7 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
         "error type is a list",
         "message is a number",
         "sys.exit",
+        "KeyboardInterrupt",
         "cancelled within",
     ],
 )
