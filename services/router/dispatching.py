@@ -89,7 +89,7 @@ class JobDispatcher:
         groups: defaultdict[tuple[str, Engine, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
         for state, due in chunks:
             if state.terms is not None:
-                engine = self._engine(due.lane, state.terms)
+                engine = self._engine(state, state.terms)
                 groups[due.lane, engine, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
         taken: set[str] = set()
         refused: dict[str, Exception] = {}
@@ -107,9 +107,9 @@ class JobDispatcher:
                 taken.update(str(due.chunk) for _, due in members)
         return Dispatched(frozenset(taken), refused, closed)
 
-    def _engine(self, lane: str, terms: JobTerms) -> Engine:
-        """Where a chunk of this lane goes now."""
-        if lane != "ray" or self._ray is None:
+    def _engine(self, state: JobState, terms: JobTerms) -> Engine:
+        """Where a job's chunks go now."""
+        if state.engine != "ray" or self._ray is None:
             return "celery"
         return "ray" if terms.engine == "ray" or self._ray.trouble is None else "celery"
 

@@ -111,12 +111,19 @@ class Sender(Generic[S]):
                 return Dispatched(frozenset(), refused={str(chunks[0][1].chunk): error})
         else:
             return outcome or Dispatched(frozenset(str(due.chunk) for _, due in chunks))
-        outcomes = [await self._dispatched([chunk]) for chunk in chunks]
-        return Dispatched(
-            taken=frozenset[str]().union(*(each.taken for each in outcomes)),
-            refused={chunk: error for each in outcomes for chunk, error in each.refused.items()},
-            closed={lane: error for each in outcomes for lane, error in each.closed.items()},
-        )
+        return await self._one_by_one(chunks)
+
+    async def _one_by_one(self, chunks: Sequence[tuple[S, DispatchDue]]) -> Dispatched:
+        taken: set[str] = set()
+        refused: dict[str, Exception] = {}
+        closed: dict[str, Exception] = {}
+        for state, due in chunks:
+            if due.lane not in closed:  # an engine may take long to say no: it is asked once
+                outcome = await self._dispatched([(state, due)])
+                taken |= outcome.taken
+                refused |= outcome.refused
+                closed |= outcome.closed
+        return Dispatched(frozenset(taken), refused, closed)
 
 
 def _what(due: DispatchDue) -> str:

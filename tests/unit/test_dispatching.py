@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,8 +15,14 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.events import JobRouted
+from shared.history.agenda import Agenda
 from shared.history.machine import DispatchDue
-from shared.history.ports import SystemClock
+from shared.history.own_trouble import OwnTrouble
+from shared.history.owner import Memory
+from shared.history.ports import Dispatcher, SystemClock
+from shared.history.sending import Sender
+from shared.history.snapshot import Guard
+from shared.history.window import DispatchWindow
 from shared.workloads import Queue, WorkloadRegistry
 from tests.unit.jobs.story import T0, Story, accepted
 
@@ -109,3 +115,63 @@ async def test_ray_is_in_trouble_and_celery_is_down() -> None:
     outcome = await dispatcher(Engine(down=True), Engine(trouble="Ray does not answer")).dispatch(0, chunks("ray"))
     assert not outcome.taken
     assert set(outcome.closed) == {"ray"}
+
+
+def memory_of(**jobs: Chunks) -> Memory[JobState]:
+    """What an owner knows of these jobs, none of whose chunks was sent; there is room for two of each lane."""
+    return Memory(
+        guard=Guard("", "", ""),
+        position=0,
+        caught_up_at=0,
+        marked_ahead=frozenset(),
+        states={job_id: job[0][0] for job_id, job in jobs.items()},
+        was_ready=True,
+        loaded_at=0.0,
+        agenda=Agenda(),
+        window=DispatchWindow(2, claim_timeout=60.0),
+        waiting={
+            job_id: [replace(due, chunk=replace(due.chunk, job_id=job_id)) for _, due in job]
+            for job_id, job in jobs.items()
+        },
+    )
+
+
+def sender(to: Dispatcher[JobState]) -> Sender[JobState]:
+    """Of the first partition."""
+    clock = SystemClock()
+    return Sender(to, OwnTrouble("jobs.history", clock), partition=0, clock=clock)
+
+
+async def test_who_asked_for_ray_keeps_nobody_waiting() -> None:
+    """A job that waits for Ray fills a window of its own: one behind it, which may run anywhere, goes to Celery."""
+    celery, ray = Engine(), Engine(trouble="Ray does not answer")
+    asked, anywhere = chunks("ray", engine="ray"), chunks("ray")
+    await sender(dispatcher(celery, ray)).fill(memory_of(asked=asked, anywhere=anywhere))
+    assert len(ray.taken) == 2
+    assert len(celery.taken) == 2
+
+
+@dataclass
+class Tripping:
+    """Trips over more than one chunk; with one alone it finds that the engine does not answer, which takes long."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def rank(self, state: JobState) -> tuple[int, int]:
+        """Those that came first are first."""
+        return 0, state.first_offset
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
+        """Fail."""
+        assert partition == 0
+        if len(chunks) > 1:
+            raise ValueError("one of them trips this")
+        self.asked += [due.lane for _, due in chunks]
+        raise RetryableError("no answer")
+
+
+async def test_an_engine_that_does_not_answer_is_asked_once() -> None:
+    """Also where chunks are sent one by one, since the dispatcher trips over one of them."""
+    tripping = Tripping()
+    await sender(tripping).fill(memory_of(one=chunks(), other=chunks("ray")))
+    assert sorted(tripping.asked) == ["celery", "ray"]

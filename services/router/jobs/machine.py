@@ -18,6 +18,9 @@ from shared.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"
 
+ASKED_FOR_RAY = "ray, asked for"
+"""The lane of jobs whose submit asks for Ray."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobMachine:
@@ -57,7 +60,8 @@ class JobMachine:
         if state.engine is None:
             due.append(DecisionDue(state.decisions))
         else:
-            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1, state.engine) for chunk in state.plan]
+            lane = self.lane(state)
+            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1, lane) for chunk in state.plan]
         return due
 
     def wake_at(self, state: JobState) -> int | None:
@@ -104,8 +108,9 @@ class JobMachine:
         return {str(identity): identity for identity in identities}
 
     def lane(self, state: JobState) -> str:
-        """The engine that the job was routed to."""
-        return state.engine or ""
+        """The engine that the job was routed to; who asked for Ray waits while it is away, others do not."""
+        asked_for_ray = state.engine == "ray" and state.terms is not None and state.terms.engine == "ray"
+        return ASKED_FOR_RAY if asked_for_ray else state.engine or ""
 
     def mark(self, state: JobState) -> str:
         """When, from which record, and with which content it was accepted."""
