@@ -49,7 +49,9 @@ class BatchRunner:
         self._processor = processor
         self._brake = brake or Brake()
         self._failed: dict[_Coordinates, OwnFailureError] = {}
-        self._handled_total = 0
+        # Whether a record was handled well since the last commit: of a batch that is delivered again only those are
+        # left that the code fails on.
+        self._works = False
         self._seconds = seconds
         self._room = asyncio.Semaphore(concurrency)
         self._done: set[_Coordinates] = set()
@@ -65,14 +67,13 @@ class BatchRunner:
         """
         waiting = [record for record in records if not self._is_judged(_coordinates(record))]
         failures: list[Exception] = []
-        handled_before = self._handled_total
         time = BatchTime(self._seconds, self.giving_up)
         try:
             async with asyncio.timeout_at(time.ends_at):
                 async with asyncio.TaskGroup() as lanes:
                     for lane in sort_into_lanes(waiting):
                         lanes.create_task(self._run_lane(lane, time, failures))
-                await self._give_up(records, time, failures, works=self._handled_total > handled_before)
+                await self._give_up(records, time, failures)
         except TimeoutError:
             failures.append(RetryableError(f"the batch was not done within {self._seconds:g} s"))
         for failure in failures:
@@ -85,12 +86,14 @@ class BatchRunner:
 
     def committed(self, records: Iterable[ConsumedRecord]) -> None:
         """These were committed and will not come again."""
+        self._works = False
         for record in records:
             self._done.discard(_coordinates(record))
             self._failed.pop(_coordinates(record), None)
 
     def forget(self) -> None:
         """The partitions were given up: what was done of them before says nothing of what comes."""
+        self._works = False
         self._done.clear()
         self._failed.clear()
 
@@ -113,21 +116,16 @@ class BatchRunner:
                     continue
                 self._done.add(_coordinates(record))
                 if handled:
-                    self._handled_total += 1
+                    self._works = True
                     self._brake.handled()
 
-    async def _give_up(
-        self, records: Sequence[ConsumedRecord], time: BatchTime, failures: list[Exception], *, works: bool
-    ) -> None:
-        """Make dead letters of those that our own code failed on, unless it fails on whatever comes.
-
-        `works`: it handled others of the same batch well.
-        """
+    async def _give_up(self, records: Sequence[ConsumedRecord], time: BatchTime, failures: list[Exception]) -> None:
+        """Make dead letters of those that our own code failed on, unless it fails on whatever comes."""
         undone = [each for each in map(_coordinates, records) if each not in self._done]
         failed = [self._failed[each] for each in undone if each in self._failed]
         try:
             for failure in failed:
-                if not works:
+                if not self._works:
                     self._brake.failed(failure)
             for failure in failed:
                 await self._processor.give_up(failure, time)

@@ -1,0 +1,63 @@
+"""Batches that are delivered again: what is known of the first time counts."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from shared.consumer.backoff import BatchTime
+from shared.consumer.batch import BatchRunner
+from shared.consumer.brake import Brake, BrakeError, OwnFailureError
+from shared.consumer.record import ConsumedRecord
+from shared.errors import RetryableError
+from tests.unit.consumer.records import consumed
+
+
+class _Processor:
+    """Handles what says `good`, fails on all else; `down` while no dead letter is acknowledged."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.given_up: list[bytes | None] = []
+
+    async def process(self, record: ConsumedRecord, _time: BatchTime) -> bool:
+        """Handle a record, or fail on it."""
+        if record.value == b"good":
+            return True
+        raise OwnFailureError(record, ValueError("a bug"))
+
+    async def give_up(self, failure: OwnFailureError, _time: BatchTime) -> None:
+        """Note it, unless no dead letter is acknowledged."""
+        if self.down:
+            raise RetryableError("not acknowledged")
+        self.given_up.append(failure.record.value)
+
+
+def _runner(processor: _Processor) -> BatchRunner:
+    return BatchRunner(cast("Any", processor), brake=Brake(2))
+
+
+async def test_what_worked_before_a_dead_letter_failed_keeps_the_brake_off() -> None:
+    """Of a batch that comes again only the bad records are left. Its good ones have shown that the code works."""
+    processor = _Processor()
+    runner = _runner(processor)
+    records = [consumed(value, offset=at) for at, value in enumerate((b"1", b"good", b"2"))]
+    processor.down = True
+    with pytest.raises(RetryableError):
+        await runner.run(records)
+    processor.down = False
+    await runner.run(records)
+    assert processor.given_up == [b"1", b"2"]
+
+
+async def test_what_worked_in_the_batch_before_does_not() -> None:
+    """That was committed: now the code fails on all that comes."""
+    processor = _Processor()
+    runner = _runner(processor)
+    good = [consumed(b"good")]
+    await runner.run(good)
+    runner.committed(good)
+    with pytest.raises(BrakeError):
+        await runner.run([consumed(value, offset=at) for at, value in enumerate((b"1", b"2"), start=1)])
+    assert processor.given_up == []
