@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from shared.errors import MeshError
@@ -14,6 +15,7 @@ FORGET_SECONDS = 2 * TELL_SECONDS
 """What is not told again for so long is over."""
 
 _MOST_TOLD = 10_000
+"""Of so many subjects trouble is told within a minute: of more it is not, lest the log be nothing else."""
 
 _log = get_logger(__name__)
 
@@ -29,17 +31,17 @@ class OwnTrouble:
 
     topic: str
     clock: Clock
-    _told: dict[tuple[str, str], float] = field(default_factory=dict)
+    _told: OrderedDict[tuple[str, str], float] = field(default_factory=OrderedDict)
     _new: dict[str, str] = field(default_factory=dict)
     _noted: dict[str, float] = field(default_factory=dict)
 
     def tell(self, subject: str, doing: str, error: Exception) -> None:
         """Tell that `doing` failed for a subject (or an engine's lane)."""
         now, what = self.clock.monotonic(), (subject, doing)
-        if now - self._told.get(what, now - TELL_SECONDS) < TELL_SECONDS:
+        while self._told and now - self._told[next(iter(self._told))] >= TELL_SECONDS:
+            self._told.popitem(last=False)
+        if what in self._told or len(self._told) >= _MOST_TOLD:
             return
-        if len(self._told) >= _MOST_TOLD:
-            self._told.clear()
         self._told[what] = now
         # Only the mesh's own messages: others may quote the job.
         reason = str(error) if isinstance(error, MeshError) else f"{doing} failed: {type(error).__name__}"
