@@ -6,8 +6,11 @@ MAKEFLAGS += --no-print-directory
 # The interpreter that .venv is made from: 3.11 or newer.
 PYTHON ?= python3
 export UV_SYSTEM_CERTS ?= 1
-# Processes that run tests at once, each with brokers and meshes of its own; a file's tests stay together. 0: this one.
-JOBS ?= 2
+# Every process of a mesh would compile all of its modules again, which takes seconds of a core each time.
+export PYTHONDONTWRITEBYTECODE :=
+# Processes that run tests at once, each with brokers and meshes of its own: one more than cores, as tests often wait, and
+# no more than five, for the memory. A file's tests stay together but for the longest (tests/slow_first.py). 0: this one.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 5)))
 VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was installed: another lock or pyproject is another stamp.

@@ -26,9 +26,11 @@ awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock >"$bootstrap"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" --require-hashes --requirement "$bootstrap"
 
-if ! "$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes requirements.lock; then
+# Compiled now: where PYTHONDONTWRITEBYTECODE is set, every start of a process would compile all of its modules again.
+if ! "$venv/bin/uv" pip sync --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes requirements.lock; then
     echo "setup: uv could not install the lock; trying pip, which may be configured for a mirror that uv does not know" >&2
     "${pip[@]}" --require-hashes --requirement requirements.lock
 fi
 # The build backend is in the lock, so nothing is fetched here.
 "${pip[@]}" --no-deps --no-build-isolation --editable .
+"$venv/bin/python" -m compileall -q eldermesh services shared

@@ -2,7 +2,15 @@
 
 import signal
 
-pytest_plugins = ["pytester", "tests.required_servers", "tests.brokers", "tests.mesh", "tests.ray_head", "tests.leaks"]
+pytest_plugins = [
+    "pytester",
+    "tests.required_servers",
+    "tests.brokers",
+    "tests.mesh",
+    "tests.ray_head",
+    "tests.leaks",
+    "tests.slow_first",
+]
 
 
 def pytest_configure() -> None:
