@@ -39,11 +39,11 @@ class RequestMachine:
         if state.acceptance is None:
             return ()
         if state.end is not None:
+            if self.is_settled(state):
+                return ()
             end = end_due(state, state.acceptance, state.end)
-            if not state.marked:
-                return (end,)
             # A request that outlives the mark would be made anew: the mark has to stand behind it.
-            return (MarkDue(end.mark),) if state.accepted_since else ()
+            return (MarkDue(end.mark),) if state.marked else (end,)
         if state.expires_at is not None and state.expires_at <= now_ms:
             return (TimerDue(state.timer_id, _fact(state, TimerFired(timer_id=state.timer_id))),)
         return (DispatchDue(state.chunk, state.deaths + 1),)

@@ -45,11 +45,11 @@ class JobMachine:
         if state.acceptance is None:
             return ()
         if state.end is not None:
+            if self.is_settled(state):
+                return ()
             end = end_due(state, state.acceptance, state.end)
-            if not state.marked:
-                return (end,)
             # A submit that outlives the mark would make the job anew: the mark has to stand behind it.
-            return (MarkDue(end.mark),) if state.accepted_since else ()
+            return (MarkDue(end.mark),) if state.marked else (end,)
         due: list[Due] = [
             TimerDue(identity := clock.timer_id(state, name), _fact(state, TimerFired(timer_id=identity)))
             for name, timer in state.timers.items()

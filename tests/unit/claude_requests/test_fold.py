@@ -10,6 +10,7 @@ import pytest
 
 from eldermesh.contract.claude_output import ClaudeEnd, OutcomeClass
 from eldermesh.contract.deadletters import DeadLetterHeaders
+from services.claude_exec.requests import machine
 from services.claude_exec.requests.fold import STUB_MS, fold_request
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.spec import RequestSpec
@@ -280,6 +281,18 @@ def test_a_repeat_behind_the_mark_has_the_mark_written_again(story: Story) -> No
     story.tell(mark)
     assert MACHINE.is_settled(story.request)
     assert MACHINE.due(story.request, T0) == ()
+
+
+def test_a_settled_request_costs_nothing(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load asks all that there are: no end is written for those that need none."""
+    story.tell(answered(result="fine"))
+    (due,) = MACHINE.due(story.request, T0)
+    assert isinstance(due, EndDue)
+    story.tell(decode_claude_fact(due.mark.fact_type, due.mark.value))
+    built: list[object] = []
+    monkeypatch.setattr(machine, "end_due", lambda *of: built.append(of))
+    assert MACHINE.due(story.request, T0) == ()
+    assert built == []
 
 
 def test_a_state_is_read_back_as_it_was_written(story: Story) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from services.router.jobs import machine
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
 from shared.events import ItemsCompleted, JobHeld, JobPaused, JobReplanned, JobRouted, decode_job_fact
@@ -71,6 +74,19 @@ def test_an_end_is_due_until_it_is_marked() -> None:
     assert kinds(story, 10 * DAY_MS) == []
     assert MACHINE.is_settled(story.job)
     assert MACHINE.last_offset(story.job) == 2
+
+
+def test_a_settled_job_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load asks all that there are, hundred thousands perhaps: no end is written for those that need none."""
+    story = Story()
+    story.tell(accepted(4), cancel())
+    (due,) = MACHINE.due(story.job, T0)
+    assert isinstance(due, EndDue)
+    story.tell(decode_job_fact(due.mark.fact_type, due.mark.value))
+    built: list[object] = []
+    monkeypatch.setattr(machine, "end_due", lambda *of: built.append(of))
+    assert kinds(story) == []
+    assert built == []
     assert MACHINE.wake_at(story.job) is None
 
 
