@@ -15,11 +15,10 @@ from pydantic import JsonValue
 
 from eldermesh.contract.vocabulary import ErrorType
 from services.claude_exec.evidence import Evidence
+from services.claude_exec.figures import count_of, micros_of
 from services.claude_exec.outcome import ERROR_TYPES, ClaudeOutcome, OutcomeClass
 from shared.child_signals import signal_name
 
-_MICROS = 1_000_000
-_MOST_USD = 1_000_000
 _STDERR_CHARACTERS = 500
 _TOO_MANY = 429
 _AUTH = frozenset({401, 403})
@@ -77,28 +76,20 @@ def classify(evidence: Evidence, *, has_schema: bool) -> ClaudeOutcome:
     )
     if result is None:
         return outcome
-    cost = result.total_cost_usd
     return replace(
         outcome,
         output=_output(result, has_schema=has_schema) if is_ok else None,
-        cost_micros=_micros(cost),
-        usage=result.usage,
-        turns=result.num_turns,
+        cost_micros=micros_of(result.total_cost_usd),
+        usage=result.usage if isinstance(result.usage, dict) else None,
+        turns=count_of(result.num_turns),
         session_id=result.session_id,
         api_status=result.api_error_status,
     )
 
 
-def _micros(cost_usd: object) -> int | None:
-    """A cost in micro-dollars; None of what cannot be one."""
-    if isinstance(cost_usd, bool) or not isinstance(cost_usd, int | float) or not 0 <= cost_usd <= _MOST_USD:
-        return None
-    return round(cost_usd * _MICROS)
-
-
 def _of_result(result: ResultMessage, evidence: Evidence, *, has_schema: bool) -> _Verdict:
     """A result that came is the last word, however the CLI ended after it."""
-    message = "; ".join(result.errors or ()) or result.result or result.subtype
+    message = "; ".join(map(str, result.errors or ())) or str(result.result or result.subtype)
     if result.stop_reason == "refusal":
         return _Verdict("refused", message)
     named = _BY_REASON.get(result.terminal_reason or "") or _BY_REASON.get(result.subtype)

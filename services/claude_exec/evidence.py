@@ -9,9 +9,13 @@ from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, ResultMe
 
 from services.claude_exec.transport import Stop
 from shared.asked_waits import LONGEST_SECONDS, seconds_until
+from shared.surrogates import whole_characters
 
 _SYNTHETIC = "<synthetic>"
 """The model that the CLI names for messages of its own."""
+
+_MAX_NAME_CHARACTERS = 256
+"""Of a model; whoever answers at the API's address says how it is called."""
 
 
 @dataclass(slots=True)
@@ -54,8 +58,9 @@ class Evidence:
                 self.result = message
             case AssistantMessage():
                 self.error = message.error
-                if message.model != _SYNTHETIC:
-                    self.model = message.model
+                name: object = message.model  # as it came
+                if isinstance(name, str) and name != _SYNTHETIC:
+                    self.model = whole_characters(name)[:_MAX_NAME_CHARACTERS]
             case SystemMessage(subtype="api_retry", data=data):
                 status = data.get("error_status")
                 self.waits_for = status if isinstance(status, int) else 0

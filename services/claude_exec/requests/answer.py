@@ -10,12 +10,13 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+from services.claude_exec.figures import count_of
 from services.claude_exec.outcome import ClaudeOutcome
-from services.claude_exec.surrogates import whole_characters
 from shared.blobs import BlobStore
 from shared.claude_facts import ClaudeAnswered
 from shared.errors import ConfigurationError
 from shared.events import ChunkTimes
+from shared.surrogates import whole_characters
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger result goes to the blob store."""
@@ -75,8 +76,7 @@ def usage_of(usage: Mapping[str, Any] | None) -> ClaudeUsage | None:
     """The tokens of a usage report; what it does not tell counts as none."""
     if usage is None:
         return None
-    counts = {name: usage.get(name) for name in ClaudeUsage.model_fields}
-    return ClaudeUsage(**{name: count if isinstance(count, int) else 0 for name, count in counts.items()})
+    return ClaudeUsage(**{name: count_of(usage.get(name)) or 0 for name in ClaudeUsage.model_fields})
 
 
 def _failed(answer: ClaudeAnswered, error_type: str, message: str) -> ClaudeAnswered:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from eldermesh.contract.claude_output import MAX_OUTPUT_TEXT_BYTES, OutputKind
-from services.claude_exec.surrogates import whole_characters, without_half_at_the_end
+from shared.surrogates import whole_characters, without_half_at_the_end
 
 _JOINED: frozenset[OutputKind] = frozenset({"text", "thinking"})
 """Kinds of which the CLI gives many small pieces; what follows one another is one."""
 
 _MOST_HALVES = 64
 """Texts that may wait for a second half at once: those of so many sub-agents."""
+
+_MAX_NAME_CHARACTERS = 256
+"""Of a tool, and of a use of one: the model and the API may answer with anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +96,9 @@ class PieceReader:
                 self._had_deltas = False
                 return [Piece("started")]
             case {"type": "system", "subtype": "api_retry"}:
-                return [
-                    Piece(
-                        "retry",
-                        whole_characters(
-                            f"{message.get('error') or 'error'} {message.get('error_status') or ''}".strip()
-                        ),
-                    )
-                ]
+                error, status = message.get("error") or "error", message.get("error_status") or ""
+                text, truncated = _cut(f"{error} {status}".strip())
+                return [Piece("retry", text, truncated=truncated)]
             case {"type": "assistant", "message": {"content": list(blocks)}}:
                 had_deltas, self._had_deltas = self._had_deltas, False
                 return [piece for block in blocks for piece in _block(block, had_deltas=had_deltas)]
@@ -133,10 +131,11 @@ def _block(block: Any, *, had_deltas: bool) -> Iterator[Piece]:
             yield from _split("thinking", text)
         case {"type": "tool_use", "id": str(tool_use_id), "name": str(name)}:
             text, truncated = _cut(json.dumps(block.get("input"), ensure_ascii=False, separators=(",", ":")))
-            yield Piece("tool_use", text, tool_use_id, whole_characters(name), truncated=truncated)
+            yield Piece("tool_use", text, _name(tool_use_id), _name(name), truncated=truncated)
         case {"type": "tool_result", "tool_use_id": str(tool_use_id)}:
             text, truncated = _cut(_result_text(block.get("content")))
-            yield Piece("tool_result", text, tool_use_id, is_error=bool(block.get("is_error")), truncated=truncated)
+            is_error = bool(block.get("is_error"))
+            yield Piece("tool_result", text, _name(tool_use_id), is_error=is_error, truncated=truncated)
 
 
 def _result_text(content: Any) -> str:
@@ -155,11 +154,15 @@ def _part_text(part: Any) -> str:
 
 
 def _split(kind: OutputKind, text: str) -> Iterator[Piece]:
-    rest = whole_characters(text)
-    while rest:
-        part, _ = _cut(rest)
+    raw, at = whole_characters(text).encode(), 0
+    while at < len(raw):
+        part = _beginning(raw[at : at + MAX_OUTPUT_TEXT_BYTES])
         yield Piece(kind, part)
-        rest = rest[len(part) :]
+        at += len(part.encode())
+
+
+def _name(text: str) -> str:
+    return whole_characters(text)[:_MAX_NAME_CHARACTERS]
 
 
 def _cut(text: str) -> tuple[str, bool]:
@@ -167,4 +170,9 @@ def _cut(text: str) -> tuple[str, bool]:
     raw = whole_characters(text).encode()
     if len(raw) <= MAX_OUTPUT_TEXT_BYTES:
         return raw.decode(), False
-    return raw[:MAX_OUTPUT_TEXT_BYTES].decode("utf-8", "ignore"), True
+    return _beginning(raw[:MAX_OUTPUT_TEXT_BYTES]), True
+
+
+def _beginning(raw: bytes) -> str:
+    """UTF-8 without the character at its end that is not whole."""
+    return raw.decode("utf-8", "ignore")

@@ -12,7 +12,11 @@ from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, RateLimi
 from services.claude_exec.classification import classify
 from services.claude_exec.evidence import Evidence
 from services.claude_exec.outcome import ERROR_TYPES, OutcomeClass
+from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.workload import item_outcome
+from shared.blobs import BlobStore
+from shared.claude_facts import ClaudeAnswered
+from shared.events import ChunkTimes
 from shared.workloads import ItemFailed, ItemSucceeded
 
 _GOOD = ResultMessage(
@@ -145,3 +149,48 @@ def test_outcomes_of_items() -> None:
     failed = item_outcome(classify(Evidence(timed_out=True), has_schema=False), first_attempt=1)
     assert isinstance(failed, ItemFailed)
     assert failed.error_type == "timeout"
+
+
+_NO_COUNTS = ("2", 2.5, -1, 2**53, float("nan"), True, [2], {"n": 2})
+
+
+@pytest.mark.parametrize("told", _NO_COUNTS, ids=map(repr, _NO_COUNTS))
+async def test_a_figure_that_cannot_be_one_is_not_known(told: Any) -> None:
+    """It costs itself alone: the answer, which was paid for, is kept, and its fact can be written and read."""
+    evidence = _with(num_turns=told, usage={"input_tokens": told, "output_tokens": 3})
+    answer = await _answer(evidence)
+    assert (answer.outcome, answer.result, answer.turns) == ("ok", "hello", None)
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (0, 3)
+    assert (await _answer(_with(usage=[told]))).usage is None
+
+
+@pytest.mark.parametrize("model", [7, ["m"], None, "m\ud83d", "m" * 100_000])
+async def test_a_model_may_be_called_anything(model: Any) -> None:
+    """What its name is comes from whoever answers at the API's address."""
+    evidence = _after(AssistantMessage(content=[], model=model), _GOOD)
+    answer = await _answer(evidence)
+    assert (answer.outcome, answer.result) == ("ok", "hello")
+    assert answer.model is None or (answer.model.startswith("m") and len(answer.model) <= 256)
+
+
+async def test_what_a_failure_says_may_be_anything() -> None:
+    """Errors that are no texts are told as they stand."""
+    failed = _API | {"api_error_status": 400, "result": {"no": "text"}}
+    assert (await _answer(_with(**failed))).message == "{'no': 'text'}"
+    assert (await _answer(_with(**failed, errors=[{"code": 1}, "bad"]))).message == "{'code': 1}; bad"
+
+
+async def _answer(evidence: Evidence) -> ClaudeAnswered:
+    """What is read of the fact that is appended."""
+    times = ChunkTimes(dispatched_at=1, claimed_at=1, started_at=1, ended_at=1)
+    fact = await answer_of(
+        classify(evidence, has_schema=False),
+        epoch=1,
+        worker_id="w",
+        output_records=0,
+        times=times,
+        blob_name="none is written",
+        blobs=BlobStore("file:///nowhere"),
+    )
+    return ClaudeAnswered.model_validate_json(fact.encode())

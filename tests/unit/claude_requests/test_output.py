@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -205,3 +206,29 @@ def test_the_reader_goes_on_from_a_place() -> None:
     assert given == [(2, 3), (2, 4), (3, 1), (3, 2)]
     with pytest.raises(ValueError, match="count from 1"):
         OutputSequence(0)
+
+
+def test_the_time_that_a_long_text_takes_grows_with_its_length() -> None:
+    """8 MB at once, as no delta of it was seen: the loop, with all heartbeats of this process, waits meanwhile."""
+    text = "ä" * 4_000_000
+    began = time.process_time()
+    pieces = PieceReader().take(assistant({"type": "text", "text": text}))
+    assert time.process_time() - began < 3
+    assert "".join(piece.text or "" for piece in pieces) == text
+    assert max(piece.size for piece in pieces) <= MAX_OUTPUT_TEXT_BYTES
+
+
+@pytest.mark.parametrize("said", ["x" * 100_000, "half of a character: \ud83d"])
+async def test_names_that_the_model_makes_up_fit_into_a_record(said: str) -> None:
+    """Whatever it calls a tool, or the API a use of it, or an error: the record is one that can be read."""
+    sink = Sink()
+    output = live(sink)
+    await output.take(assistant({"type": "tool_use", "id": said, "name": said, "input": {}}))
+    await output.take({"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": said}]}})
+    await output.take({"type": "system", "subtype": "api_retry", "error": said, "error_status": 500})
+    await output.finish()
+    used, result, again = sink.taken
+    assert used.tool_use_id == result.tool_use_id
+    for told in (used.tool_use_id, used.tool_name, again.text):
+        assert told is not None
+        assert 10 < len(told.encode()) <= MAX_OUTPUT_TEXT_BYTES
