@@ -1,4 +1,4 @@
-"""Halves of characters: JSON escapes that the CLI may spread over two texts, and that no record can hold alone."""
+"""Halves of characters: JSON escapes that may be spread over two texts, and that no record can hold alone."""
 
 from __future__ import annotations
 

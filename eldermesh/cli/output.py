@@ -95,6 +95,8 @@ def _takes_nothing(why: str | None) -> CliError:
 
 def write_error(text: str) -> None:
     """Write a line to standard error; who does not listen there misses it."""
+    if sys.stderr is None:  # `print` would take standard output for it
+        return
     with contextlib.suppress(OSError):
         shown = terminal_text(text) if _is_terminal(sys.stderr) else text
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - this is the place that prints

@@ -89,12 +89,13 @@ class CliProcess:
                 )
             finally:
                 os.close(tell)
-        except OSError as error:
+        except BaseException as error:
             os.close(told)
-            raise _not_started(error) from error
-        except ValueError as error:  # a NUL in an argument, a variable or the directory
-            os.close(told)
-            raise CliNotStartedError(str(error)) from error
+            if isinstance(error, OSError):
+                raise _not_started(error) from error
+            if isinstance(error, ValueError):  # a NUL in an argument, a variable or the directory
+                raise CliNotStartedError(str(error)) from error
+            raise
         started = cls(process, process.pid)
         try:
             pid, _, trouble = (await _read_all(told)).partition("\n")

@@ -64,6 +64,8 @@ class TemplateProcess:
             await self._end()
 
     async def _ask(self, request: bytes) -> dict[str, Any]:
+        if self._process is not None and _has_ended(self._process):
+            await self._end()
         process = self._process or await self._start()
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process has no pipes")
@@ -90,3 +92,8 @@ class TemplateProcess:
         if process.returncode is None:
             process.kill()
         await asyncio.shield(process.communicate())
+
+
+def _has_ended(process: Process) -> bool:
+    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it."""
+    return process.returncode is not None or (process.stdout is not None and process.stdout.at_eof())

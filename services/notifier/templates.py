@@ -10,6 +10,8 @@ from jinja2 import StrictUndefined, Template, TemplateError, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from shared.surrogates import whole_characters
+
 MAX_TITLE_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 8_000
 MAX_HTML_CHARACTERS = 100_000
@@ -93,11 +95,12 @@ def texts(title: str, body: str, html: str | None, values: Mapping[str, Any]) ->
     Raises:
         Exception: whatever a template makes fail.
     """
-    title = _cut(" ".join(_compiled(title, escaped=False).render(values).split()), MAX_TITLE_CHARACTERS)
-    body = _cut(_compiled(body, escaped=False).render(values).strip(), MAX_TEXT_CHARACTERS)
+    title = " ".join(whole_characters(_compiled(title, escaped=False).render(values)).split())
+    body = whole_characters(_compiled(body, escaped=False).render(values)).strip()
+    title, body = _cut(title, MAX_TITLE_CHARACTERS), _cut(body, MAX_TEXT_CHARACTERS)
     if html is None:
         return title, body, None
-    made = _compiled(html, escaped=True).render({**values, "title": title, "body": body})
+    made = whole_characters(_compiled(html, escaped=True).render({**values, "title": title, "body": body}))
     if len(made) > MAX_HTML_CHARACTERS:  # not cut: half a tag would be worse
         raise ValueError(f"the HTML is longer than {MAX_HTML_CHARACTERS:,} characters")
     return title, body, made

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -27,6 +28,7 @@ from shared.errors import ConfigurationError, RetryableError
 from shared.http_client import is_loopback
 from shared.os_errors import PASSING
 from shared.settings import Settings
+from tests.waiting import wait_until
 
 _URL = "http://127.0.0.1:9"
 
@@ -203,3 +205,22 @@ async def test_a_nul_in_what_is_executed(tmp_path: Path) -> None:
     """The operating system has no such arguments: told at once."""
     with pytest.raises(CliNotStartedError, match="null byte"):
         await CliProcess.start(["true", "a\0b"], environment={}, cwd=tmp_path, max_line_bytes=100)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    """At whatever step of it: no descriptor and no process."""
+
+    def left() -> tuple[int, int]:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir()), len(psutil.Process().children())
+
+    before = left()
+    for steps in range(12):
+        starting = asyncio.ensure_future(
+            CliProcess.start(["sleep", "60"], environment={}, cwd=tmp_path, max_line_bytes=100)
+        )
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    await wait_until(lambda: left() == before, description="descriptors and processes as before", timeout_seconds=20.0)

@@ -51,6 +51,13 @@ def test_streams_and_places(line: str, status: int, says: str, tmp_path: Path) -
     assert "error of mesh itself" not in ran.stderr
 
 
+@pytest.mark.parametrize("form", ["", " --json"])
+def test_errors_never_go_to_standard_output(form: str, tmp_path: Path) -> None:
+    """Nor where nobody listens to standard error: what reads the output takes it for data."""
+    ran = _shell(f"{MESH} status nosuch{form} 2>&-", tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(
     "variables",
     [{"COLUMNS": columns} for columns in ("0", "-1", "x", "99999999", "9" * 400)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import pytest
 from jinja2 import TemplateError
 
@@ -16,6 +17,7 @@ from services.notifier.rules import Rule
 from services.notifier.template_process import ANSWER_SECONDS, TemplateFailedError, TemplateProcess
 from services.notifier.templates import MAX_HTML_CHARACTERS, check_template
 from tests.unit.notifier.events import ended
+from tests.waiting import wait_until
 
 VALUES: dict[str, Any] = {"reason": "x" * 5_000, "width": "1000000000", "labels": {"secret": "hunter2"}}
 LOOP = "{% for i in range(99999) %}"
@@ -78,6 +80,22 @@ async def test_a_render_that_is_cancelled_leaves_no_process(templates: TemplateP
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert await templates.texts("t", "b", None, VALUES) == ("t", "b", None)
+
+
+async def test_a_process_that_ended_between_two_messages_costs_none(templates: TemplateProcess) -> None:
+    """As when the kernel needs its memory: the next message is rendered by a new one."""
+    before = set(psutil.Process().children())
+    assert await templates.texts("{{ width }}", "b", None, VALUES) == ("1000000000", "b", None)
+    (child,) = set(psutil.Process().children()) - before
+    child.kill()
+    await wait_until(lambda: not child.is_running(), description="the process is gone")
+    assert await templates.texts("{{ width }}", "b", None, VALUES) == ("1000000000", "b", None)
+
+
+async def test_halves_of_characters_are_made_whole(templates: TemplateProcess) -> None:
+    """An emoji as JSON would escape it is two texts to a template; alone, a half fits into no record."""
+    made = await templates.texts(r"{{ '\ud83d\ude00' }}", r"{{ '\ud83d' }}", r"{{ '\ude00' }}", VALUES)
+    assert made == ("\U0001f600", "?", "?")
 
 
 async def test_what_fails_is_told_without_the_values(templates: TemplateProcess) -> None:
