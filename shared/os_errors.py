@@ -6,9 +6,9 @@ import errno
 import os
 from typing import Final
 
-PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
-"""Something has run out for now: processes, memory, descriptors, space. Any other errno says that the input, the
-settings or the machine are wrong, and trying again would hide the reason."""
+PASSING: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
+"""Something has run out for now: processes, memory, descriptors, space, a quota. Any other errno says that the input,
+the settings or the machine are wrong, and trying again would hide the reason."""
 
 
 _NO_THREAD = "can't start new thread"

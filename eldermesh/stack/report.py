@@ -9,9 +9,6 @@ import psutil
 
 from eldermesh.stack.service import Service
 
-_WELL_SECONDS = 30.0
-"""As long as a life must be for the death after it not to be one of a row."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessReport:
@@ -47,7 +44,7 @@ def report_of(service: Service) -> ProcessReport:
         state=service.state.value,
         restarts_total=service.restarts_total,
         rss_bytes=0 if leash_pid is None else tree_rss_bytes(leash_pid),
-        trouble=None if service.running_seconds > _WELL_SECONDS else service.trouble,
+        trouble=None if service.is_well else service.trouble,
     )
 
 

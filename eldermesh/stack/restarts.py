@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+QUICK_SECONDS = 30.0
+"""A death that comes earlier after a start is one of a row; a service that has lived longer is well."""
+
 _MOST_DOUBLINGS = 30
 """Of a delay that is bounded long before."""
 
@@ -21,7 +24,7 @@ class RestartPolicy:
 
     first_delay_seconds: float = 0.2
     max_delay_seconds: float = 10.0
-    quick_seconds: float = 30.0
+    quick_seconds: float = QUICK_SECONDS
     give_up_after: int = 6
 
 

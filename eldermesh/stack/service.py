@@ -14,6 +14,7 @@ from pathlib import Path
 from eldermesh.stack.errors import NotReadyError, StackError, StartFailedError
 from eldermesh.stack.log_file import cut_log, log_tail
 from eldermesh.stack.process import OwnedProcess
+from eldermesh.stack.restarts import QUICK_SECONDS
 from shared.child_signals import signal_name
 
 Check = Callable[[], Awaitable[None]]
@@ -125,9 +126,9 @@ class Service:
         self._running_since = time.monotonic()
 
     @property
-    def running_seconds(self) -> float:
-        """For how long it has been ready; 0.0 while it is not."""
-        return time.monotonic() - self._running_since if self.state is ServiceState.RUNNING else 0.0
+    def is_well(self) -> bool:
+        """Whether it has been ready for so long that how it ended before says nothing of now."""
+        return self.state is ServiceState.RUNNING and time.monotonic() - self._running_since > QUICK_SECONDS
 
     async def until_wanted(self) -> None:
         """Return once the service is to be started."""
@@ -146,6 +147,8 @@ class Service:
         """Stop it, if it runs; return whether it had to be killed."""
         if self._process is None:
             return False
+        if self.is_well:  # else an old trouble would be told again when all services are started anew
+            self.trouble = None
         if self.pid is not None:
             self.state = ServiceState.STOPPING
             await self._process.stop(self.spec.stop_grace_seconds)

@@ -7,13 +7,14 @@ line breaks, of whatever kind, begin another line with a bar, and what looks lik
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 
 from pydantic import JsonValue
 
 from shared.events import AdviceEntry
-from shared.invisible_text import readable
+from shared.invisible_text import readable, visible
 
 CHARACTERS_OF_A_TOKEN = 4
 """About: nobody counts tokens before the model does."""
@@ -29,11 +30,11 @@ _MAX_SOURCE = 200
 _WORTH_CUTTING = 160
 _CUT = " […]"
 
-# The forms of `<` and `-` that are compatible with them (NFKC) are taken for them, too.
-_HYPHEN = "[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
-_LOOKS_LIKE_A_TAG = re.compile(
-    "[<\ufe64\uff1c](?=[\\s/\\\\\uff0f\uff3c]*" + TAG.replace("-", _HYPHEN) + ")", re.IGNORECASE
-)
+_OPENING_BRACKET = re.compile("[<\ufe64\uff1c]")
+_BEFORE_A_NAME = re.compile("[\\s/\\\\\uff0f\uff3c\u200d\ufe0e\ufe0f]*")
+"""Spaces, slashes, and what `readable` leaves between symbols."""
+_HYPHENS = re.compile("[\u2010-\u2015\u2212]")
+_NAME_CHARACTERS = 4 * len(TAG)
 # Line breaks are gone by then; an invisible character could hide a tag from the line above.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -91,4 +92,13 @@ def _quoted(text: str) -> str:
 
 
 def _harmless(line: str) -> str:
-    return _LOOKS_LIKE_A_TAG.sub("(", readable(_CONTROLS.sub("", line)))
+    return _OPENING_BRACKET.sub(_unless_a_tag, readable(_CONTROLS.sub("", line)))
+
+
+def _unless_a_tag(bracket: re.Match[str]) -> str:
+    """What stands for a bracket: forms that are compatible with those of the tag (NFKC) are read as it."""
+    line = bracket.string
+    before = _BEFORE_A_NAME.match(line, bracket.end())
+    begin = bracket.end() if before is None else before.end()
+    name = visible(unicodedata.normalize("NFKC", line[begin : begin + _NAME_CHARACTERS]))
+    return "(" if _HYPHENS.sub("-", name).casefold().startswith(TAG) else bracket[0]

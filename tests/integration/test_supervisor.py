@@ -16,8 +16,9 @@ import pytest
 
 from eldermesh.stack.errors import GaveUpError, NotReadyError, StackError, StartFailedError
 from eldermesh.stack.identity import ProcessIdentity
+from eldermesh.stack.report import report_of
 from eldermesh.stack.restarts import RestartPolicy
-from eldermesh.stack.service import ServiceSpec
+from eldermesh.stack.service import Service, ServiceSpec
 from eldermesh.stack.supervisor import Supervisor
 from tests.waiting import wait_until
 
@@ -199,6 +200,21 @@ async def test_a_service_that_keeps_dying_is_started_again_for_as_long_as_it_tak
     await wait_until(well, description="b is well")
     stop.set()
     await running
+
+
+async def test_a_trouble_that_was_over_is_not_told_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all services are started anew, those that were well do not look as if they had died."""
+    service = Service(stage.service("a"), log_dir=stage.path / "logs")
+    service.trouble = "exited with status 4"
+    await service.bring_up()
+    assert report_of(service).trouble == "exited with status 4"
+    monkeypatch.setattr("eldermesh.stack.service.QUICK_SECONDS", -1.0)
+    assert report_of(service).trouble is None
+    await service.shut_down()
+    monkeypatch.undo()
+    await service.bring_up()
+    assert report_of(service).trouble is None
+    await service.shut_down()
 
 
 async def test_a_memory_only_service_that_keeps_dying_ends_the_run(stage: Stage) -> None:

@@ -173,7 +173,7 @@ async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
             raise AssertionError
 
 
-@pytest.mark.parametrize("number", sorted(PASSING))
+@pytest.mark.parametrize("number", sorted({*PASSING, errno.EDQUOT}))
 async def test_a_directory_that_cannot_be_made_now(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
