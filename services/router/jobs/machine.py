@@ -18,7 +18,7 @@ from shared.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"
 
-ASKED_FOR_RAY = "ray, asked for"
+ASKED_FOR_RAY = "ray (asked for)"
 """The lane of jobs whose submit asks for Ray."""
 
 
