@@ -93,14 +93,17 @@ class JobDispatcher:
                 groups[due.lane, engine, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
         taken: set[str] = set()
         refused: dict[str, Exception] = {}
+        down: dict[Engine, Exception] = {}
         closed: dict[str, Exception] = {}
         for (lane, engine, workload, priority), members in groups.items():
+            if engine in down:
+                closed[lane] = down[engine]
             if lane in closed:
                 continue
             try:
                 await self._queue(partition, engine, workload, priority, members)
             except RetryableError as error:
-                closed[lane] = error
+                closed[lane] = down[engine] = error
             except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
                 refused |= {str(due.chunk): error for _, due in members}
             else:

@@ -111,10 +111,13 @@ async def test_ray_is_in_trouble(wish: EngineChoice, trouble: str | None, goes_t
 
 
 async def test_ray_is_in_trouble_and_celery_is_down() -> None:
-    """The chunks wait; nothing is lost."""
-    outcome = await dispatcher(Engine(down=True), Engine(trouble="Ray does not answer")).dispatch(0, chunks("ray"))
+    """The chunks wait; nothing is lost. Celery is asked once for all of them."""
+    celery = Engine(down=True)
+    both = [*chunks(), *chunks("ray")]
+    outcome = await dispatcher(celery, Engine(trouble="Ray does not answer")).dispatch(0, both)
     assert not outcome.taken
-    assert set(outcome.closed) == {"ray"}
+    assert set(outcome.closed) == {"celery", "ray"}
+    assert celery.asked == 1
 
 
 def memory_of(**jobs: Chunks) -> Memory[JobState]:
