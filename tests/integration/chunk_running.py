@@ -25,17 +25,16 @@ WORKER_ID = "celery@test:1"
 
 
 @asynccontextmanager
-async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path) -> AsyncIterator[Settings]:
+async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path, **overrides: Any) -> AsyncIterator[Settings]:
     """Settings with topics of their own, a short lease, and the test functions allowed."""
-    async with fresh_topics(
-        bootstrap,
-        "embedded",
-        redis_url=redis_url,
-        data_dir=data_dir,
-        python_functions=(f"{FUNCTIONS}:*",),
-        lease_seconds=LEASE_SECONDS,
-        heartbeat_seconds=HEARTBEAT_SECONDS,
-    ) as settings:
+    values: dict[str, Any] = {
+        "redis_url": redis_url,
+        "data_dir": data_dir,
+        "python_functions": (f"{FUNCTIONS}:*",),
+        "lease_seconds": LEASE_SECONDS,
+        "heartbeat_seconds": HEARTBEAT_SECONDS,
+    }
+    async with fresh_topics(bootstrap, "embedded", **(values | overrides)) as settings:
         yield settings
 
 

@@ -1,9 +1,12 @@
-"""What of Celery's connections is left on the Redis server when whoever opened them has closed."""
+"""Celery's connections to Redis: what is left of them when they are closed, and what becomes of who loses one."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,16 @@ import pytest
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.engines.celery_dispatch import CeleryDispatcher
 from services.router.engines.celery_ping import ping_workers
+from services.router.engines.chunk_task import ChunkTask
 from shared.errors import RetryableError
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings
 from tests.integration.played_owner import PlayedOwner, played_owner
-from tests.integration.worker_process import running_worker
+from tests.integration.worker_process import WorkerProcess, running_worker
 from tests.waiting import wait_until
+
+_DEATHS = 8
 
 
 @pytest.fixture
@@ -107,3 +113,46 @@ async def test_a_ping_leaves_none(settings: Settings, tmp_path: Path) -> None:
         before = await clients(settings)
         assert len(ping_workers(settings, timeout_seconds=10.0, limit=1)) == 1
         await gone(settings, before)
+
+
+@pytest.mark.slow
+async def test_a_worker_with_work_and_a_free_slot_outlives_redis(embedded_broker: str, tmp_path: Path) -> None:
+    """Redis dies again and again, while one child runs a chunk and Celery waits for another task: no process ends.
+
+    Of Celery's two connections the one for commands may see it first: then the other still waits for a task's answer,
+    and cannot be closed in order.
+    """
+    redis = EmbeddedRedis(tmp_path, append_only=True)
+    await redis.start()
+    try:
+        async with runner_settings(embedded_broker, redis.url, tmp_path, slots=2, lease_seconds=60.0) as settings:
+            with running_worker(settings, tmp_path) as worker:
+                await _outlives_redis(settings, redis, worker)
+    finally:
+        await redis.stop()
+
+
+async def _outlives_redis(settings: Settings, redis: EmbeddedRedis, worker: WorkerProcess) -> None:
+    await worker.ready()
+    children = worker.children()
+    dispatcher = CeleryDispatcher(settings)
+    async with played_owner(settings) as owner:
+
+        async def claimed(task: ChunkTask, word: str) -> bool:
+            assert worker.process.poll() is None, worker.log.read_text("utf-8")[-2000:]
+            return await owner.claim(task) == word
+
+        (running,) = await owner.plan([600.0], "sleep")
+        await dispatcher.dispatch([running], queue="batch_tasks", priority=3)
+        await wait_until(partial(claimed, running, "held"), description="the first one runs")
+        for _ in range(_DEATHS):
+            assert redis.service.pid is not None
+            os.kill(redis.service.pid, signal.SIGKILL)
+            await redis.service.wait()
+            await redis.start()
+            (other,) = await owner.plan([1])
+            await dispatcher.dispatch([other], queue="batch_tasks", priority=3)
+            await wait_until(partial(claimed, other, "done"), description="what comes is done")
+        assert worker.children() == children
+        assert await claimed(running, "held")
+        await dispatcher.close()

@@ -68,7 +68,24 @@ class _QoS(redis.QoS):
 
 
 class _Channel(redis.Channel):
+    """A channel that knows where Redis is, also once the connection that opened it is closed.
+
+    kombu asks that connection, and an AttributeError, which ends the worker, is the answer. But a channel needs Redis
+    later, too: to acknowledge tasks that end after a loss, and to be closed when the first attempt failed half-way, as
+    it does while a worker waits for a task and the socket for commands is the first to tell of the loss.
+    """
+
     QoS = _QoS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._known_params: dict[bool, dict[str, Any]] = {}
+        super().__init__(*args, **kwargs)
+        self._connparams()
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as kombu calls it
+        if asynchronous not in self._known_params:
+            self._known_params[asynchronous] = super()._connparams(asynchronous)  # type: ignore[misc]
+        return dict(self._known_params[asynchronous])
 
 
 class _Transport(redis.Transport):
@@ -138,7 +155,11 @@ class PatientConsumer(consumer.Consumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of the connection, and wait before the next."""
-        super().on_connection_error_after_connected(exc)
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception:  # noqa: BLE001 - told
+            # It is lost anyway; whatever its closing raises must not end the worker, and what runs in it.
+            _log.exception("a lost connection to Redis was not closed in order")
         was_steady = time.monotonic() - self._failed_at > self._pause_seconds + _STEADY_SECONDS
         self._pause_seconds = 0.0 if was_steady else min(self._pause_seconds + 1.0, _LONGEST_PAUSE_SECONDS)
         self._failed_at = time.monotonic()
