@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from eldermesh.contract.vocabulary import Engine
 from services.router.engines.ray_environment import head_address
 from services.router.engines.ray_node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from shared.errors import ConfigurationError
 from shared.history.readiness import unowned_partitions, unsettled_groups
-from shared.kafka.producing import producing_trouble
+from shared.kafka.producing import producing_trouble, runners_of
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
@@ -107,15 +108,27 @@ async def _in_own_thread(work: Callable[[], _T]) -> _T:
     return await outcome
 
 
-async def _check(part: str) -> str | None:
-    settings = Settings.of_environment()
+async def results_trouble(settings: Settings, engine: Engine, hostname: str) -> str | None:
+    """Why runs on this host would not end: Kafka does not take their results, which are tried again for minutes.
+
+    The router cannot tell: while results do not come it has nothing to send.
+    """
+    return await producing_trouble(settings, runners_of(engine, hostname))
+
+
+async def _trouble(part: str, settings: Settings) -> str | None:
+    hostname = socket.gethostname()
+    if part == "router":
+        return await router_trouble(settings)
     if part == "ray":
-        trouble = ray_trouble(settings)
-    else:
-        trouble = router_trouble(settings) if part == "router" else worker_trouble(settings, socket.gethostname())
+        return await results_trouble(settings, "ray", hostname) or await ray_trouble(settings)
+    return await results_trouble(settings, "celery", hostname) or await worker_trouble(settings, hostname)
+
+
+async def _check(part: str) -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            return await trouble
+            return await _trouble(part, Settings.of_environment())
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

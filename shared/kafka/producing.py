@@ -90,5 +90,10 @@ async def producing_trouble(settings: Settings, service: str) -> str | None:
     return told.decode() if isinstance(told, bytes) else told
 
 
+def runners_of(engine: str, hostname: str) -> str:
+    """The service, as notes name it, that the runners of an engine on one host are."""
+    return f"{engine}@{hostname}"
+
+
 def _key(settings: Settings, service: str) -> str:
     return f"producing:{settings.topic(service)}"

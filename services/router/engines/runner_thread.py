@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -20,6 +21,7 @@ from shared.errors import RetryableError, StopServiceError
 from shared.history.claims import ClaimStore
 from shared.history.fact_appender import FactAppender
 from shared.kafka.producer import Producer
+from shared.kafka.producing import ProducingReport, runners_of
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
@@ -132,6 +134,9 @@ class RunnerThread:
             stack.callback(blobs.close)
             producer = make_producer(settings, client_id=self._worker_id)
             stack.push_async_callback(producer.stop)
+            report = ProducingReport(redis, settings, runners_of(self._engine, socket.gethostname()), producer)
+            stack.push_async_callback(report.stop)
+            await report.start()
             workloads = WorkloadRegistry.installed()
             stack.push_async_callback(workloads.close)
             lease_ms = round(settings.lease_seconds * 1000)
