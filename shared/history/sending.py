@@ -38,9 +38,14 @@ class Sender(Generic[S]):
         self._partition = partition
         self._clock = clock
         self._rests: dict[str, _Rest] = {}
+        self._refused: set[str] = set()
+        """Subjects whose chunks were not taken, though their engine works."""
 
     async def fill(self, memory: Memory[S]) -> None:
-        """Fill the window of each lane, the lowest rank first."""
+        """Fill the window of each lane, the lowest rank first; last of all those that were refused before.
+
+        Else the many chunks of one that is refused again and again would take the turns of all behind it.
+        """
         now = self._clock.monotonic()
         memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
         taken, size = memory.window.taken(), memory.window.size
@@ -49,8 +54,9 @@ class Sender(Generic[S]):
             for subject, due in memory.waiting.items()
             if taken[due[0].lane] < size and not self._rests_now(due[0].lane, now)
         ]
+        self._refused &= memory.waiting.keys()
         chunks: list[tuple[S, DispatchDue]] = []
-        for subject in sorted(with_room, key=lambda subject: self._rank(memory, subject)):
+        for subject in sorted(with_room, key=lambda subject: (subject in self._refused, self._rank(memory, subject))):
             for due in memory.waiting[subject]:
                 if taken[due.lane] < size and str(due.chunk) not in memory.window and _may_send(memory, due, now):
                     taken[due.lane] += 1
@@ -90,8 +96,10 @@ class Sender(Generic[S]):
             if text in outcome.taken:
                 memory.window.sent(text, now, due.lane)
                 self._rests.pop(due.lane, None)
+                self._refused.discard(due.chunk.job_id)
             elif due.lane not in outcome.closed:
                 memory.agenda.postpone(_what(due), now + _AGAIN_SECONDS)
+                self._refused.add(due.chunk.job_id)
             if text in outcome.refused:
                 self._trouble.tell(due.chunk.job_id, "dispatch", outcome.refused[text])
         for lane, error in outcome.closed.items():

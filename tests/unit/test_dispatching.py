@@ -19,12 +19,13 @@ from shared.history.agenda import Agenda
 from shared.history.machine import DispatchDue
 from shared.history.own_trouble import OwnTrouble
 from shared.history.owner import Memory
-from shared.history.ports import Dispatcher, SystemClock
+from shared.history.ports import Clock, Dispatcher, SystemClock
 from shared.history.sending import Sender
 from shared.history.snapshot import Guard
 from shared.history.window import DispatchWindow
 from shared.workloads import Queue, WorkloadRegistry
 from tests.unit.jobs.story import T0, Story, accepted
+from tests.unit.runs import MovedClock
 
 Chunks = list[tuple[JobState, DispatchDue]]
 
@@ -49,10 +50,10 @@ class Engine:
         self.taken += [task.chunk for task in tasks]
 
 
-def chunks(where: Any = "celery", **terms: Any) -> Chunks:
-    """The two chunks of a job that was routed."""
+def chunks(where: Any = "celery", items: int = 2, **terms: Any) -> Chunks:
+    """The chunks of a job that was routed, one for each item."""
     story = Story()
-    story.tell(accepted(2, **terms), JobRouted(n=0, engine=where, chunk_items=1, policy="static"))
+    story.tell(accepted(items, **terms), JobRouted(n=0, engine=where, chunk_items=1, policy="static"))
     due = JobMachine().due(story.job, T0)
     return [(story.job, entry) for entry in due if isinstance(entry, DispatchDue)]
 
@@ -139,9 +140,9 @@ def memory_of(**jobs: Chunks) -> Memory[JobState]:
     )
 
 
-def sender(to: Dispatcher[JobState]) -> Sender[JobState]:
+def sender(to: Dispatcher[JobState], clock: Clock | None = None) -> Sender[JobState]:
     """Of the first partition."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     return Sender(to, OwnTrouble("jobs.history", clock), partition=0, clock=clock)
 
 
@@ -178,3 +179,15 @@ async def test_an_engine_that_does_not_answer_is_asked_once() -> None:
     tripping = Tripping()
     await sender(tripping).fill(memory_of(one=chunks(), other=chunks("ray")))
     assert sorted(tripping.asked) == ["celery", "ray"]
+
+
+async def test_a_job_that_cannot_be_sent_keeps_nobody_waiting() -> None:
+    """It has more chunks than can be tried in the second after which the first of them is tried again."""
+    celery, clock = Engine(), MovedClock()
+    strange, known = chunks(items=100, workload="acme_plugin", priority="interactive"), chunks()
+    memory = memory_of(strange=strange, known=known)
+    sending = sender(dispatcher(celery, Engine()), clock)
+    for _ in range(20):
+        await sending.fill(memory)
+        clock.seconds += 0.25
+    assert len(celery.taken) == 2
