@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Annotated, Literal, Self
 
 import orjson
@@ -41,6 +41,11 @@ MAX_PATH_BYTES = 4096
 _LOOK_SECONDS = 1.0
 _LOOKING = BoundedSemaphore(8)
 """Threads that look where a path leads; those that no file system answers stay."""
+
+_LATE: set[Path] = set()
+"""What those look for that did not come back in time: nobody else looks there meanwhile, so that one mount that is away
+does not take all threads."""
+_LATE_LOCK = Lock()
 
 _NO_ANSWER = f"its file system did not answer within {_LOOK_SECONDS:g} s"
 
@@ -167,7 +172,7 @@ def _refusal(options: ClaudeOptions, settings: Settings) -> str | None:
 
 def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
     """`refused_directory`, or that no file system answers: a network mount that is away holds whoever looks."""
-    if not _LOOKING.acquire(blocking=False):
+    if cwd in _LATE or not _LOOKING.acquire(blocking=False):
         return _NO_ANSWER
     refused: Future[str | None] = Future()
 
@@ -177,6 +182,8 @@ def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
         except BaseException as error:  # noqa: BLE001 - it is who asked that is told
             refused.set_exception(error)
         finally:
+            with _LATE_LOCK:
+                _LATE.discard(cwd)
             _LOOKING.release()
 
     # No executor's thread: one that never comes back must not hold the end of the process.
@@ -188,6 +195,9 @@ def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
     try:
         return refused.result(_LOOK_SECONDS)
     except TimeoutError:
+        with _LATE_LOCK:
+            if not refused.done():  # else it has come back in this moment, and would stay here
+                _LATE.add(cwd)
         return _NO_ANSWER
 
 

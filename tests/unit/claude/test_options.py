@@ -146,11 +146,11 @@ def test_a_directory_whose_file_system_does_not_answer_is_refused_in_time(
 ) -> None:
     """A network mount that is away holds neither the event loop nor more than a few threads."""
     settings = Settings(claude_roots=(tmp_path,), data_dir=tmp_path / "data", _env_file=None)
-    away, answers, looking = tmp_path / "away", threading.Event(), []
+    away, near, answers, looking = tmp_path / "away", tmp_path / "near", threading.Event(), list[Path]()
     resolve = Path.resolve
 
     def held(path: Path, strict: bool = False) -> Path:  # noqa: FBT001, FBT002 - as it is called
-        if path == away:
+        if path.is_relative_to(away):
             looking.append(path)
             answers.wait(60.0)
         return resolve(path, strict)
@@ -161,6 +161,11 @@ def test_a_directory_whose_file_system_does_not_answer_is_refused_in_time(
         for _ in range(12):
             with pytest.raises(DeadLetterError, match="did not answer"):
                 judged_options({"cwd": str(away)}, settings)
+        assert looking == [away]  # one that does not come back is not looked for again
+        assert judged_options({"cwd": str(near)}, settings).cwd == near
+        for number in range(12):
+            with pytest.raises(DeadLetterError, match="did not answer"):
+                judged_options({"cwd": str(away / str(number))}, settings)
         assert len(looking) == 8
     finally:
         answers.set()
