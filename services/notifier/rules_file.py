@@ -43,7 +43,7 @@ def load_rules(path: Path | None) -> Rules:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); MESH_NOTIFY_RULES names it") from error
     try:
         value, lines = _read(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {_yaml_trouble(error)}") from None
     try:
         return Rules.model_validate({} if value is None else value)
@@ -61,37 +61,42 @@ def _read(raw: bytes) -> tuple[Any, dict[_Steps, int]]:
         node = loader.get_single_node()
         if node is None:
             return None, {}
-        lines = dict(_lines(node, ()))
+        lines = dict(_lines(node, (), set()))
         return loader.construct_document(node), lines
     finally:
         loader.dispose()
 
 
-def _lines(node: yaml.Node, path: _Steps) -> Iterator[tuple[_Steps, int]]:
-    """The line of everything in a document, by its path.
+def _lines(node: yaml.Node, path: _Steps, seen: set[yaml.Node]) -> Iterator[tuple[_Steps, int]]:
+    """The line of everything in a document, by its path; of what an alias repeats, that of the whole.
+
+    Followed, aliases of aliases would be without number, and one of what it stands in without end.
 
     Raises:
         YAMLError: a name stands twice in one mapping.
     """
     yield path, node.start_mark.line + 1
+    if node in seen:
+        return
+    seen.add(node)
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
-            if name in seen:
+            if name in names:
                 raise yaml.MarkedYAMLError(problem=f"{name} stands here twice", problem_mark=key.start_mark)
-            seen.add(name)
-            yield from _lines(value, (*path, name))
+            names.add(name)
+            yield from _lines(value, (*path, name), seen)
             yield (*path, name), key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from _lines(value, (*path, number))
+            yield from _lines(value, (*path, number), seen)
 
 
 def _yaml_trouble(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return "no YAML in UTF-8"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "no YAML in UTF-8"
 
 
 def _told(path: Path, lines: dict[_Steps, int], error: ErrorDetails) -> str:

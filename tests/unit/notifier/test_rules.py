@@ -158,6 +158,31 @@ def test_errors_name_line_and_field(tmp_path: Path, text: str, told: str) -> Non
     assert SLACK not in found
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 2_000, "nested too deeply"),
+        ("".join(" " * depth + "a:\n" for depth in range(800)), "nested too deeply"),
+        ("rules: &again [*again]\n", r"line 1: rules\[0\]: "),
+        (
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 200)),
+            "line 1: a0: unknown field",
+        ),
+    ],
+    ids=["a list", "a mapping", "in itself", "doubled"],
+)
+def test_a_file_that_is_nested_without_end(tmp_path: Path, text: str, told: str) -> None:
+    """What is nested without end, or repeats repeats, is a wrong file: no more, and at once."""
+    with pytest.raises(ConfigurationError, match=told):
+        load(tmp_path, text)
+
+
+def test_an_alias_stands_for_what_it_names(tmp_path: Path) -> None:
+    """As YAML has it; its errors are those of the line on which it stands."""
+    shared = 'channels: {c: &c {type: console}, d: *c}\nrules: [{name: n, "on": end, channels: [c, d]}]\n'
+    assert sorted(load(tmp_path, shared).channels) == ["c", "d"]
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing or too large file is refused, not passed over."""
     with pytest.raises(ConfigurationError, match="MESH_NOTIFY_RULES"):
