@@ -70,10 +70,13 @@ class JobDecider:
 
         Raises:
             RetryableError, redis.RedisError: the job's content could not be read.
+            UnknownWorkloadError, ConfigurationError: its workload is not installed here, or cannot be loaded.
         """
         acceptance, terms = state.acceptance, state.terms
         if acceptance is None or terms is None or state.items_total is None:
             return None
+        # Before it is judged, which takes time: a job whose workload is not installed is asked for again each second.
+        self._workloads.get(terms.workload)
         parent = context_from(acceptance.traceparent, acceptance.tracestate)
         with span(names.DECIDE_JOB, context=parent, attributes={names.JOB_ID: state.job_id}) as deciding:
             judgement = await self._judgement(state, terms)

@@ -19,7 +19,7 @@ from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue
 from shared.settings import Settings
 from shared.telemetry import names
-from shared.workloads import WorkloadRegistry
+from shared.workloads import UnknownWorkloadError, WorkloadRegistry
 from tests.integration.sages.recorded_spans import recorded_spans
 from tests.unit.jobs.story import JOB, T0, Story, accepted, decided
 
@@ -228,6 +228,14 @@ async def test_a_flood_of_large_jobs() -> None:
     assert await decider.decide(advised(incident("low")).job, DecisionDue(0)) is not None, "needs no judging"
     clock.now += 0.4
     assert await decider.decide(left_alone().job, DecisionDue(0)) is not None
+
+
+async def test_a_job_whose_workload_is_not_installed() -> None:
+    """It is not judged, each second anew: the time for that is the others'."""
+    deciding = Deciding()
+    with pytest.raises(UnknownWorkloadError, match="acme_plugin"):
+        await deciding.decide(left_alone(workload="acme_plugin"))
+    assert deciding.judged_jobs == 0
 
 
 async def test_a_job_that_is_not_at_hand() -> None:
