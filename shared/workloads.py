@@ -6,7 +6,7 @@ jobs give. It needs nothing from the services: this module, `shared.errors` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,8 @@ from shared.raised import ends_the_task
 from shared.settings import Settings
 
 ENTRY_POINT_GROUP = "eldermesh.workloads"
+
+_OWN_DISTRIBUTION = "eldermesh"
 
 Queue = Literal["batch_tasks", "claude_tasks", "sage_tasks", "notifications"]
 """The Celery queue that a workload's chunks wait in."""
@@ -200,10 +202,12 @@ class WorkloadRegistry:
 
     Args:
         factories: name → what makes the workload.
+        plug_ins: the names that other distributions offer.
     """
 
-    def __init__(self, factories: Mapping[str, Callable[[], Workload]]) -> None:
+    def __init__(self, factories: Mapping[str, Callable[[], Workload]], *, plug_ins: Collection[str] = ()) -> None:
         self._factories = dict(factories)
+        self._plug_ins = frozenset(plug_ins)
         self._made: dict[str, Workload] = {}
 
     @classmethod
@@ -215,16 +219,29 @@ class WorkloadRegistry:
         """
         factories: dict[str, Callable[[], Workload]] = {}
         values: dict[str, str] = {}
+        plug_ins: set[str] = set()
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             if values.setdefault(entry.name, entry.value) != entry.value:
                 raise ConfigurationError(f"two workloads are named {entry.name!r}: {values[entry.name]}, {entry.value}")
             factories[entry.name] = partial(_make, entry)
-        return cls(factories)
+            if entry.dist is None or entry.dist.name.lower() != _OWN_DISTRIBUTION:
+                plug_ins.add(entry.name)
+        return cls(factories, plug_ins=plug_ins)
 
     @property
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._factories)
+
+    def is_plug_in(self, name: str) -> bool:
+        """Whether another distribution than this one offers it: its code is anybody's.
+
+        Raises:
+            UnknownWorkloadError: there is none of this name.
+        """
+        if name not in self._factories:
+            raise UnknownWorkloadError(name, self.names)
+        return name in self._plug_ins
 
     def get(self, name: str) -> Workload:
         """The workload of this name.

@@ -8,9 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from eldermesh.kafka.lifecycle import WholeAdminClient
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.service import Service, ServiceSpec
@@ -84,12 +84,13 @@ async def kafka_answers(bootstrap: str) -> None:
             _, writer = await asyncio.open_connection(host, int(port))
             writer.close()
             await writer.wait_closed()
-        client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=int(_ANSWER_SECONDS * 1000))
+        client = WholeAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(_ANSWER_SECONDS * 1000))
+        await client.start()
         try:
-            await client.bootstrap()
-            brokers = {f"{node.host}:{node.port}" for node in client.cluster.brokers()}
+            described = await client.describe_cluster()
         finally:
             await client.close()
+        brokers = {f"{node['host']}:{node['port']}" for node in described["brokers"]}
     except (OSError, TimeoutError, KafkaError) as error:
         raise NotReadyError(f"no answer from {bootstrap}: {error!r}") from error
     if bootstrap not in brokers:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eldermesh.shielding import to_its_end
 from shared import leash
 from shared.child_signals import signal_child
 from shared.errors import RetryableError
@@ -105,7 +106,7 @@ class CliProcess:
                 raise CliNotStartedError(trouble.strip() or "its leash died")  # noqa: TRY301 - as above
         except BaseException:
             started.kill()
-            await asyncio.shield(started.gone())
+            await to_its_end(started.gone())
             raise
         started.pid = int(pid)
         return started

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from eldermesh.shielding import to_its_end
 from shared.errors import MeshError, RetryableError
 from shared.os_errors import passes
 from shared.settings import Settings
@@ -84,13 +85,11 @@ async def run_directory(settings: Settings) -> AsyncIterator[RunDirectory]:
         if passes(error):
             raise RetryableError(f"no directory for a CLI run: {error}") from error
         raise NoRunDirectoryError(f"no directory for a CLI run: {error}") from error
-    removal: asyncio.Future[None] | None = None
     try:
         yield place
     finally:
         # In a thread, since a working copy may be large; to its end, whoever is cancelled meanwhile.
-        removal = asyncio.ensure_future(asyncio.to_thread(_remove, place))
-        await asyncio.shield(removal)
+        await to_its_end(asyncio.to_thread(_remove, place))
 
 
 def remove_abandoned(settings: Settings) -> int:

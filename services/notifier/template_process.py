@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eldermesh.launch import python_command
+from eldermesh.shielding import to_its_end
 from services.notifier.template_child import PROCESSOR_SECONDS
 from shared.errors import RetryableError
 
@@ -91,7 +92,7 @@ class TemplateProcess:
             return
         if process.returncode is None:
             process.kill()
-        await asyncio.shield(process.communicate())
+        await to_its_end(process.communicate())
 
 
 def _has_ended(process: Process) -> bool:

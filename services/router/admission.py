@@ -22,7 +22,8 @@ from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.admission_ids import readable_job_id
 from services.router.admission_reading import read_command
-from services.router.admission_submit import accepted_fact, judged_submit
+from services.router.admission_submit import accepted_fact, judged_by_plug_in, judged_submit
+from services.router.plugin_judging import PluginJudges
 from shared.consumer.origin import headers_of, inbox_of, key_of
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
@@ -84,6 +85,11 @@ class JobAdmission:
         self._workloads = workloads
         self._tenant_of_inbox = tenant_of_inbox
         self._now_ms = now_ms
+        self._judges = PluginJudges(settings)
+
+    async def close(self) -> None:
+        """End the processes in which plug-ins judge."""
+        await self._judges.close()
 
     def decode(self, record: ConsumedRecord) -> Admitted:
         """The command of a record, judged.
@@ -108,11 +114,12 @@ class JobAdmission:
         """Append the fact, acknowledged by all in-sync replicas.
 
         Raises:
-            DeadLetterError: the fact is larger than the history takes.
+            DeadLetterError: the fact is larger than the history takes, or the workload's plug-in refuses the submit.
             RetryableError: the broker did not acknowledge it.
         """
         trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
         if isinstance(decoded.command, JobSubmit):
+            await judged_by_plug_in(decoded.command, decoded.job_id, self._workloads, self._judges)
             await self._accept(record, decoded, decoded.command)
             return
         context = fact_trace(trace.get_current_span(), decoded.job_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import get_args
 
 from pydantic import JsonValue, ValidationError
@@ -9,13 +11,15 @@ from pydantic import JsonValue, ValidationError
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.admission_ids import job_id_of, job_id_of_invalid
+from services.router.plugin_judging import PluginJudges
 from services.router.support import unsupported
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
 from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RetryableError
 from shared.events import JobAccepted, JobTerms
 from shared.history.keys import FOLD_VERSION
+from shared.raised import ends_the_task
 from shared.settings import Settings
 from shared.telemetry.fact_trace import FactTrace
 from shared.workloads import WorkloadRegistry
@@ -33,8 +37,8 @@ def judged_submit(
     """The job's id and the submit, if it is valid and can run.
 
     Raises:
-        DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if a workload's
-            plug-in fails to judge it.
+        DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if the workload
+            fails to judge it. A plug-in of another distribution is not asked here, but by `judged_by_plug_in`.
     """
     try:
         submit = JobSubmit.model_validate(value)
@@ -48,6 +52,18 @@ def judged_submit(
         raise DeadLetterError("invalid", refusal, job_id=job_id)
     _ask_workload(submit, job_id, settings, workloads)
     return job_id, submit
+
+
+async def judged_by_plug_in(submit: JobSubmit, job_id: str, workloads: WorkloadRegistry, judges: PluginJudges) -> None:
+    """Return if the submit's workload is the mesh's own, which has judged it, or its plug-in takes it.
+
+    Raises:
+        DeadLetterError: `invalid` with the plug-in's reason, or `internal`: it could not judge it within its limits.
+        RetryableError: no process can be started for it now.
+    """
+    with _word_of_workload(submit, job_id):
+        if workloads.is_plug_in(submit.workload):
+            await judges.judge(submit.workload, submit.options, submit.items)
 
 
 def accepted_fact(
@@ -94,13 +110,24 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
 
 
 def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads: WorkloadRegistry) -> None:
+    with _word_of_workload(submit, job_id):
+        if not workloads.is_plug_in(submit.workload):
+            workloads.get(submit.workload).validate(submit.options, submit.items, settings)
+
+
+@contextmanager
+def _word_of_workload(submit: JobSubmit, job_id: str) -> Iterator[None]:
     try:
-        workloads.get(submit.workload).validate(submit.options, submit.items, settings)
+        yield
+    except RetryableError:
+        raise
     except DeadLetterError as error:
         # A plug-in's word, too: with another one than the contract's the letter would be none that anybody can read.
         error_type = error.error_type if error.error_type in get_args(DeadLetterType) else "internal"
         raise DeadLetterError(error_type, error.reason, job_id=job_id) from error
     except BaseException as error:
+        if ends_the_task(error):
+            raise
         # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others. It may even
         # call `sys.exit`.
         reason = f"workload {submit.workload} could not judge the job: {type(error).__name__}"

@@ -82,6 +82,7 @@ class RouterService:
                 InboxConsumer(settings, [Subscription(topic=topic, group=group, handler=admission)], self._producer)
                 for topic, group in ADMISSION_GROUPS.items()
             ]
+            stack.push_async_callback(admission.close)
             stack.push_async_callback(self._ownership.stop)
             for inbox in self._inboxes:
                 stack.push_async_callback(inbox.stop)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from redis.exceptions import ConnectionError as RedisAwayError
 
 from eldermesh.contract.cloudevents import Headers, header_text
 from shared.history.claims import Claimed, ClaimRefusal, Renewal
@@ -20,6 +23,10 @@ class MovedClock:
         """Wall time that goes with it."""
         return 1_790_000_000_000 + round(self.seconds * 1000)
 
+    def move(self, seconds: float) -> None:
+        """On by so much."""
+        self.seconds += seconds
+
     def monotonic(self) -> float:
         """Where it was moved to."""
         return self.seconds
@@ -34,6 +41,8 @@ class PlayedClaims:
     renewals: deque[Renewal] = field(default_factory=deque)
     calls: list[str] = field(default_factory=list)
     facts: list[bytes] = field(default_factory=list)
+    unread: deque[Callable[[], None]] = field(default_factory=deque)
+    """What happens while the specification cannot be read, question by question."""
 
     async def claim(self, *_: Any, **__: Any) -> Claimed | ClaimRefusal:
         """It is free."""
@@ -51,6 +60,10 @@ class PlayedClaims:
 
     async def spec(self, *_: Any, **__: Any) -> bytes:
         """What is to be run."""
+        self.calls.append("spec")
+        if self.unread:
+            self.unread.popleft()()
+            raise RedisAwayError("away")
         return self.spec_json
 
     async def annex(self, *_: Any, **__: Any) -> None:

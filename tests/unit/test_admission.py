@@ -113,7 +113,7 @@ class TestRefusals:
         assert reason.endswith("; and 2 more")
 
     @pytest.mark.parametrize("failure", [ImportError("no such module"), SystemExit(3), KeyboardInterrupt()])
-    def test_a_plug_in_that_fails_to_judge(self, settings: Settings, failure: BaseException) -> None:
+    async def test_a_workload_that_fails_to_judge(self, settings: Settings, failure: BaseException) -> None:
         """Its mistake concerns the jobs that name it: a dead letter `internal`, not the end of admission."""
 
         def broken() -> Any:
@@ -124,7 +124,7 @@ class TestRefusals:
         assert (error.error_type, error.job_id) == ("internal", JOB_ID)
         assert "odd" in error.reason
 
-    def test_a_plug_in_with_a_word_of_its_own(self, settings: Settings) -> None:
+    def test_a_workload_with_a_word_of_its_own(self, settings: Settings) -> None:
         """Readers of `jobs.dead` would take a letter with it for none: it counts as `internal`; the reason stays."""
         admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": cast("Any", _Wordy)}))
         error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))

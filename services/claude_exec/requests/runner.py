@@ -7,7 +7,6 @@ import logging
 from uuid import uuid4
 
 from opentelemetry import metrics
-from redis.exceptions import RedisError
 
 from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.run import RequestRun
@@ -15,14 +14,12 @@ from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import RetryableError
 from shared.history.claiming import Unclaimed, claimed_lease
 from shared.history.lease import Lease, LeaseLostError
+from shared.history.specs import read_spec
 from shared.logs import job_logs
 from shared.raised import ends_the_task
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
-
-_SPEC_SECONDS = 10.0
-_SPEC_PAUSE_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -143,23 +140,16 @@ class RequestRunner:
         """What is to be run.
 
         Raises:
-            LeaseLostError: the request has ended.
+            LeaseLostError: the request has ended, or Redis was away for longer than the lease.
             RetryableError: Redis does not have it.
         """
-        clock = self._ports.clock
-        give_up_at = clock.monotonic() + _SPEC_SECONDS
-        while True:
-            raw = None
-            try:
-                raw = await self._ports.claims.spec(task.partition, task.request_id)
-            except (RedisError, OSError) as error:
-                _log.warning("request %s: its specification could not be read: %r", task.request_id, error)
-            if raw is not None:
-                return RequestSpec.decode(raw)
-            if clock.monotonic() > give_up_at:
-                raise RetryableError(f"request {task.request_id}: Redis does not have its specification")
-            await lease.renew()  # if the request has ended, this says so
-            await asyncio.sleep(_SPEC_PAUSE_SECONDS)
+
+        async def read() -> RequestSpec | None:
+            raw = await self._ports.claims.spec(task.partition, task.request_id)
+            return None if raw is None else RequestSpec.decode(raw)
+
+        whose = f"request {task.request_id}"
+        return await read_spec(read, lease, self._ports.clock, whose=whose, stopping=self._stopping)
 
     def _count(self, more: int) -> None:
         self._running += more

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from opentelemetry.trace import Span
-from redis.exceptions import RedisError
 
 from services.router.engines.chunk_items import ChunkItems, ItemPausedError
 from services.router.engines.chunk_task import ChunkTask
@@ -23,12 +22,11 @@ from shared.history.claims import Claimed
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
 from shared.history.lease import Lease, LeaseLostError
+from shared.history.specs import read_spec
 from shared.patience import with_patience
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.workloads import RunKilledError
 
-_SPEC_SECONDS = 10.0
-_SPEC_PAUSE_SECONDS = 0.2
 _STOP_SECONDS = 20.0
 _INTERRUPTED_SECONDS = 5.0
 """How long a process that stops tries to say what its run has done, and that nobody died."""
@@ -168,24 +166,16 @@ class ChunkRun:
         """What is to be done.
 
         Raises:
-            LeaseLostError: the job has ended.
+            LeaseLostError: the job has ended, or Redis was away for longer than the lease.
             RetryableError: Redis does not have it.
         """
-        clock = self._ports.clock
-        give_up_at = clock.monotonic() + _SPEC_SECONDS
-        while True:
-            try:
-                claims = self._ports.claims(self._task.topic)
-                spec = await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id, self._mark)
-            except (RedisError, OSError) as error:
-                _log.warning("chunk %s: its specification could not be read: %r", self._task.chunk, error)
-                spec = None
-            if spec is not None:
-                return spec
-            if clock.monotonic() > give_up_at:
-                raise RetryableError(f"chunk {self._task.chunk}: Redis does not have its specification")
-            await self._lease.renew()  # if the job has ended, this says so
-            await asyncio.sleep(_SPEC_PAUSE_SECONDS)
+
+        async def read() -> JobSpec | None:
+            claims = self._ports.claims(self._task.topic)
+            return await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id, self._mark)
+
+        whose = f"chunk {self._task.chunk}"
+        return await read_spec(read, self._lease, self._ports.clock, whose=whose, stopping=self._stopping)
 
     def _publisher(self) -> ResultPublisher:
         ports, task = self._ports, self._task

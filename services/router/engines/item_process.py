@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -17,11 +16,13 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from eldermesh.launch import users_environment
+from eldermesh.shielding import to_its_end
 from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
 from shared import leash
 from shared.child_signals import signal_child, signal_name
 from shared.errors import RetryableError
+from shared.leashed_child import start_on_leash
 from shared.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 
@@ -118,7 +119,7 @@ class ItemProcess:
             raise HostDiedError(await self._end()) from end
         finally:
             if not answered:
-                await asyncio.shield(self._end())
+                await to_its_end(self._end())
         return outcome
 
     def kill(self) -> None:
@@ -195,18 +196,14 @@ class ItemProcess:
 
     @staticmethod
     async def _spawn() -> asyncio.subprocess.Process:
-        with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
-            # The leash holds the host and everything user code starts, also when this process is killed.
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nothing.fileno()), "--"),
-                *(sys.executable, "-P", item_host.__file__),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C at the terminal is for the worker to handle
-                pass_fds=(nothing.fileno(),),
-                env=users_environment(),
-            )
+        # The leash holds the host and everything user code starts, also when this process is killed.
+        return await start_on_leash(
+            (sys.executable, "-P", item_host.__file__),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=users_environment(),
+        )
 
     def _kill_host(self) -> None:
         if self._running is not None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from eldermesh.shielding import to_its_end
 from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.ray_environment import head_address, trouble_file, wanted_file
 from services.router.engines.ray_process import RayDriverProcess
@@ -171,7 +172,7 @@ class RayDispatcher:
         finally:
             self._driver = None
             self._depths = {}
-            await asyncio.shield(driver.stop())
+            await to_its_end(driver.stop())
         return was_of_use
 
     async def _reach_head(self, host: str, port: int) -> None:

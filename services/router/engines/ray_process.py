@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from eldermesh.launch import python_command
+from eldermesh.shielding import to_its_end
 from services.router.engines.ray_environment import ray_environment
 from shared import leash
 from shared.child_signals import signal_child
@@ -54,7 +55,7 @@ class RayDriverProcess:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 answer = await driver.read()
         except BaseException as error:
-            await asyncio.shield(driver.stop())
+            await to_its_end(driver.stop())
             if isinstance(error, TimeoutError):
                 raise RetryableError(f"the driver of Ray did not connect in {_CONNECT_SECONDS:g} s") from error
             raise

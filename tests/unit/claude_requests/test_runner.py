@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import cast
 
 import orjson
@@ -72,6 +73,31 @@ async def test_a_prompt_runs_as_soon_as_redis_is_back(monkeypatch: pytest.Monkey
     await wait_until(lambda: "finish" in claims.calls, description="the prompt has run", timeout_seconds=30)
     assert claims.calls.count("claude.answered") == 1
     await runner.stop(1.0)
+
+
+async def test_a_prompt_whose_specification_cannot_be_read_for_long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis refuses to read for 24 s while it renews: the claim is held, and no attempt is lost."""
+    claims = RefusingClaims(spec_json=SPEC)
+    claims.unread.extend([partial(claims.clock.move, 6.0)] * 4)
+    runner, task = a_runner(claims, monkeypatch)
+    runner.take(task)
+    await wait_until(lambda: not _asking(), description="its run has ended")
+    assert claims.calls.count("spec") == 5
+    assert claims.calls[-1] == "finish"
+    await runner.stop(1.0)
+
+
+async def test_a_prompt_whose_specification_cannot_be_read_stops_with_its_runner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not keep the service from stopping."""
+    claims = RefusingClaims(spec_json=SPEC)
+    claims.unread.extend([lambda: None] * 10_000)
+    runner, task = a_runner(claims, monkeypatch)
+    runner.take(task)
+    await wait_until(lambda: "spec" in claims.calls, description="its specification is asked for")
+    await asyncio.wait_for(runner.stop(0.0), 5.0)
+    assert "claude.answered" not in claims.calls
 
 
 async def test_a_runner_that_waits_for_redis_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import keyword
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from pydantic import JsonValue
 
+from eldermesh.shielding import to_its_end
 from services.router.engines.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from shared.errors import DeadLetterError
 from shared.settings import Settings
@@ -106,7 +106,7 @@ class PythonWorkload:
             if fit and len(self._idle) < _MAX_IDLE_HOSTS:
                 self._idle.append(process)
             else:
-                await asyncio.shield(process.close())
+                await to_its_end(process.close())
 
     async def close(self) -> None:
         """End the idle item host."""
