@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -24,6 +26,24 @@ _PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
 
 def _default_slots() -> int:
     return max(2, os.cpu_count() or 2)
+
+
+_LOOKS_LIKE_JSON = re.compile(r"""\s*(?:["'{]|\[\s*["'\]])""")
+"""A glob may begin with a bracket, `[a-c]*:run`; no entry begins with a quote."""
+
+
+def _refuse_json_list(text: str) -> None:
+    if not _LOOKS_LIKE_JSON.match(text):
+        return
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        entries = None
+    if isinstance(entries, str):
+        entries = [entries]
+    is_list = isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)
+    example = ",".join(entries) if is_list and entries is not None else "first,second"
+    raise ValueError(f"a list is written without brackets and quotes, its entries separated by commas: {example[:200]}")
 
 
 def check_env_file() -> None:
@@ -205,6 +225,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
+            _refuse_json_list(value)
             return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 

@@ -36,14 +36,7 @@ def parse_ijson(raw: bytes, *, whole_doubles: bool = False) -> JsonValue:
         UndecodableJsonError: not UTF-8, not JSON, a duplicate name, a number that a double cannot hold exactly or at
             all (NaN, Infinity, 1e400, integers beyond ±(2^53 - 1)), a lone surrogate, or nested too deeply.
     """
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8: {error.reason} at byte {error.start}"
-        raise UndecodableJsonError(message) from error
-    if text.startswith("\ufeff"):
-        message = "starts with a byte order mark"
-        raise UndecodableJsonError(message)
+    text = _text_of(raw)
     _check_depth(text)
     try:
         value = json.loads(
@@ -54,12 +47,51 @@ def parse_ijson(raw: bytes, *, whole_doubles: bool = False) -> JsonValue:
             parse_constant=_no_constant,
         )
     except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at character {error.pos}"
-        raise UndecodableJsonError(message) from error
+        raise UndecodableJsonError(_not_json(error)) from error
     if "\\u" in text:
         _check_surrogates(value)
     return cast("JsonValue", value)
 
+
+def _text_of(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8: {error.reason} at byte {error.start}"
+        raise UndecodableJsonError(message) from error
+    if text.startswith("\ufeff"):
+        message = "starts with a byte order mark"
+        raise UndecodableJsonError(message)
+    return text
+
+
+def _not_json(error: json.JSONDecodeError) -> str:
+    return f"not JSON: {error.msg} at character {error.pos}"
+
+
+def check_ijson(raw: bytes) -> None:
+    """Refuse what `parse_ijson` refuses, without building the value, which takes many times the room of a large text.
+
+    Raises:
+        UndecodableJsonError: as from `parse_ijson`; not one value, too.
+    """
+    text = _text_of(raw)
+    _check_depth(text)
+    try:
+        json.loads(
+            text,
+            object_pairs_hook=_checked_object,
+            parse_int=_checked_integer,
+            parse_float=_checked_float,
+            parse_constant=_no_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise UndecodableJsonError(_not_json(error)) from error
+    if _SURROGATE_ESCAPE.search(text):
+        parse_ijson(raw)
+
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|"', re.DOTALL)
 """A whole string, a bracket, or the quote of a string that never ends (scanning on from there would be quadratic)."""
@@ -91,6 +123,18 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise UndecodableJsonError(message)
             seen.add(name)
     return value
+
+
+def _checked_object(pairs: list[tuple[str, Any]]) -> None:
+    _object_without_duplicates(pairs)
+
+
+def _checked_integer(literal: str) -> None:
+    _safe_integer(literal)
+
+
+def _checked_float(literal: str) -> None:
+    _finite_float(literal)
 
 
 def _safe_integer(literal: str) -> int:

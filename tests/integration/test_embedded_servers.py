@@ -19,6 +19,7 @@ from eldermesh.stack.errors import NotReadyError, StartFailedError
 from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.redis import EmbeddedRedis, redis_answers
 from tests.kafka_server import KafkaServer, kafka_missing
+from tests.waiting import wait_until
 
 
 async def one_record_goes_round(bootstrap: str) -> None:
@@ -76,6 +77,27 @@ async def test_a_broker_starts_again_on_its_port_and_has_forgotten(tmp_path: Pat
     assert await admin.list_topics() == []
     await admin.close()
     assert await broker.stop() is False
+
+
+async def test_a_check_that_is_cancelled_leaves_no_connection() -> None:
+    """A broker that takes connections and answers nothing: what asked it is gone, with its connection."""
+    connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append((reader, writer))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        checking = asyncio.create_task(kafka_answers(f"127.0.0.1:{port}"))
+        await wait_until(lambda: len(connections) == 2, description="it has connected, and asks")
+        checking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+        for reader, writer in connections:
+            await asyncio.wait_for(reader.read(), 5.0)  # to the end of file
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_broker_takes_nothing_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

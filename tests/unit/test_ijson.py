@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eldermesh.contract.ijson import MAX_DEPTH, UndecodableJsonError, parse_ijson
+from eldermesh.contract.ijson import MAX_DEPTH, UndecodableJsonError, check_ijson, parse_ijson
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,7 @@ from eldermesh.contract.ijson import MAX_DEPTH, UndecodableJsonError, parse_ijso
 def test_reads(raw: bytes, value: object) -> None:
     """I-JSON up to its limits; brackets within strings are no nesting, equal names in different objects no repeat."""
     read = parse_ijson(raw)
+    check_ijson(raw)
     if raw.startswith(b"[["):
         assert isinstance(read, list)
     else:
@@ -75,6 +76,8 @@ def test_refuses(raw: bytes, reason: str) -> None:
     with pytest.raises(UndecodableJsonError, match=reason) as caught:
         parse_ijson(raw)
     assert len(str(caught.value)) < 200
+    with pytest.raises(UndecodableJsonError, match=reason):
+        check_ijson(raw)
 
 
 def test_refuses_in_time() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast, get_args
 
 from pydantic import JsonValue
 
-from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
 from eldermesh.contract.vocabulary import ErrorType
 from services.router.engines.item_host import MAX_OUTPUT_BYTES, bounded
 from shared.blobs import BlobStore
@@ -42,10 +43,12 @@ async def fact_result(
     if size > MAX_OUTPUT_BYTES:
         message = f"{size} bytes; at most {MAX_OUTPUT_BYTES}"
         return result.model_copy(update={"error_type": "result_too_large", "error_message": message})
-    if size > MAX_INLINE_BYTES:
-        url = await blobs.put(blob_name, outcome.output_json)
-        return result.model_copy(update={"status": "succeeded", "output_url": url})
     try:
+        if size > MAX_INLINE_BYTES:
+            # On a thread: it may take seconds, and the claim is renewed meanwhile.
+            await asyncio.to_thread(check_ijson, outcome.output_json)
+            url = await blobs.put(blob_name, outcome.output_json)
+            return result.model_copy(update={"status": "succeeded", "output_url": url})
         output = _as_it_will_stand(outcome.output_json)
     except UndecodableJsonError as error:
         return result.model_copy(update={"error_type": "result_not_json", "error_message": bounded(str(error))})

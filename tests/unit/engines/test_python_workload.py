@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from services.router.engines.workloads import python as python_workload
 from services.router.engines.workloads.python import PythonWorkload, is_allowed, is_function_name
-from shared.errors import DeadLetterError
+from shared.errors import DeadLetterError, RetryableError
 from shared.settings import Settings
+from shared.workloads import RunContext
 
 SETTINGS = Settings(python_functions=("math:*", "package.work:count_*"), _env_file=None)
 
@@ -58,3 +62,38 @@ def test_a_glob_never_makes_a_name_of_what_is_none() -> None:
     everything = Settings(python_functions=("*",), _env_file=None)
     assert is_allowed("os:system", everything)
     assert not is_allowed("os:__builtins__", everything)
+
+
+async def test_the_end_of_a_host_is_waited_for_whoever_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice, too, and where the end fails: nothing of it goes on behind the run that has ended."""
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    class Dying:
+        killed = True
+        peak_bytes = 0
+
+        async def close(self) -> None:
+            ending.set()
+            await may_end.wait()
+            raise RetryableError("it outlived SIGKILL")
+
+    monkeypatch.setattr(python_workload, "ItemProcess", Dying)
+    context = cast(
+        "RunContext", SimpleNamespace(options={}, item_timeout_seconds=None, check_claim=None, settings=SETTINGS)
+    )
+
+    async def run() -> None:
+        async with PythonWorkload().open(context):
+            pass
+
+    running = asyncio.create_task(run())
+    await ending.wait()
+    for _ in range(2):
+        running.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not running.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await running
+    assert isinstance(cancelled.value.__cause__, RetryableError)

@@ -1,0 +1,40 @@
+"""Lists in settings: entries separated by commas, and nothing that somebody takes for one."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from shared.settings import Settings
+
+LISTS = ["PYTHON_FUNCTIONS", "CLAUDE_ROOTS", "CLAUDE_PERMISSION_MODES", "CLAUDE_ENVIRONMENT"]
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ('["math:*", "work:count_*"]', "commas: math:*,work:count_*"),
+        (' [ "math:*" ]', "commas: math:*"),
+        ('"math:*"', "commas: math:*"),
+        ("['math:*']", "commas: first,second"),
+        ('"math:*","work:*"', "commas: first,second"),
+        ('{"math": "*"}', "commas: first,second"),
+        ("[]", "separated by commas"),
+    ],
+)
+def test_a_list_in_json_is_refused_with_what_to_write(
+    name: str, text: str, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for one odd pattern it would allow nothing, and say nothing."""
+    monkeypatch.setenv(f"MESH_{name}", text)
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None)
+    assert instead in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[a-c]*:run", "[!_]*:f,math:*", "a:b", ""])
+def test_globs_with_brackets_are_taken(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no JSON."""
+    monkeypatch.setenv("MESH_PYTHON_FUNCTIONS", text)
+    assert Settings(_env_file=None).python_functions == tuple(filter(None, text.split(",")))
