@@ -52,6 +52,7 @@ class RayDispatcher:
         self._failing_since: float | None = None
         self._reason = ""
         self._depths: dict[str, dict[str, int]] = {}
+        self._write_trouble(None)  # what a router has told that was killed
 
     @property
     def trouble(self) -> str | None:

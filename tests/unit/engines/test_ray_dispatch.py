@@ -142,6 +142,14 @@ async def test_a_driver_that_never_connects_is_trouble_that_is_told(
     await dispatcher.close()
 
 
+def test_trouble_that_a_killed_router_has_told_is_over(settings: Settings) -> None:
+    """The next router knows of none: `mesh doctor` would tell the old reason until Ray fails again."""
+    trouble_file(settings).parent.mkdir(parents=True)
+    trouble_file(settings).write_text("the node is gone", encoding="utf-8")
+    assert RayDispatcher(settings).trouble is None
+    assert not trouble_file(settings).exists()
+
+
 async def test_drivers_that_live_a_moment_are_trouble_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each connects, loses the cluster and ends: that is no end of the trouble."""
     drivers = Drivers(*(PlayedDriver({"lost": "the node is gone"}) for _ in range(1000)))
