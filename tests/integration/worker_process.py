@@ -19,10 +19,10 @@ from tests.waiting import wait_until
 class WorkerProcess:
     """A worker in a session of its own, without a leash: nobody but itself ends what it started."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, module: str) -> None:
         self.ready_file = directory / "ready"
         self.log = directory / "worker.log"
-        command = [sys.executable, "-m", "services.router.engines.celery_worker", "--ready-file", str(self.ready_file)]
+        command = [sys.executable, "-m", module, "--ready-file", str(self.ready_file)]
         temporary = directory / "tmp" / "celery"
         temporary.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -62,9 +62,11 @@ class WorkerProcess:
 
 
 @contextmanager
-def running_worker(settings: Settings, directory: Path) -> Iterator[WorkerProcess]:
-    """A worker; killed on the way out, if it still runs."""
-    worker = WorkerProcess(settings, directory)
+def running_worker(
+    settings: Settings, directory: Path, *, module: str = "services.router.engines.celery_worker"
+) -> Iterator[WorkerProcess]:
+    """A worker, or a module that runs one; killed on the way out, if it still runs."""
+    worker = WorkerProcess(settings, directory, module)
     try:
         yield worker
     finally:

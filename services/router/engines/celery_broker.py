@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any, ClassVar, Self
 
 from celery.app.amqp import AMQP
+from celery.utils.dispatch import Signal
 from celery.worker import consumer, state
 from kombu import Connection
 from kombu.exceptions import KombuError
@@ -147,11 +148,23 @@ class RedisBroker(AMQP):
     Connection = _BrokerConnection
 
 
+worker_failed = Signal(name="worker_failed")
+"""Sent when a worker takes no more tasks, whatever the reason, and was not asked to stop."""
+
+
 class PatientConsumer(consumer.Consumer):
     """The part of a worker that takes tasks; it lets go of a connection that fails again and again for a while."""
 
     _failed_at = float("-inf")
     _pause_seconds = 0.0
+
+    def start(self) -> None:
+        """Take tasks until the worker stops."""
+        try:
+            super().start()
+        except Exception:
+            worker_failed.send(sender=self)
+            raise
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of the connection, and wait before the next."""

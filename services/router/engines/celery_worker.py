@@ -22,7 +22,7 @@ from typing import Any
 from celery import Celery, Task, signals
 
 from services.router.engines.celery_app import DEFAULT_PRIORITY, QUEUES, RUN_CHUNK, make_celery_app
-from services.router.engines.celery_broker import BROKER_ERRORS
+from services.router.engines.celery_broker import BROKER_ERRORS, worker_failed
 from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.runner_thread import RunnerThread
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
@@ -79,6 +79,7 @@ class CeleryWorker:
         signals.worker_process_shutdown.connect(self._end_child)
         signals.worker_ready.connect(self._ready)
         signals.worker_shutting_down.connect(self._drain)
+        worker_failed.connect(self._end_soon)
         worker = self._app.Worker(
             hostname=f"celery@{socket.gethostname()}",
             pool="prefork",
@@ -91,8 +92,7 @@ class CeleryWorker:
         try:
             worker.start()
         finally:
-            if self._ready_file is not None:
-                self._ready_file.unlink(missing_ok=True)
+            self._not_ready()
         return int(worker.exitcode or 0)
 
     def _run_chunk(self, message: dict[str, Any]) -> ChunkOutcome:
@@ -144,6 +144,18 @@ class CeleryWorker:
         _log.info("worker ready", queues=self._queues, slots=self._settings.slots)
         if self._ready_file is not None:
             self._ready_file.write_text(f"{self._main_pid}\n", encoding="ascii")
+
+    def _not_ready(self) -> None:
+        if self._ready_file is not None:
+            self._ready_file.unlink(missing_ok=True)
+
+    def _end_soon(self, **_: Any) -> None:
+        """The part that takes tasks has failed. Celery would now wait for those that run, without end."""
+        self._not_ready()
+        os.write(self._interrupt_write, b"!")
+        ending = threading.Timer(_INTERRUPT_SECONDS, os._exit, (1,))
+        ending.daemon = True
+        ending.start()
 
     def _drain(self, **_: Any) -> None:
         """A warm shutdown waits for its tasks without end: end them after a while, and if need be by a cold one."""
