@@ -14,23 +14,21 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS_DECISIONS
+from eldermesh.contract.topics import JOBS
 
 CONFLICT_GRACE_SECONDS = 2.0
 """A repeated submit leaves no trace, a conflicting one leaves a dead letter, which may come so long after sending."""
 
 _MAX_LETTERS = 100
-_NO_SUBMITS = (CLAUDE_REQUESTS, JOBS_DECISIONS)
-"""Inboxes on which no record is the submit of a job, whatever its headers."""
 
 
 class FollowedJob:
     """The end and the dead letters of one job, in whatever order they are read.
 
-    A dead letter under the job's id need not be this submit's: it can be an invalid cancel, or another submit of the id
-    with other content. So for a submit of our own only the letter with its coordinates counts, and then also against
-    an end, which is the other job's. For any other job a refused submit counts if all that was there is read and no end
-    was among it.
+    A dead letter under the job's id need not be this submit's: it can be an invalid cancel, another submit of the id
+    with other content, or a record of another topic than `jobs`, on which a service failed. So for a submit of our own
+    only the letter with its coordinates counts, and then also against an end, which is the other job's. For any other
+    job a refused submit counts if all that was there is read and no end was among it.
 
     Args:
         job_id: the job.
@@ -92,7 +90,7 @@ class FollowedJob:
             letter = DeadLetterHeaders.decode(record.headers)
         except ValueError:
             return  # whoever wrote this, it says nothing about the job
-        if record.header("ce_type") not in {CANCEL, DECIDE} and not letter.topic.endswith(_NO_SUBMITS):
+        if letter.topic.endswith(JOBS) and record.header("ce_type") not in {CANCEL, DECIDE}:
             if len(self._letters) >= _MAX_LETTERS:
                 del self._letters[next(iter(self._letters))]
             self._letters[SentRecord(letter.topic, letter.partition, letter.offset)] = letter
