@@ -35,6 +35,7 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.history.waking import Waking
 from shared.incarnation import read_or_create_incarnation
 from shared.kafka.producing import ProducingReport
 from shared.logs import get_logger
@@ -63,9 +64,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await producer.start()
         stack.push_async_callback(producer.stop)
         runner = SendRunner(_ports(settings, rules, redis, FactAppender(producer)))
-        owners = Ownership(
-            settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, partial(_owner, settings, redis, runner)
-        )
+        make_owner = partial(_owner, settings, redis, runner, Waking(SystemClock()))
+        owners = Ownership(settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, make_owner)
         templates = TemplateProcess()
         stack.push_async_callback(templates.close)
         planner = Planner(settings, rules, producer, templates)
@@ -103,7 +103,7 @@ def _ports(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) 
 
 
 def _owner(
-    settings: Settings, redis: Redis, runner: SendRunner, log: KafkaPartitionLog, partition: int
+    settings: Settings, redis: Redis, runner: SendRunner, waking: Waking, log: KafkaPartitionLog, partition: int
 ) -> Owner[NotificationState]:
     topic = settings.topic(NOTIFICATIONS)
     return Owner(
@@ -122,4 +122,5 @@ def _owner(
         ),
         clock=SystemClock(),
         observer=NotificationObserver(topic),
+        waking=waking,
     )

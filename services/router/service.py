@@ -29,6 +29,7 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.history.waking import Waking
 from shared.incarnation import read_or_create_incarnation
 from shared.kafka.producing import ProducingReport
 from shared.logs import get_logger
@@ -51,6 +52,7 @@ class RouterService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clock = SystemClock()
+        self._waking = Waking(self._clock)
         self._redis: Redis = make_redis(settings)
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
@@ -130,6 +132,7 @@ class RouterService:
             ),
             clock=self._clock,
             observer=JobObserver(topic, self._clock),
+            waking=self._waking,
         )
 
 

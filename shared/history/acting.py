@@ -16,6 +16,7 @@ from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, Observer
 from shared.history.sending import Sender
 from shared.history.snapshot import Advance, PartitionStore
+from shared.history.waking import Waking
 
 if TYPE_CHECKING:
     from shared.history.owner import Memory, OwnerTimes
@@ -49,6 +50,7 @@ class Actor(Generic[S]):
         times: OwnerTimes,
         clock: Clock,
         observer: Observer[S],
+        waking: Waking,
     ) -> None:
         self._machine = machine
         self._log = log
@@ -59,6 +61,7 @@ class Actor(Generic[S]):
         self._times = times
         self._clock = clock
         self._observer = observer
+        self._waking = waking
         self._swept_at = self._looked_at = self._forgot_at = clock.monotonic()
 
     def shorten(self, memory: Memory[S], wait_seconds: float) -> float:
@@ -107,7 +110,8 @@ class Actor(Generic[S]):
             return
         if not memory.was_ready:
             holds_chunks = any(self._machine.chunks(state) for state in memory.states.values())
-            if holds_chunks and now - memory.loaded_at < self._times.lease:
+            is_early = now - memory.loaded_at < self._times.lease or self._waking.was_within(self._times.lease)
+            if holds_chunks and is_early:
                 return
             await self._store.open_gate(memory.guard)
         memory.is_open = True
@@ -187,8 +191,10 @@ class Actor(Generic[S]):
             memory.agenda.asked(appending.what, offset)
 
     async def _look(self, memory: Memory[S], now: float) -> None:
-        # With nothing to look at, too: so an idle owner learns that Redis was wiped or is another's.
-        words = await self._store.look(memory.guard, memory.window.chunks())
+        # Leases went on while this machine was suspended: its runs say first that they have stopped. Redis is asked all
+        # the same, with nothing to look at, too: so an idle owner learns that it was wiped or is another's.
+        chunks = [] if self._waking.was_within(self._times.lease) else memory.window.chunks()
+        words = await self._store.look(memory.guard, chunks)
         dead: dict[str, list[ChunkId]] = {}
         for text, word in words.items():
             if word == "absent":

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from shared.history.chunks import ChunkId
 from shared.history.claims import Claimed, ClaimRefusal, ClaimStore
 from shared.history.lease import Lease
-from shared.history.ports import Clock
+from shared.history.ports import Clock, Instant
 from shared.settings import Settings
 
 NOT_YET_SECONDS = 10.0
@@ -52,7 +52,7 @@ async def claimed_lease(
     give_up_at = clock.monotonic() + NOT_YET_SECONDS
     pause = _FIRST_PAUSE_SECONDS
     while not is_stopping():
-        asked_at = clock.monotonic()
+        asked_at = Instant.now(clock)
         refusal = Unclaimed.NOT_YET
         try:
             answer = await claims.claim(partition, chunk, runner=runner, run=run)

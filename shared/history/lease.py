@@ -10,7 +10,10 @@ from redis.exceptions import RedisError
 from shared.errors import MeshError
 from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore, Renewal
-from shared.history.ports import Clock
+from shared.history.ports import Clock, Instant
+
+SUSPENDED = "suspended"
+"""Why a lease is lost that would still live if the machine had not been suspended."""
 
 _RETRY_SECONDS = 0.1
 
@@ -34,7 +37,7 @@ class Lease:
         seconds: how long it lives without renewal.
         heartbeat_seconds: time between renewals.
         clock: judges when it has lapsed.
-        taken_at: `clock.monotonic()` from *before* it was taken, so that Redis never ends it before this side does.
+        taken_at: from *before* it was taken, so that Redis never ends it before this side does.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Lease:
         seconds: float,
         heartbeat_seconds: float,
         clock: Clock,
-        taken_at: float,
+        taken_at: Instant,
     ) -> None:
         self._claims = claims
         self._partition = partition
@@ -78,19 +81,17 @@ class Lease:
         """
         while True:
             left = self._seconds_left()
-            asked_at = self._clock.monotonic()
+            asked_at = Instant.now(self._clock)
             try:
                 async with asyncio.timeout(left):
-                    renewal = await self._claims.renew(
-                        self._partition, self._chunk, runner=self._runner, run=self._run, mark=self._mark
-                    )
+                    renewal = await self._ask()
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
                 _log.warning("chunk %s: the claim could not be renewed: %r", self._chunk, error)
                 await asyncio.sleep(min(_RETRY_SECONDS, self._seconds_left()))
                 continue
             if renewal is not Renewal.HELD:
                 raise LeaseLostError(renewal.value)
-            self._renewed_at = max(self._renewed_at, asked_at)
+            self._renewed_at = max(self._renewed_at, asked_at, key=lambda instant: instant.monotonic)
             return
 
     async def keep(self) -> LeaseLostError:
@@ -101,6 +102,28 @@ class Lease:
                 await self.renew()
         except LeaseLostError as lost:
             return lost
+
+    async def is_still_held(self, seconds: float) -> bool:
+        """Whether the claim is this run's still, though the machine was suspended for longer than it lives.
+
+        To be asked once nothing of the run goes on, before it says so: then nobody else has the chunk, and nobody gets
+        it for another lease. Redis is asked for so many seconds at the most.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        return await self._ask() is Renewal.HELD
+                    except (RedisError, OSError) as error:
+                        _log.warning("chunk %s: its claim is not known: %r", self._chunk, error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except TimeoutError:
+            return False
+
+    async def _ask(self) -> Renewal:
+        return await self._claims.renew(
+            self._partition, self._chunk, runner=self._runner, run=self._run, mark=self._mark
+        )
 
     async def finish(self) -> None:
         """Mark the claim done, once Kafka has acknowledged all results; for as long as the lease lives.
@@ -124,7 +147,8 @@ class Lease:
         Raises:
             LeaseLostError: it has: stop without asking.
         """
-        left = self._renewed_at + self._seconds - self._clock.monotonic()
+        left = self._renewed_at.monotonic + self._seconds - self._clock.monotonic()
         if left <= 0:
-            raise LeaseLostError("lapsed")
+            asleep = self._clock.suspended_seconds() - self._renewed_at.suspended_seconds
+            raise LeaseLostError(SUSPENDED if left + asleep > 0 else "lapsed")
         return left

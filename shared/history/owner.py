@@ -20,6 +20,7 @@ from shared.history.machine import DispatchDue, Machine, S
 from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, NoObserver, Observer
 from shared.history.snapshot import Guard, PartitionStore, Snapshot
+from shared.history.waking import Waking
 from shared.history.window import DispatchWindow
 
 BATCH_RECORDS = 500
@@ -73,7 +74,7 @@ class Owner(Generic[S]):
     assignment with the group before the next step, which loads again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of it
         self,
         machine: Machine[S],
         log: PartitionLog,
@@ -86,6 +87,7 @@ class Owner(Generic[S]):
         times: OwnerTimes,
         clock: Clock,
         observer: Observer[S] | None = None,
+        waking: Waking | None = None,
     ) -> None:
         self._machine = machine
         self._log = log
@@ -104,6 +106,7 @@ class Owner(Generic[S]):
             times=times,
             clock=clock,
             observer=self._observer,
+            waking=waking or Waking(clock),
         )
         self._trouble = OwnTrouble(machine.history_topic, clock)
         self._memory: Memory[S] | None = None

@@ -8,6 +8,7 @@ from tests.property.breach import Breach
 from tests.property.fact_writer import job_id
 from tests.property.process import Process
 from tests.property.promises import check_public
+from tests.property.runner_life import RunnerProcess
 from tests.property.world import World
 
 
@@ -37,6 +38,12 @@ def expect_first_attempts(world: World, number: int) -> None:
         for result in progress.results:
             if result.attempt != 1:
                 raise Breach(f"item {result.item_index} of {job_id(number)} took attempt {result.attempt}")
+
+
+def expect_unclaimed(runner: RunnerProcess) -> None:
+    """The process was given no chunk."""
+    if runner.run is not None:
+        raise Breach(f"{runner.name} was given {runner.run.chunk}, whose run has not had its say")
 
 
 def expect_stopped(process: Process) -> None:

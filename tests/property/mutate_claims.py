@@ -90,7 +90,7 @@ def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
 
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A lease is counted from when Redis' answer came, not from when it was asked."""
-    mutate_code(patch, Lease, "renew", "max(self._renewed_at, asked_at)", "self._clock.monotonic()")
+    mutate_code(patch, Lease, "renew", "max(self._renewed_at, asked_at,", "max(self._renewed_at, Instant.now(self._clock),")
 
 
 def done_is_dead(patch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def one_run_for_all(patch: pytest.MonkeyPatch) -> None:
 
 def claim_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A lease begins when the answer to its claim came, not when it was asked for."""
-    mutate_function(patch, claimed_lease, "taken_at=asked_at", "taken_at=clock.monotonic()")
+    mutate_function(patch, claimed_lease, "taken_at=asked_at", "taken_at=Instant.now(clock)")
 
 
 def done_whatever_it_is(patch: pytest.MonkeyPatch) -> None:

@@ -6,18 +6,13 @@ Names are those of the rules' last section, and of decisions that added to the r
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import pytest
-
 from tests.property import (
     mutate_advice,
     mutate_claims,
     mutate_deaths,
     mutate_fold,
     mutate_owner,
+    mutate_suspended,
     mutate_trouble,
     mutate_waits,
     scenarios_advice,
@@ -26,35 +21,11 @@ from tests.property import (
     scenarios_gate,
     scenarios_owner,
     scenarios_runner,
+    scenarios_suspended,
     scenarios_trouble,
     scenarios_waits,
 )
-from tests.property.running import Scenario
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One mutation.
-
-    Attributes:
-        name: what the rules call it.
-        apply: changes the shipped code; its docstring says how.
-        scenario: what passes without it and breaks with it; its docstring says what happens there.
-        breaks: part of the message of the broken promise.
-    """
-
-    name: str
-    apply: Callable[[pytest.MonkeyPatch], None]
-    scenario: Scenario
-    breaks: str
-
-    def row(self) -> str:
-        """Its line of the table in the docs."""
-        change = inspect.getdoc(self.apply) or ""
-        run = inspect.getdoc(self.scenario) or ""
-        name = getattr(self.scenario, "__name__", "")
-        return f"| {self.name} | {change} | `{name}`: {run} | {self.breaks} |"
-
+from tests.property.mutation import Mutation
 
 _owner, _runner, _facts, _waits = scenarios_owner, scenarios_runner, scenarios_facts, scenarios_waits
 _gate = scenarios_gate
@@ -484,5 +455,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_trouble.mark_before_a_repeat,
         scenarios_trouble.repeat_outlives_the_end,
         "more than once",
+    ),
+    Mutation(
+        "a suspended run leaves silently",
+        mutate_suspended.suspended_leaves_silently,
+        scenarios_suspended.suspended_with_its_owner,
+        "though no run of it died",
+    ),
+    Mutation(
+        "claims judged right after waking up",
+        mutate_suspended.claims_judged_at_once,
+        scenarios_suspended.suspended_with_its_owner,
+        "though no run of it died",
+    ),
+    Mutation(
+        "the gate opened right after waking up",
+        mutate_suspended.gate_opened_at_once,
+        scenarios_suspended.suspended_while_the_gate_is_closed,
+        "has not had its say",
+    ),
+    Mutation(
+        "a suspended run speaks without asking",
+        mutate_suspended.suspended_speaks_without_asking,
+        scenarios_suspended.suspended_across_a_wipe,
+        "healthy run",
     ),
 )

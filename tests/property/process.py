@@ -60,6 +60,8 @@ class Process:
         self._second = (0, 0)
         self.is_dead = False
         self.is_frozen = False
+        self.suspended_seconds = 0.0
+        self._asleep_since: float | None = None
         self.failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
@@ -135,9 +137,17 @@ class Process:
         """SIGSTOP."""
         self.is_frozen = True
 
+    def suspend(self) -> None:
+        """The machine that it runs on is suspended, until the process is thawed."""
+        self.is_frozen = True
+        self._asleep_since = asyncio.get_running_loop().time()
+
     def thaw(self) -> None:
         """SIGCONT. Timers that came due meanwhile still wait: `release_timers()` fires them."""
         self.is_frozen = False
+        if self._asleep_since is not None:
+            self.suspended_seconds += asyncio.get_running_loop().time() - self._asleep_since
+            self._asleep_since = None
         if self._thaw is not None:
             self._thaw.set_result(None)
             self._thaw = None

@@ -204,10 +204,13 @@ class HistoryRuns(RuleBasedStateMachine):
         self._do(self.world.advance(self._pick(self.world.live_runners, index), calls))
 
     @precondition(lambda self: self.world.live_runners)
-    @rule(index=which, what=st.sampled_from(["dies", "dies, redelivered", "freezes", "freezes"]))
+    @rule(index=which, what=st.sampled_from(["dies", "dies, redelivered", "freezes", "freezes", "sleeps"]))
     def runner_fails(self, index: int, what: str) -> None:
-        """SIGKILL of a worker, after which the engine may deliver its task again; or SIGSTOP."""
+        """SIGKILL of a worker, after which the engine may deliver its task again; SIGSTOP; its machine is suspended."""
         runner = self._pick(self.world.live_runners, index)
+        if what == "sleeps":
+            runner.suspend()
+            return
         if what == "freezes":
             runner.freeze()
             return
@@ -226,7 +229,7 @@ class HistoryRuns(RuleBasedStateMachine):
     @precondition(lambda self: any(runner.is_frozen for runner in self.world.live_runners))
     @rule(index=which, calls=st.integers(0, 3))
     def runner_thaws(self, index: int, calls: int) -> None:
-        """SIGCONT; its work may go on a little before its timers fire."""
+        """SIGCONT, or its machine wakes up; its work may go on a little before its timers fire."""
         runner = self._pick([runner for runner in self.world.live_runners if runner.is_frozen], index)
         self._do(self.world.thaw(runner, calls))
 

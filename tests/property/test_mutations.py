@@ -9,7 +9,8 @@ import pytest
 from eldermesh.stack.redis import EmbeddedRedis
 from shared.history import scripts
 from tests.property.breach import Breach
-from tests.property.mutations import MUTATIONS, Mutation
+from tests.property.mutation import Mutation
+from tests.property.mutations import MUTATIONS
 from tests.property.patches import mutate_code, mutate_lua
 from tests.property.proof import PAGE, page_with_table
 from tests.property.running import Scenario, run_scenario

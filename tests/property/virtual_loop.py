@@ -66,3 +66,8 @@ class WorldClock:
     def monotonic(self) -> float:
         """Seconds since the world began."""
         return self._loop.time()
+
+    def suspended_seconds(self) -> float:
+        """How long the machine was suspended that the process runs on which asks."""
+        process = PROCESS.get()
+        return 0.0 if process is None else process.suspended_seconds

@@ -18,6 +18,7 @@ class MovedClock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self.asleep = 0.0
 
     def now_ms(self) -> int:
         """Wall time that goes with it."""
@@ -30,6 +31,15 @@ class MovedClock:
     def monotonic(self) -> float:
         """Where it was moved to."""
         return self.seconds
+
+    def suspended_seconds(self) -> float:
+        """How long the machine was suspended."""
+        return self.asleep
+
+    def suspend(self, seconds: float) -> None:
+        """The machine is suspended for so long."""
+        self.seconds += seconds
+        self.asleep += seconds
 
 
 @dataclass(slots=True)

@@ -41,6 +41,9 @@ class _Clock:
     def monotonic(self) -> float:
         return 0.0
 
+    def suspended_seconds(self) -> float:
+        return 0.0
+
 
 @dataclass
 class Deciding:
@@ -211,6 +214,9 @@ class _SlowClock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def suspended_seconds(self) -> float:
+        return 0.0
 
 
 async def test_a_flood_of_large_jobs() -> None:

@@ -23,7 +23,7 @@ from shared.errors import DeadLetterError, RetryableError
 from shared.events import ChunkTimes
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
-from shared.history.lease import Lease, LeaseLostError
+from shared.history.lease import SUSPENDED, Lease, LeaseLostError
 from shared.patience import with_patience
 from shared.raised import ends_the_task, told
 from shared.telemetry import names
@@ -32,7 +32,7 @@ from shared.telemetry.spans import fail_span
 from shared.topics import CLAUDE_OUTPUT
 
 _INTERRUPTED_SECONDS = 5.0
-"""How long a runner that stops tries to say that nobody died."""
+"""How long a run that was stopped tries to say that nobody died."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ class RequestRun:
         Raises:
             RetryableError: no CLI could be started, or Kafka or the blob store did not answer for long. The claim then
                 dies by its lease.
+            LeaseLostError: the run lost its claim before the CLI began.
         """
         parts = _Parts(
             asyncio.create_task(self._work()),
@@ -115,21 +116,30 @@ class RequestRun:
             asyncio.create_task(self._output.keep_flushing()),
             asyncio.create_task(self._stopping.wait()),
         )
+        reason = INTERRUPTED
         try:
             await asyncio.wait({*parts.others, parts.keeping}, return_when=asyncio.FIRST_COMPLETED)
             if parts.working.done():
                 await self._finish(parts.working.result())
                 return None
             if parts.keeping.done():
-                return parts.keeping.result().reason
-            if parts.flushing.done():
+                reason = parts.keeping.result().reason
+            elif parts.flushing.done():
                 parts.flushing.result()
+        except LeaseLostError as lost:
+            if lost.reason != SUSPENDED:
+                raise
+            reason = lost.reason
         finally:
             if self._execution is not None:
                 self._execution.kill()
             await end_run(parts.others, parts.keeping)
-        await self._interrupted()
-        return INTERRUPTED
+        # What another run has begun meanwhile must not be given back.
+        if reason == SUSPENDED and await self._lease.is_still_held(_INTERRUPTED_SECONDS):
+            reason = INTERRUPTED
+        if reason == INTERRUPTED:
+            await self._interrupted()
+        return reason
 
     async def _work(self) -> ClaudeAnswered:
         started_at = self._ports.clock.now_ms()

@@ -33,6 +33,7 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.history.waking import Waking
 from shared.incarnation import read_or_create_incarnation
 from shared.kafka.producer import Producer
 from shared.kafka.producing import ProducingReport
@@ -67,7 +68,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             CLAUDE_HISTORY,
             settings.topic(OWNER_GROUP),
             producer,
-            partial(_owner, settings, redis, runner),
+            partial(_owner, settings, redis, runner, Waking(SystemClock())),
         )
         admission = Subscription(CLAUDE_REQUESTS, ADMISSION_GROUP, RequestAdmission(settings, producer))
         inbox = InboxConsumer(settings, [admission], producer)
@@ -99,7 +100,7 @@ async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: A
 
 
 def _owner(
-    settings: Settings, redis: Redis, runner: RequestRunner, log: KafkaPartitionLog, partition: int
+    settings: Settings, redis: Redis, runner: RequestRunner, waking: Waking, log: KafkaPartitionLog, partition: int
 ) -> Owner[RequestState]:
     topic = settings.topic(CLAUDE_HISTORY)
     clock = SystemClock()
@@ -118,4 +119,5 @@ def _owner(
         ),
         clock=clock,
         observer=RequestObserver(topic, clock),
+        waking=waking,
     )

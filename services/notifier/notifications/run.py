@@ -16,7 +16,7 @@ from shared.errors import RetryableError
 from shared.events import Fact
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
-from shared.history.lease import Lease, LeaseLostError
+from shared.history.lease import SUSPENDED, Lease, LeaseLostError
 from shared.notification_facts import (
     NotificationFailed,
     NotificationInterrupted,
@@ -30,7 +30,7 @@ from shared.telemetry import names
 from shared.telemetry.spans import fail_span
 
 _INTERRUPTED_SECONDS = 5.0
-"""How long a runner that stops tries to say that nobody died."""
+"""How long a run that was stopped tries to say that nobody died."""
 
 INTERRUPTED = "interrupted"
 
@@ -65,6 +65,7 @@ class SendRun:
         keeping = asyncio.create_task(self._lease.keep())
         stopping = asyncio.create_task(self._stopping.wait())
         tasks: set[asyncio.Task[Any]] = {working, keeping, stopping}
+        reason = INTERRUPTED
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -72,13 +73,17 @@ class SendRun:
                 await self._finish()
                 return word
             if keeping.done():
-                return keeping.result().reason
+                reason = keeping.result().reason
         except LeaseLostError as lost:  # before it was sent
-            return lost.reason
+            reason = lost.reason
         finally:
             await end_run({working, stopping}, keeping)
-        await self._interrupted()
-        return INTERRUPTED
+        # What another run has begun meanwhile must not be given back.
+        if reason == SUSPENDED and await self._lease.is_still_held(_INTERRUPTED_SECONDS):
+            reason = INTERRUPTED
+        if reason == INTERRUPTED:
+            await self._interrupted()
+        return reason
 
     async def _work(self) -> str:
         """Say that it begins, send, say how it went."""

@@ -21,7 +21,7 @@ from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.claims import Claimed
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
-from shared.history.lease import Lease, LeaseLostError
+from shared.history.lease import SUSPENDED, Lease, LeaseLostError
 from shared.history.specs import read_spec
 from shared.patience import with_patience
 from shared.telemetry.propagation import traceparent_of, tracestate_of
@@ -29,7 +29,7 @@ from shared.workloads import RunKilledError
 
 _STOP_SECONDS = 20.0
 _INTERRUPTED_SECONDS = 5.0
-"""How long a process that stops tries to say what its run has done, and that nobody died."""
+"""How long a run that was stopped tries to say what it has done, and that nobody died."""
 
 _LEAST_PAUSE_MS = 1000
 """Whoever says "at once" would say it again and again."""
@@ -97,20 +97,28 @@ class ChunkRun:
         working = asyncio.create_task(self._work(items, publisher))
         stopping = asyncio.create_task(self._stopping.wait())
         tasks: set[asyncio.Task[Any]] = {keeping, flushing, working, stopping}
+        reason: str | None = INTERRUPTED
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                return working.result()
-            if keeping.done():
-                return keeping.result().reason
-            if flushing.done():
+                reason = working.result()
+            elif keeping.done():
+                reason = keeping.result().reason
+            elif flushing.done():
                 flushing.result()
         finally:
             items.kill()
             all_ended = await end_run({flushing, working, stopping}, keeping, seconds=_STOP_SECONDS)
             if not all_ended:
                 _log.error("chunk %s: the run does not stop", self._task.chunk)
-        return await self._interrupted(publisher) if all_ended else "stuck"
+        if reason not in (INTERRUPTED, SUSPENDED):
+            return reason
+        if not all_ended:
+            return "stuck"
+        # What another run has begun meanwhile must not be given back.
+        if reason == SUSPENDED and not await self._lease.is_still_held(_INTERRUPTED_SECONDS):
+            return reason
+        return await self._interrupted(publisher)
 
     async def _interrupted(self, publisher: ResultPublisher) -> str:
         """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""

@@ -93,6 +93,10 @@ class _VectorClock:
         """Not used here."""
         return 0.0
 
+    def suspended_seconds(self) -> float:
+        """Not used here."""
+        return 0.0
+
 
 async def test_the_vector_of_standard_webhooks(receiver: HttpReceiver) -> None:
     """Its id, time, secret and body give its signature, in what is posted; one changed byte does not verify."""

@@ -15,8 +15,9 @@ from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
 from shared.blobs import BlobStore
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore
+from shared.history.claims import ClaimStore, Renewal
 from shared.history.lease import Lease, LeaseLostError
+from shared.history.ports import Instant
 from shared.settings import Settings
 from tests.unit.claude_requests.test_fold import REQUEST
 from tests.unit.runs import MovedClock, PlayedClaims
@@ -82,7 +83,7 @@ def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=clock,
-        taken_at=clock.monotonic(),
+        taken_at=Instant.now(clock),
     )
     task = RequestTask("t.claude.history", 0, chunk, clock.now_ms(), None, None)
     spec = RequestSpec(
@@ -126,3 +127,31 @@ async def test_the_claim_is_held_until_the_cli_has_ended(execution: type[PlayedE
     execution.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) == "interrupted"
     assert claims.calls[-1] == "claude.interrupted"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_prompt_whose_machine_was_suspended_is_given_back(
+    execution: type[PlayedExecution],
+    is_ours: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Nobody has died; but if another run has it meanwhile, this one leaves silently."""
+    claims, clock = PlayedClaims(), MovedClock()
+    execution.may_stop = asyncio.Event()
+    execution.may_stop.set()
+    running = asyncio.create_task(made_run(claims, clock, asyncio.Event()).run())
+    await wait_until(lambda: execution.prompts, description="a prompt runs")
+    await asyncio.sleep(0)
+    if not is_ours:
+        claims.renewals.append(Renewal.CLAIM_LOST)
+    clock.suspend(LEASE_SECONDS + 1.0)
+    assert await asyncio.wait_for(running, 10.0) == ("interrupted" if is_ours else "suspended")
+    assert ("claude.interrupted" in claims.calls) is is_ours
+
+
+async def test_a_prompt_that_had_not_begun_is_given_back_too(execution: type[PlayedExecution]) -> None:
+    """The machine was suspended between the claim and the run."""
+    claims, clock = PlayedClaims(), MovedClock()
+    run = made_run(claims, clock, asyncio.Event())
+    clock.suspend(LEASE_SECONDS)
+    assert await asyncio.wait_for(run.run(), 10.0) == "interrupted"
+    assert (execution.prompts, claims.calls) == ([], ["renew", "claude.interrupted"])

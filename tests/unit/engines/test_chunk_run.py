@@ -21,7 +21,7 @@ from services.router.engines.item_host import describe
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
 from shared.errors import RetryableError
-from shared.history.claims import ClaimStore
+from shared.history.claims import ClaimStore, Renewal
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,
@@ -187,6 +187,42 @@ async def test_the_claim_is_held_until_the_item_has_stopped() -> None:
     workload.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
     assert claims.calls[-1] == "chunk.interrupted"
+
+
+async def _suspended_run(claims: PlayedClaims) -> ChunkOutcome:
+    """What becomes of a run whose machine is suspended for longer than its lease while an item runs."""
+    workload = PlayedWorkload(MovedClock(), stays=True)
+    workload.may_stop.set()
+    running = asyncio.create_task(runner(claims, workload).run(TASK))
+    await wait_until(lambda: workload.began, description="an item runs")
+    workload.clock.suspend(LEASE_SECONDS + 1.0)
+    return await asyncio.wait_for(running, 10.0)
+
+
+async def test_a_run_whose_machine_was_suspended_gives_its_chunk_back() -> None:
+    """Its lease has lapsed; nobody has died. Redis is asked first whose the chunk is, when nothing runs any more."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    assert await _suspended_run(claims) is ChunkOutcome.GIVEN_BACK
+    assert claims.calls[-2:] == ["renew", "chunk.interrupted"]
+
+
+async def test_a_run_whose_machine_was_suspended_is_silent_when_another_has_its_chunk() -> None:
+    """Giving it back would take it from that one."""
+
+    class TakenAway(PlayedClaims):
+        async def renew(self, *arguments: Any, **named: Any) -> Renewal:
+            await super().renew(*arguments, **named)
+            return Renewal.CLAIM_LOST if clock.asleep else Renewal.HELD
+
+    clock = MovedClock()
+    claims = TakenAway(missing=(0, 1, 2))
+    workload = PlayedWorkload(clock, stays=True)
+    workload.may_stop.set()
+    running = asyncio.create_task(runner(claims, workload).run(TASK))
+    await wait_until(lambda: workload.began, description="an item runs")
+    clock.suspend(LEASE_SECONDS + 1.0)
+    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.KILLED
+    assert "chunk.interrupted" not in claims.calls
 
 
 def _results(claims: PlayedClaims) -> list[dict[str, Any]]:

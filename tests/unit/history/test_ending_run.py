@@ -11,6 +11,7 @@ from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore, Renewal
 from shared.history.ending_run import end_run
 from shared.history.lease import Lease, LeaseLostError
+from shared.history.ports import Instant
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
 
@@ -29,7 +30,7 @@ def lease(claims: PlayedClaims) -> Lease:
         seconds=10.0,
         heartbeat_seconds=0.01,
         clock=(clock := MovedClock()),
-        taken_at=clock.monotonic(),
+        taken_at=Instant.now(clock),
     )
 
 

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore, Renewal
 from shared.history.lease import Lease, LeaseLostError
+from shared.history.ports import Instant
 
 CHUNK = ChunkId("4f970e3e-d1a3-5d45-8587-591465c16100", 0, 1, 0, 9)
 LEASE_SECONDS = 10.0
@@ -22,6 +23,7 @@ class MovedClock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self.asleep = 0.0
 
     def now_ms(self) -> int:
         """Not asked for."""
@@ -30,6 +32,10 @@ class MovedClock:
     def monotonic(self) -> float:
         """Where it was moved to."""
         return self.seconds
+
+    def suspended_seconds(self) -> float:
+        """How long the machine was suspended."""
+        return self.asleep
 
 
 class ScriptedClaims:
@@ -70,7 +76,7 @@ def lease(clock: MovedClock, *answers: tuple[Renewal | Exception | None, float])
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=clock,
-        taken_at=clock.monotonic(),
+        taken_at=Instant.now(clock),
     )
     return made, claims
 
@@ -137,3 +143,46 @@ async def test_finishing_is_tried_for_as_long_as_the_lease_lives() -> None:
     with pytest.raises(LeaseLostError, match="lapsed"):
         await held.finish()
     assert claims.asked == 2
+
+
+async def test_a_lease_that_would_live_but_for_a_suspension_says_so() -> None:
+    """The machine was suspended for an hour; awake it was for less than a lease."""
+    clock = MovedClock()
+    held, claims = lease(clock, (Renewal.HELD, 0.0))
+    await held.renew()
+    clock.seconds, clock.asleep = clock.seconds + 3600.0 + LEASE_SECONDS - 1.0, 3600.0
+    with pytest.raises(LeaseLostError, match="suspended"):
+        held.check()
+    assert claims.asked == 1
+
+
+async def test_a_lease_that_lapsed_awake_is_lapsed_whatever_was_before() -> None:
+    """Of suspensions only those since the last renewal count, and only if they are why."""
+    clock = MovedClock()
+    held, _ = lease(clock, (Renewal.HELD, 0.0))
+    clock.seconds, clock.asleep = clock.seconds + 5.0, 5.0
+    await held.renew()
+    clock.seconds, clock.asleep = clock.seconds + LEASE_SECONDS + 2.0, 7.0
+    with pytest.raises(LeaseLostError, match="lapsed"):
+        held.check()
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_held"),
+    [
+        ([(Renewal.HELD, 0.0)], True),
+        ([(DOWN, 0.0), (Renewal.HELD, 0.0)], True),
+        ([(Renewal.CLAIM_LOST, 0.0)], False),
+        ([(Renewal.NOT_CURRENT, 0.0)], False),
+        ([(Renewal.JOB_ENDED, 0.0)], False),
+        ([(DOWN, 0.0)] * 100, False),
+    ],
+    ids=["held", "held at last", "another run's", "replaced", "ended", "no answer"],
+)
+async def test_whose_claim_it_is_after_a_suspension(
+    answers: list[tuple[Renewal | Exception | None, float]],
+    is_held: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Only Redis can tell; without an answer it may be anybody's."""
+    held, _ = lease(MovedClock(), *answers)
+    assert await held.is_still_held(0.5) is is_held

@@ -6,14 +6,16 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
 from opentelemetry.trace import INVALID_SPAN
 
 from services.notifier.channels.sender import Message, SendOutcome, Sent
 from services.notifier.notifications.ports import SendPorts, SendTask
 from services.notifier.notifications.run import SendRun
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore
+from shared.history.claims import ClaimStore, Renewal
 from shared.history.lease import Lease
+from shared.history.ports import Instant
 from shared.settings import Settings
 from tests.unit.notifier.test_fold import ID, planned
 from tests.unit.runs import MovedClock, PlayedClaims
@@ -79,7 +81,7 @@ def send_run(claims: SlowHistory, sender: PlayedSender, stopping: asyncio.Event)
         seconds=LEASE_SECONDS,
         heartbeat_seconds=0.01,
         clock=claims.clock,
-        taken_at=claims.clock.monotonic(),
+        taken_at=Instant.now(claims.clock),
     )
     task = SendTask(topic="t.notifications", partition=0, chunk=chunk, attempt=1, planned=planned())
     return SendRun(ports, task, lease, INVALID_SPAN, stopping)
@@ -119,3 +121,20 @@ async def test_the_claim_is_held_until_the_send_has_stopped() -> None:
     sender.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) == "interrupted"
     assert claims.calls[-1] == "notification.interrupted"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_send_whose_machine_was_suspended_is_given_back(
+    is_ours: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Nobody has died; but if another run has it meanwhile, this one leaves silently."""
+    claims, sender = SlowHistory(), PlayedSender(asyncio.Event())
+    assert sender.may_stop is not None
+    sender.may_stop.set()
+    running = asyncio.create_task(send_run(claims, sender, asyncio.Event()).run())
+    await wait_until(lambda: sender.messages, description="a send is under way")
+    if not is_ours:
+        claims.renewals.append(Renewal.CLAIM_LOST)
+    claims.clock.suspend(LEASE_SECONDS + 1.0)
+    assert await asyncio.wait_for(running, 10.0) == ("interrupted" if is_ours else "suspended")
+    assert ("notification.interrupted" in claims.calls) is is_ours
