@@ -72,6 +72,8 @@ class ClaudeInterrupted(Fact):
 
     epoch: Annotated[int, Field(ge=1)]
     worker_id: str
+    content_hash: str | None = None
+    """As in `claude.answered`."""
 
 
 class ClaudeAnswered(Fact):

@@ -220,6 +220,8 @@ class JobPaused(Fact):
     """The item that could not be finished, on whose `attempt` the run has spent `cost_micros`."""
     attempt: int = 1
     cost_micros: int | None = None
+    content_hash: str | None = None
+    """As in `items.completed`."""
 
 
 class ChunkInterrupted(Fact):
@@ -229,6 +231,8 @@ class ChunkInterrupted(Fact):
 
     chunk_id: str
     worker_id: str
+    content_hash: str | None = None
+    """As in `items.completed`."""
 
 
 class FactResult(BaseModel):

@@ -90,7 +90,9 @@ def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
 
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A lease is counted from when Redis' answer came, not from when it was asked."""
-    mutate_code(patch, Lease, "renew", "max(self._renewed_at, asked_at,", "max(self._renewed_at, Instant.now(self._clock),")
+    mutate_code(
+        patch, Lease, "renew", "max(self._renewed_at, asked_at,", "max(self._renewed_at, Instant.now(self._clock),"
+    )
 
 
 def done_is_dead(patch: pytest.MonkeyPatch) -> None:

@@ -133,10 +133,12 @@ def _marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
     )
 
 
-def _is_of(state: RequestState, fact: ClaudeAnswered) -> bool:
-    """Whether an answer counts: one to another request of the same id does not, nor a late word of the owner's."""
+def _is_of(state: RequestState, fact: ClaudeAnswered | ClaudeInterrupted) -> bool:
+    """Whether this counts: what is said of another request of the same id does not, nor a late word of the owner's."""
     asked = None if state.acceptance is None else state.acceptance.content_hash
-    return fact.content_hash in (None, asked) and (not fact.only_if_current or fact.epoch == state.epoch)
+    if fact.content_hash not in (None, asked):
+        return False
+    return fact.epoch == state.epoch or (isinstance(fact, ClaudeAnswered) and not fact.only_if_current)
 
 
 def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestState:
@@ -148,7 +150,7 @@ def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestS
             return cancelled(state, fact.reason)
         case ClaudeReplanned() if fact.epoch == state.epoch + 1:
             return replace(state, epoch=fact.epoch, deaths=fact.deaths)
-        case ClaudeInterrupted() if fact.epoch == state.epoch:
+        case ClaudeInterrupted() if _is_of(state, fact):
             return replace(state, epoch=fact.epoch + 1)
         case TimerFired() if fact.timer_id == state.timer_id:
             # A record time before the due time is void; the owner asks again.

@@ -206,7 +206,9 @@ class RequestRun:
             _log.warning("request %s, attempt %d: %s", self._task.request_id, fact.epoch, lost)
 
     async def _interrupted(self) -> None:
-        fact = ClaudeInterrupted(epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id)
+        fact = ClaudeInterrupted(
+            epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id, content_hash=self._spec.content_hash
+        )
         try:
             await self._append(fact, _INTERRUPTED_SECONDS)
         except RetryableError as error:

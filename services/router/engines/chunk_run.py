@@ -122,7 +122,9 @@ class ChunkRun:
 
     async def _interrupted(self, publisher: ResultPublisher) -> str:
         """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""
-        fact = ChunkInterrupted(chunk_id=self._task.chunk, worker_id=self._ports.worker_id)
+        fact = ChunkInterrupted(
+            chunk_id=self._task.chunk, worker_id=self._ports.worker_id, content_hash=publisher.content_hash
+        )
         try:
             async with asyncio.timeout(_INTERRUPTED_SECONDS):
                 await publisher.flush()
@@ -146,6 +148,7 @@ class ChunkRun:
             item_index=paused.index,
             attempt=paused.attempt,
             cost_micros=pause.cost_micros,
+            content_hash=publisher.content_hash,
         )
         await with_patience(partial(self._append, fact), seconds=ports.patience_seconds, clock=ports.clock)
         return PAUSED

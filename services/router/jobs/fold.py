@@ -168,9 +168,9 @@ def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:
             return advised(state, fact)
         case JobRouted() | JobReplanned() | JobRefused() | JobHeld():
             return _decision(state, fact) if fact.n == state.decisions else state
-        case JobPaused():
+        case JobPaused() if state.is_made_of(fact.content_hash):
             return paused(state, fact)
-        case ChunkInterrupted():
+        case ChunkInterrupted() if state.is_made_of(fact.content_hash):
             return interrupted(state, fact)
         case TimerFired():
             return _timer_fired(state, record, fact)

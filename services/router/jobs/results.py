@@ -62,8 +62,7 @@ def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
     Those of another job of the same id do not. Nor does a crash that the owner reports, once the plan has changed: the
     run was alive and has reported its own end. A stub has no results; their cost is not that of the job that may come.
     """
-    made = state.acceptance
-    if made is None or fact.content_hash not in (None, made.content_hash):
+    if not state.is_made_of(fact.content_hash):
         return False
     return not fact.only_if_current or any(str(state.chunk_id(chunk)) == fact.chunk_id for chunk in state.plan)
 

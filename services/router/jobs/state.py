@@ -136,6 +136,13 @@ class JobState:
         """Accepted and not ended."""
         return self.acceptance is not None and self.end is None
 
+    def is_made_of(self, content_hash: str | None) -> bool:
+        """Whether a run of this content is one of this job; None: what runs it has not said, as in earlier releases.
+
+        Another job of the same id (from another log) may have chunks of the same names.
+        """
+        return self.acceptance is not None and content_hash in (None, self.acceptance.content_hash)
+
     def chunk_id(self, chunk: Chunk) -> ChunkId:
         """The identity of a chunk of this job."""
         return ChunkId(self.job_id, STAGE, chunk.epoch, chunk.first, chunk.last)

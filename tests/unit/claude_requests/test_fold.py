@@ -320,3 +320,15 @@ def test_an_answer_to_another_request_of_the_same_id_is_none(story: Story, conte
     """A run outlived its log; in the new one somebody asks something else under its id."""
     story.tell(answered(result="fine").model_copy(update={"content_hash": content}))
     assert (story.request.end is not None) is counts
+
+
+@pytest.mark.parametrize(("content", "counts"), [("one", True), (None, True), ("another", False)])
+def test_what_a_run_of_another_request_of_the_same_id_gives_back_is_not_ours(
+    story: Story,
+    content: str | None,
+    counts: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Its epoch may be the one that ours has."""
+    value = {"epoch": 1, "worker_id": "w"} | ({} if content is None else {"content_hash": content})
+    story.tell(ClaudeInterrupted.model_validate(value))
+    assert story.request.epoch == (2 if counts else 1)

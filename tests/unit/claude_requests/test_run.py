@@ -127,6 +127,7 @@ async def test_the_claim_is_held_until_the_cli_has_ended(execution: type[PlayedE
     execution.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) == "interrupted"
     assert claims.calls[-1] == "claude.interrupted"
+    assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

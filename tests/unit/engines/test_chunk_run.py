@@ -187,6 +187,16 @@ async def test_the_claim_is_held_until_the_item_has_stopped() -> None:
     workload.may_stop.set()
     assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
     assert claims.calls[-1] == "chunk.interrupted"
+    assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
+
+
+async def test_a_pause_says_of_what_job_it_is() -> None:
+    """Another job may have the same id, and chunks of the same names."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), gives=PauseJobError("busy"))
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.GIVEN_BACK
+    assert [call for call in claims.calls if call != "renew"] == ["claim", "job.paused"]
+    assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
 
 
 async def _suspended_run(claims: PlayedClaims) -> ChunkOutcome:

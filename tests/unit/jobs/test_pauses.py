@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from services.router.jobs.machine import JobMachine
@@ -182,3 +183,32 @@ def test_a_failed_item_ends_the_doubling_too() -> None:
     resume(story, 1)
     story.tell(results(failed(2)))
     assert story.job.pauses == 0
+
+
+@pytest.mark.parametrize(("content", "counts"), [("one", True), (None, True), ("another", False)])
+@pytest.mark.parametrize(
+    "fact",
+    [ChunkInterrupted(chunk_id=FIRST, worker_id="w"), paused(5000), paused(None, cost_micros=7, item_index=0)],
+    ids=["interrupted", "paused until then", "paused at a cost"],
+)
+def test_what_a_run_of_another_job_of_the_same_id_gives_back_is_not_ours(
+    fact: ChunkInterrupted | JobPaused,
+    content: str | None,
+    counts: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A run outlived its log; chunks of the job that has its id now may have the same names. Its pause is its own."""
+    story = routed_job()
+    before = story.untouched
+    value = orjson.loads(fact.encode()) | {"content_hash": content}
+    story.tell(type(fact).model_validate(value))
+    assert (story.untouched != before) is counts
+
+
+def test_facts_of_earlier_releases_name_no_content() -> None:
+    """They count as they did."""
+    for fact in (ChunkInterrupted(chunk_id=FIRST, worker_id="w"), paused(5000)):
+        story = routed_job()
+        value = orjson.loads(fact.encode())
+        value.pop("content_hash", None)
+        story.tell(type(fact).model_validate(value))
+        assert story.job.plan[0] == Chunk(2, 0, 1)
