@@ -108,7 +108,7 @@ class NotificationInterrupted(Fact):
 class NotificationEnded(Fact):
     """The dead letter of a failed message stands on `jobs.dead`: it ends the message even if all other facts are gone.
 
-    A message that was sent needs no such mark, since nothing is published of it.
+    A message that was sent needs no such mark, since nothing is published of it, unless it is planned once more.
     """
 
     fact_type = "notification.ended"

@@ -140,13 +140,15 @@ class Process:
     def suspend(self) -> None:
         """The machine that it runs on is suspended, until the process is thawed."""
         self.is_frozen = True
-        self._asleep_since = asyncio.get_running_loop().time()
+        if self._asleep_since is None and self._task is not None:
+            self._asleep_since = self._task.get_loop().time()
 
     def thaw(self) -> None:
         """SIGCONT. Timers that came due meanwhile still wait: `release_timers()` fires them."""
         self.is_frozen = False
         if self._asleep_since is not None:
-            self.suspended_seconds += asyncio.get_running_loop().time() - self._asleep_since
+            if self._task is not None:
+                self.suspended_seconds += self._task.get_loop().time() - self._asleep_since
             self._asleep_since = None
         if self._thaw is not None:
             self._thaw.set_result(None)

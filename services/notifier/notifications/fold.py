@@ -44,8 +44,11 @@ def fold_notification(state: NotificationState | None, record: FactRecord) -> No
 
 
 def _next(state: NotificationState, record: FactRecord, fact: NotificationFact) -> NotificationState:
-    if isinstance(fact, NotificationEnded):
-        return _marked(state, fact)
+    match fact:
+        case NotificationEnded():
+            return _marked(state, fact)
+        case NotificationPlanned():
+            return replace(state, planned_since=state.marked)
     return _live(state, record, fact) if state.is_live else state
 
 
@@ -61,7 +64,7 @@ def _first(empty: NotificationState, fact: NotificationFact) -> NotificationStat
 def _marked(state: NotificationState, fact: NotificationEnded) -> NotificationState:
     # Without an end the facts that led to it are gone: the mark itself ends the notification.
     end = state.end or End(fact.status, fact.ended_at, fact.reason)
-    return replace(state, end=end, marked=True, planned=None, resume_at=None)
+    return replace(state, end=end, marked=True, planned_since=False, planned=None, resume_at=None)
 
 
 def _ended(state: NotificationState, status: NotificationStatus, reason: str | None) -> NotificationState:

@@ -12,7 +12,7 @@ from services.notifier.notifications.state import End, NotificationState, state_
 from shared.events import TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DispatchDue, Due, EndDue, Folded, NewFact, Publication, TimerDue
+from shared.history.machine import DispatchDue, Due, EndDue, Folded, MarkDue, NewFact, Publication, TimerDue
 from shared.notification_facts import (
     NotificationEnded,
     NotificationFailed,
@@ -51,6 +51,9 @@ class NotificationMachine:
     def due(self, state: NotificationState, now_ms: int) -> Sequence[Due]:
         """The dead letter, the timer or the send that the state calls for."""
         planned = state.planned
+        if state.planned_since and state.end is not None:
+            # A plan that outlives the end would make the notification anew: a mark has to stand behind it.
+            return (MarkDue(_mark(state, state.end)),)
         if planned is None:
             return ()
         if state.end is not None:
@@ -103,7 +106,7 @@ class NotificationMachine:
 
     def is_settled(self, state: NotificationState) -> bool:
         """Whether it is over, or nothing of it is known but that it is there."""
-        return state.marked or state.planned is None
+        return (state.marked or state.planned is None) and not state.planned_since
 
     def last_offset(self, state: NotificationState) -> int:
         """Offset of its last fact."""
@@ -129,8 +132,11 @@ class NotificationMachine:
         ).encode(fact_headers(planned.fact_type, planned.job_id, planned.traceparent, planned.tracestate))
         # Keyed by its own id: by its job's, the job would be taken for one that was refused.
         letter = Publication(JOBS_DEAD, state.notification_id, planned.encode(), headers)
-        mark = NotificationEnded(status=end.status, ended_at=end.at, reason=end.reason)
-        return EndDue(letter, _fact(state, mark))
+        return EndDue(letter, _mark(state, end))
+
+
+def _mark(state: NotificationState, end: End) -> NewFact:
+    return _fact(state, NotificationEnded(status=end.status, ended_at=end.at, reason=end.reason))
 
 
 def _fact(

@@ -33,6 +33,7 @@ class NotificationState:
         attempts: Sends that were begun, as far as is known.
         resume_at: When the timer of a postponement comes due; None while nothing is postponed.
         arming: How often that timer was armed.
+        planned_since: Whether it was planned again after its end was final, which retention may drop before that plan.
     """
 
     notification_id: str
@@ -49,6 +50,7 @@ class NotificationState:
     arming: int = 0
     end: End | None = None
     marked: bool = False
+    planned_since: bool = False
 
     @property
     def is_live(self) -> bool:

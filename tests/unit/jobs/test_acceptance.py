@@ -9,9 +9,13 @@ import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.router.jobs.fold import STUB_MS, fold_job
-from shared.events import JobEnded, TimerFired, UnreadableFactError
+from services.router.jobs.machine import JobMachine
+from shared.events import JobEnded, JobRouted, TimerFired, UnreadableFactError
 from shared.history.facts import FactRecord
 from tests.unit.jobs.story import DAY_MS, JOB, T0, TRACE_ID, Story, accepted, cancel, results, succeeded
+
+MACHINE = JobMachine()
+ROUTED = JobRouted(n=0, engine="celery", chunk_items=2, policy="static")
 
 
 def test_the_first_submit_makes_the_job() -> None:
@@ -165,3 +169,27 @@ def test_an_unknown_fact_stops_the_fold() -> None:
         fold_job(None, FactRecord(0, T0, JOB, "job.bewitched", b"{}"))
     with pytest.raises(UnreadableFactError, match=r"unreadable job\.routed"):
         fold_job(None, FactRecord(0, T0, JOB, "job.routed", b"{}"))
+
+
+@pytest.mark.parametrize("cancelled_before_ms", [None, STUB_MS + 1], ids=["no cancel", "an old cancel"])
+def test_the_mark_of_a_job_with_chunks_is_that_of_its_first_acceptance(cancelled_before_ms: int | None) -> None:
+    """Repeats do not change it, nor whether a cancel that came long before is still in the log."""
+    at = 2 * STUB_MS
+    alone = Story()
+    alone.tell(accepted(2), ROUTED, at=at)
+    story = Story()
+    if cancelled_before_ms is not None:
+        story.tell(cancel(), at=at - cancelled_before_ms)
+    story.tell(accepted(2), ROUTED, at=at)
+    story.tell(accepted(2, offset=9), at=at + 1000)
+    assert MACHINE.chunks(story.job)
+    assert MACHINE.mark(story.job) == MACHINE.mark(alone.job)
+
+
+@pytest.mark.parametrize("cancelled_after_ms", [-STUB_MS, 0, 5 * STUB_MS])
+def test_a_cancel_that_would_change_the_mark_leaves_no_chunks(cancelled_after_ms: int) -> None:
+    """Only a later time is clamped to, and such a cancel is less than a day old."""
+    story = Story()
+    story.tell(cancel(), at=6 * STUB_MS + cancelled_after_ms)
+    story.tell(accepted(2), ROUTED, at=6 * STUB_MS)
+    assert not MACHINE.chunks(story.job)

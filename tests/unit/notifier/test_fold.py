@@ -13,7 +13,7 @@ from services.notifier.notifications.state import End, NotificationState
 from shared.events import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
-from shared.history.machine import DispatchDue, EndDue, TimerDue
+from shared.history.machine import DispatchDue, EndDue, MarkDue, TimerDue
 from shared.notification_facts import (
     NotificationEnded,
     NotificationFailed,
@@ -115,12 +115,53 @@ def test_planned_and_sent(story: Story) -> None:
 
 
 def test_the_first_plan_counts(story: Story) -> None:
-    """A second plan of the id, whatever it says, changes nothing: neither while it waits nor after its end."""
+    """A second plan of the id, whatever it says, sends nothing: neither while it waits nor after its end."""
     state = story.tell(planned("Something else"), at=3)
     assert state.planned == planned()
     state = story.tell(sent(), planned("Once more"))
-    assert state.planned is None
-    assert MACHINE.due(state, T0) == ()
+    assert (state.planned, MACHINE.chunks(state)) == (None, {})
+
+
+@pytest.mark.parametrize("status", ["sent", "failed"])
+def test_a_plan_after_the_end_has_a_mark_behind_it(story: Story, status: str) -> None:
+    """The event is delivered again after the end; retention drops all that stands before that plan; Redis is wiped.
+
+    Without a mark the message would be sent once more, or stand on `jobs.dead` though it was sent.
+    """
+    if status == "sent":
+        state = story.tell(sending(), sent(), at=5)
+    else:
+        story.tell(NotificationFailed(worker_id="w", reason="no"), at=5)
+        (end,) = MACHINE.due(story.now, T0)
+        assert isinstance(end, EndDue)
+        state = story.tell(decode_notification_fact(end.mark.fact_type, end.mark.value))
+    assert (MACHINE.due(state, T0), MACHINE.is_settled(state)) == ((), True)
+    state = story.tell(planned(), at=9)
+    assert not MACHINE.is_settled(state)
+    (due,) = MACHINE.due(state, T0 + 99_999)
+    assert isinstance(due, MarkDue)
+    mark = decode_notification_fact(due.mark.fact_type, due.mark.value)
+    assert MACHINE.decode(MACHINE.encode(state), b"") == state
+
+    rebuilt = Story()
+    for told in (story, rebuilt):
+        if told is rebuilt:
+            told.tell(planned(), at=9)
+        state = told.tell(mark)
+        assert state.end == story.now.end
+        assert state.end is not None
+        assert state.end.status == status
+        assert (MACHINE.due(state, T0 + 99_999), MACHINE.chunks(state)) == ((), {})
+        assert MACHINE.is_settled(state)
+
+
+def test_a_plan_between_the_end_and_its_mark_needs_no_other(story: Story) -> None:
+    """The mark that is due anyway will stand behind it."""
+    story.tell(NotificationFailed(worker_id="w", reason="no"), planned())
+    (end,) = MACHINE.due(story.now, T0)
+    assert isinstance(end, EndDue)
+    state = story.tell(decode_notification_fact(end.mark.fact_type, end.mark.value))
+    assert (MACHINE.due(state, T0), MACHINE.is_settled(state)) == ((), True)
 
 
 def test_nothing_begins_without_a_plan() -> None:
