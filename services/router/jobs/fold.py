@@ -106,9 +106,6 @@ def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
         submitted_at=fact.submitted_at,
         stub_at=None,
         stub_reason=None,
-        # A stub that an earlier release kept may have costs, of results that came before any job.
-        cost_micros=None,
-        cost_keys=(),
     )
     state = clock.start_clock(clock.arm(state, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
     return Folded(asked(state, fact.terms), spec=job_spec(fact))

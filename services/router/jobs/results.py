@@ -60,8 +60,11 @@ def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
     """Whether results count for this job.
 
     Those of another job of the same id do not. Nor does a crash that the owner reports, once the plan has changed: the
-    run was alive and has reported its own end. A stub has no results; their cost is not that of the job that may come.
+    run was alive and has reported its own end. A stub has no results, and their cost is not that of the job that may
+    come, unless they name no content: then the first release wrote them, and may have published an end with that cost.
     """
+    if state.acceptance is None:
+        return fact.content_hash is None
     if not state.is_made_of(fact.content_hash):
         return False
     return not fact.only_if_current or any(str(state.chunk_id(chunk)) == fact.chunk_id for chunk in state.plan)

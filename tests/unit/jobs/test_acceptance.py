@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import orjson
 import pytest
 
@@ -125,11 +123,17 @@ def test_facts_of_a_stub_change_nothing() -> None:
 def test_a_stub_gathers_no_costs_for_the_job_to_come() -> None:
     """Results of nobody's items came after a cancel; a day later a job of this id begins, and has cost nothing."""
     story = Story()
-    story.tell(cancel(), results(succeeded(0, micros=5)), at=0)
+    story.tell(cancel(), results(succeeded(0, micros=5)).model_copy(update={"content_hash": "another"}), at=0)
     assert story.job.cost_keys == ()
-    story.state = replace(story.job, cost_micros=7, cost_keys=("0/1/1",))  # as an earlier release has kept it
     story.tell(accepted(max_cost_micros=6), at=STUB_MS + 1)
     assert (story.job.cost_micros, story.job.cost_keys) == (None, ())
+
+
+def test_a_stub_keeps_the_costs_that_the_first_release_gave_it() -> None:
+    """Its results name no content. It may have published the end with them, which must not come with another value."""
+    story = Story()
+    story.tell(cancel(), results(succeeded(0, micros=5)), accepted())
+    assert story.end["cost_usd"] == 0.000005
 
 
 def test_a_mark_ends_a_job_whose_facts_are_gone() -> None:
