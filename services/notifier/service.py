@@ -11,12 +11,11 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from services.notifier.channels.sender import SEND_SECONDS
 from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
 from services.notifier.notifications.dispatching import NoDecider, NotificationDispatcher
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.observing import NotificationObserver
-from services.notifier.notifications.ports import SendPorts
+from services.notifier.notifications.ports import SendPorts, claim_timeout_of
 from services.notifier.notifications.runner import SLOTS, SendRunner
 from services.notifier.notifications.state import NotificationState
 from services.notifier.planning import Planner
@@ -116,8 +115,7 @@ def _owner(
         window_size=2 * SLOTS,
         times=OwnerTimes(
             lease=settings.lease_seconds,
-            # A slot may be taken for as long as sends last, and nothing is wrong.
-            claim_timeout=max(settings.claim_timeout_seconds, 2 * SEND_SECONDS),
+            claim_timeout=claim_timeout_of(settings),
             look=min(1.0, settings.heartbeat_seconds / 2),
         ),
         clock=SystemClock(),

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from services.notifier.channels.sender import Sender
+from services.notifier.channels.sender import SEND_SECONDS, Sender
 from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore
 from shared.history.fact_appender import FactSink
@@ -38,6 +38,14 @@ class SendPorts:
     clock: Clock = field(default_factory=SystemClock)
     chance: Callable[[], float] = random.random
     patience_seconds: float = 600.0
+
+
+def claim_timeout_of(settings: Settings) -> float:
+    """After how many seconds without a claim an owner sends a notification again to its runner.
+
+    A slot may be taken for as long as sends last, and nothing is wrong.
+    """
+    return max(settings.claim_timeout_seconds, 2 * SEND_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from opentelemetry import metrics
 
-from services.notifier.notifications.ports import SendPorts, SendTask
+from services.notifier.notifications.ports import SendPorts, SendTask, claim_timeout_of
 from services.notifier.notifications.run import SendRun
 from shared.errors import RetryableError
 from shared.history.claiming import Unclaimed, claimed_lease
@@ -80,7 +80,7 @@ class SendRunner:
         """
         if unclaimed is Unclaimed.NOT_YET:
             waited = self._ports.clock.monotonic() - self._taken_at[str(task.chunk)]
-            return waited <= self._ports.settings.claim_timeout_seconds
+            return waited <= claim_timeout_of(self._ports.settings)
         return unclaimed is Unclaimed.NO_ANSWER
 
     async def _take_a_slot(self, task: SendTask) -> Unclaimed | None:

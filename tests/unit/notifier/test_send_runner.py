@@ -19,17 +19,20 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
-    ("refusal", "seconds"),
+    ("refusal", "seconds", "claim_timeout"),
     [
-        pytest.param(None, 120.0, id="redis away"),
-        pytest.param(ClaimRefusal.NOT_YET, 40.0, id="gate closed"),
+        pytest.param(None, 120.0, 60.0, id="redis away"),
+        pytest.param(ClaimRefusal.NOT_YET, 40.0, 60.0, id="gate closed"),
+        pytest.param(ClaimRefusal.NOT_YET, 10.0, 5.0, id="a time-out shorter than a send"),
     ],
 )
-async def test_a_notice_is_sent_as_soon_as_it_can_be_claimed(refusal: ClaimRefusal | None, seconds: float) -> None:
+async def test_a_notice_is_sent_as_soon_as_it_can_be_claimed(
+    refusal: ClaimRefusal | None, seconds: float, claim_timeout: float
+) -> None:
     """Longer than one round of asking: its owner sends nothing again before the claim's time-out."""
     sender, claims = PlayedSender(), RefusingClaims(answers=deque([refusal] * round(seconds / ASKING_SECONDS)))
     ports = SendPorts(
-        settings=Settings(_env_file=None),
+        settings=Settings(claim_timeout_seconds=claim_timeout, _env_file=None),
         worker_id="w",
         claims=cast("ClaimStore", claims),
         facts=claims,
