@@ -195,7 +195,7 @@ async def test_a_pause_says_of_what_job_it_is() -> None:
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), gives=PauseJobError("busy"))
     assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.GIVEN_BACK
-    assert [call for call in claims.calls if call != "renew"] == ["claim", "job.paused"]
+    assert "job.paused" in claims.calls
     assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
 
 
