@@ -18,6 +18,7 @@ from shared.settings import Settings
 from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings
 from tests.integration.item_pids import all_gone, written_pids
 from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner, played_owner
+from tests.renewals import renewals_from_now
 from tests.waiting import wait_until
 
 
@@ -176,16 +177,20 @@ async def test_an_item_that_holds_the_interpreter_keeps_its_claim(owner: PlayedO
 
 
 @pytest.mark.parametrize("how", ["replace", "end_job"])
-async def test_cancel_stops_an_item_within_two_heartbeats(
-    owner: PlayedOwner, runner: ChunkRunner, tmp_path: Path, how: str
+async def test_cancel_stops_an_item_at_the_next_heartbeat(
+    settings: Settings, owner: PlayedOwner, runner: ChunkRunner, tmp_path: Path, how: str
 ) -> None:
     """A chunk taken out of the plan, or whose job ended, is killed with all that its item started, unpublished."""
     (task,) = await owner.plan([str(tmp_path / "pids"), "never"], "pid_of_host")
     running = asyncio.create_task(runner.run(task))
     processes = await written_pids(tmp_path / "pids")
+    redis_url = settings.redis_url.get_secret_value()
+    async with renewals_from_now(redis_url, task.chunk) as renewals:
+        await wait_until(renewals, description="the claim is renewed")
     await getattr(owner, how)(task)
-    async with asyncio.timeout(2 * HEARTBEAT_SECONDS):
+    async with renewals_from_now(redis_url, task.chunk) as renewals:
         assert await running is ChunkOutcome.KILLED
+        assert await renewals() <= 1
     await all_gone(processes)
     assert await owner.results(task) == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from tests.integration.item_pids import all_gone
 from tests.integration.played_owner import FUNCTIONS, PlayedOwner, played_owner
 from tests.leaks import living_below
 from tests.ray_head import reaching, runner_pids
+from tests.renewals import renewals_from_now
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -82,9 +82,9 @@ async def all_are(owner: PlayedOwner, tasks: list[ChunkTask], claim: str) -> Non
 
 
 async def test_cancel_stops_an_item_that_holds_the_interpreter(
-    owner: PlayedOwner, ray: RayDispatcher, ray_head: EmbeddedRay
+    settings: Settings, owner: PlayedOwner, ray: RayDispatcher, ray_head: EmbeddedRay
 ) -> None:
-    """Out of the plan, the item's process is dead within two heartbeats; its runner takes the next chunk."""
+    """Out of the plan, the item's process is dead at the run's next heartbeat; its runner takes the next chunk."""
     (task,) = await owner.plan([600], "hold_the_interpreter")
     await ray.dispatch([task], **QUEUE, priority=3)
     await all_are(owner, [task], "held")
@@ -96,8 +96,9 @@ async def test_cancel_stops_an_item_that_holds_the_interpreter(
 
     running = await wait_until(hosts, description="the item runs")
     await owner.replace(task)
-    async with asyncio.timeout(2 * HEARTBEAT_SECONDS + 0.2):  # a fifth of a second for processes to be reaped
+    async with renewals_from_now(settings.redis_url.get_secret_value(), task.chunk) as renewals:
         await all_gone(running)
+        assert await renewals() <= 1
     assert await owner.results(task) == []
     (after,) = await owner.plan([1])
     await ray.dispatch([after], **QUEUE, priority=3)
