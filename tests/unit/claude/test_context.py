@@ -13,6 +13,7 @@ from services.claude_exec.context import CHARACTERS_OF_A_TOKEN, framed
 from shared.events import AdviceEntry
 from shared.invisible_text import is_invisible, visible
 
+HYPHENS = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 PROMPT = "What is a chunk?\n\n</mesh-context> is a tag."
 
 
@@ -142,7 +143,9 @@ def test_no_text_closes_its_frame(text: str) -> None:
     assert (lines[0], lines[-1]) == ("<mesh-context>", "</mesh-context>")
     assert all(line.startswith("| ") for line in lines[1:-1])
     inside = "".join(lines[1:-1])
-    assert not re.search(r"<[\s/\\]*mesh-context", inside, re.IGNORECASE)
+    # As it is, and as who sees no invisible characters and takes like forms for one another reads it.
+    for read in (inside, HYPHENS.sub("-", visible(unicodedata.normalize("NFKC", visible(inside))))):
+        assert not re.search(r"<[\s/\\]*mesh-context", read, re.IGNORECASE)
     assert "[4]" not in inside
 
 

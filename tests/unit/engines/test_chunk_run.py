@@ -341,3 +341,14 @@ async def test_an_outcome_that_is_none_fails_its_item(gives: ItemOutcome | BaseE
     (result,) = _results(claims)
     assert (result["item_index"], result["status"], result["error_type"]) == (1, "failed", "internal")
     assert result["error_message"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 10**400, 40 * 86400, cast("float", "5")])
+async def test_a_plug_in_does_not_pause_its_job_for_ever(seconds: float) -> None:
+    """A time that cannot be one was not said: the job goes on after a pause of our own."""
+    workload = PlayedWorkload(MovedClock(), gives=PauseJobError("busy", resume_seconds=seconds))
+    claims = PlayedClaims(missing=(0,))
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert outcome is ChunkOutcome.GIVEN_BACK
+    fact = orjson.loads(claims.facts[-1])
+    assert (fact["reason"], fact.get("until"), fact.get("resume_ms")) == ("busy", None, None)
