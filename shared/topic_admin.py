@@ -12,6 +12,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
+from eldermesh.kafka.silence import no_broker
 from shared.broker import make_admin
 from shared.errors import ConfigurationError, RetryableError
 from shared.incarnation import read_or_create_incarnation
@@ -60,7 +61,7 @@ async def inspect_topics(settings: Settings) -> InspectedTopics:
     except TimeoutError as error:
         raise RetryableError(f"the topics could not be read within {APPLY_SECONDS:g} s") from error
     except KafkaError as error:
-        raise RetryableError(f"the broker at {settings.kafka_bootstrap} does not answer: {error!r}") from error
+        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
     return InspectedTopics(
         present=tuple(name for name in names if name in existing),
         missing=tuple(name for name in names if name not in existing),
@@ -84,7 +85,7 @@ async def apply_topics(settings: Settings) -> AppliedTopics:
     except TimeoutError as error:
         raise RetryableError(f"the topics were not ready within {APPLY_SECONDS:g} s") from error
     except KafkaError as error:
-        raise RetryableError(f"the broker at {settings.kafka_bootstrap} does not answer: {error!r}") from error
+        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
     if not applied.refused:
         await read_or_create_incarnation(settings)
     return applied

@@ -34,6 +34,7 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
     from redis.exceptions import RedisError
 
     from eldermesh.client.errors import ClientError
+    from eldermesh.kafka.silence import no_broker
     from shared.errors import MeshError, RetryableError
 
     match error:
@@ -42,7 +43,7 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
         case RedisError():
             return mesh.unavailable(f"Redis does not answer: {error}")
         case KafkaError():
-            return mesh.unavailable(f"the broker at {mesh.settings.kafka_bootstrap} does not answer: {error!r}")
+            return mesh.unavailable(no_broker(mesh.settings.kafka_bootstrap, error))
         case RetryableError():
             return mesh.unavailable(str(error))
         case MeshError():

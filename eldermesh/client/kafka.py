@@ -23,8 +23,10 @@ from eldermesh.contract.topics import (
     JOBS_HOLDS,
     JOBS_PROGRESS,
 )
+from eldermesh.counted import counted
 from eldermesh.kafka.lifecycle import WholeAdminClient, WholeConsumer, WholeProducer
 from eldermesh.kafka.producer import OutgoingRecord, ReplacingProducer
+from eldermesh.kafka.silence import no_broker
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""
@@ -69,6 +71,15 @@ async def kafka_errors(doing: str) -> AsyncIterator[None]:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
 
 
+@asynccontextmanager
+async def broker_errors(bootstrap: str) -> AsyncIterator[None]:
+    """As `kafka_errors`, where a broker is asked for the first time: perhaps there is none."""
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise MeshUnavailableError(no_broker(bootstrap, error)) from error
+
+
 _END_POLL_MS = 50
 
 
@@ -82,7 +93,7 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
         MeshUnavailableError: the broker does not answer.
     """
     admin = WholeAdminClient(bootstrap_servers=bootstrap, client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS)
-    async with kafka_errors(f"the broker at {bootstrap} does not answer"):
+    async with broker_errors(bootstrap):
         try:
             await admin.start()
             listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
@@ -122,7 +133,7 @@ class SubmittingProducer:
         Raises:
             MeshUnavailableError: the broker does not answer.
         """
-        async with kafka_errors(f"the broker at {self._bootstrap} does not answer"):
+        async with broker_errors(self._bootstrap):
             await self._producer.start()
 
     async def stop(self) -> None:
@@ -165,7 +176,7 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
         request_timeout_ms=_REQUEST_MS,
     )
     try:
-        async with kafka_errors(f"the broker at {bootstrap} does not answer"):
+        async with broker_errors(bootstrap):
             await consumer.start()
         yield consumer
     finally:
@@ -209,4 +220,6 @@ def check_partitions(topics: PublicTopics, expected: int | None) -> None:
     """
     for name in (JOBS_PROGRESS, JOBS_DONE):
         if expected is not None and topics.partitions[name] != expected:
-            raise ClientError(f"{topics.name(name)} has {topics.partitions[name]} partitions, not {expected}")
+            raise ClientError(
+                f"{topics.name(name)} has {counted(topics.partitions[name], 'partition')}, not {expected}"
+            )

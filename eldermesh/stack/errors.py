@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eldermesh.counted import counted
 from shared.errors import MeshError
 
 
@@ -31,7 +32,9 @@ class GaveUpError(StackError):
 
     def __init__(self, name: str, deaths: int, log_path: Path) -> None:
         self.name = name
-        super().__init__(f"{name} died {deaths} times in quick succession; the mesh was stopped (log: {log_path})")
+        super().__init__(
+            f"{name} died {counted(deaths, 'time')} in quick succession; the mesh was stopped (log: {log_path})"
+        )
 
 
 class DataDirInUseError(StackError):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eldermesh.counted import counted
 from eldermesh.stack.errors import GaveUpError, StackError, StartFailedError
 from eldermesh.stack.order import StopReport, start_in_order, stop_in_order
 from eldermesh.stack.report import ProcessReport, report_of
@@ -197,7 +198,9 @@ class Supervisor:
         if service.spec.memory_only and deaths.are_too_many:
             service.state = ServiceState.FAILED
             self._changed()
-            self._announce(f"{name} {death.how}; given up after {deaths.quick} quick deaths (log: {service.log_path})")
+            self._announce(
+                f"{name} {death.how}; given up after {counted(deaths.quick, 'quick death')} (log: {service.log_path})"
+            )
             raise GaveUpError(name, deaths.quick, service.log_path)
         service.state = ServiceState.RESTARTING
         self._changed()

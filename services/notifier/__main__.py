@@ -1,4 +1,4 @@
-"""`python -m services.notifier`: run the service until SIGTERM or SIGINT."""
+"""The service as a process, until SIGTERM or SIGINT; `mesh up` starts it, as `python -m services.notifier`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m services.router`: run the router until SIGTERM or SIGINT."""
+"""The service as a process, until SIGTERM or SIGINT; `mesh up` starts it, as `python -m services.router`."""
 
 from __future__ import annotations
 

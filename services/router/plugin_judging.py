@@ -128,6 +128,8 @@ class PluginJudge:
         async with self._one_at_a_time:
             if self._now() < self._rests_until:
                 raise self._refusal(self._why_it_rests)
+            if self._process is not None and _has_ended(self._process):
+                await self._end()
             process = self._process or await self._start()
             answer: dict[str, Any] | None = None
             try:
@@ -210,6 +212,11 @@ async def _ask(process: Process, request: bytes) -> dict[str, Any]:
     await process.stdin.drain()
     answer: dict[str, Any] = json.loads(await process.stdout.readuntil(b"\n"))
     return answer
+
+
+def _has_ended(process: Process) -> bool:
+    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it."""
+    return process.returncode is not None or (process.stdout is not None and process.stdout.at_eof())
 
 
 async def _ended(process: Process) -> None:

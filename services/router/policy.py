@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from eldermesh.contract.vocabulary import Engine, EngineChoice
+from eldermesh.counted import counted
 
 _CHUNKS_A_SLOT = 4
 """Enough that uneven chunks level out over the slots, few enough that a chunk's own cost does not count."""
@@ -58,7 +59,7 @@ def static_policy(request: RouteRequest) -> Route:
     else:
         even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * slots))
         chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)
-        size_reason = f"{request.items_total} items over {slots} slots: chunks of {chunk_items}"
+        size_reason = f"{counted(request.items_total, 'item')} over {counted(slots, 'slot')}: chunks of {chunk_items}"
     return Route(engine, chunk_items, "static", (engine_reason, size_reason))
 
 
@@ -67,7 +68,8 @@ def _engine(request: RouteRequest) -> tuple[Engine, str]:
     if request.engine == "celery":
         return "celery", "celery was asked for"
     is_large = request.items_total >= request.ray_threshold_items
-    size = f"{request.items_total} items, {'at least' if is_large else 'fewer than'} {request.ray_threshold_items}"
+    items = counted(request.items_total, "item")
+    size = f"{items}, {'at least' if is_large else 'fewer than'} {request.ray_threshold_items}"
     if request.engine == "ray":
         if request.ray_missing is not None:
             return "celery", f"ray was asked for, but {request.ray_missing}"

@@ -1,4 +1,4 @@
-"""`python -m services.sages`: run the service until SIGTERM or SIGINT."""
+"""The service as a process, until SIGTERM or SIGINT; `mesh up` starts it, as `python -m services.sages`."""
 
 from __future__ import annotations
 

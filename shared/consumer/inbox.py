@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
+from eldermesh.kafka.silence import no_broker
 from shared.broker import FETCH_WAIT_MS, group_times
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
@@ -140,9 +141,7 @@ class InboxConsumer:
                 await self._start_readers()
         except (KafkaError, TimeoutError) as error:
             await self._close()
-            raise RetryableError(
-                f"the broker at {self._settings.kafka_bootstrap} does not answer: {error!r}"
-            ) from error
+            raise RetryableError(no_broker(self._settings.kafka_bootstrap, error)) from error
         except BaseException:
             await self._close()
             raise

@@ -11,6 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from eldermesh.kafka.lifecycle import WholeProducer
 from eldermesh.kafka.producer import Headers, OutgoingRecord, ReplacingProducer
+from eldermesh.kafka.silence import no_broker
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
 from shared.settings import Settings
 from shared.topics import TOPICS
@@ -65,7 +66,7 @@ class Producer:
         try:
             await self._producer.start()
         except KafkaError as error:
-            raise RetryableError(f"the broker at {self._bootstrap} does not answer: {error!r}") from error
+            raise RetryableError(no_broker(self._bootstrap, error)) from error
 
     async def stop(self) -> None:
         """Disconnect; what is still unacknowledged after some seconds is given up."""

@@ -202,6 +202,21 @@ async def test_who_was_cancelled_has_the_judgement_later(tmp_path: Path, monkeyp
         await judges.close()
 
 
+async def test_a_judge_that_was_killed_between_two_submits_costs_neither() -> None:
+    """As by the kernel, when memory is short."""
+    judges = PluginJudges(Settings(_env_file=None))
+    try:
+        await judges.judge("odd", {"do": "take"}, [1])
+        (judge,) = judges._judges.values()  # noqa: SLF001 - whose process dies
+        process = judge._process  # noqa: SLF001 - the same
+        assert process is not None
+        process.kill()
+        await process.wait()
+        await judges.judge("odd", {"do": "take"}, [2])
+    finally:
+        await judges.close()
+
+
 async def test_a_plug_in_that_cannot_be_loaded(tmp_path: Path) -> None:
     """Each of its jobs is refused with the class of what importing it raised, and the import is not tried each time."""
     info = tmp_path / "site" / "odd_workload-1.dist-info"

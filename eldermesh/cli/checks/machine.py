@@ -9,6 +9,7 @@ from pathlib import Path
 from eldermesh.cli.checks.check import CheckFailed, Found
 from eldermesh.cli.context import Mesh
 from eldermesh.cli.stack_answers import PsAnswer
+from eldermesh.counted import counted
 from eldermesh.stack.control import request
 from eldermesh.stack.errors import NotRunningError, StackError
 
@@ -68,7 +69,7 @@ async def services_stay(mesh: Mesh) -> Found:
             "; ".join(f"{process.name} {process.trouble}" for process in ill),
             f"it is started again until it stays; `mesh logs {ill[0].name}` says why it ends",
         )
-    return Found(f"{len(processes)} services, none has died lately")
+    return Found(f"{counted(len(processes), 'service')}, none has died lately")
 
 
 def _present(path: Path) -> Path:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from eldermesh.cli.checks.check import CheckFailed, Found
 from eldermesh.cli.context import Mesh
+from eldermesh.kafka.silence import no_broker
 from shared.broker import make_admin
 from shared.errors import MeshError
 from shared.http_client import NoHttpClientError, http_client
@@ -34,7 +35,7 @@ async def broker_answers(mesh: Mesh) -> Found:
         await admin.start()
         cluster = await admin.describe_cluster()
     except (KafkaError, OSError) as error:
-        raise CheckFailed(f"{mesh.settings.kafka_bootstrap} does not answer: {error!r}", mesh.hint) from error
+        raise CheckFailed(no_broker(mesh.settings.kafka_bootstrap, error), mesh.hint) from error
     finally:
         await admin.close()
     took_ms = (time.monotonic() - began) * 1000

@@ -15,6 +15,7 @@ from eldermesh.cli.context import Mesh
 from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
+from eldermesh.counted import counted
 from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
 from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
 from services.router.engines.ray_environment import head_address, trouble_file, wanted_file
@@ -52,7 +53,7 @@ async def partitions_owned(mesh: Mesh) -> Found:
     trouble = await unsettled_groups(settings, [ROUTER_OWNERS])
     if trouble is not None:
         raise CheckFailed(trouble, "does a router run? `mesh ps`; while one starts or stops, this passes")
-    return Found(f"all {partitions} partitions of the job history are owned")
+    return Found(f"all {counted(partitions, 'partition')} of the job history are owned")
 
 
 async def jobs_go_on(mesh: Mesh) -> Found:

@@ -13,6 +13,7 @@ from eldermesh.cli.options import PANEL_MESH, JsonOption, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.stack_answers import DownAnswer
 from eldermesh.cli.stack_verbs.place import START_HINT, DataDirOption, data_dir_of, stack_errors
+from eldermesh.counted import counted
 from eldermesh.stack.control import request
 from eldermesh.stack.data_dir import data_dir_owner
 from eldermesh.stack.errors import NotRunningError
@@ -48,9 +49,8 @@ def down(
         output.answer(answer)
     else:
         killed = f", {answer.killed_processes} of them killed" if answer.killed_processes else ""
-        output.show(
-            f"The mesh has stopped: {answer.stopped_processes} services in {answer.stop_seconds:.1f} s{killed}."
-        )
+        stopped = counted(answer.stopped_processes, "service")
+        output.show(f"The mesh has stopped: {stopped} in {answer.stop_seconds:.1f} s{killed}.")
     return ExitStatus.OK
 
 

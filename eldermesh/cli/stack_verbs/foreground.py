@@ -9,6 +9,7 @@ from eldermesh.cli.output import Output
 from eldermesh.cli.stack_answers import ProcessAnswer
 from eldermesh.cli.stack_verbs.losses import lost_with
 from eldermesh.cli.stack_verbs.starting import IN_MEMORY, StartDisplay, show_ready, up_answer
+from eldermesh.counted import counted
 from eldermesh.stack.data_dir import DataDirLock
 from eldermesh.stack.mesh import embedded_mesh
 from eldermesh.stack.order import StopReport
@@ -26,7 +27,7 @@ def run_in_foreground(settings: Settings, output: Output) -> None:
     """
     report = asyncio.run(_run(settings, output))
     killed = f", {report.killed_processes} of them killed" if report.killed_processes else ""
-    output.note(f"mesh: stopped {report.stopped_processes} services in {report.stop_seconds:.1f} s{killed}")
+    output.note(f"mesh: stopped {counted(report.stopped_processes, 'service')} in {report.stop_seconds:.1f} s{killed}")
 
 
 async def _run(settings: Settings, output: Output) -> StopReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eldermesh.cli.job_status import state_word
+from eldermesh.counted import counted
 from eldermesh.stack.broker import BROKER_NAME
 from services.router.jobs.lookup import JobLookup
 from services.router.jobs.state import JobState
@@ -32,14 +33,18 @@ async def lost_with(service_name: str, settings: Settings) -> Sequence[str]:
     finally:
         await redis.aclose()
     if len(unfinished) > _LISTED_JOBS:
-        lines.append(f"{len(unfinished) - _LISTED_JOBS} more jobs that had not ended")
+        lines.append(f"{counted(len(unfinished) - _LISTED_JOBS, 'more job')} that had not ended")
     ended = len(jobs) - len(unfinished)
     if ended:
-        lines.append(f"the results of {ended} jobs that had ended")
+        lines.append(f"the results of {counted(ended, 'job')} that had ended")
     return lines or ["no job: none was known"]
 
 
 def _line(state: JobState, items_running: int) -> str:
     workload = "workload unknown" if state.terms is None else state.terms.workload
     ended = state.succeeded + state.failed
-    return f"job {state.job_id} ({workload}, {state_word(state, items_running)}, {ended} of {state.items_total} items)"
+    return f"job {state.job_id} ({workload}, {state_word(state, items_running)}, {ended} of {_items(state)})"
+
+
+def _items(state: JobState) -> str:
+    return "an unknown number of items" if state.items_total is None else counted(state.items_total, "item")

@@ -14,6 +14,7 @@ from rich.status import Status
 
 from eldermesh.cli.output import Output, pairs_table, stderr_console
 from eldermesh.cli.stack_answers import ProcessAnswer, UpAnswer
+from eldermesh.counted import counted
 from eldermesh.stack.runtime import Runtime
 from eldermesh.stack.service import Service, ServiceState
 
@@ -87,7 +88,7 @@ def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Pat
         return
     memory = sum(process.rss_bytes for process in answer.processes)
     output.show(
-        f"The mesh is ready after {answer.ready_seconds:.1f} s: {len(answer.processes)} services, "
+        f"The mesh is ready after {answer.ready_seconds:.1f} s: {counted(len(answer.processes), 'service')}, "
         f"{memory / MEGABYTE:.0f} MB.\n",
         pairs_table(
             [

@@ -11,6 +11,7 @@ from eldermesh.cli.errors import ExitStatus
 from eldermesh.cli.options import PANEL_ANSWERS, JsonOption, example
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.counted import counted
 
 if TYPE_CHECKING:
     from eldermesh.cli.answers import AuditAnswer
@@ -63,11 +64,11 @@ async def _audit(mesh: Mesh, output: Output, wait_seconds: float) -> AuditAnswer
     deadline = time.monotonic() + wait_seconds
     pause = _FIRST_PAUSE_SECONDS
     while True:
-        answer = await audit(mesh.settings, told=lambda count: output.note(f"{count} records read"))
+        answer = await audit(mesh.settings, told=lambda count: output.note(f"{counted(count, 'record')} read"))
         left = deadline - time.monotonic()
         if _is_clean(answer) or left <= 0:
             return answer
-        output.note(f"{answer.missing + answer.requests.missing} jobs and prompts have not ended yet")
+        output.note(f"not ended yet: {counted(answer.missing, 'job')}, {counted(answer.requests.missing, 'prompt')}")
         await asyncio.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

@@ -13,6 +13,7 @@ from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.counted import counted
 
 if TYPE_CHECKING:
     from eldermesh.cli.trace_source import Span
@@ -61,7 +62,7 @@ def trace(
     from eldermesh.cli.trace_tree import trace_tree
 
     output.show(trace_tree(spans, show_all=show_all, max_alike=alike))
-    output.note(f"trace {trace_id}, {len(spans)} spans")
+    output.note(f"trace {trace_id}, {counted(len(spans), 'span')}")
     return ExitStatus.OK
 
 

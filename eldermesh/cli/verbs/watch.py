@@ -11,6 +11,7 @@ from eldermesh.cli.errors import ExitStatus
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.counted import counted
 
 if TYPE_CHECKING:
     from eldermesh.cli.answers import JobStatus, WatchLine
@@ -90,6 +91,6 @@ def _progress_line(progress: JobProgress) -> str:
     failed = sum(result.status == "failed" for result in progress.results)
     failures = f", {failed} of them failed" if failed else ""
     return (
-        f"{progress.recorded_at}  {progress.items_ended} items ended"
+        f"{progress.recorded_at}  {counted(progress.items_ended, 'item')} ended"
         f"  (+{len(progress.results)}{failures}, by {progress.worker_id})"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eldermesh.counted import counted
 from services.claude_exec.requests.ending import end_due
 from services.claude_exec.requests.fold import fold_request
 from services.claude_exec.requests.state import RequestState, state_adapter
@@ -67,7 +68,7 @@ class RequestMachine:
                 worker_id=OWNER_WORKER_ID,
                 outcome="crashed",
                 error_type="crashed",
-                message=f"the runner died {deaths} times on this prompt",
+                message=f"the runner died {counted(deaths, 'time')} on this prompt",
                 only_if_current=True,
             )
             return (_fact(state, crash),)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
+from eldermesh.counted import counted
 from services.notifier.notifications.fold import fold_notification
 from services.notifier.notifications.state import End, NotificationState, state_adapter
 from shared.events import TimerFired
@@ -83,7 +84,7 @@ class NotificationMachine:
             return ()
         deaths = state.deaths + 1
         if deaths >= self.max_deaths:
-            reason = f"the notifier died {deaths} times while it sent this"
+            reason = f"the notifier died {counted(deaths, 'time')} while it sent this"
             return (_fact(state, NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason, only_epoch=state.epoch)),)
         plan = NotificationReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
         return (_fact(state, plan),)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from eldermesh.counted import counted
 from eldermesh.shielding import to_its_end
 from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.ray_environment import head_address, trouble_file, wanted_file
@@ -82,7 +83,7 @@ class RayDispatcher:
         if self._head is None:
             raise RetryableError("a job was routed to Ray, and MESH_RAY_ADDRESS is not set")
         if len(self._outstanding) + len(tasks) > MAX_OUTSTANDING:
-            raise RetryableError(f"{len(self._outstanding)} tasks wait for Ray already")
+            raise RetryableError(f"{counted(len(self._outstanding), 'task')} wait for Ray already")
         requests = [
             {"chunk": task.chunk, "workload": workload, "priority": priority, "message": task.message()}
             for task in tasks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from eldermesh.counted import counted
 from services.router.jobs import clock
 from services.router.jobs.ending import end_due
 from services.router.jobs.fold import fold_job
@@ -89,7 +90,7 @@ class JobMachine:
             item_index=planned.first,
             status="failed",
             error_type="crashed",
-            error_message=f"the runner died {planned.deaths} times on this item",
+            error_message=f"the runner died {counted(planned.deaths, 'time')} on this item",
             attempt=planned.deaths,
         )
         chunk = next(chunk for chunk in state.plan if chunk.first <= planned.first <= chunk.last)

@@ -1,0 +1,8 @@
+"""Counts as people write them: `1 item`, `2 items`."""
+
+from __future__ import annotations
+
+
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """The count and its noun; `several` where an `s` at the end of `one` does not make it: `dead letter that …`."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"

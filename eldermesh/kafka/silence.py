@@ -1,0 +1,11 @@
+"""What people are told of a broker that cannot be reached."""
+
+from __future__ import annotations
+
+from aiokafka.errors import KafkaConnectionError
+
+
+def no_broker(bootstrap: str, error: BaseException) -> str:
+    """`no broker answers at 127.0.0.1:9092`, with what aiokafka says only if it says more than that."""
+    where = f"no broker answers at {bootstrap}"
+    return where if isinstance(error, KafkaConnectionError) else f"{where}: {error!r}"
