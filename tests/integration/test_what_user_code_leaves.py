@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,12 +11,11 @@ from pydantic import JsonValue
 
 from services.router.engines.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from shared.workloads import ItemFailed, ItemSucceeded
-from tests.integration.leaving_functions import LEAVINGS
+from tests.integration.leaving_functions import LEAVINGS, over_file
+from tests.waiting import wait_until
 
 _FUNCTIONS = "tests.integration.leaving_functions"
 _LIMIT_SECONDS = 60.0
-_WHATEVER_COMES_SECONDS = 0.6
-"""Timers, signals and threads that a function leaves here come within this time."""
 
 
 @pytest.fixture
@@ -36,7 +34,8 @@ async def test_a_function_that_returned_has_succeeded(host: ItemProcess, what: s
     outcome = await host.call(f"{_FUNCTIONS}:leave", item, timeout_seconds=_LIMIT_SECONDS)
     assert isinstance(outcome, ItemSucceeded), outcome
     pid = host.pid
-    await asyncio.sleep(_WHATEVER_COMES_SECONDS)  # the host has nothing to do meanwhile
+    # The host has nothing to do meanwhile.
+    await wait_until(over_file(ran).exists, description="whatever was left has come")
     outcome = await host.call(f"{_FUNCTIONS}:wait_a_little", 0.1, timeout_seconds=_LIMIT_SECONDS)
     assert isinstance(outcome, ItemSucceeded), outcome
     assert (host.pid, ran.read_text()) == (pid, "ran\n")
