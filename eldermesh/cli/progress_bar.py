@@ -54,6 +54,13 @@ class ItemsBar:
         if self._progress is not None:
             self._progress.stop()
 
+    def say(self, text: str) -> None:
+        """A line for people, above the bar where there is one."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            self._output.note(text)
+
     def move_to(self, items_ended: int, items_total: int) -> None:
         """So many have ended, of how many is known only now."""
         self._total = items_total

@@ -8,12 +8,13 @@ from typing import Any
 
 from eldermesh.cli.acceptance import wait_for_acceptance
 from eldermesh.cli.answers import SubmitAnswer
-from eldermesh.cli.connection import open_mesh
+from eldermesh.cli.connection import OpenMesh, open_mesh
 from eldermesh.cli.context import Mesh
 from eldermesh.cli.errors import CliError, ExitStatus
 from eldermesh.cli.job_status import state_word
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.progress_bar import ItemsBar
+from eldermesh.cli.said_waits import say_waits
 from eldermesh.cli.tracing import traced
 from eldermesh.client import Client, JobDeadError, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
@@ -56,16 +57,16 @@ class Submission:
         """Send the job and wait for its end: by default as long as a job can live."""
         limit = self._mesh.settings.max_job_age_seconds + _SLACK_SECONDS if timeout_seconds is None else timeout_seconds
 
-        async def follow(client: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+        async def follow(opened: OpenMesh, client: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
             self._output.note(f"job {sent.job_id} is {state_word(state, 0)}")
-            end = await self._follow(client, sent.job_id, state.items_total, limit)
+            end = await self._follow(opened, client, sent.job_id, state.items_total, limit)
             self._print_end(end)
             return ExitStatus.OK if end.status == "completed" else ExitStatus.NOT_COMPLETED
 
         return await self._send(follow)
 
     async def _send(
-        self, then: Callable[[Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
+        self, then: Callable[[OpenMesh, Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
     ) -> ExitStatus:
         settings = self._mesh.settings
         async with (
@@ -78,9 +79,9 @@ class Submission:
                 state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
             except JobDeadError as error:
                 return self._refused(sent, error)
-            return await then(client, sent, state)
+            return await then(opened, client, sent, state)
 
-    async def _print_acceptance(self, _: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+    async def _print_acceptance(self, _: OpenMesh, __: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
         trace_id = sent.trace_id if state.acceptance is None else state.acceptance.trace_id
         self._print(SubmitAnswer(job_id=sent.job_id, state=state_word(state, 0), **self._trace(trace_id)))
         return ExitStatus.OK
@@ -110,7 +111,9 @@ class Submission:
             f"`mesh dlq show {sent.job_id}` shows it as it was sent",
         )
 
-    async def _follow(self, client: Client, job_id: str, items_total: int | None, limit: float) -> JobEnd:
+    async def _follow(
+        self, opened: OpenMesh, client: Client, job_id: str, items_total: int | None, limit: float
+    ) -> JobEnd:
         """Wait for the end, and show on standard error how far it is."""
         with ItemsBar(self._output, items_total) as bar:
 
@@ -119,6 +122,7 @@ class Submission:
                     bar.move(progress.items_ended)
 
             moving = asyncio.create_task(move(), name=f"progress of {job_id}")
+            saying = asyncio.create_task(say_waits(opened, job_id, bar.say), name=f"waits of {job_id}")
             try:
                 end = await client.wait(job_id, limit)
                 # For the looks only: the last records are there within moments of the end.
@@ -126,7 +130,8 @@ class Submission:
                 return end
             finally:
                 moving.cancel()
-                await asyncio.wait([moving])
+                saying.cancel()
+                await asyncio.wait([moving, saying])
 
     def _trace(self, trace_id: str) -> dict[str, Any]:
         ui = self._mesh.settings.trace_ui_url
