@@ -71,4 +71,8 @@ def _text(text: str) -> str:
     text = _BEARER.sub(rf"\1 {HIDDEN}", text)
     text = _API_KEY.sub(HIDDEN, text)
     text = _REFUSED_INPUT.sub(f"input_value={HIDDEN}, input_type=", text)
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… [{len(text)} characters]"
+    if len(text) <= MAX_TEXT:
+        return text
+    # The end as well: of a traceback it says what was raised last, and where.
+    half = MAX_TEXT // 2
+    return f"{text[:half]}… [{len(text)} characters] …{text[-half:]}"

@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from eldermesh.client.errors import ClientError
 from eldermesh.stack.own_services import notifier_service, router_service, sages_service, worker_service
 from eldermesh.stack.redis import EmbeddedRedis
 from eldermesh.stack.service import Service
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
+from tests.mesh_diagnosis import diagnosis
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ async def mesh_services(
                     await router.bring_up()
                     await worker.bring_up()
                 yield services
+            except (AssertionError, ClientError) as error:
+                error.add_note(await diagnosis(settings, [redis.service, router, worker]))
+                raise
             finally:
                 await worker.shut_down()
                 await router.shut_down()

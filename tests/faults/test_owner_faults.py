@@ -117,6 +117,7 @@ async def test_a_redis_from_an_older_file(any_broker: AnyBroker, tmp_path: Path)
         await client.wait(ended.job_id, WAIT_SECONDS)
         job = await client.submit(_sleeping(160))
         await _items_ended(client, job.job_id, 10)
+        pids = mesh.router.pid, mesh.worker.pid
         files, older = tmp_path / "redis", tmp_path / "older"
         shutil.copytree(files, older)
         await _items_ended(client, job.job_id, 60)
@@ -128,6 +129,7 @@ async def test_a_redis_from_an_older_file(any_broker: AnyBroker, tmp_path: Path)
         await mesh.redis.service.bring_up()
         end = await client.wait(job.job_id, WAIT_SECONDS)
         assert (end.status, end.items_succeeded) == ("completed", 160)
+        assert (mesh.router.pid, mesh.worker.pid) == pids, "a process has ended"
         expected = {job.job_id, ended.job_id}
         await assert_invariants(any_broker.bootstrap, mesh.settings.topic_prefix, expect_jobs=expected)
 

@@ -143,6 +143,28 @@ def test_every_value_makes_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("log_level")
+def test_a_long_traceback_keeps_what_was_raised_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors of libraries that were raised while others were handled stand before it, pages of them."""
+    configure_logging(Settings(), "router")
+
+    def fail(depth: int) -> None:
+        try:
+            fail(depth - 1) if depth else int("no number")
+        except Exception as error:
+            raise ValueError(f"failure {depth}") from error
+
+    try:
+        fail(40)
+    except ValueError:
+        get_logger("x").exception("failed")
+    (line,) = _lines(capsys)
+    told = str(line["exception"])
+    assert MAX_TEXT < len(told) < MAX_TEXT + 50
+    assert told.startswith("Traceback")
+    assert told.rstrip().splitlines()[-1].startswith("ValueError")
+
+
+@pytest.mark.usefixtures("log_level")
 def test_an_unreachable_collector_is_said_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     """The exporter complains at each attempt; one line of each kind is enough."""
     configure_logging(Settings(), "router")
