@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from eldermesh.counted import counted
+
 Entry = Mapping[str, JsonValue]
 
 _MOST_LISTED = 5
@@ -40,10 +42,13 @@ def _estimate(entries: Sequence[Entry]) -> str | None:
             duration,
             *([] if queue is None else [f"queued before {queue}"]),
             *([] if cost is None else [f"cost {cost}"]),
-            f"from {samples} {'job' if samples == 1 else 'jobs'}",
+            f"from {counted(samples, 'job')}",
         ]
         return ", ".join(parts)
     return None
+
+
+_WHOLE_FROM = 1000
 
 
 def _quantiles(value: JsonValue, unit: str) -> str | None:
@@ -53,7 +58,12 @@ def _quantiles(value: JsonValue, unit: str) -> str | None:
     p10, p50, p90 = (value.get(name) for name in ("p10", "p50", "p90"))
     if not (isinstance(p10, int | float) and isinstance(p50, int | float) and isinstance(p90, int | float)):
         return None
-    return f"{p50:g}{unit} ({p10:g} to {p90:g})"
+    return f"{_rounded(p50)}{unit} ({_rounded(p10)} to {_rounded(p90)})"
+
+
+def _rounded(value: float) -> str:
+    """Three digits are all that an estimate is worth; larger whole numbers stay whole."""
+    return f"{value:.0f}" if abs(value) >= _WHOLE_FROM else f"{value:.3g}"
 
 
 def _risk(entries: Sequence[Entry]) -> str | None:

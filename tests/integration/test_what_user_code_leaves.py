@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.waiting import wait_until
 
 _FUNCTIONS = "tests.integration.leaving_functions"
 _LIMIT_SECONDS = 60.0
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -79,3 +82,25 @@ async def test_the_next_item_is_still_heard(
     await host.call(f"{_FUNCTIONS}:wait_a_little", 0.0, timeout_seconds=_LIMIT_SECONDS)
     await host.close()
     assert [record for record in caplog.records if record.getMessage().endswith("waiting")]
+
+
+_CALL = """
+import asyncio, resource
+from services.router.engines.item_process import ItemProcess
+
+async def main():
+    host = ItemProcess()
+    print(await host.call("math:sqrt", 4, timeout_seconds=60.0))
+    await host.close()
+
+resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("files", [64, 150])
+def test_a_host_starts_where_few_files_may_be_open(files: int) -> None:
+    """As after `ulimit -n 150`: its own descriptors lie as high as they may, and not higher."""
+    command = (sys.executable, "-c", _CALL.format(files=files))
+    ended = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "ItemSucceeded(3 bytes)\n"), ended.stderr

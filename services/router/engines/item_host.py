@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable
 from faulthandler import cancel_dump_traceback_later
 from os import _exit, getpid
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from signal import SIG_IGN, SIGINT, getsignal, setitimer
 from signal import signal as set_handler
 from types import ModuleType
@@ -208,7 +208,10 @@ def _peak_bytes() -> int:
 
 def _kept(descriptor: int) -> int:
     """A copy of a descriptor for the host alone; what user code executes does not inherit it."""
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OWN_DESCRIPTORS)
+    allowed, _ = getrlimit(RLIMIT_NOFILE)
+    # In the upper half of few: `ulimit -n` may allow fewer than where they lie otherwise.
+    lowest = _OWN_DESCRIPTORS if allowed == RLIM_INFINITY else min(_OWN_DESCRIPTORS, allowed // 2)
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:

@@ -28,6 +28,8 @@ def test_the_estimate_has_its_samples() -> None:
         "estimate": "2 s (1.5 to 10), queued before 2 s (1.5 to 10), cost 2 USD (1.5 to 10), from 14 jobs"
     }
     assert lines(entry("task", samples=1, duration_seconds=SECONDS)) == {"estimate": "2 s (1.5 to 10), from 1 job"}
+    long: Any = {"p10": 3.5843, "p50": 17.0935, "p90": 4030.6027}
+    assert lines(entry("task", samples=2, duration_seconds=long)) == {"estimate": "17.1 s (3.58 to 4031), from 2 jobs"}
     assert lines(entry("task", samples=0, duration_seconds=None, queue_seconds=SECONDS)) == {}
     assert lines(entry("task", samples=2, duration_seconds={"p50": 1})) == {}
 
