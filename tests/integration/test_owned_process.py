@@ -104,7 +104,7 @@ async def test_stop_kills_after_the_grace(tmp_path: Path, log_path: Path) -> Non
     process = OwnedProcess(tree_command(tmp_path / "pids", "stubborn"), log_path=log_path)
     process.start()
     tree = await identities_in(tmp_path / "pids")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await process.stop(grace_seconds=0.3) is True
     assert process.poll() == -signal.SIGKILL
     assert not [identity for identity in tree if identity.is_alive()]
