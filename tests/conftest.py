@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.ray_head",
     "tests.leaks",
     "tests.slow_first",
+    "tests.coverage_files",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -67,14 +68,16 @@ async def mesh_services(
             services = MeshServices(settings, redis, router, worker, log_dir)
             try:
                 if start:
-                    await router.bring_up()
-                    await worker.bring_up()
+                    async with asyncio.TaskGroup() as starting:
+                        starting.create_task(router.bring_up())
+                        starting.create_task(worker.bring_up())
                 yield services
             except (AssertionError, ClientError) as error:
                 error.add_note(await diagnosis(settings, [redis.service, router, worker]))
                 raise
             finally:
-                await worker.shut_down()
-                await router.shut_down()
+                async with asyncio.TaskGroup() as stopping:
+                    stopping.create_task(worker.shut_down())
+                    stopping.create_task(router.shut_down())
     finally:
         await redis.stop()

@@ -31,6 +31,7 @@ async def _read_only(redis: Redis, _: EmbeddedRedis) -> None:
 
 async def _master(redis: Redis, _: EmbeddedRedis) -> None:
     await _ask(redis, "REPLICAOF", "NO", "ONE")
+    await redis.config_set("replica-serve-stale-data", "yes")
 
 
 async def _master_down(redis: Redis, server: EmbeddedRedis) -> None:
@@ -90,7 +91,7 @@ async def _permission(redis: Redis, _: EmbeddedRedis) -> None:
 
 async def _busy(redis: Redis, server: EmbeddedRedis) -> None:
     """A script of somebody else's runs on and on."""
-    await redis.config_set("busy-reply-threshold", 1)
+    await redis.config_set("busy-reply-threshold", 1)  # milliseconds
     loops = Redis.from_url(server.url, socket_timeout=0.2)
     with suppress(RedisError):
         await loops.eval("while true do end", 0)
@@ -99,6 +100,7 @@ async def _busy(redis: Redis, server: EmbeddedRedis) -> None:
 
 async def _idle(redis: Redis, _: EmbeddedRedis) -> None:
     await _ask(redis, "SCRIPT", "KILL")
+    await redis.config_set("busy-reply-threshold", 5000)
 
 
 WAYS: dict[str, tuple[Act, Act]] = {

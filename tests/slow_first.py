@@ -7,30 +7,39 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-EACH_ALONE = (
-    "tests/faults/",
-    "tests/integration/test_demo.py",
-    "tests/integration/test_mesh_up.py",
-    "tests/integration/claude/test_claude_jobs.py",
-    "tests/integration/claude/test_claude_kills.py",
-    "tests/integration/claude/test_requests_faults.py",
-    "tests/integration/claude/test_people.py",
-    "tests/integration/claude/test_pauses.py",
-    "tests/integration/test_admission.py::test_killed",
-    "tests/integration/test_celery_refused.py",
-    "tests/integration/test_nothing_left.py",
-)
-"""Beginnings of the ids of long tests, which share nothing with their neighbours but the servers of the session."""
+FILES, TESTS = False, True
 
-FILES_FIRST = ("tests/property/test_mutations.py", "tests/integration/test_users_project.py", "tests/integration/")
-"""Beginnings of the names of files that take longer than the others."""
+LONGEST = {
+    "tests/faults/test_redis_refuses.py": FILES,
+    "tests/faults/": TESTS,
+    "tests/integration/test_demo.py": TESTS,
+    "tests/integration/test_mesh_up.py": TESTS,
+    "tests/property/test_history_machine.py": FILES,
+    "tests/integration/claude/test_claude_jobs.py": TESTS,
+    "tests/integration/claude/test_claude_kills.py": TESTS,
+    "tests/integration/claude/test_requests_faults.py": TESTS,
+    "tests/integration/claude/test_people.py": TESTS,
+    "tests/integration/claude/test_pauses.py": TESTS,
+    "tests/integration/test_admission.py::test_killed": TESTS,
+    "tests/integration/test_celery_refused.py": TESTS,
+    "tests/integration/test_nothing_left.py": TESTS,
+    "tests/property/test_mutations.py": FILES,
+    "tests/integration/test_users_project.py": FILES,
+    "tests/integration/": FILES,
+}
+"""What takes long, by the beginning of its ids, the longest first; the first that fits counts.
+
+Whether files stay whole, or each test goes by itself: one that shares nothing with its neighbours but the servers of
+the session.
+"""
 
 
 class SlowFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Long tests first, each by itself; then the files of `FILES_FIRST`, then the other files, the largest first."""
+    """What is in `LONGEST` first, then the other files, the largest first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(EACH_ALONE) else str(super()._split_scope(nodeid))
+        alone = next((kind for beginning, kind in LONGEST.items() if nodeid.startswith(beginning)), FILES)
+        return nodeid if alone else str(super()._split_scope(nodeid))
 
     def _assign_work_unit(self, node: Any) -> None:
         self.workqueue.move_to_end(min(self.workqueue, key=_place), last=False)
@@ -38,8 +47,8 @@ class SlowFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has n
 
 
 def _place(scope: str) -> int:
-    prefixes = (*EACH_ALONE, *FILES_FIRST)
-    return next((place for place, prefix in enumerate(prefixes) if scope.startswith(prefix)), len(prefixes))
+    """Its place in `LONGEST`; the end for what is not in it."""
+    return next((place for place, beginning in enumerate(LONGEST) if scope.startswith(beginning)), len(LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)

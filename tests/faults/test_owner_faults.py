@@ -34,6 +34,11 @@ from tests.waiting import wait_until
 from tests.whole_topic import end_offsets, read_topic
 
 WAIT_SECONDS = 180.0
+ENDED_JOBS = int(os.environ.get("MESH_TEST_ENDED_JOBS", "400"))
+"""How many ended jobs a router has to load when it starts."""
+
+FIVE_JOBS_ITEMS = 50
+"""Of each of five jobs: some chunks are in, run, and wait when router and worker are killed."""
 
 
 @asynccontextmanager
@@ -184,7 +189,7 @@ async def test_restart_over_five_unfinished_jobs_runs_exactly_what_is_missing(
         jobs: dict[str, Path] = {}
         for number in range(5):
             work = tmp_path / f"work-{number}"
-            items = [{"path": str(work), "name": str(index), "seconds": 0.05} for index in range(100)]
+            items = [{"path": str(work), "name": str(index), "seconds": 0.05} for index in range(FIVE_JOBS_ITEMS)]
             submit = {
                 "workload": "python",
                 "items": items,
@@ -198,15 +203,15 @@ async def test_restart_over_five_unfinished_jobs_runs_exactly_what_is_missing(
             await service.wait()
         known = await _known_items(mesh.settings)
         assert any(known[job_id] for job_id in jobs), "no job had begun"
-        assert all(len(known[job_id]) < 100 for job_id in jobs), "some job was done"
+        assert all(len(known[job_id]) < FIVE_JOBS_ITEMS for job_id in jobs), "some job was done"
         before = {job_id: len(recorded(work)) for job_id, work in jobs.items()}
         await mesh.router.bring_up()
         await mesh.worker.bring_up()
         for job_id, work in jobs.items():
             end = await client.wait(job_id, WAIT_SECONDS)
-            assert (end.status, end.items_succeeded) == ("completed", 100)
+            assert (end.status, end.items_succeeded) == ("completed", FIVE_JOBS_ITEMS)
             again = [int(name) for name in recorded(work)[before[job_id] :]]
-            assert sorted(again) == sorted(set(range(100)) - known[job_id])
+            assert sorted(again) == sorted(set(range(FIVE_JOBS_ITEMS)) - known[job_id])
         await assert_invariants(broker.bootstrap, mesh.settings.topic_prefix, expect_jobs=set(jobs))
 
 
@@ -222,12 +227,12 @@ async def _known_items(settings: Settings) -> dict[str, set[int]]:
 
 @pytest.mark.slow
 async def test_restart_over_ended_jobs_does_nothing(embedded_broker: str, tmp_path: Path) -> None:
-    """A router starts over 2,000 ended jobs, which it has to load: no public record, no dispatch."""
+    """A router starts over hundreds of ended jobs, which it has to load: no public record, no dispatch."""
     broker = AnyBroker(embedded_broker, "embedded")
     async with _mesh(broker, tmp_path) as mesh, Client(broker.bootstrap, mesh.settings.topic_prefix) as client:
         settings = mesh.settings
         one = JobSubmit(workload="python", items=[4.0], options={"function": "math:sqrt"})
-        jobs = await asyncio.gather(*(client.submit(one) for _ in range(2_000)))
+        jobs = await asyncio.gather(*(client.submit(one) for _ in range(ENDED_JOBS)))
         for job in jobs:
             assert (await client.wait(job.job_id, WAIT_SECONDS)).status == "completed"
         await wait_until(lambda: _all_marked(settings), description="every end is marked in the history")

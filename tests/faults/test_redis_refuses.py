@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import pytest
+import pytest_asyncio
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from tests.fresh_topics import AnyBroker
-from tests.mesh_services import mesh_services
+from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
 from tests.refusing_redis import WAYS, refusing
 from tests.waiting import wait_until
@@ -22,53 +23,74 @@ REFUSED_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "10"))
 RECOVERED_SECONDS = 15.0
 WAIT_SECONDS = 120.0
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 
-def sleeping(items: int) -> JobSubmit:
-    """A job of a twentieth of a second an item."""
-    return JobSubmit(workload="python", items=[0.05] * items, options={"function": "time:sleep"})
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """A mesh whose Redis refuses again and again; router and worker are those of its beginning."""
+
+    mesh: MeshServices
+    client: Client
+    pids: tuple[int | None, int | None]
+    jobs: set[str] = field(default_factory=set)
+
+    def assert_nothing_ended(self) -> None:
+        """No service has ended since the beginning."""
+        assert (self.mesh.worker.pid, self.mesh.router.pid) == self.pids, "a service has ended"
+
+    async def submit(self, items: int) -> str:
+        """A job of a twentieth of a second an item; its id."""
+        job = JobSubmit(workload="python", items=[0.05] * items, options={"function": "time:sleep"})
+        submitted = await self.client.submit(job)
+        self.jobs.add(submitted.job_id)
+        return submitted.job_id
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_jobs_outlive_a_redis_that_refuses(way: str, apache_kafka: str, tmp_path: Path) -> None:
-    """A job runs, another one is submitted meanwhile: both end, and neither router nor worker has ended before.
-
-    Whatever waits has begun again 15 seconds after Redis takes writes, at the latest: a new job ends by then.
-    """
-    broker = AnyBroker(apache_kafka, "kafka")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def outlived(apache_kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outlived]:
+    """One mesh for all ways: what one of them leaves behind must not hurt in the next."""
     async with (
         mesh_services(
-            *broker,
-            tmp_path,
+            apache_kafka,
+            "kafka",
+            tmp_path_factory.mktemp("outlived"),
             python_functions="time:sleep",
             lease_seconds=2.0,
             heartbeat_seconds=0.5,
             chunk_items=10,
             group_session_seconds=6.0,
         ) as mesh,
-        Client(broker.bootstrap, mesh.settings.topic_prefix) as client,
+        Client(apache_kafka, mesh.settings.topic_prefix) as client,
     ):
-        worker, router = mesh.worker.pid, mesh.router.pid
-        first = await client.submit(sleeping(120))
-        async for progress in client.progress(first.job_id):
-            if progress.items_ended >= 20:
-                break
-        loop = asyncio.get_running_loop()
-        async with refusing(mesh.redis, way):
-            until = loop.time() + REFUSED_SECONDS
-            second = await client.submit(sleeping(20))
+        yield Outlived(mesh, client, (mesh.worker.pid, mesh.router.pid))
 
-            def long_enough() -> bool:
-                assert (mesh.worker.pid, mesh.router.pid) == (worker, router), "a service has ended"
-                return loop.time() > until
 
-            await wait_until(long_enough, description="it was long enough", timeout_seconds=REFUSED_SECONDS + 60.0)
-        async with asyncio.timeout(RECOVERED_SECONDS):
-            third = await client.submit(sleeping(2))
-            assert (await client.wait(third.job_id, WAIT_SECONDS)).status == "completed"
-        ends = [await client.wait(job.job_id, WAIT_SECONDS) for job in (first, second)]
-        assert [(end.status, end.items_succeeded) for end in ends] == [("completed", 120), ("completed", 20)]
-        assert (mesh.worker.pid, mesh.router.pid) == (worker, router)
-        expected = {first.job_id, second.job_id, third.job_id}
-        await assert_invariants(broker.bootstrap, mesh.settings.topic_prefix, expect_jobs=expected)
+@pytest.mark.parametrize("way", WAYS)
+async def test_jobs_outlive_a_redis_that_refuses(way: str, outlived: Outlived) -> None:
+    """A job runs, another one is submitted meanwhile: both end, and neither router nor worker has ended before.
+
+    Whatever waits has begun again 15 seconds after Redis takes writes, at the latest: a new job ends by then.
+    """
+    client, settings = outlived.client, outlived.mesh.settings
+    first = await outlived.submit(120)
+    async for progress in client.progress(first):
+        if progress.items_ended >= 20:
+            break
+    loop = asyncio.get_running_loop()
+    async with refusing(outlived.mesh.redis, way):
+        until = loop.time() + REFUSED_SECONDS
+        second = await outlived.submit(20)
+
+        def long_enough() -> bool:
+            outlived.assert_nothing_ended()
+            return loop.time() > until
+
+        await wait_until(long_enough, description="it was long enough", timeout_seconds=REFUSED_SECONDS + 60.0)
+    async with asyncio.timeout(RECOVERED_SECONDS):
+        third = await outlived.submit(2)
+        assert (await client.wait(third, WAIT_SECONDS)).status == "completed"
+    ends = [await client.wait(job_id, WAIT_SECONDS) for job_id in (first, second)]
+    assert [(end.status, end.items_succeeded) for end in ends] == [("completed", 120), ("completed", 20)]
+    outlived.assert_nothing_ended()
+    await assert_invariants(settings.kafka_bootstrap, settings.topic_prefix, expect_jobs=outlived.jobs)

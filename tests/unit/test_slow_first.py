@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.slow_first import EACH_ALONE, FILES_FIRST, SlowFirst
+from tests.slow_first import LONGEST, SlowFirst
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("beginning", [*EACH_ALONE, *FILES_FIRST])
+@pytest.mark.parametrize("beginning", list(LONGEST))
 def test_what_is_named_is_there(beginning: str) -> None:
     """A file that was renamed would come last again, and its neighbours wait for it."""
     path, _, function = beginning.partition("::")
