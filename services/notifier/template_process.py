@@ -96,5 +96,11 @@ class TemplateProcess:
 
 
 def _has_ended(process: Process) -> bool:
-    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it."""
-    return process.returncode is not None or (process.stdout is not None and process.stdout.at_eof())
+    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it.
+
+    The kernel is asked: the loop learns of it a moment later.
+    """
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # its end was taken note of
+        return True
