@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from eldermesh.client import Client
+from eldermesh.client import Client, ClientError
 from eldermesh.contract.commands import JobSubmit
+from tests.mesh_diagnosis import diagnosis
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
 from tests.refusing_redis import WAYS, refusing
@@ -72,6 +73,15 @@ async def test_jobs_outlive_a_redis_that_refuses(way: str, outlived: Outlived) -
 
     Whatever waits has begun again 15 seconds after Redis takes writes, at the latest: a new job ends by then.
     """
+    try:
+        await _outlives(way, outlived)
+    except (AssertionError, ClientError) as error:
+        mesh = outlived.mesh
+        error.add_note(await diagnosis(mesh.settings, [mesh.redis.service, mesh.router, mesh.worker]))
+        raise
+
+
+async def _outlives(way: str, outlived: Outlived) -> None:
     client, settings = outlived.client, outlived.mesh.settings
     first = await outlived.submit(120)
     async for progress in client.progress(first):
