@@ -13,6 +13,10 @@ class RetryableError(MeshError):
     """A dependency did not answer: rewind, back off, do it again. Nothing was acknowledged."""
 
 
+class StillRunningError(RetryableError):
+    """Something that was killed still runs: nobody may say that it has ended, or begin the same beside it."""
+
+
 class DeadLetterError(MeshError):
     """The record can never succeed: publish it to the dead-letter topic and go on.
 

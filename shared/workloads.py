@@ -141,7 +141,9 @@ class WorkloadRun(Protocol):
         Raises:
             RunKilledError: the run was killed meanwhile.
             PauseJobError: it cannot run before a quota allows it: the run ends, the item will be run again.
-            shared.errors.RetryableError: something needed did not answer: the run ends, the item will be run again.
+            shared.errors.RetryableError: something needed did not answer, and nothing of the item goes on: it is asked
+                again for some minutes. Then the other items run, and this one is run elsewhere. That is no death.
+            shared.errors.StillRunningError: the same, but something of the item goes on that cannot be ended.
         """
         ...
 

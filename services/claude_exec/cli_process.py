@@ -12,7 +12,7 @@ from pathlib import Path
 from eldermesh.shielding import to_its_end
 from shared import leash
 from shared.child_signals import signal_child
-from shared.errors import RetryableError
+from shared.errors import RetryableError, StillRunningError
 from shared.os_errors import passes, told_passes
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0
@@ -146,7 +146,7 @@ class CliProcess:
         """
         try:
             if not await self.ends_within(DEATH_SECONDS):
-                raise RetryableError(f"CLI {self.pid} outlived SIGKILL")
+                raise StillRunningError(f"CLI {self.pid} outlived SIGKILL")
             await asyncio.wait({self._draining}, timeout=1.0)
         finally:
             self._draining.cancel()

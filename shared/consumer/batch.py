@@ -18,6 +18,8 @@ BATCH_SECONDS = 10.0
 
 CONCURRENCY = 32
 _MAX_DONE = 10_000
+_MAX_FAILED = 1_000
+"""Several batches: more than one batch leaves, and each holds its record."""
 
 _Coordinates = tuple[str, int, int]
 
@@ -135,7 +137,7 @@ class BatchRunner:
 
     def _bound_memory(self) -> None:
         # Only failing batches leave anything here; forgetting it costs repeats, never a loss.
-        if len(self._done) > _MAX_DONE:
+        if len(self._done) > _MAX_DONE or len(self._failed) > _MAX_FAILED:
             self._done.clear()
             self._failed.clear()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
+
 import pytest
 
 from services.router.engines.chunk_items import ChunkItems
@@ -82,10 +85,12 @@ def done_before_flushed(patch: pytest.MonkeyPatch) -> None:
 
 def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
     """The lease is looked at after each item, not before."""
-    before = "await self._lease.renew()\n"
-    item = "await publisher.add(await self._item(run, spec, index, spec.items[index]))\n"
+    asked, begins = "await self._lease.renew()\n", "try:\n"
     indent = " " * 16
-    mutate_code(patch, ChunkItems, "run", (before + indent + item)[:-1], (item + indent + before)[:-1])
+    item = inspect.getsource(ChunkItems.run).partition(asked)[2].partition("await publisher.add(timed)")[0]
+    item = textwrap.dedent(item).strip().replace("\n", "\n" + indent) + "\n" + indent + "await publisher.add(timed)\n"
+    assert item.startswith(begins)
+    mutate_code(patch, ChunkItems, "run", (asked + indent + item)[:-1], (item + indent + asked)[:-1])
 
 
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:

@@ -27,5 +27,5 @@ def gate_opened_at_once(patch: pytest.MonkeyPatch) -> None:
 def suspended_speaks_without_asking(patch: pytest.MonkeyPatch) -> None:
     """A run whose machine was suspended gives its chunk back whether the claim is its own still or not."""
     mutate_code(
-        patch, ChunkRun, "_run_items", " and not await self._lease.is_still_held(_INTERRUPTED_SECONDS)", " and False"
+        patch, ChunkRun, "_given_back", " and not await self._lease.is_still_held(_INTERRUPTED_SECONDS)", " and False"
     )

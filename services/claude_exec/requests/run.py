@@ -12,14 +12,14 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from services.claude_exec.executor import Execution
-from services.claude_exec.options import judged_options
+from services.claude_exec.options import ClaudeOptions, judged_options
 from services.claude_exec.outcome import ClaudeOutcome
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
 from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
 from shared.claude_facts import ClaudeAnswered, ClaudeInterrupted
-from shared.errors import DeadLetterError, RetryableError
+from shared.errors import DeadLetterError, RetryableError, StillRunningError
 from shared.events import ChunkTimes
 from shared.history.ending_run import end_run
 from shared.history.facts import fact_headers
@@ -106,8 +106,8 @@ class RequestRun:
         """Run the prompt and append its outcome. Return None, or in one word why the run was killed.
 
         Raises:
-            RetryableError: no CLI could be started, or Kafka or the blob store did not answer for long. The claim then
-                dies by its lease.
+            RetryableError: Kafka did not answer for long, or something that was killed still runs. The claim then dies
+                by its lease.
             LeaseLostError: the run lost its claim before the CLI began.
         """
         parts = _Parts(
@@ -117,6 +117,7 @@ class RequestRun:
             asyncio.create_task(self._stopping.wait()),
         )
         reason = INTERRUPTED
+        failure: RetryableError | None = None
         try:
             await asyncio.wait({*parts.others, parts.keeping}, return_when=asyncio.FIRST_COMPLETED)
             if parts.working.done():
@@ -130,16 +131,31 @@ class RequestRun:
             if lost.reason != SUSPENDED:
                 raise
             reason = lost.reason
+        except StillRunningError:
+            raise
+        except RetryableError as error:
+            failure = error
         finally:
             if self._execution is not None:
                 self._execution.kill()
             await end_run(parts.others, parts.keeping)
+        return await self._given_back(reason, failure) if reason in (INTERRUPTED, SUSPENDED) else reason
+
+    async def _given_back(self, reason: str, failure: RetryableError | None) -> str:
+        """Nothing of the run goes on: say so. Why it ended, in one word.
+
+        Raises:
+            RetryableError: `failure`, if that could not be said.
+        """
         # What another run has begun meanwhile must not be given back.
-        if reason == SUSPENDED and await self._lease.is_still_held(_INTERRUPTED_SECONDS):
-            reason = INTERRUPTED
-        if reason == INTERRUPTED:
-            await self._interrupted()
-        return reason
+        if reason == SUSPENDED and not await self._lease.is_still_held(_INTERRUPTED_SECONDS):
+            return reason
+        is_told = await self._interrupted()
+        if failure is not None:
+            if not is_told:
+                raise failure
+            _log.warning("request %s is given back: %s", self._task.request_id, failure)
+        return INTERRUPTED
 
     async def _work(self) -> ClaudeAnswered:
         started_at = self._ports.clock.now_ms()
@@ -178,10 +194,23 @@ class RequestRun:
             options = judged_options(self._spec.options, settings)
         except DeadLetterError as error:  # the settings of this service count, too
             return ClaudeOutcome("invalid", error_type="denied", message=error.reason)
+
+        async def execute() -> ClaudeOutcome | StillRunningError:
+            try:
+                return await self._executed(options)
+            except StillRunningError as error:  # not to be begun again beside itself
+                return error
+
+        outcome = await with_patience(execute, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        if isinstance(outcome, StillRunningError):
+            raise outcome
+        return outcome
+
+    async def _executed(self, options: ClaudeOptions) -> ClaudeOutcome:
         self._execution = Execution(
             self._spec.prompt,
             options,
-            settings,
+            self._ports.settings,
             timeout_seconds=self._spec.run_timeout_seconds,
             traceparent=self._traceparent,
             tracestate=self._tracestate,
@@ -205,7 +234,7 @@ class RequestRun:
         except LeaseLostError as lost:  # the outcome is in, which is all that matters to the owner
             _log.warning("request %s, attempt %d: %s", self._task.request_id, fact.epoch, lost)
 
-    async def _interrupted(self) -> None:
+    async def _interrupted(self) -> bool:
         fact = ClaudeInterrupted(
             epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id, content_hash=self._spec.content_hash
         )
@@ -213,6 +242,8 @@ class RequestRun:
             await self._append(fact, _INTERRUPTED_SECONDS)
         except RetryableError as error:
             _log.warning("request %s counts as a death: %s", self._task.request_id, error)
+            return False
+        return True
 
     async def _append(self, fact: ClaudeAnswered | ClaudeInterrupted, patience_seconds: float) -> None:
         task = self._task

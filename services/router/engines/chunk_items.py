@@ -11,13 +11,14 @@ from pydantic import JsonValue
 
 from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.item_host import describe
+from services.router.engines.item_pauses import ItemPausedError
 from services.router.engines.item_results import MAX_INLINE_BYTES, fact_result
 from services.router.engines.job_specs import JobSpec
 from services.router.engines.plugin_failures import concerns_the_run
 from services.router.engines.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
-from shared.errors import ConfigurationError, MeshError, RetryableError
+from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
 from shared.events import FactResult
 from shared.history.lease import Lease
 from shared.os_errors import passes
@@ -41,14 +42,8 @@ from shared.workloads import (
 _log = logging.getLogger(__name__)
 
 
-class ItemPausedError(MeshError):
-    """An item met a quota: which one, at which attempt, and what is known of the quota."""
-
-    def __init__(self, index: int, attempt: int, pause: PauseJobError) -> None:
-        super().__init__(f"item {index}: {pause.reason}")
-        self.index = index
-        self.attempt = attempt if pause.attempt is None else pause.attempt
-        self.pause = pause
+class UnansweredError(RetryableError):
+    """Something that an item needs does not answer; nothing of the item runs."""
 
 
 class _CannotOpenError(MeshError):
@@ -83,7 +78,8 @@ class ChunkItems:
         Raises:
             LeaseLostError, RunKilledError: stop; nothing more is to be published.
             ItemPausedError: stop and pause the job; what has ended before is with the publisher.
-            RetryableError: Kafka, the blob store, or something the workload needs did not answer.
+            RetryableError: Kafka, the blob store, or something the workload needs did not answer. Items that it did
+                not need have run.
         """
         try:
             workload = self._ports.workloads.get(spec.workload)
@@ -106,12 +102,20 @@ class ChunkItems:
                 await self._fail_all(str(error), spec, missing, publisher)
                 return
             self._run = run
+            unanswered: UnansweredError | None = None
             try:
                 for index in missing:
                     await self._lease.renew()
-                    await publisher.add(await self._item(run, spec, index, spec.items[index]))
+                    try:
+                        timed = await self._item(run, spec, index, spec.items[index], is_patient=unanswered is None)
+                    except UnansweredError as error:
+                        unanswered = error
+                        continue
+                    await publisher.add(timed)
                     if workload.flush_each_item:
                         await publisher.flush()
+                if unanswered is not None:
+                    raise unanswered
             finally:
                 self._run = None  # what the workload keeps warm is no longer this run's to kill
 
@@ -156,7 +160,15 @@ class ChunkItems:
             result = await self._result(ItemFailed("internal", message, duration_seconds=0.0), spec, index, 0.0)
             await publisher.add(TimedResult(result, now, now, len(message)))
 
-    async def _item(self, run: WorkloadRun, spec: JobSpec, index: int, item: JsonValue) -> TimedResult:
+    async def _item(
+        self, run: WorkloadRun, spec: JobSpec, index: int, item: JsonValue, *, is_patient: bool
+    ) -> TimedResult:
+        """An item's result.
+
+        Raises:
+            ItemPausedError: it met a quota.
+            UnansweredError: something that it needs did not answer, for `patience_seconds`; unless `is_patient`, once.
+        """
         clock = self._ports.clock
         attributes: dict[str, str | int] = {
             names.JOB_ID: self._chunk.job_id,
@@ -175,10 +187,11 @@ class ChunkItems:
                 tracestate=tracestate_of(item_span),
             )
             try:
-                outcome = await _outcome(run, call)
+                outcome = await self._answered(run, call, seconds=self._ports.patience_seconds if is_patient else 0.0)
             except PauseJobError as pause:
-                item_span.set_attribute(names.REASON, pause.reason)
-                raise ItemPausedError(index, call.attempt, pause) from pause
+                paused = ItemPausedError(index, call.attempt, pause)
+                item_span.set_attribute(names.REASON, paused.reason)
+                raise paused from pause
             result = await self._result(outcome, spec, index, clock.monotonic() - began)
             item_span.set_attribute(names.ITEM_STATUS, result.status)
             if result.error_type is not None:
@@ -189,6 +202,28 @@ class ChunkItems:
         if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
             inline = len(outcome.output_json)
         return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
+
+    async def _answered(self, run: WorkloadRun, call: ItemCall, *, seconds: float) -> ItemOutcome:
+        """What comes of an item, asked again for so long while something that it needs does not answer."""
+        began = False
+
+        async def ask() -> ItemOutcome | StillRunningError:
+            nonlocal began
+            if began:
+                await self._lease.renew()
+            began = True
+            try:
+                return await _outcome(run, call)
+            except StillRunningError as error:  # not to be begun again beside itself
+                return error
+
+        try:
+            outcome = await with_patience(ask, seconds=seconds, clock=self._ports.clock)
+        except RetryableError as error:
+            raise UnansweredError(f"item {call.idempotency_key} cannot run now: {describe(error)}") from error
+        if isinstance(outcome, StillRunningError):
+            raise outcome
+        return outcome
 
     async def _result(self, outcome: ItemOutcome, spec: JobSpec, index: int, seconds: float) -> FactResult:
         """The outcome as a result.

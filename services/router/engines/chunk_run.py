@@ -9,14 +9,14 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from services.router.engines.chunk_items import ChunkItems, ItemPausedError
+from services.router.engines.chunk_items import ChunkItems
 from services.router.engines.chunk_task import ChunkTask
+from services.router.engines.item_pauses import ItemPausedError
 from services.router.engines.job_specs import JobSpec, JobSpecs
 from services.router.engines.result_publisher import ResultPublisher
 from services.router.engines.runner_metrics import RunnerMetrics
 from services.router.engines.runner_ports import RunnerPorts
-from shared.asked_waits import asked_seconds
-from shared.errors import RetryableError
+from shared.errors import RetryableError, StillRunningError
 from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.claims import Claimed
 from shared.history.ending_run import end_run
@@ -98,6 +98,7 @@ class ChunkRun:
         stopping = asyncio.create_task(self._stopping.wait())
         tasks: set[asyncio.Task[Any]] = {keeping, flushing, working, stopping}
         reason: str | None = INTERRUPTED
+        failure: RetryableError | None = None
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -106,6 +107,10 @@ class ChunkRun:
                 reason = keeping.result().reason
             elif flushing.done():
                 flushing.result()
+        except StillRunningError:
+            raise
+        except RetryableError as error:
+            failure = error
         finally:
             items.kill()
             all_ended = await end_run({flushing, working, stopping}, keeping, seconds=_STOP_SECONDS)
@@ -113,14 +118,26 @@ class ChunkRun:
                 _log.error("chunk %s: the run does not stop", self._task.chunk)
         if reason not in (INTERRUPTED, SUSPENDED):
             return reason
-        if not all_ended:
-            return "stuck"
+        return await self._given_back(reason, publisher, failure) if all_ended else "stuck"
+
+    async def _given_back(self, reason: str, publisher: ResultPublisher, failure: RetryableError | None) -> str:
+        """Nothing of the run goes on: say so. Why it ended, in one word.
+
+        Raises:
+            RetryableError: `failure`, if that could not be said.
+        """
         # What another run has begun meanwhile must not be given back.
         if reason == SUSPENDED and not await self._lease.is_still_held(_INTERRUPTED_SECONDS):
             return reason
-        return await self._interrupted(publisher)
+        is_told = await self._interrupted(publisher)
+        if failure is None:
+            return INTERRUPTED
+        if not is_told:
+            raise failure
+        _log.warning("chunk %s is given back: %s", self._task.chunk, failure)
+        return INTERRUPTED
 
-    async def _interrupted(self, publisher: ResultPublisher) -> str:
+    async def _interrupted(self, publisher: ResultPublisher) -> bool:
         """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""
         fact = ChunkInterrupted(
             chunk_id=self._task.chunk, worker_id=self._ports.worker_id, content_hash=publisher.content_hash
@@ -131,23 +148,23 @@ class ChunkRun:
                 await self._append(fact)
         except (RetryableError, TimeoutError) as error:
             _log.warning("chunk %s: its interruption counts as a death: %r", self._task.chunk, error)
-        return INTERRUPTED
+            return False
+        return True
 
     async def _paused(self, paused: ItemPausedError, publisher: ResultPublisher) -> str:
         """The item has stopped, and none follows: say so, after what has ended before."""
-        ports, pause = self._ports, paused.pause
-        resume_seconds = asked_seconds(pause.resume_seconds)
-        resume_ms = None if resume_seconds is None else max(_LEAST_PAUSE_MS, round(resume_seconds * 1000))
+        ports, seconds = self._ports, paused.resume_seconds
+        resume_ms = None if seconds is None else max(_LEAST_PAUSE_MS, round(seconds * 1000))
         await publisher.flush()
         fact = JobPaused(
-            reason=pause.reason,
+            reason=paused.reason,
             until=None if resume_ms is None else ports.clock.now_ms() + resume_ms,
             first_ms=round(ports.settings.pause_seconds * 1000),
             longest_ms=round(ports.settings.pause_longest_seconds * 1000),
             chunk_id=self._task.chunk,
             item_index=paused.index,
             attempt=paused.attempt,
-            cost_micros=pause.cost_micros,
+            cost_micros=paused.cost_micros,
             content_hash=publisher.content_hash,
         )
         await with_patience(partial(self._append, fact), seconds=ports.patience_seconds, clock=ports.clock)

@@ -39,7 +39,7 @@ class ChunkRunner:
         """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
 
         Raises:
-            RetryableError: results could not be published, or something an item needs did not answer. The chunk is not
+            RetryableError: Kafka did not answer for long, or something that was killed still runs. The chunk is not
                 finished; its claim dies by its lease, and the owner plans again.
         """
         with job_logs(task.chunk_id.job_id):
@@ -78,18 +78,22 @@ class ChunkRunner:
         """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
 
         An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
+        While Redis is away, a claim is asked for as long as that lasts: the owner needs Redis, too, and may send the
+        task again only long after Redis is back.
         """
         ports = self._ports
-        claimed = await claimed_lease(
-            ports.claims(task.topic),
-            task.partition,
-            task.chunk_id,
-            runner=ports.worker_id,
-            run=uuid4().hex,
-            settings=ports.settings,
-            clock=ports.clock,
-            is_stopping=self._stopping.is_set,
-        )
+        claimed: tuple[Claimed, Lease] | Unclaimed = Unclaimed.NO_ANSWER
+        while claimed is Unclaimed.NO_ANSWER:
+            claimed = await claimed_lease(
+                ports.claims(task.topic),
+                task.partition,
+                task.chunk_id,
+                runner=ports.worker_id,
+                run=uuid4().hex,
+                settings=ports.settings,
+                clock=ports.clock,
+                is_stopping=self._stopping.is_set,
+            )
         match claimed:
             case Unclaimed.LEAVE:
                 return ChunkOutcome.LEFT

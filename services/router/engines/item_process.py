@@ -21,7 +21,7 @@ from services.router.engines import item_host
 from services.router.engines.host_log import HostLog
 from shared import leash
 from shared.child_signals import signal_child, signal_name
-from shared.errors import RetryableError
+from shared.errors import RetryableError, StillRunningError
 from shared.leashed_child import start_on_leash
 from shared.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
@@ -224,7 +224,7 @@ class ItemProcess:
                 status = await running.process.wait()
                 await asyncio.wait({running.draining})
         except TimeoutError as error:
-            raise RetryableError(f"item host {running.pid} outlived SIGKILL") from error
+            raise StillRunningError(f"item host {running.pid} outlived SIGKILL") from error
         finally:
             running.draining.cancel()
             running.requests.close()

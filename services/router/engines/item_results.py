@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
 from eldermesh.contract.vocabulary import ErrorType
 from services.router.engines.item_host import MAX_OUTPUT_BYTES, bounded
+from services.router.engines.item_pauses import LARGEST_NUMBER
 from shared.blobs import BlobStore
 from shared.events import FactResult
 from shared.workloads import ItemFailed, ItemOutcome
@@ -36,6 +37,8 @@ async def fact_result(
         duration_ms=round(seconds * 1000),
         cost_micros=outcome.cost_micros,
     )
+    if any(not 0 <= number <= LARGEST_NUMBER for number in (result.attempt, seconds * 1000, result.cost_micros or 0)):
+        raise ValueError("an outcome's attempt, duration or cost is beyond all")
     if isinstance(outcome, ItemFailed):
         error_type = outcome.error_type if outcome.error_type in _ERROR_TYPES else "internal"  # a plug-in's word
         return result.model_copy(update={"error_type": error_type, "error_message": bounded(outcome.error_message)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, cast
 
 import orjson
@@ -14,6 +15,7 @@ from services.claude_exec.requests import run as request_run
 from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
 from shared.blobs import BlobStore
+from shared.errors import RetryableError, StillRunningError
 from shared.history.chunks import ChunkId
 from shared.history.claims import ClaimStore, Renewal
 from shared.history.lease import Lease, LeaseLostError
@@ -31,6 +33,7 @@ class PlayedExecution:
 
     prompts: list[str]
     may_stop: asyncio.Event | None
+    raises: deque[Exception]
 
     def __init__(self, prompt: str, *_: Any, **__: Any) -> None:
         self._prompt = prompt
@@ -41,6 +44,8 @@ class PlayedExecution:
     async def run(self) -> ClaudeOutcome:
         """Run the prompt."""
         self.prompts.append(self._prompt)
+        if self.raises:
+            raise self.raises.popleft()
         if self.may_stop is not None:
             try:
                 await asyncio.Event().wait()
@@ -56,12 +61,15 @@ def execution(monkeypatch: pytest.MonkeyPatch) -> type[PlayedExecution]:
     class Execution(PlayedExecution):
         prompts: list[str] = []  # noqa: RUF012 - of this test alone
         may_stop = None
+        raises: deque[Exception] = deque()  # noqa: RUF012 - the same
 
     monkeypatch.setattr(request_run, "Execution", Execution)
     return Execution
 
 
-def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -> request_run.RequestRun:
+def made_run(
+    claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event, *, patience_seconds: float = 600.0
+) -> request_run.RequestRun:
     """A run that was claimed just now."""
     chunk = ChunkId(REQUEST, 0, 1, 0, 0)
     store = cast("ClaimStore", claims)
@@ -72,6 +80,7 @@ def made_run(claims: PlayedClaims, clock: MovedClock, stopping: asyncio.Event) -
         facts=claims,
         blobs=cast("BlobStore", None),  # results are small: it is never asked
         clock=clock,
+        patience_seconds=patience_seconds,
     )
     lease = Lease(
         store,
@@ -156,3 +165,31 @@ async def test_a_prompt_that_had_not_begun_is_given_back_too(execution: type[Pla
     clock.suspend(LEASE_SECONDS)
     assert await asyncio.wait_for(run.run(), 10.0) == "interrupted"
     assert (execution.prompts, claims.calls) == ([], ["renew", "claude.interrupted"])
+
+
+async def test_a_prompt_for_which_there_is_no_room_is_tried_again(execution: type[PlayedExecution]) -> None:
+    """A disk that is full for a moment kills nobody: the claim is held meanwhile."""
+    claims = PlayedClaims()
+    execution.raises.extend([RetryableError("no room")] * 2)
+    assert await asyncio.wait_for(made_run(claims, MovedClock(), asyncio.Event()).run(), 10.0) is None
+    assert len(execution.prompts) == 3
+    assert [call for call in claims.calls if call != "renew"] == ["claude.answered", "finish"]
+
+
+async def test_a_prompt_for_which_there_is_no_room_for_long_is_given_back(execution: type[PlayedExecution]) -> None:
+    """It may run elsewhere, and nobody has died."""
+    claims = PlayedClaims()
+    execution.raises.extend([RetryableError("no room")] * 9)
+    run = made_run(claims, MovedClock(), asyncio.Event(), patience_seconds=0.0)
+    assert await asyncio.wait_for(run.run(), 10.0) == "interrupted"
+    assert [call for call in claims.calls if call != "renew"] == ["claude.interrupted"]
+
+
+async def test_a_prompt_whose_cli_outlived_its_end_is_not_run_beside_it(execution: type[PlayedExecution]) -> None:
+    """Nobody may say that nothing of it runs: the claim dies by its lease."""
+    claims = PlayedClaims()
+    execution.raises.append(StillRunningError("outlived SIGKILL"))
+    with pytest.raises(StillRunningError):
+        await asyncio.wait_for(made_run(claims, MovedClock(), asyncio.Event()).run(), 10.0)
+    assert len(execution.prompts) == 1
+    assert "claude.interrupted" not in claims.calls

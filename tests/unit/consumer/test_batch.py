@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any, cast
 
 import pytest
@@ -20,12 +22,15 @@ class _Processor:
     def __init__(self) -> None:
         self.down = False
         self.given_up: list[bytes | None] = []
+        self.failures: list[weakref.ref[OwnFailureError]] = []
 
     async def process(self, record: ConsumedRecord, _time: BatchTime) -> bool:
         """Handle a record, or fail on it."""
         if record.value == b"good":
             return True
-        raise OwnFailureError(record, ValueError("a bug"))
+        failure = OwnFailureError(record, ValueError("a bug"))
+        self.failures.append(weakref.ref(failure))
+        raise failure
 
     async def give_up(self, failure: OwnFailureError, _time: BatchTime) -> None:
         """Note it, unless no dead letter is acknowledged."""
@@ -61,3 +66,16 @@ async def test_what_worked_in_the_batch_before_does_not() -> None:
     with pytest.raises(BrakeError):
         await runner.run([consumed(value, offset=at) for at, value in enumerate((b"1", b"2"), start=1)])
     assert processor.given_up == []
+
+
+async def test_bad_records_of_batches_that_never_end_are_not_kept_without_end() -> None:
+    """No dead letter is acknowledged, and records of one partition after another come: each holds its content."""
+    processor = _Processor()
+    processor.down = True
+    runner = BatchRunner(cast("Any", processor), brake=Brake(1_000_000))
+    for first in range(0, 3000, 100):
+        with pytest.raises(RetryableError):
+            await runner.run([consumed(b"bad", offset=at) for at in range(first, first + 100)])
+    gc.collect()
+    assert len(processor.failures) == 3000
+    assert 0 < sum(failure() is not None for failure in processor.failures) <= 1100

@@ -20,8 +20,9 @@ from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.item_host import describe
 from services.router.engines.runner_ports import RunnerPorts
 from shared.blobs import BlobStore
-from shared.errors import RetryableError
-from shared.history.claims import ClaimStore, Renewal
+from shared.errors import RetryableError, StillRunningError
+from shared.events import JobPaused, decode_job_fact
+from shared.history.claims import ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,
@@ -33,6 +34,7 @@ from shared.workloads import (
     RunContext,
     WorkloadRegistry,
 )
+from tests.unit.refusing_claims import RefusingClaims
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
 
@@ -58,6 +60,7 @@ class PlayedWorkload:
         opening: what opening a run raises, one after another.
         closing, killing: what these raise.
         gives: what comes of an item, or what it raises.
+        raises: what single items raise first, each in order.
     """
 
     clock: MovedClock
@@ -70,6 +73,7 @@ class PlayedWorkload:
     closing: BaseException | None = None
     killing: BaseException | None = None
     gives: ItemOutcome | BaseException = field(default_factory=lambda: ItemSucceeded(b"1", duration_seconds=0.0))
+    raises: dict[int, deque[BaseException]] = field(default_factory=dict)
     name: str = "played"
     queue: Queue = "batch_tasks"
     flush_each_item: bool = False
@@ -108,12 +112,14 @@ class PlayedWorkload:
                 await asyncio.Event().wait()
             finally:
                 await self.may_stop.wait()
+        if self.raises.get(call.index):
+            raise self.raises[call.index].popleft()
         if isinstance(self.gives, BaseException):
             raise self.gives
         return self.gives
 
 
-def runner(claims: PlayedClaims, workload: PlayedWorkload) -> ChunkRunner:
+def runner(claims: PlayedClaims, workload: PlayedWorkload, *, patience_seconds: float = 600.0) -> ChunkRunner:
     """A runner whose heartbeat comes each hundredth of a real second."""
     claims.spec_json = SPEC
     settings = Settings(
@@ -129,6 +135,7 @@ def runner(claims: PlayedClaims, workload: PlayedWorkload) -> ChunkRunner:
             workloads=WorkloadRegistry({"played": lambda: workload}),
             blobs=cast("BlobStore", None),  # outputs are small: it is never asked
             clock=workload.clock,
+            patience_seconds=patience_seconds,
         )
     )
 
@@ -314,6 +321,11 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
         ItemSucceeded(cast("bytes", None)),
         ItemSucceeded(b"1", duration_seconds=float("nan")),
         ItemSucceeded(b"1", cost_micros=cast("int", "dear")),
+        ItemSucceeded(b"1", cost_micros=-1),
+        ItemSucceeded(b"1", cost_micros=2**70),
+        ItemSucceeded(b"1", attempt=2**70),
+        ItemSucceeded(b"1", attempt=-1),
+        ItemSucceeded(b"1", duration_seconds=1e300),
         ItemFailed(cast("Any", ["no word"]), "why"),
         ItemFailed("exception", cast("str", 5)),
         SystemExit(2),
@@ -326,6 +338,11 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
         "output is nothing",
         "seconds are no number",
         "cost is text",
+        "cost is below nothing",
+        "cost is beyond all",
+        "attempt is beyond all",
+        "attempt is below all",
+        "seconds are beyond all",
         "error type is a list",
         "message is a number",
         "sys.exit",
@@ -352,3 +369,103 @@ async def test_a_plug_in_does_not_pause_its_job_for_ever(seconds: float) -> None
     assert outcome is ChunkOutcome.GIVEN_BACK
     fact = orjson.loads(claims.facts[-1])
     assert (fact["reason"], fact.get("until"), fact.get("resume_ms")) == ("busy", None, None)
+
+
+async def test_an_item_that_needs_what_does_not_answer_is_asked_again() -> None:
+    """A disk that is full for a moment costs no attempt: the claim is held meanwhile, and nobody has died."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), raises={1: deque([RetryableError("no room")] * 2)})
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.DONE
+    assert workload.began == [0, 1, 1, 1, 2]
+    assert [(result["status"], result["attempt"]) for result in _results(claims)] == [("succeeded", 1)] * 3
+
+
+async def test_an_item_that_goes_on_needing_what_does_not_answer_is_given_back() -> None:
+    """Its neighbours have their results; the item is run again elsewhere, and that it cannot run kills nobody."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    clock = MovedClock()
+    raises: dict[int, deque[BaseException]] = {n: deque([RetryableError("no room")] * 9) for n in (0, 1)}
+    workload = PlayedWorkload(clock, seconds=(6.0, 6.0, 0.0), raises=raises)
+    outcome = await asyncio.wait_for(runner(claims, workload, patience_seconds=5.0).run(TASK), 10.0)
+    assert outcome is ChunkOutcome.GIVEN_BACK
+    assert workload.began == [0, 1, 2]
+    facts = [call for call in claims.calls if "." in call]
+    assert facts == ["items.completed", "chunk.interrupted"]
+    assert [result["item_index"] for result in orjson.loads(claims.facts[0])["results"]] == [2]
+
+
+async def test_an_item_that_outlived_its_end_is_not_run_beside_itself() -> None:
+    """Nobody may say that nothing runs any more: the claim dies by its lease."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), raises={1: deque([StillRunningError("outlived SIGKILL")])})
+    with pytest.raises(StillRunningError):
+        await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    assert workload.began == [0, 1]
+    assert "chunk.interrupted" not in claims.calls
+
+
+async def test_a_task_of_any_age_is_asked_about_until_redis_answers() -> None:
+    """Its owner needs Redis as well, and sends it again long after Redis is back, if it has been sent before."""
+    claims = RefusingClaims(spec_json=SPEC, missing=(0, 1, 2), answers=deque([None, None, None]))
+    workload = PlayedWorkload(claims.clock)
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.DONE
+    assert claims.calls.count("claim") == 4
+
+
+async def test_an_old_task_that_redis_does_not_know_yet_is_left() -> None:
+    """Its owner sends it again when it has loaded."""
+    claims = RefusingClaims(spec_json=SPEC, answers=deque([ClaimRefusal.NOT_YET]))
+    assert await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(TASK), 10.0) is ChunkOutcome.LEFT
+    fresh = TASK.model_copy(update={"dispatched_at": claims.clock.now_ms()})
+    claims.answers.append(ClaimRefusal.NOT_YET)
+    assert (
+        await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(fresh), 10.0) is ChunkOutcome.PUT_BACK
+    )
+
+
+async def test_a_process_that_stops_asks_no_more() -> None:
+    """Redis is away, and stays so: the task goes back."""
+    claims = RefusingClaims(spec_json=SPEC, answers=deque([None] * 1_000_000))
+    chunks = runner(claims, PlayedWorkload(claims.clock))
+    running = asyncio.create_task(chunks.run(TASK))
+    await wait_until(lambda: len(claims.calls) > 3, description="it asks")
+    chunks.interrupt()
+    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.PUT_BACK
+
+
+_ODD_PAUSES = {
+    "reason is a number": PauseJobError(cast("str", 5)),
+    "reason is half a character": PauseJobError("\ud800"),
+    "reason is endless": PauseJobError("x" * 2_000_000),
+    "seconds are no number": PauseJobError("busy", resume_seconds=float("nan")),
+    "seconds are endless": PauseJobError("busy", resume_seconds=float("inf")),
+    "seconds are over": PauseJobError("busy", resume_seconds=-5.0),
+    "seconds are text": PauseJobError("busy", resume_seconds=cast("float", "soon")),
+    "cost is a part": PauseJobError("busy", cost_micros=cast("int", 1.5)),
+    "cost is no number": PauseJobError("busy", cost_micros=cast("int", float("nan"))),
+    "cost is text": PauseJobError("busy", cost_micros=cast("int", "dear")),
+    "cost is below nothing": PauseJobError("busy", cost_micros=-5),
+    "cost is beyond all": PauseJobError("busy", cost_micros=2**70),
+    "attempt is text": PauseJobError("busy", attempt=cast("int", "2nd")),
+    "attempt is none": PauseJobError("busy", attempt=0),
+    "attempt is beyond all": PauseJobError("busy", attempt=2**70),
+}
+
+
+@pytest.mark.parametrize("pause", _ODD_PAUSES.values(), ids=_ODD_PAUSES)
+async def test_a_pause_in_odd_words_pauses_its_job(pause: PauseJobError) -> None:
+    """What a plug-in says besides counts as if it was not said; the run is given back, and nobody dies."""
+    claims = PlayedClaims(missing=(0, 1, 2))
+    workload = PlayedWorkload(MovedClock(), gives=pause)
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.GIVEN_BACK
+    (value,) = claims.facts
+    assert len(value) < 10_000
+    fact = decode_job_fact("job.paused", value)
+    assert isinstance(fact, JobPaused)
+    assert (fact.chunk_id, fact.until, fact.item_index, fact.attempt, fact.cost_micros) == (
+        TASK.chunk,
+        None,
+        0,
+        1,
+        None,
+    )
