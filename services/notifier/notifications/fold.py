@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from eldermesh.counted import counted
 from services.notifier.notifications.state import End, NotificationState
 from shared.events import TimerFired
 from shared.history.facts import FactRecord
@@ -97,7 +96,8 @@ def _postponed(state: NotificationState, fact: NotificationPostponed) -> Notific
     attempts = max(state.attempts, fact.attempt)
     state = replace(state, attempts=attempts, epoch=fact.epoch + 1, deaths=0)
     if state.planned is not None and attempts >= state.planned.max_attempts:
-        return _ended(state, "failed", f"given up after {counted(attempts, 'attempt')}: {fact.reason}")
+        # "1 attempts", too: what a fold says of a fact never changes.
+        return _ended(state, "failed", f"given up after {attempts} attempts: {fact.reason}")
     return replace(state, resume_at=fact.until, arming=state.arming + 1)
 
 
