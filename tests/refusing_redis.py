@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from eldermesh.stack.redis import EmbeddedRedis
 from tests.waiting import wait_until
@@ -99,8 +99,18 @@ async def _busy(redis: Redis, server: EmbeddedRedis) -> None:
 
 
 async def _idle(redis: Redis, _: EmbeddedRedis) -> None:
-    await _ask(redis, "SCRIPT", "KILL")
-    await redis.config_set("busy-reply-threshold", 5000)
+    await _ask(redis, "SCRIPT", "KILL")  # which is obeyed a moment later
+
+    async def obeyed() -> bool:
+        try:
+            await redis.config_set("busy-reply-threshold", 5000)
+        except ResponseError as error:
+            if str(error).startswith("BUSY"):
+                return False
+            raise
+        return True
+
+    await wait_until(obeyed, description="the script has ended")
 
 
 WAYS: dict[str, tuple[Act, Act]] = {
