@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.leaks",
     "tests.slow_first",
     "tests.coverage_files",
+    "tests.configured_logging",
 ]
 
 

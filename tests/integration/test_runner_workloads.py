@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from services.router.engines.chunk_task import ChunkOutcome
 from shared.errors import ConfigurationError, RetryableError
+from shared.events import ChunkInterrupted
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
@@ -208,10 +210,10 @@ async def test_a_plugin_that_hides_why_its_run_is_left_does_not_end_it(settings:
         raise RetryableError("no answer")
 
     (task,) = await owner.plan([1], workload="plugin")
-    async with chunk_runner(settings, workloads=registry(Hiding(no_answer))) as runner:
-        with pytest.raises(RetryableError, match="no answer"):
-            await runner.run(task)
-    assert await owner.claim(task) == "held"
+    async with chunk_runner(settings, workloads=registry(Hiding(no_answer)), patience_seconds=0.3) as runner:
+        assert await runner.run(task) is ChunkOutcome.GIVEN_BACK
+    (fact,) = [fact for _, fact in await owner.facts(task)]
+    assert isinstance(fact, ChunkInterrupted)
 
 
 async def _one(_: ItemCall) -> ItemOutcome:
@@ -219,7 +221,7 @@ async def _one(_: ItemCall) -> ItemOutcome:
 
 
 async def test_an_item_whose_dependency_is_down_is_not_finished(settings: Settings, owner: PlayedOwner) -> None:
-    """The run ends with the error, what was done before stays, and the claim is left to die by its lease."""
+    """Asked again for as long as patience lasts, it is left out, and the chunk is given back behind the other items."""
 
     async def second_fails(call: ItemCall) -> ItemOutcome:
         if call.index == 1:
@@ -228,12 +230,13 @@ async def test_an_item_whose_dependency_is_down_is_not_finished(settings: Settin
 
     (task,) = await owner.plan([1, 2, 3], workload="plugin")
     plugin = Plugin(second_fails, flush_each_item=True)
-    async with chunk_runner(settings, workloads=registry(plugin)) as runner:
-        with pytest.raises(RetryableError, match="no answer"):
-            await runner.run(task)
-    assert await owner.claim(task) == "held"
-    assert [result.item_index for result in await owner.results(task)] == [0]
-    assert len(plugin.calls) == 2
+    async with chunk_runner(settings, workloads=registry(plugin), patience_seconds=0.3) as runner:
+        assert await runner.run(task) is ChunkOutcome.GIVEN_BACK
+    assert [fact.fact_type for _, fact in await owner.facts(task)][-1] == "chunk.interrupted"
+    assert [result.item_index for result in await owner.results(task)] == [0, 2]
+    calls = Counter(call.index for call in plugin.calls)
+    assert calls[1] > 1
+    assert (calls[0], calls[2]) == (1, 1)
 
 
 async def test_dear_items_are_published_one_by_one(settings: Settings, owner: PlayedOwner) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -21,24 +20,13 @@ from shared.telemetry.spans import span
 Lines = list[dict[str, object]]
 
 
-@pytest.fixture
-def log_level() -> Iterator[None]:
-    """Puts logging back as it was."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-
-
 def _lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     captured = capsys.readouterr()
     assert captured.out == ""
     return [orjson.loads(line) for line in captured.err.splitlines()]
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_a_line_names_time_level_service_trace_and_job(capsys: pytest.CaptureFixture[str]) -> None:
     """Inside a span and `job_logs` a line carries both ids; outside neither."""
     log = get_logger("services.router.test")  # made before configuration, as modules do
@@ -65,7 +53,7 @@ def test_a_line_names_time_level_service_trace_and_job(capsys: pytest.CaptureFix
     assert not {"job_id", "trace_id", "span_id"} & second.keys()
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_libraries_log_the_same_way_and_less(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard logging comes out as JSON with the ids; what libraries say below a warning does not come out at all."""
     importlib.import_module("faststream")  # gives itself a handler
@@ -80,7 +68,7 @@ def test_libraries_log_the_same_way_and_less(capsys: pytest.CaptureFixture[str])
     assert lines[-1]["job_id"] == "job-1"
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
     """As in a forked child: one line, with the new service name."""
     configure_logging(Settings(), "one")
@@ -94,7 +82,7 @@ class _Form(BaseModel):
     count: int
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_secrets_and_payloads_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Hidden by name at any depth, in URLs, headers, API keys and in what a validation quotes; bytes are counted."""
     configure_logging(Settings(), "router")
@@ -121,7 +109,7 @@ def test_secrets_and_payloads_are_not_printed(capsys: pytest.CaptureFixture[str]
     assert "ValidationError" in second["exception"]
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_every_value_makes_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """What JSON cannot hold, what is too long, too many or too deep: still one valid line each."""
     configure_logging(Settings(), "router")
@@ -142,7 +130,7 @@ def test_every_value_makes_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert warning["logger"] == "py.warnings"
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_a_long_traceback_keeps_what_was_raised_last(capsys: pytest.CaptureFixture[str]) -> None:
     """Errors of libraries that were raised while others were handled stand before it, pages of them."""
     configure_logging(Settings(), "router")
@@ -164,7 +152,7 @@ def test_a_long_traceback_keeps_what_was_raised_last(capsys: pytest.CaptureFixtu
     assert told.rstrip().splitlines()[-1].startswith("ValueError")
 
 
-@pytest.mark.usefixtures("log_level")
+@pytest.mark.usefixtures("logging_as_it_was")
 def test_an_unreachable_collector_is_said_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     """The exporter complains at each attempt; one line of each kind is enough."""
     configure_logging(Settings(), "router")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -48,17 +46,6 @@ def test_only_messages_of_our_own_and_of_connections_are_told() -> None:
     assert told(RetryableError("no answer")) == "RetryableError: no answer"
     assert told(ConnectionRefusedError(111, "refused")) == "ConnectionRefusedError: [Errno 111] refused"
     assert told(_caught(ValueError(SECRET))) == "ValueError at test_raised.py:_caught"
-
-
-@pytest.fixture
-def logging_as_it_was() -> Iterator[None]:
-    """Puts logging back."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 @pytest.mark.usefixtures("logging_as_it_was")

@@ -89,6 +89,15 @@ class Notifying:
 
         return await wait_until(look, description=f"{count} facts", timeout_seconds=60, interval_seconds=0.1)
 
+    async def told(self, fact_type: str, count: int) -> list[str]:
+        """The types of all facts, once there are so many of one type."""
+
+        async def look() -> list[str]:
+            found = [fact.fact_type for _, fact in await self.facts()]
+            return found if found.count(fact_type) >= count else []
+
+        return await wait_until(look, description=f"{count} {fact_type}", timeout_seconds=60, interval_seconds=0.1)
+
     async def dead(self) -> list[Any]:
         """The dead letters, once there are some."""
 

@@ -176,6 +176,7 @@ def test_few_samples_say_little() -> None:
     assert 0.98 < low < high <= 1.0
 
 
+@pytest.mark.usefixtures("logging_as_it_was")
 async def test_a_secret_is_in_no_advice_span_or_log(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     """A job that holds secrets is judged, and what says so does not hold them; nor does a rule that breaks."""
     key = "AKIA" + "Q3ZX7LKM2WVT5RBN"
