@@ -282,7 +282,7 @@ async def test_the_death_of_the_broker_names_the_lost_jobs(place: Place) -> None
     told = (await place.run("logs", "supervisor", "-n", "100")).stdout
     assert "what it held is lost, so the whole mesh starts anew" in told
     assert f"lost with broker: job {job_id} (python, running, 0 of 1 item)" in told
-    assert "lost with broker: the results of 1 jobs that had ended" in told
+    assert "lost with broker: the results of 1 job that had ended" in told
     assert (await place.run("status", job_id, "--json")).error(4)["error_type"] == "not_found"
     ended = await place.run("submit", "python", "--function", "math:sqrt", "4", "--wait", "--json")
     assert ended.status == 0, ended
