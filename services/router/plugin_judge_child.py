@@ -1,4 +1,4 @@
-"""The process in which one workload's plug-in judges submits: a line of JSON in, a line out, within its limit.
+"""The process in which one workload's plug-in judges submits: a line of JSON in, a line out, within its limits.
 
 Whatever a plug-in does to it, the router goes on and starts another one.
 """
@@ -11,6 +11,7 @@ import pickle
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from shared.errors import DeadLetterError
@@ -19,6 +20,9 @@ from shared.workloads import Workload, WorkloadRegistry
 
 PROCESSOR_SECONDS = 2.0
 """For one submit; then the kernel ends the process."""
+
+MEMORY_BYTES = 1024**3
+"""Of address space, beyond what the plug-in has taken when it is imported; then its allocations fail."""
 
 MAX_REASON_CHARACTERS = 4000
 
@@ -42,12 +46,20 @@ def main() -> None:
         sys.stderr.write(f"workload {sys.argv[1]}: {error}\n")
         say({"failed": type(error).__name__})
         return
+    _limit_memory()
     say({})
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
         answer = _judged(workload, json.loads(line), settings)
         signal.setitimer(signal.ITIMER_PROF, 0)
         say(answer)
+
+
+def _limit_memory() -> None:
+    taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > taken + MEMORY_BYTES:
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, hard))
 
 
 def _judged(workload: Workload, asked: dict[str, Any], settings: Settings) -> dict[str, Any]:

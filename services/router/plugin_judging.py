@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import pickle
 import signal
@@ -101,13 +102,14 @@ class PluginJudge:
     async def judge(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None) -> None:
         """As `PluginJudges.judge`."""
         request = json.dumps({"options": dict(options), "items": None if items is None else list(items)}).encode()
-        judgement = self._judgements.get(request)
+        digest = hashlib.sha256(request).digest()
+        judgement = self._judgements.get(digest)
         if judgement is None:
-            judgement = self._judgements[request] = asyncio.create_task(self._judged(request))
+            judgement = self._judgements[digest] = asyncio.create_task(self._judged(request))
             judgement.add_done_callback(_see)
         await asyncio.wait({judgement})
-        if self._judgements.get(request) is judgement:
-            del self._judgements[request]
+        if self._judgements.get(digest) is judgement:
+            del self._judgements[digest]
         self._forget_those_that_nobody_took()
         judgement.result()
 
@@ -122,7 +124,7 @@ class PluginJudge:
 
     def _forget_those_that_nobody_took(self) -> None:
         if len(self._judgements) > _MOST_KEPT:
-            self._judgements = {request: each for request, each in self._judgements.items() if not each.done()}
+            self._judgements = {digest: each for digest, each in self._judgements.items() if not each.done()}
 
     async def _judged(self, request: bytes) -> None:
         async with self._one_at_a_time:

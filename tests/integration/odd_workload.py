@@ -79,6 +79,7 @@ def _odd(doing: str) -> None:
         "sleep": lambda: time.sleep(3600),
         "stop": lambda: os.kill(os.getpid(), 19),
         "spin elsewhere": _spin_elsewhere,
+        "take memory": lambda: bytes(2 * 1024**3),
         "exit": lambda: os._exit(3),
         "crash": lambda: ctypes.string_at(0),
         "sys.exit": lambda: sys.exit(4),

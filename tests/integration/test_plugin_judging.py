@@ -133,6 +133,7 @@ ENDLESS = "its `validate` did not end"
         ("sys.exit", "SystemExit"),
         ("interrupt", "KeyboardInterrupt"),
         ("panic", "Panic"),
+        ("take memory", "MemoryError"),
         ("nothing that it knows", "KeyError"),
     ],
 )
