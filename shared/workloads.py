@@ -6,6 +6,7 @@ jobs give. It needs nothing from the services: this module, `shared.errors` and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from shared.raised import ends_the_task
 from shared.settings import Settings
 
 ENTRY_POINT_GROUP = "eldermesh.workloads"
+
+LOAD_AGAIN_SECONDS = 60.0
+"""After a plug-in that could not be loaded: what it lacks may come without a restart."""
 
 _OWN_DISTRIBUTION = "eldermesh"
 
@@ -205,12 +209,21 @@ class WorkloadRegistry:
     Args:
         factories: name → what makes the workload.
         plug_ins: the names that other distributions offer.
+        now: seconds of a monotonic clock.
     """
 
-    def __init__(self, factories: Mapping[str, Callable[[], Workload]], *, plug_ins: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        factories: Mapping[str, Callable[[], Workload]],
+        *,
+        plug_ins: Collection[str] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._factories = dict(factories)
         self._plug_ins = frozenset(plug_ins)
+        self._now = now
         self._made: dict[str, Workload] = {}
+        self._broken: dict[str, tuple[float, str]] = {}
 
     @classmethod
     def installed(cls) -> WorkloadRegistry:
@@ -250,7 +263,8 @@ class WorkloadRegistry:
 
         Raises:
             UnknownWorkloadError: there is none.
-            ConfigurationError: its plug-in cannot be loaded, or calls itself otherwise.
+            ConfigurationError: its plug-in cannot be loaded, or calls itself otherwise. It is not tried again for
+                `LOAD_AGAIN_SECONDS`: each import takes the time of all others here.
         """
         workload = self._made.get(name)
         if workload is not None:
@@ -258,6 +272,19 @@ class WorkloadRegistry:
         factory = self._factories.get(name)
         if factory is None:
             raise UnknownWorkloadError(name, self.names)
+        until, why = self._broken.get(name, (float("-inf"), ""))
+        if self._now() < until:
+            raise ConfigurationError(why)
+        try:
+            workload = self._loaded(name, factory)
+        except ConfigurationError as error:
+            self._broken[name] = self._now() + LOAD_AGAIN_SECONDS, str(error)
+            raise
+        self._made[name] = workload
+        return workload
+
+    @staticmethod
+    def _loaded(name: str, factory: Callable[[], Workload]) -> Workload:
         try:
             workload = factory()
             called = workload.name
@@ -267,7 +294,6 @@ class WorkloadRegistry:
             raise ConfigurationError(f"workload {name!r} cannot be loaded: {error!r}") from error
         if called != name:
             raise ConfigurationError(f"the entry point {name!r} is a workload that calls itself {called!r}")
-        self._made[name] = workload
         return workload
 
     async def close(self) -> None:

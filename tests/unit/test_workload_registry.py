@@ -9,7 +9,7 @@ import pytest
 
 from services.router.engines.workloads.python import PythonWorkload
 from shared.errors import ConfigurationError, DeadLetterError
-from shared.workloads import UnknownWorkloadError, Workload, WorkloadRegistry
+from shared.workloads import LOAD_AGAIN_SECONDS, UnknownWorkloadError, Workload, WorkloadRegistry
 
 
 class Closing:
@@ -66,6 +66,24 @@ def test_a_plugin_that_cannot_be_loaded_is_the_operators() -> None:
         registry.get("leaves")
     with pytest.raises(ConfigurationError, match="calls itself 'other'"):
         registry.get("named")
+
+
+def test_a_plugin_that_cannot_be_loaded_is_tried_once_a_minute() -> None:
+    """Whoever asks meanwhile has the same answer; when it can be loaded, it is."""
+    tries, clock = [ImportError("first"), ImportError("second")], [100.0]
+
+    def becomes_whole() -> Workload:
+        if tries:
+            raise tries.pop(0)
+        return made(Closing("late", []))()
+
+    registry = WorkloadRegistry({"late": becomes_whole}, now=lambda: clock[0])
+    for seconds, why in ((0, "first"), (59, "first"), (1, "second")):
+        clock[0] += seconds
+        with pytest.raises(ConfigurationError, match=why):
+            registry.get("late")
+    clock[0] += LOAD_AGAIN_SECONDS
+    assert registry.get("late").name == "late"
 
 
 async def test_every_used_workload_is_closed() -> None:
