@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import copy_context
 
 _LINE_BYTES = 1000
 _LINES_AN_ITEM = 200
@@ -25,12 +26,15 @@ class HostLog:
         self._rest = b""
         self._lines = 0
         self._dropped = 0
+        self._context = copy_context()
 
     def next_item(self) -> None:
-        """Another item begins: it may print as much as the one before."""
-        if self._dropped:
-            _log.warning("item host %d: %d more lines were not logged", self.pid, self._dropped)
-        self._lines = self._dropped = 0
+        """Another item begins: it may print as much as the one before, and its lines carry its job and span.
+
+        To be called in the item's context: a host outlives its job, and prints for the next one.
+        """
+        self._tell_dropped()
+        self._context = copy_context()
 
     async def drain(self) -> None:
         """Log until the stream ends."""
@@ -41,11 +45,18 @@ class HostLog:
             self._rest = self._rest[:_LINE_BYTES]  # a line without end is cut, not gathered
         if self._rest:
             self._write(self._rest)
-        self.next_item()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            text = "item host %d: %d more lines were not logged"
+            self._context.run(_log.warning, text, self.pid, self._dropped)
+        self._lines = self._dropped = 0
 
     def _write(self, line: bytes) -> None:
         if self._lines >= _LINES_AN_ITEM:
             self._dropped += 1
             return
         self._lines += 1
-        _log.info("item host %d: %s", self.pid, line[:_LINE_BYTES].decode("utf-8", "replace"))
+        text = line[:_LINE_BYTES].decode("utf-8", "replace")
+        self._context.run(_log.info, "item host %d: %s", self.pid, text)
