@@ -128,6 +128,9 @@ def decode_note(value: bytes) -> Note:
     return _decode(Note, value)
 
 
+_MOST_DIGITS = 9
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedAs:
     """What the headers say of a document."""
@@ -144,7 +147,9 @@ class IndexedAs:
         collection, path, content_hash, passages = (
             header_text(listed, name) for name in (COLLECTION_HEADER, PATH_HEADER, HASH_HEADER, PASSAGES_HEADER)
         )
-        if collection is None or path is None or content_hash is None or passages is None or not passages.isdecimal():
+        if collection is None or path is None or content_hash is None or passages is None:
+            return None
+        if not passages.isdecimal() or len(passages) > _MOST_DIGITS:  # Python refuses to read thousands of them
             return None
         return cls(collection, path, content_hash, int(passages))
 

@@ -35,6 +35,9 @@ class ListQuery:
     before: Place | None = None
 
 
+_MOST_DIGITS = 18
+"""Of milliseconds in a cursor; Python refuses to read thousands of them."""
+
 _KEPT_ABOVE_PAGE = 10_000
 """Jobs that are gathered before all but the newest are dropped again."""
 
@@ -75,7 +78,7 @@ def read_cursor(text: str) -> Place:
         CliError: it is none.
     """
     accepted_at, separator, job_id = text.partition(".")
-    if not separator or not accepted_at.isascii() or not accepted_at.isdigit():
+    if not separator or not accepted_at.isascii() or not accepted_at.isdigit() or len(accepted_at) > _MOST_DIGITS:
         raise usage_error(f"{text!r} is no cursor", "take `next_cursor` of an earlier `mesh list --json`")
     return Place(int(accepted_at), job_id)
 
