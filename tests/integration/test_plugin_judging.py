@@ -191,8 +191,8 @@ async def test_who_was_cancelled_has_the_judgement_later(tmp_path: Path, monkeyp
     try:
         await judges.judge("odd", {"do": "take"}, [1])
         asking = asyncio.create_task(judges.judge("odd", options, [1]))
-        await asyncio.sleep(0)
         (judge,) = judges._judges.values()  # noqa: SLF001 - what a cancellation must not end
+        await wait_until(lambda: judge._judgements, description="the judgement has begun")  # noqa: SLF001 - the same
         process = judge._process  # noqa: SLF001 - the same
         asking.cancel()
         await asyncio.wait({asking})

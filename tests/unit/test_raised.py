@@ -121,8 +121,10 @@ async def test_in_a_task_only_its_own_cancellation_ends_it() -> None:
     """A part that was cancelled, or that interrupts, has failed."""
     assert not any(ends_the_task(error) for error in (KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()))
     seen: list[bool] = []
+    waits = asyncio.Event()
 
     async def wait() -> None:
+        waits.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError as error:
@@ -130,7 +132,7 @@ async def test_in_a_task_only_its_own_cancellation_ends_it() -> None:
             raise
 
     waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0)
+    await waits.wait()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
