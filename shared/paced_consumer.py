@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from eldermesh.kafka.lifecycle import WholeConsumer
+from shared.fair_consumer import FairConsumer
 
 IDLE_FETCH_WAIT_MS = 100
 """What `fetch_max_wait_ms` grows to without records; the first record after that may come so much later."""
@@ -14,8 +14,8 @@ IDLE_FETCH_WAIT_MS = 100
 IDLE_AFTER_SECONDS = 1.0
 
 
-class PacedConsumer(WholeConsumer):
-    """aiokafka's consumer; its `fetch_max_wait_ms` grows after `IDLE_AFTER_SECONDS` without records.
+class PacedConsumer(FairConsumer):
+    """`FairConsumer`; its `fetch_max_wait_ms` grows after `IDLE_AFTER_SECONDS` without records.
 
     The embedded broker sleeps for that time, whatever arrives. So it has to be short where a job is on its way, and an
     idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: with its
