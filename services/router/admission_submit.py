@@ -21,6 +21,7 @@ from shared.events import JobAccepted, JobTerms
 from shared.history.keys import FOLD_VERSION
 from shared.raised import ends_the_task
 from shared.settings import Settings
+from shared.surrogates import whole_characters
 from shared.telemetry.fact_trace import FactTrace
 from shared.workloads import WorkloadRegistry
 
@@ -124,7 +125,8 @@ def _word_of_workload(submit: JobSubmit, job_id: str) -> Iterator[None]:
     except DeadLetterError as error:
         # A plug-in's word, too: with another one than the contract's the letter would be none that anybody can read.
         error_type = error.error_type if error.error_type in get_args(DeadLetterType) else "internal"
-        raise DeadLetterError(error_type, error.reason, job_id=job_id) from error
+        reason = whole_characters(error.reason).strip() or f"workload {submit.workload} refused it and gave no reason"
+        raise DeadLetterError(error_type, reason, job_id=job_id) from error
     except BaseException as error:
         if ends_the_task(error):
             raise

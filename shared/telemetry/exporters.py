@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from shared.http_client import is_loopback
+from shared.telemetry.encodable import encodable
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """Limit of one export with all its retries; then its batch is dropped."""
@@ -33,7 +34,7 @@ class ProcessSpanExporter(OTLPSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch, unless this is a child's copy."""
-        return super().export(spans) if os.getpid() == self._pid else SpanExportResult.SUCCESS
+        return super().export(encodable(spans)) if os.getpid() == self._pid else SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Break off a retry and close the connection, unless this is a child's copy."""

@@ -20,6 +20,8 @@ from shared.telemetry.names import SpanName
 
 _SCOPE = "eldermesh"
 _NS_PER_MS = 1_000_000
+_LAST_MS = (2**64 - 1) // _NS_PER_MS
+"""OTLP has 64 bits for nanoseconds; a span beyond them would cost the batch it is exported in."""
 
 _tracer = trace.get_tracer(_SCOPE)
 """Made once, since making one takes longer than a span; it follows the provider, whichever is installed, and when."""
@@ -82,14 +84,18 @@ def record_span(
         kind=name.kind,
         attributes=attributes,
         links=links,
-        start_time=start_ms * _NS_PER_MS,
+        start_time=_nanoseconds(start_ms),
     )
     if error is not None:
         fail_span(recorded, error)
-    recorded.end(end_time=max(start_ms, end_ms) * _NS_PER_MS)
+    recorded.end(end_time=_nanoseconds(max(start_ms, end_ms)))
     return recorded.get_span_context()
 
 
 def fail_span(failed: Span, reason: str) -> None:
     """Mark a span as failed without an exception, as for a bad record that became a dead letter."""
     failed.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _nanoseconds(milliseconds: int) -> int:
+    return min(max(0, milliseconds), _LAST_MS) * _NS_PER_MS

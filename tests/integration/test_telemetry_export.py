@@ -24,7 +24,7 @@ from shared.telemetry import metric_names, names
 from shared.telemetry.ids import root_trace
 from shared.telemetry.propagation import context_from, traceparent_of
 from shared.telemetry.setup import MAX_QUEUED_SPANS, configure_telemetry, current_telemetry
-from shared.telemetry.spans import record_span, span
+from shared.telemetry.spans import fail_span, record_span, span
 from tests.trace_edges import EDGES, PUBLISHER_EDGES, WAIT_EDGES, assert_edges
 from tests.waiting import wait_until
 
@@ -95,6 +95,26 @@ async def test_a_jobs_trace_from_exporter_to_tree(receiver: str) -> None:
     assert drawn.splitlines()[1].startswith("send jobs")
     assert "ZeroDivisionError at" in drawn
     assert "division by zero" not in drawn  # messages of exceptions may quote the job
+
+
+async def test_what_cannot_be_encoded_costs_no_other_span(receiver: str) -> None:
+    """Half a character is a question mark, wherever it stands; a time beyond what OTLP holds becomes its last."""
+    half = "half \ud83d"
+    telemetry = configure_telemetry(Settings(otlp_endpoint=receiver), "router")
+    root = Context()
+    with span(names.DISPATCH_CHUNK, context=root, attributes={names.JOB_ID: half, "texts": [half, "ü"]}) as odd:
+        odd.update_name(half)
+        odd.add_event(half, {half: half})
+        fail_span(odd, half)
+        record_span(names.QUEUE_WAIT, start_ms=2**60, end_ms=2**60, context=trace.set_span_in_context(odd, root))
+        with span(names.PROCESS_CHUNK, links=[trace.Link(odd.get_span_context(), {half: half})]):
+            pass
+    assert await asyncio.to_thread(telemetry.flush)
+    spans = await fetch_trace(receiver, trace.format_trace_id(odd.get_span_context().trace_id))
+    by_name = {each.name: each for each in spans}
+    assert by_name.keys() == {"half ?", "process chunk", "queue wait"}
+    assert by_name["half ?"].status == "error"
+    assert by_name["half ?"].attributes.items() >= {(names.JOB_ID, "half ?"), ("texts", '["half ?","ü"]')}
 
 
 async def test_a_dropped_carrier_is_seen_by_the_matrix(receiver: str) -> None:

@@ -12,6 +12,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.admission import Admitted, JobAdmission, decided_fact
 from services.router.admission_submit import accepted_fact
 from shared.broker import make_producer
@@ -129,6 +130,21 @@ class TestRefusals:
         admission = JobAdmission(settings, make_producer(settings), WorkloadRegistry({"odd": cast("Any", _Wordy)}))
         error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
         assert (error.error_type, error.reason, error.job_id) == ("internal", "not today", JOB_ID)
+
+    @pytest.mark.parametrize(
+        ("reason", "told"),
+        [
+            ("", "workload odd refused it and gave no reason"),
+            (" \n", "workload odd refused it and gave no reason"),
+            ("no \ud83d\ude00, no \ud83d", "no \N{GRINNING FACE}, no ?"),
+        ],
+    )
+    def test_a_workload_without_a_reason_that_can_be_read(self, settings: Settings, reason: str, told: str) -> None:
+        """The sender learns who refused; halves of characters, which no record can hold, are question marks."""
+        odd = WorkloadRegistry({"odd": lambda: cast("Any", _Wordy("invalid", reason))})
+        admission = JobAdmission(settings, make_producer(settings), odd)
+        error = refusal(admission, received(Sent(job(workload="odd", job_id=JOB_ID))))
+        assert (error.error_type, error.reason) == ("invalid", told)
 
 
 class TestIds:
@@ -367,9 +383,12 @@ async def test_what_is_dear_of_a_submit_is_done_where_it_is_judged(
 
 
 class _Wordy:
-    """A workload that refuses with a word that is none of the contract's."""
+    """A workload that refuses in its own words: at first with one that is none of the contract's."""
 
     name = "odd"
 
+    def __init__(self, error_type: str = "closed", reason: str = "not today") -> None:
+        self._refusal = DeadLetterError(cast("DeadLetterType", error_type), reason)
+
     def validate(self, *_: object) -> None:
-        raise DeadLetterError("closed", "not today")  # type: ignore[arg-type]  # what is tested
+        raise self._refusal
