@@ -99,8 +99,9 @@ class Actor(Generic[S]):
         await self._sender.fill(memory)
         if looks:
             await self._send_again(memory, now)
-        if trouble := self._trouble.take():
+        if trouble := self._trouble.to_note():
             await self._store.note_trouble(trouble)
+            self._trouble.noted(trouble)
         if now - self._forgot_at >= self._times.forget:
             self._forgot_at = now
             await self._forget(memory)

@@ -56,8 +56,8 @@ class OwnTrouble:
             where=[f"{frame.name}, line {frame.lineno}" for frame in last],
         )
 
-    def take(self) -> dict[str, str | None]:
-        """By subject (or lane) why it waits, as told since the last time; None of one whose trouble is over.
+    def to_note(self) -> dict[str, str | None]:
+        """By subject (or lane) why it waits, as told and not `noted` yet; None of one whose trouble is over.
 
         Nothing where nothing was told: what others have noted of it then runs out by itself.
         """
@@ -65,9 +65,14 @@ class OwnTrouble:
             return {}
         now = self.clock.monotonic()
         over = [subject for subject, noted_at in self._noted.items() if now - noted_at >= FORGET_SECONDS]
-        for subject in over:
-            del self._noted[subject]
-        taken = dict.fromkeys(over) | self._new
-        self._noted |= dict.fromkeys(self._new, now)
-        self._new = {}
-        return taken
+        return dict.fromkeys(over) | self._new
+
+    def noted(self, trouble: dict[str, str | None]) -> None:
+        """Others know this of `to_note` by now."""
+        now = self.clock.monotonic()
+        for subject, reason in trouble.items():
+            if reason is None:
+                del self._noted[subject]
+            else:
+                self._noted[subject] = now
+        self._new = {subject: reason for subject, reason in self._new.items() if trouble.get(subject) != reason}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.stack.redis import EmbeddedRedis
 from services.router.jobs.machine import JobMachine
@@ -215,6 +216,33 @@ def test_what_the_owner_before_has_told_is_forgotten(world_redis: EmbeddedRedis)
     in_a_world(world_redis, steps)
 
 
+def test_what_redis_did_not_take_is_noted_later(world_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note fails once, when a job's trouble is new: the next step notes it, though it is told but once a minute."""
+    shipped, failed = PartitionStore.note_trouble, []
+
+    async def fails_once(store: PartitionStore, trouble: Mapping[str, str | None]) -> None:
+        if not failed:
+            failed.append(dict(trouble))
+            raise RedisConnectionError
+        await shipped(store, trouble)
+
+    async def steps(world: World) -> None:
+        trap = Trap(monkeypatch)
+        trap.lay(WorldDecider, "decide", _is_first)
+        monkeypatch.setattr(PartitionStore, "note_trouble", fails_once)
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        await world.pass_time(TELL_SECONDS / 10)
+        await world.work(owner)
+        assert [set(trouble) for trouble in failed] == [{job_id(1)}]
+        assert await _Teller(world).told() == {job_id(1)}
+        trap.is_set = False
+        await settle(world)
+
+    in_a_world(world_redis, steps)
+
+
 class _Teller:
     """As an owner tells of trouble, and as others read it."""
 
@@ -227,7 +255,8 @@ class _Teller:
         """Tell of trouble, and note it."""
         for subject in subjects:
             self._trouble.tell(subject, "decide", ValueError())
-        await self._store.note_trouble(self._trouble.take())
+        await self._store.note_trouble(trouble := self._trouble.to_note())
+        self._trouble.noted(trouble)
 
     async def told(self) -> set[str]:
         """Of whom trouble is known."""
