@@ -218,7 +218,8 @@ def test_what_the_owner_before_has_told_is_forgotten(world_redis: EmbeddedRedis)
 
 def test_what_redis_did_not_take_is_noted_later(world_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """The note fails once, when a job's trouble is new: the next step notes it, though it is told but once a minute."""
-    shipped, failed = PartitionStore.note_trouble, []
+    shipped = PartitionStore.note_trouble
+    failed: list[dict[str, str | None]] = []
 
     async def fails_once(store: PartitionStore, trouble: Mapping[str, str | None]) -> None:
         if not failed:
