@@ -169,12 +169,12 @@ class Supervisor:
     async def _watch(self, service: Service) -> None:
         """Start the service again whenever it ends, until this is cancelled."""
         while True:
-            began = time.monotonic()
             try:
                 if service.state is not ServiceState.RUNNING:
                     await service.until_wanted()
                     await service.bring_up()
                     self._changed()
+                began = time.monotonic()
                 how = describe_end(await service.wait())
                 death = _Death(service=service, how=how, lived_seconds=time.monotonic() - began)
             except StartFailedError as failure:

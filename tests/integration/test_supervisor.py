@@ -9,7 +9,9 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -200,6 +202,40 @@ async def test_a_service_that_keeps_dying_is_started_again_for_as_long_as_it_tak
     await wait_until(well, description="b is well")
     stop.set()
     await running
+
+
+def _has_said(stage: Stage, lines: int) -> bool:
+    return len(stage.said) == lines
+
+
+async def test_how_long_a_service_takes_to_start_is_no_part_of_its_life(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is ready after minutes and dies at once, again and again, is started again later each time."""
+    clock = 0.0
+    monkeypatch.setattr("eldermesh.stack.supervisor.time", SimpleNamespace(monotonic=lambda: clock))
+    spec = stage.service("a")
+    is_ready = spec.ready
+    assert is_ready is not None
+
+    async def ready_after_minutes() -> None:
+        nonlocal clock
+        await is_ready()
+        clock += 100.0
+
+    supervisor = stage.supervisor(replace(spec, ready=ready_after_minutes))
+    await supervisor.start()
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    service = supervisor.services["a"]
+    for deaths in range(1, 4):
+        await wait_until(lambda: service.state == "running", description="it runs")
+        assert service.pid is not None
+        os.kill(service.pid, signal.SIGKILL)
+        await wait_until(partial(_has_said, stage, deaths), description="its death is told")
+    stop.set()
+    await running
+    assert service.trouble == "was ended by SIGKILL, 3 times in a row"
 
 
 async def test_a_trouble_that_was_over_is_not_told_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
