@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import Brake, BrakeError, OwnFailureError
@@ -22,6 +23,27 @@ _MAX_FAILED = 1_000
 """Several batches: more than one batch leaves, and each holds its record."""
 
 _Coordinates = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of records that are not committed yet."""
+
+    done: set[_Coordinates] = field(default_factory=set)
+    failed: dict[_Coordinates, OwnFailureError] = field(default_factory=dict)
+    works: bool = False
+    """Whether a record was handled well since the last commit: of a batch that is delivered again only those are left
+    that the code fails on."""
+
+    def is_judged(self, record: ConsumedRecord) -> bool:
+        """Whether there is nothing to do for it, or only its dead letter."""
+        return _coordinates(record) in self.done or _coordinates(record) in self.failed
+
+    def bound(self) -> None:
+        """Only failing batches leave anything here; forgetting it costs repeats, never a loss."""
+        if len(self.done) > _MAX_DONE or len(self.failed) > _MAX_FAILED:
+            self.done.clear()
+            self.failed.clear()
 
 
 class BatchRunner:
@@ -50,13 +72,9 @@ class BatchRunner:
     ) -> None:
         self._processor = processor
         self._brake = brake or Brake()
-        self._failed: dict[_Coordinates, OwnFailureError] = {}
-        # Whether a record was handled well since the last commit: of a batch that is delivered again only those are
-        # left that the code fails on.
-        self._works = False
         self._seconds = seconds
         self._room = asyncio.Semaphore(concurrency)
-        self._done: set[_Coordinates] = set()
+        self._progress = _Progress()
         self.giving_up = asyncio.Event()
         """Set while partitions are about to be given up: the batch at hand is finished, but nothing is retried."""
 
@@ -67,42 +85,41 @@ class BatchRunner:
             RetryableError: some were not done; deliver all again.
             BrakeError: our own code fails, whatever the record; stop.
         """
-        waiting = [record for record in records if not self._is_judged(_coordinates(record))]
+        progress = self._progress  # of now: what is forgotten meanwhile stays so
+        waiting = [record for record in records if not progress.is_judged(record)]
         failures: list[Exception] = []
         time = BatchTime(self._seconds, self.giving_up)
         try:
             async with asyncio.timeout_at(time.ends_at):
                 async with asyncio.TaskGroup() as lanes:
                     for lane in sort_into_lanes(waiting):
-                        lanes.create_task(self._run_lane(lane, time, failures))
-                await self._give_up(records, time, failures)
+                        lanes.create_task(self._run_lane(lane, progress, time, failures))
+                await self._give_up(records, progress, time, failures)
         except TimeoutError:
             failures.append(RetryableError(f"the batch was not done within {self._seconds:g} s"))
         for failure in failures:
             if isinstance(failure, StopServiceError):
                 raise failure
-        undone = sum(_coordinates(record) not in self._done for record in records)
+        undone = sum(_coordinates(record) not in progress.done for record in records)
         if failures or undone:
-            self._bound_memory()
+            progress.bound()
             raise RetryableError(f"{undone} of {len(records)} records were not done: {failures[:1]}")
 
     def committed(self, records: Iterable[ConsumedRecord]) -> None:
         """These were committed and will not come again."""
-        self._works = False
+        progress = self._progress
+        progress.works = False
         for record in records:
-            self._done.discard(_coordinates(record))
-            self._failed.pop(_coordinates(record), None)
+            progress.done.discard(_coordinates(record))
+            progress.failed.pop(_coordinates(record), None)
 
     def forget(self) -> None:
-        """The partitions were given up: what was done of them before says nothing of what comes."""
-        self._works = False
-        self._done.clear()
-        self._failed.clear()
+        """The partitions were given up: what was done of them before, or still is, says nothing of what comes."""
+        self._progress = _Progress()
 
-    def _is_judged(self, coordinates: _Coordinates) -> bool:
-        return coordinates in self._done or coordinates in self._failed
-
-    async def _run_lane(self, lane: list[ConsumedRecord], time: BatchTime, failures: list[Exception]) -> None:
+    async def _run_lane(
+        self, lane: list[ConsumedRecord], progress: _Progress, time: BatchTime, failures: list[Exception]
+    ) -> None:
         for record in lane:
             async with self._room:
                 # Lanes that already run are not cut off by another one's failure: that would only make repeats.
@@ -114,32 +131,28 @@ class BatchRunner:
                     failures.append(failure)
                     return
                 except OwnFailureError as failure:
-                    self._failed[_coordinates(record)] = failure
+                    progress.failed[_coordinates(record)] = failure
                     continue
-                self._done.add(_coordinates(record))
+                progress.done.add(_coordinates(record))
                 if handled:
-                    self._works = True
+                    progress.works = True
                     self._brake.handled()
 
-    async def _give_up(self, records: Sequence[ConsumedRecord], time: BatchTime, failures: list[Exception]) -> None:
+    async def _give_up(
+        self, records: Sequence[ConsumedRecord], progress: _Progress, time: BatchTime, failures: list[Exception]
+    ) -> None:
         """Make dead letters of those that our own code failed on, unless it fails on whatever comes."""
-        undone = [each for each in map(_coordinates, records) if each not in self._done]
-        failed = [self._failed[each] for each in undone if each in self._failed]
+        undone = [each for each in map(_coordinates, records) if each not in progress.done]
+        failed = [progress.failed[each] for each in undone if each in progress.failed]
         try:
             for failure in failed:
-                if not self._works:
+                if not progress.works:
                     self._brake.failed(failure)
             for failure in failed:
                 await self._processor.give_up(failure, time)
-                self._done.add(_coordinates(failure.record))
+                progress.done.add(_coordinates(failure.record))
         except (RetryableError, BrakeError) as error:
             failures.append(error)
-
-    def _bound_memory(self) -> None:
-        # Only failing batches leave anything here; forgetting it costs repeats, never a loss.
-        if len(self._done) > _MAX_DONE or len(self._failed) > _MAX_FAILED:
-            self._done.clear()
-            self._failed.clear()
 
 
 def _coordinates(record: ConsumedRecord) -> _Coordinates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import Any, cast
@@ -79,3 +80,31 @@ async def test_bad_records_of_batches_that_never_end_are_not_kept_without_end() 
     gc.collect()
     assert len(processor.failures) == 3000
     assert 0 < sum(failure() is not None for failure in processor.failures) <= 1100
+
+
+async def test_what_ends_after_its_partition_was_given_up_says_nothing_of_what_comes() -> None:
+    """The log may have begun anew by then: the record that stands at the same offset is another one."""
+    processor = _Slow()
+    runner = BatchRunner(cast("Any", processor))
+    running = asyncio.create_task(runner.run([consumed(b"before")]))
+    await processor.begun.wait()
+    runner.forget()
+    processor.may_end.set()
+    await running
+    await runner.run([consumed(b"after")])
+    assert processor.handled == [b"before", b"after"]
+
+
+class _Slow:
+    """Handles a record when it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self.handled: list[bytes | None] = []
+
+    async def process(self, record: ConsumedRecord, _time: BatchTime) -> bool:
+        """Wait, and note it."""
+        self.begun.set()
+        await self.may_end.wait()
+        self.handled.append(record.value)
+        return True
