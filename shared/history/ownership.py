@@ -151,14 +151,17 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._tasks[number] = asyncio.create_task(self._own(number), name=f"owner {self._topic}/{number}")
 
     async def _stop_owners(self, partitions: Collection[int]) -> None:
-        tasks = {self._tasks.pop(number) for number in partitions if number in self._tasks}
-        while tasks:
+        # They stay known until they have ended: whoever waits here may be cancelled, and another one stops them.
+        tasks = {number: self._tasks[number] for number in partitions if number in self._tasks}
+        while running := {task for task in tasks.values() if not task.done()}:
             # Again and again: a library below may swallow a cancellation, and the group waits for this to end.
-            for task in tasks:
+            for task in running:
                 task.cancel()
-            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
-        for number in partitions:
-            self._owners.pop(number, None)
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+        for number, task in tasks.items():
+            if self._tasks.get(number) is task:
+                del self._tasks[number]
+                self._owners.pop(number, None)
 
     async def _own(self, number: int) -> None:
         log = KafkaPartitionLog(self._settings, self._topic, number, self._producer)

@@ -76,6 +76,17 @@ class SilentLog:
         """Nothing was started."""
 
 
+class StubbornLog(SilentLog):
+    """One of a library that swallows a cancellation."""
+
+    async def start(self) -> None:
+        """Wait once more."""
+        try:
+            await super().start()
+        except asyncio.CancelledError:
+            await super().start()
+
+
 def _owners() -> list[str]:
     return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("owner ")]
 
@@ -108,3 +119,18 @@ async def test_a_partition_that_came_before_joining_failed(monkeypatch: pytest.M
             await asyncio.sleep(0)
     await owners.stop()
     assert last.owners_at_start == []
+
+
+async def test_a_revocation_that_is_broken_off_leaves_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library cancels it when the member is stopped: an owner that has not ended by then is stopped again."""
+    owners = _ownership(monkeypatch, PlayedMember(given_at_start=True))
+    monkeypatch.setattr(ownership, "KafkaPartitionLog", StubbornLog)
+    await owners.start()
+    revoking = asyncio.create_task(owners.on_partitions_revoked([TopicPartition(TOPIC, 0)]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    revoking.cancel()
+    await asyncio.wait({revoking})
+    assert _owners()
+    await owners.stop()
+    assert not _owners()
