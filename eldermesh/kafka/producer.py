@@ -12,13 +12,24 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 
+from eldermesh.kafka.failing import BROKER, FailingPlaces, Place
 from eldermesh.kafka.lifecycle import WholeProducer
 from eldermesh.shielding import to_its_end
 
 SUSPECT_SECONDS = 5.0
 """Who is cancelled after waiting so long for an acknowledgement has met a failure."""
+
+_ANSWERS = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""Of a broker that works: it takes others."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -64,10 +75,7 @@ class ReplacingProducer:
         self._connecting: asyncio.Task[_Generation] | None = None
         self._retiring: dict[asyncio.Task[None], _Generation] = {}
         self._is_closed = False
-        self.failing_since: float | None = None
-        """By `time.monotonic`: when the first call since the last success began that failed; None if none did."""
-        self.failed_at = float("-inf")
-        """By `time.monotonic`: when the last failure was seen."""
+        self.failing = FailingPlaces()
 
     async def start(self) -> None:
         """Connect.
@@ -100,7 +108,7 @@ class ReplacingProducer:
         Raises:
             KafkaError: one was not acknowledged. Whether it and those behind it were written is unknown.
         """
-        began = time.monotonic()
+        began, places = time.monotonic(), {Place(record.topic, record.partition) for record in records}
         generation = await self._generation()
         generation.users += 1
         generation.idle.clear()
@@ -108,20 +116,24 @@ class ReplacingProducer:
             async with asyncio.timeout(self._seconds):
                 metadata = await self._sent(generation, records)
         except TimeoutError as error:
-            await self._broken_off(generation, began)
+            self.failing.failed(places, began)
+            await self._broken_off(generation)
             raise KafkaTimeoutError(f"not acknowledged within {self._seconds:g} s") from error
-        except KafkaError:
-            self._replace(generation, began)
+        except KafkaError as error:
+            if not isinstance(error, _ANSWERS):
+                self.failing.failed(places, began)
+            self._replace(generation)
             raise
         except asyncio.CancelledError:
             if time.monotonic() - began >= SUSPECT_SECONDS:
-                await self._broken_off(generation, began)
+                self.failing.failed(places, began)
+                await self._broken_off(generation)
             raise
         finally:
             generation.users -= 1
             if not generation.users:
                 generation.idle.set()
-        self.failing_since = None
+        self.failing.succeeded(places)
         return metadata
 
     async def _sent(self, generation: _Generation, records: Sequence[OutgoingRecord]) -> list[Any]:
@@ -170,23 +182,17 @@ class ReplacingProducer:
             self._current = _Generation(client)
             return self._current
         except KafkaError:
-            self._note_failure(began)
+            self.failing.failed([BROKER], began)
             raise
         finally:
             self._connecting = None
 
-    def _note_failure(self, since: float) -> None:
-        self.failed_at = time.monotonic()
-        if self.failing_since is None:
-            self.failing_since = since
-
-    async def _broken_off(self, generation: _Generation, since: float) -> None:
+    async def _broken_off(self, generation: _Generation) -> None:
         """Replace it; on return nothing that waited for it will be sent."""
-        self._replace(generation, since)
+        self._replace(generation)
         await generation.client.break_off()
 
-    def _replace(self, generation: _Generation, since: float) -> None:
-        self._note_failure(since)
+    def _replace(self, generation: _Generation) -> None:
         if self._current is not generation:
             return
         self._current = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from eldermesh.kafka.failing import BROKER
 from eldermesh.kafka.lifecycle import WholeProducer
 from eldermesh.kafka.producer import Headers, OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.silence import no_broker
@@ -20,7 +20,7 @@ ACKNOWLEDGE_SECONDS = 15.0
 """Longest time for the acknowledgement of one record, or of those of one call."""
 
 TROUBLE_SECONDS = 10.0
-"""How long producing has to fail without a success between, before it is trouble."""
+"""How long producing to a partition has to fail without a success between, before it is trouble."""
 
 OLD_SECONDS = 60.0
 """A failure that nobody has repeated for so long says nothing of now: who still has something to send tries again."""
@@ -74,11 +74,13 @@ class Producer:
 
     @property
     def trouble(self) -> str | None:
-        """For how long Kafka has acknowledged nothing, though it was asked to; None if that is not long."""
-        since, now = self._producer.failing_since, time.monotonic()
-        if since is None or now - since < TROUBLE_SECONDS or now - self._producer.failed_at > OLD_SECONDS:
+        """For how long Kafka has acknowledged nothing somewhere, though it was asked to; None if that is not long."""
+        longest = self._producer.failing.longest(seen_within=OLD_SECONDS)
+        if longest is None or longest[1] < TROUBLE_SECONDS:
             return None
-        return f"Kafka has acknowledged no record for {now - since:.0f} s"
+        place, seconds = longest
+        where = "" if place == BROKER else f" (partition {place.partition} of {place.topic})"
+        return f"Kafka has acknowledged no record for {seconds:.0f} s{where}"
 
     async def send_and_wait(
         self,
