@@ -15,6 +15,8 @@ from shared.raised import told
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
+_WRONG_SETTINGS = 2
+
 _log = get_logger(__name__)
 
 
@@ -65,18 +67,29 @@ async def until_stopped(parts: Sequence[Part], stop: asyncio.Event) -> None:
         await asyncio.wait({stopping, *watches})
 
 
+def settings_of_process(name: str) -> Settings:
+    """The settings of the environment; where one is wrong this process says so in a line, and exits with 2.
+
+    Args:
+        name: of the program.
+    """
+    try:
+        return Settings.of_environment()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{name} does not start: {error}\n")
+        sys.exit(_WRONG_SETTINGS)
+
+
 def run_service(name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
     """Run a service until SIGTERM or SIGINT; return the exit status: 0 after a stop in order, 1 after a failure.
+
+    It exits with 2 where settings are wrong.
 
     Args:
         name: of the service in logs and spans.
         run: runs it until the event is set.
     """
-    try:
-        settings = Settings.of_environment()
-    except ConfigurationError as error:
-        sys.stderr.write(f"{name} does not start: {error}\n")
-        return 1
+    settings = settings_of_process(name)
     configure_logging(settings, name)
     configure_telemetry(settings, name)
     collect_seldom()

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_state_path
-from pydantic import Field, RedisDsn, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blob_directory import blob_directory
 from shared.errors import ConfigurationError
 from shared.ray_demands import RayDemands
@@ -46,7 +47,7 @@ def _refuse_json_list(text: str) -> None:
     raise ValueError(f"a list is written without brackets and quotes, its entries separated by commas: {example[:200]}")
 
 
-def check_env_file() -> None:
+def _check_env_file() -> None:
     """See that the `.env` of the working directory, if there is one, can be read.
 
     Raises:
@@ -62,14 +63,19 @@ class Settings(BaseSettings):
     """The settings in force. Durations are seconds, sizes bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MESH_", env_file=_ENV_FILE, env_file_encoding="utf-8-sig", extra="ignore", frozen=True
+        env_prefix="MESH_",
+        env_file=_ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
-    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
+    kafka_bootstrap: Brokers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
     broker_profile: Literal["kafka", "embedded"] = Field(
         "kafka", description="`embedded` turns off what the embedded broker cannot do and shortens its waits."
     )
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey address.")
+    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey address.")
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
     )
@@ -140,7 +146,7 @@ class Settings(BaseSettings):
         5.0, description="Longest first pause before a message is tried again; doubled for each attempt, to an hour."
     )
     # Claude: where prompts go, and what one CLI run may take.
-    anthropic_base_url: str | None = Field(
+    anthropic_base_url: BaseUrl | None = Field(
         None, description="Where Claude CLIs send their requests; empty: the real API, which needs the key."
     )
     anthropic_api_key: SecretStr | None = Field(
@@ -186,7 +192,7 @@ class Settings(BaseSettings):
         4, description="Prompts of `claude.requests` that one `claude_exec` service runs at once."
     )
     # Ray: the engine of large jobs.
-    ray_address: str | None = Field(
+    ray_address: HostPort | None = Field(
         None, description="`host:port` of a Ray head; without one every job runs on Celery. `mesh up` has its own."
     )
     ray_auth_token: SecretStr | None = Field(None, description="Token of the Ray cluster, at least 32 characters.")
@@ -216,9 +222,9 @@ class Settings(BaseSettings):
         default=False,
         description="A head is started once the router asks, by a file in the data dir. Set by `mesh up`.",
     )
-    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
-    trace_query_url: str | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
-    trace_ui_url: str | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
+    otlp_endpoint: BaseUrl | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
+    trace_query_url: BaseUrl | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
+    trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", mode="before")
@@ -229,17 +235,20 @@ class Settings(BaseSettings):
             return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 
-    @field_validator("anthropic_base_url", "anthropic_api_key", "notify_rules", mode="before")
+    @field_validator(
+        "anthropic_base_url",
+        "anthropic_api_key",
+        "blob_url",
+        "notify_rules",
+        "otlp_endpoint",
+        "ray_address",
+        "trace_query_url",
+        "trace_ui_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _a_redis_address(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith("unix://"):
-            RedisDsn(value.get_secret_value())
-        return value
 
     @field_validator("blob_url")
     @classmethod
@@ -282,16 +291,24 @@ class Settings(BaseSettings):
         return self.ray_max_runners or self.slots
 
     @classmethod
-    def of_environment(cls) -> Self:
-        """The settings of the environment and of `.env` in the working directory, for a process of the mesh.
+    def of_environment(cls, **given: object) -> Self:
+        """The settings of the environment and of `.env` in the working directory; those that are `given` come first.
 
         Raises:
-            ConfigurationError: `.env` is no regular file (a pipe would be waited for), or cannot be read.
-            ValidationError: a setting is wrong.
+            ConfigurationError: one is wrong, or `.env` is no regular file (a pipe would be waited for), or cannot be
+                read.
         """
         try:
-            check_env_file()
-            return cls()
+            _check_env_file()
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            reasons = "; ".join(
+                f"MESH_{'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix('Value error, ')}"
+                for each in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigurationError(f"the settings are wrong: {reasons}") from error
+        except SettingsError as error:  # a value that has to be JSON and is none
+            raise ConfigurationError(f"the settings are wrong: {error}") from error
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigurationError(f".env in the working directory cannot be read: {why}") from error

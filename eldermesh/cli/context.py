@@ -47,39 +47,23 @@ def unusable_data_dir(data_dir: Path, error: OSError) -> CliError:
     )
 
 
-def load_settings() -> Settings:
-    """The settings of the environment and `.env` alone.
+def load_settings(**given: object) -> Settings:
+    """The settings of the environment and `.env` alone, and those that are `given` in place of theirs.
 
     Raises:
         CliError: one of them is wrong.
     """
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from shared.settings import Settings, check_env_file
+    from shared.errors import ConfigurationError
+    from shared.settings import Settings
 
     try:
-        check_env_file()
-        return Settings()
-    except ValidationError as error:
-        reasons = "; ".join(
-            f"MESH_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}"
-            for each in error.errors(include_input=False, include_url=False)
-        )
-        raise CliError(
-            ExitStatus.USAGE, "configuration", f"the settings are wrong: {reasons}", "docs/configuration.md lists them"
-        ) from error
-    except SettingsError as error:  # a value that has to be JSON and is none
-        raise CliError(
-            ExitStatus.USAGE, "configuration", f"the settings are wrong: {error}", "docs/configuration.md lists them"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        return Settings.of_environment(**given)
+    except ConfigurationError as error:
         raise CliError(
             ExitStatus.USAGE,
             "configuration",
-            f".env in the working directory cannot be read: {why}",
-            "mend it, or work in another directory",
+            str(error),
+            "mend it, in the environment or in `.env`; docs/configuration.md lists all settings",
         ) from error
 
 
@@ -122,4 +106,4 @@ def find_mesh() -> Mesh:
     }
     # Made anew and not copied, so that these values are checked as well.
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
-    return Mesh(type(settings)(**(given | found)), "runtime")
+    return Mesh(load_settings(**(given | found)), "runtime")

@@ -25,7 +25,7 @@ from eldermesh.stack.otlp_forwarding import Forwarder
 from eldermesh.stack.ports import LOOPBACK
 from eldermesh.stack.span_store import SpanStore, StoreLimits
 from shared.logs import configure_logging, get_logger
-from shared.settings import Settings
+from shared.serving import settings_of_process
 
 DRAIN_SECONDS = 3.0
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-bytes", type=int, default=usual.bytes)
     parser.add_argument("--max-days", type=float, default=usual.days)
     given = parser.parse_args(arguments)
-    configure_logging(Settings.of_environment(), "telemetry")
+    configure_logging(settings_of_process("telemetry"), "telemetry")
     try:
         limits = StoreLimits(given.max_spans, given.max_bytes, given.max_days)
         asyncio.run(serve(given.db, given.port, given.forward, limits))

@@ -9,6 +9,7 @@ import asyncio
 import sys
 
 from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
+from shared.errors import ConfigurationError
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
@@ -30,6 +31,8 @@ async def _check() -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await requests_trouble(Settings.of_environment())
+    except ConfigurationError as error:
+        return str(error)
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -75,8 +75,6 @@ async def ray_trouble(settings: Settings) -> str | None:
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
-    except ConfigurationError as error:
-        return str(error)
     except OSError as error:  # TimeoutError is one
         return f"the head does not answer: {error!r}"
     return "the Ray node of this machine has not started" if raylet_socket(settings) is None else None
@@ -129,6 +127,8 @@ async def _check(part: str) -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await _trouble(part, Settings.of_environment())
+    except ConfigurationError as error:
+        return str(error)
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -9,6 +9,7 @@ import asyncio
 import sys
 
 from services.sages.groups import PANEL_GROUP
+from shared.errors import ConfigurationError
 from shared.history.readiness import unsettled_groups
 from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
@@ -26,6 +27,8 @@ async def _check() -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await sages_trouble(Settings.of_environment())
+    except ConfigurationError as error:
+        return str(error)
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
 

@@ -22,7 +22,6 @@ from services.router.engines.ray_environment import head_address, trouble_file, 
 from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
 from services.router.jobs.lookup import JobLookup
 from services.sages.groups import PANEL_GROUP
-from shared.errors import ConfigurationError
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.history.readiness import unowned_partitions, unsettled_groups
@@ -130,8 +129,6 @@ async def ray_answers(mesh: Mesh) -> Found:
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
-    except ConfigurationError as error:
-        raise CheckFailed(str(error), "set it, and start the router again") from error
     except OSError as error:  # TimeoutError is one
         if settings.ray_on_demand and not wanted_file(settings).exists():
             return Found(f"starts at {settings.ray_address} with the first job that is routed to it")

@@ -45,13 +45,12 @@ def up(
     """
     require_run_extra()
     base = load_settings()
-    update = {
-        "data_dir": data_dir_of(data_dir or base.data_dir),
-        "slots": slots or base.slots,
-        "otlp_endpoint": otlp_endpoint or base.otlp_endpoint,
-        "python_functions": (*base.python_functions, *(allow or ())),
-    }
-    settings = base.model_copy(update=update)
+    settings = load_settings(
+        data_dir=data_dir_of(data_dir or base.data_dir),
+        slots=slots or base.slots,
+        otlp_endpoint=otlp_endpoint or base.otlp_endpoint,
+        python_functions=(*base.python_functions, *(allow or ())),
+    )
     output = Output(as_json)
     with stack_errors(settings.data_dir):
         if detach:

@@ -13,7 +13,7 @@ from services.claude_exec.loopback.script import Script
 from services.claude_exec.loopback.server import loopback_host, serve
 from shared.errors import MeshError
 from shared.logs import configure_logging, get_logger
-from shared.settings import Settings
+from shared.serving import settings_of_process
 
 _SERVICE_NAME = "eldermesh-claude-loopback"
 
@@ -40,7 +40,7 @@ async def _main(chosen: argparse.Namespace, script: Script) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 after a stop in order, 1 when it cannot serve."""
     chosen = _arguments(arguments)
-    configure_logging(Settings.of_environment(), _SERVICE_NAME)
+    configure_logging(settings_of_process(_SERVICE_NAME), _SERVICE_NAME)
     try:
         loopback_host(chosen.host)
         script = Script() if chosen.script is None else Script.load(chosen.script)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from services.router.engines.celery_app import make_celery_app
 from shared.logs import configure_logging
-from shared.settings import Settings
+from shared.serving import settings_of_process
 
 SERVICE_NAME = "eldermesh-flower"
 DEFAULT_PORT = 5555
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--address", default="127.0.0.1", help="interface to listen on")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     chosen = parser.parse_args(arguments)
-    settings = Settings.of_environment()
+    settings = settings_of_process(SERVICE_NAME)
     configure_logging(settings, SERVICE_NAME)
     options = [f"--address={chosen.address}", f"--port={chosen.port}", "--read_only", "--max_tasks=1000"]
     make_celery_app(settings).start(["flower", *options])

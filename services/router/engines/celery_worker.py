@@ -27,6 +27,7 @@ from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
 from services.router.engines.runner_thread import RunnerThread
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs import configure_logging, get_logger
+from shared.serving import settings_of_process
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
@@ -201,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     queues = [name for name in chosen.queues.split(",") if name]
     if unknown := sorted(set(queues) - set(QUEUES)):
         parser.error(f"unknown queue {unknown[0]!r}; there are {', '.join(QUEUES)}")
-    settings = Settings.of_environment()
+    settings = settings_of_process(SERVICE_NAME)
     configure_logging(settings, SERVICE_NAME)
     with suppress(KeyboardInterrupt):
         return CeleryWorker(settings, queues=queues, ready_file=chosen.ready_file).run()

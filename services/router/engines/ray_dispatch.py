@@ -39,9 +39,6 @@ class RayDispatcher:
 
     Args:
         settings: where the head is.
-
-    Raises:
-        ConfigurationError: the head's address is none.
     """
 
     def __init__(self, settings: Settings) -> None:

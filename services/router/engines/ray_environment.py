@@ -6,14 +6,12 @@ import os
 from pathlib import Path
 
 from eldermesh.launch import own_modules_first
-from shared.errors import ConfigurationError
+from shared.addresses import split_host_port
 from shared.settings import Settings
 
 _USERS_HOME = "ELDERMESH_USERS_HOME"
 _LOG_BYTES = 10 * 1024 * 1024
 _KEPT_LOGS = 2
-_MAX_PORT = 65_535
-_PORT_DIGITS = 5
 
 
 def ray_dir(settings: Settings) -> Path:
@@ -32,20 +30,8 @@ def trouble_file(settings: Settings) -> Path:
 
 
 def head_address(settings: Settings) -> tuple[str, int]:
-    """Host and port of the head.
-
-    Raises:
-        ConfigurationError: the setting is no such address.
-    """
-    address = settings.ray_address or ""
-    host, colon, port = address.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
-    if not (colon and host and is_number and 0 < int(port) <= _MAX_PORT) or "/" in host:
-        raise ConfigurationError(
-            f"MESH_RAY_ADDRESS is {address!r}: it has to be the host and the port of a Ray head, as ray-head:6379"
-        )
-    return host, int(port)
+    """Host and port of the head, which the settings have to name."""
+    return split_host_port(settings.ray_address or "")
 
 
 def ray_environment(settings: Settings) -> dict[str, str]:

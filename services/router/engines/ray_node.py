@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.router.engines.ray_environment import ray_dir, ray_environment
 from shared.errors import ConfigurationError
+from shared.serving import settings_of_process
 from shared.settings import Settings
 
 HEAD_PORT = 6379
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=HEAD_PORT, help="where the head listens")
     parser.add_argument("--num-cpus", type=int, help="CPUs that runners may take; those of the machine by default")
     chosen = parser.parse_args(arguments)
-    settings = Settings.of_environment()
+    settings = settings_of_process("ray_node")
     os.environ.update(ray_environment(settings))
     temp = temp_dir(settings)
     command = node_command(settings, chosen.kind, temp=temp, port=chosen.port, cpus=chosen.num_cpus)

@@ -115,6 +115,25 @@ def test_a_setting_that_has_to_be_json(mesh: CommandLine, monkeypatch: pytest.Mo
     assert "ray_resources" in ran.error()["message"]
 
 
+@pytest.mark.parametrize(
+    "verb", [["list"], ["doctor"], ["config"], ["ps"], ["env"], ["up"], ["down"], ["audit"], ["topics", "apply"]]
+)
+def test_every_verb_says_it(verb: list[str], mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit status of wrong usage, whether it needs that setting or not."""
+    monkeypatch.setenv("MESH_KAFKA_BOOTSTRAP", "kafka:99999999")
+    ran = mesh(*verb, "--json")
+    assert ran.status == 2
+    assert ran.error()["error_type"] == "configuration"
+    assert "MESH_KAFKA_BOOTSTRAP: 'kafka:99999999'" in ran.error()["message"]
+
+
+def test_an_address_on_the_command_line_is_checked(mesh: CommandLine) -> None:
+    """As the same setting is."""
+    ran = mesh("up", "--otlp-endpoint", "http://[::1", "--json")
+    assert ran.status == 2
+    assert "MESH_OTLP_ENDPOINT: " in ran.error()["message"]
+
+
 @pytest.mark.parametrize("verb", ["ps", "env", "down", "logs", "up"])
 @pytest.mark.parametrize(
     ("data_dir", "status"), [(LONG_NAME, 3), ("~no-such-user/x", 2), ("locked/x", 3), ("circle", 2)]

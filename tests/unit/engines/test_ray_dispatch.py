@@ -15,7 +15,7 @@ from services.router.engines.chunk_task import ChunkTask
 from services.router.engines.ray_dispatch import RayDispatcher
 from services.router.engines.ray_environment import head_address, trouble_file
 from services.router.engines.ray_process import RayDriverProcess
-from shared.errors import ConfigurationError, RetryableError
+from shared.errors import RetryableError
 from shared.settings import Settings
 from tests.waiting import wait_until
 
@@ -187,17 +187,6 @@ async def test_closed_while_it_says_that_ray_answers(settings: Settings, monkeyp
     await dispatcher.close()
     may_go_on.set()
     assert driver.was_stopped
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["ray-head", "ray-head:", ":6379", "ray-head:port", "ray-head:0", "ray-head:70000", "ray://head:10001", "a:1²", ""],
-)
-def test_an_address_that_is_none_is_refused_at_the_start(address: str, tmp_path: Path) -> None:
-    """In a sentence that names the setting; not as a task that ends unseen."""
-    settings = Settings(ray_address=address, data_dir=tmp_path, _env_file=None)
-    with pytest.raises(ConfigurationError, match=r"MESH_RAY_ADDRESS is .*host and the port"):
-        RayDispatcher(settings)
 
 
 @pytest.mark.parametrize(
