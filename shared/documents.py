@@ -20,6 +20,8 @@ MAX_DOCUMENT_BYTES: Final = 900_000
 """Largest record of a document."""
 
 MAX_NOTE_CHARACTERS: Final = 2000
+_LAST_MILLISECOND: Final = 253_402_300_799_999
+"""Of the year 9999; no later time can be shown."""
 
 DOCUMENT_TYPE: Final = "sage.document"
 NOTE_TYPE: Final = "sage.note"
@@ -98,7 +100,7 @@ class Note(_Record):
     workload: str | None = None
     tenant: str | None = None
     by: str | None = None
-    added_at: int
+    added_at: Annotated[int, Field(ge=0, le=_LAST_MILLISECOND)]
 
     def headers(self) -> Headers:
         """The record's headers."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from eldermesh.cli.errors import CliError, usage_error
 from eldermesh.cli.given_text import STDIN, given_name, read_given
+from eldermesh.cli.terminal_text import shortened
+from eldermesh.cli.typed_pairs import refuse_twice, typed_pairs
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -72,11 +74,12 @@ def _content(typed: TypedJob) -> dict[str, JsonValue]:
             raise usage_error("give items or --items-url, not both")
         content.pop("items", None)
     content |= {name: value for name, value in typed.fields.items() if value is not None}
-    options = dict(_pairs("--option", typed.options, as_json=True))
+    options = {name: json_or_text(text) for name, text in typed_pairs("--option", typed.options).items()}
     if typed.function is not None:
+        refuse_twice(options, "function", "--function")
         options["function"] = typed.function
     _merge(content, "options", options)
-    _merge(content, "labels", dict(_pairs("--label", typed.labels, as_json=False)))
+    _merge(content, "labels", typed_pairs("--label", typed.labels))
     if "workload" not in content:
         raise usage_error("no workload was given", "`mesh submit WORKLOAD ITEM…`, or a document by --file")
     if "items" not in content and "items_url" not in content:
@@ -148,21 +151,15 @@ def json_or_text(text: str) -> JsonValue:
     from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        json.loads(text, parse_int=str, parse_float=str)  # as text: a number of thousands of digits is JSON
+    except ValueError:
         return text
+    except RecursionError:  # whether it would be JSON in the end or not
+        pass
     try:
         return parse_ijson(text.encode())
     except UndecodableJsonError as error:
-        raise _invalid(f"{text!r} is no I-JSON: {error}", "--text takes items as strings") from error
-
-
-def _pairs(option: str, texts: Sequence[str], *, as_json: bool) -> Iterable[tuple[str, JsonValue]]:
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise usage_error(f"{option} {text!r} is not NAME=VALUE")
-        yield name, json_or_text(value) if as_json else value
+        raise _invalid(f"{shortened(text)!r} is no I-JSON: {error}", "--text takes items as strings") from error
 
 
 def _invalid(reason: str, hint: str | None = None) -> CliError:

@@ -19,6 +19,9 @@ PANEL_REFERENCE = "Reference"
 EXAMPLE_JOB = "4f970e3e-d1a3-5d45-8587-591465c16100"
 """A job id for the examples of the help."""
 
+MAX_WAIT_SECONDS = 366 * 24 * 3600
+"""Longest wait that can be asked for."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and errors as JSON too.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job id.")]
 

@@ -10,6 +10,7 @@ from pydantic import JsonValue, ValidationError
 from eldermesh.cli.errors import usage_error
 from eldermesh.cli.given_text import STDIN, read_given_text
 from eldermesh.cli.job_document import json_or_text
+from eldermesh.cli.typed_pairs import refuse_twice, typed_pairs
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
 
@@ -34,27 +35,23 @@ def build_request(typed: TypedRequest) -> ClaudeRequest:
     Raises:
         CliError: it breaks the contract.
     """
-    options: dict[str, JsonValue] = {name: json_or_text(text) for name, text in map(_pair, typed.options)}
+    pairs = typed_pairs("--option", typed.options)
+    options: dict[str, JsonValue] = {name: json_or_text(text) for name, text in pairs.items()}
     if typed.model is not None:
+        refuse_twice(options, "model", "--model")
         options["model"] = typed.model
     if typed.tools:
+        refuse_twice(options, "allowed_tools", "--tool")
         options["allowed_tools"] = list(typed.tools)
     content: dict[str, JsonValue] = {name: value for name, value in typed.fields.items() if value is not None}
     content["prompt"] = read_given_text(STDIN, MAX_RECORD_BYTES) if typed.prompt == STDIN else typed.prompt
     if options:
         content["options"] = options
     if typed.labels:
-        content["labels"] = dict(map(_pair, typed.labels))
+        content["labels"] = {**typed_pairs("--label", typed.labels)}
     try:
         return ClaudeRequest.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise usage_error(f"{where}: {first['msg'].removeprefix('Value error, ')}", _HINT) from error
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise usage_error(f"{text!r} is not NAME=VALUE", _HINT)
-    return name, value

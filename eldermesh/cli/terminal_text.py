@@ -31,6 +31,11 @@ def terminal_json(line: str) -> str:
     return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], line)
 
 
+def shortened(text: str, limit: int = 80) -> str:
+    """A text of so many characters at most; a longer one ends in an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def escaped_name(name: object) -> str:
     r"""A name or argument in one line: what cannot be printed is escaped, bytes that are no UTF-8 as `\xe9`."""
     return "".join(_escaped(character) for character in str(name))

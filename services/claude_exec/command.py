@@ -14,6 +14,8 @@ from services.claude_exec.run_directory import RunDirectory
 BUNDLED_CLI = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 """The CLI that the package brings."""
 
+_LEAST_USD = 0.000_001
+
 
 def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None = None) -> list[str]:
     """The command line for these options; a system prompt becomes a file of the run's directory.
@@ -41,7 +43,8 @@ def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None 
     if options.max_turns is not None:
         command += ["--max-turns", str(options.max_turns)]
     if options.max_cost_usd is not None:
-        command += ["--max-budget-usd", f"{options.max_cost_usd:.6f}"]
+        # The CLI refuses a budget of nothing, which a smaller one would become here.
+        command += ["--max-budget-usd", f"{max(options.max_cost_usd, _LEAST_USD):.6f}"]
     if options.system_prompt is not None:
         path = place.config / "system-prompt"
         path.write_text(options.system_prompt, encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from eldermesh.cli.errors import ExitStatus, outcome_unknown, unavailable
-from eldermesh.cli.options import PANEL_MESH, JsonOption, example
+from eldermesh.cli.options import MAX_WAIT_SECONDS, PANEL_MESH, JsonOption, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.stack_answers import DownAnswer
 from eldermesh.cli.stack_verbs.place import START_HINT, DataDirOption, data_dir_of, stack_errors
@@ -33,7 +33,10 @@ def down(
     *,
     data_dir: DataDirOption = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="Longest wait for services that finish their work.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1, max=MAX_WAIT_SECONDS, help="Longest wait for services that finish their work."
+        ),
     ] = 120.0,
     as_json: JsonOption = False,
 ) -> ExitStatus:

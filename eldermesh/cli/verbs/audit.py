@@ -8,7 +8,7 @@ import typer
 
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import ExitStatus
-from eldermesh.cli.options import PANEL_ANSWERS, JsonOption, example
+from eldermesh.cli.options import MAX_WAIT_SECONDS, PANEL_ANSWERS, JsonOption, example
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
 from eldermesh.counted import counted
@@ -30,7 +30,13 @@ def register(app: typer.Typer) -> None:
 def audit(
     *,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Give what is under way so long to end; then it is missing.")
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=MAX_WAIT_SECONDS,
+            help="Give what is under way so long to end; then it is missing.",
+        ),
     ] = 0.0,
     as_json: JsonOption = False,
 ) -> ExitStatus:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +14,10 @@ from eldermesh.cli.given_text import STDIN, read_given_text
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_SAGES, JsonOption, example
 from eldermesh.cli.output import Output, columns_table
 from eldermesh.cli.running import run_on_mesh
-from eldermesh.cli.terminal_text import escaped_name
+from eldermesh.cli.terminal_text import escaped_name, shortened
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import NoteAnswer
 
 _MAX_INPUT_BYTES = 64 * 1024
 """Far above what a note may have; its characters are counted then."""
@@ -66,7 +70,7 @@ def add(
 
 
 def ls(*, as_json: JsonOption = False) -> ExitStatus:
-    """List all notes, newest first."""
+    """List all notes, newest first. Long names are cut; --json has them whole."""
     from eldermesh.cli.note_book import list_notes
 
     mesh = find_mesh()
@@ -75,9 +79,14 @@ def ls(*, as_json: JsonOption = False) -> ExitStatus:
     if as_json:
         output.answer(answer)
     else:
-        rows = [(each.note_id, each.added_at, each.by, each.workload, each.tenant, each.text) for each in answer.notes]
-        output.show(columns_table(("NOTE", "AT", "BY", "WORKLOAD", "TENANT", "TEXT"), rows))
+        output.show(columns_table(("NOTE", "AT", "BY", "WORKLOAD", "TENANT", "TEXT"), map(_cells, answer.notes)))
     return ExitStatus.OK
+
+
+def _cells(note: NoteAnswer) -> Iterable[str | None]:
+    """Whoever may write to the topic may write names of any length."""
+    whose = (note.by, note.workload, note.tenant)
+    return (shortened(note.note_id), note.added_at, *(name and shortened(name) for name in whose), note.text)
 
 
 def rm(

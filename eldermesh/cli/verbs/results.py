@@ -8,7 +8,15 @@ import typer
 
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
-from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh.cli.options import (
+    EXAMPLE_JOB,
+    MAX_WAIT_SECONDS,
+    PANEL_JOBS,
+    JobArgument,
+    JsonOption,
+    checked_job_id,
+    example,
+)
 from eldermesh.cli.output import Output
 from eldermesh.cli.running import run_on_mesh
 
@@ -37,7 +45,9 @@ def results(
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the job's end first.")] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Longest wait for the end; default: a job's lifetime."),
+        typer.Option(
+            metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest wait for the end; default: a job's lifetime."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:

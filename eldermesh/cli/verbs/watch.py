@@ -8,7 +8,15 @@ import typer
 
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import ExitStatus
-from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh.cli.options import (
+    EXAMPLE_JOB,
+    MAX_WAIT_SECONDS,
+    PANEL_JOBS,
+    JobArgument,
+    JsonOption,
+    checked_job_id,
+    example,
+)
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
 from eldermesh.counted import counted
@@ -33,7 +41,8 @@ def watch(
         int, typer.Option(metavar="N", min=1, help="First progress record to show; earlier ones are skipped.")
     ] = 1,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="Longest watch; default: a job's lifetime.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest watch; default: a job's lifetime."),
     ] = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:

@@ -15,6 +15,7 @@ import pytest
 from services.sages.job_outcomes import prune as prune_jobs
 from services.sages.knowledge import KnowledgeSage
 from shared.broker import make_producer
+from shared.documents import Note
 from shared.events import Fact, FactResult, ItemsCompleted, JobEnded
 from shared.settings import Settings
 from shared.topics import SAGES_NOTES
@@ -172,6 +173,21 @@ async def test_notes(settings: Settings) -> None:
         gone = await mesh(settings, "notes", "rm", added["note_id"], "--json")
         assert (gone.status, gone.error()["error_type"]) == (4, "not_found")
         assert (await mesh(settings, "notes", "rm", bound.stdout.strip())).status == 0
+
+
+async def test_notes_of_others(settings: Settings) -> None:
+    """A name of thousands of characters is cut in the table and whole in JSON; a time after 9999 is no note."""
+    long = Note(note_id="n" * 10_000, text="a backup", by="b" * 10_000, workload="claude", added_at=now_ms())
+    late = orjson.dumps(orjson.loads(long.encode()) | {"note_id": "late", "added_at": 10**15})
+    async with make_producer(settings) as producer:
+        for key, value in (("long", long.encode()), ("late", late)):
+            await producer.send_and_wait(settings.topic(SAGES_NOTES), value, key=key.encode(), partition=0)
+    shown, as_json = await mesh(settings, "notes", "ls"), await mesh(settings, "notes", "ls", "--json")
+    assert shown.status == as_json.status == 0
+    assert len(shown.stdout) < 1000
+    assert "a backup" in shown.stdout
+    (listed,) = as_json.answer("mesh-notes")["notes"]
+    assert (listed["note_id"], listed["by"]) == (long.note_id, long.by)
 
 
 async def _has_no_lessons(sage: KnowledgeSage) -> bool:

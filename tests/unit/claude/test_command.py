@@ -57,6 +57,13 @@ def test_the_prompt_and_long_texts_are_not_on_the_command_line(place: RunDirecto
     assert max(map(len, command)) < 200
 
 
+@pytest.mark.parametrize(("dollars", "shown"), [(1e-9, "0.000001"), (5e-324, "0.000001"), (0.25, "0.250000")])
+def test_a_budget_is_never_nothing(dollars: float, shown: str, place: RunDirectory) -> None:
+    """The CLI ends at once on a budget of 0, as if it were broken."""
+    command = cli_command(ClaudeOptions.read({"max_cost_usd": dollars}), place)
+    assert _value(command, "--max-budget-usd") == shown
+
+
 def test_options_become_flags(place: RunDirectory) -> None:
     """Only what was asked for; no tool and no settings file by default."""
     command = cli_command(ClaudeOptions(), place)

@@ -82,6 +82,18 @@ def test_no_mesh_at_all(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
         (("ask", " "), "an empty prompt"),
         (("ask", "hello", "--label", "nonsense"), "NAME=VALUE"),
         (("ask", "--follow", "nonsense"), "no job id"),
+        *(
+            ((*verb, option, number), option)
+            for *verb, option in (
+                ("submit", "python", "1", "--timeout"),
+                ("ask", "hello", "--timeout"),
+                ("results", JOB, "--timeout"),
+                ("watch", JOB, "--timeout"),
+                ("audit", "--wait"),
+                ("down", "--timeout"),
+            )
+            for number in ("1e309", "inf", "nan", "-1")
+        ),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
 )

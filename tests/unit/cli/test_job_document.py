@@ -28,6 +28,7 @@ from tests.unit.cli.command_line import CommandLine
         ("", ""),
         ("01", "01"),
         ("grüße", "grüße"),
+        ("9" * 5000 + " times", "9" * 5000 + " times"),
     ],
 )
 def test_an_item_is_json_or_text(typed: str, item: Any) -> None:
@@ -35,7 +36,20 @@ def test_an_item_is_json_or_text(typed: str, item: Any) -> None:
     assert build_submit(TypedJob(workload="python", inline=[typed])).items == [item]
 
 
-@pytest.mark.parametrize("typed", ["NaN", "1e400", "18446744073709551616", '{"a": 1, "a": 2}', "[" * 65 + "]" * 65])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "NaN",
+        "1e400",
+        "18446744073709551616",
+        '{"a": 1, "a": 2}',
+        "[" * 65 + "]" * 65,
+        "9" * 5000,
+        f"[{'-' + '9' * 5000}]",
+        "[" * 50_000,
+    ],
+    ids=lambda typed: typed[:20],
+)
 def test_json_that_readers_differ_on_is_refused(typed: str) -> None:
     """JSON that is no I-JSON is neither sent nor quietly taken as text."""
     with pytest.raises(CliError, match="I-JSON") as raised:
@@ -43,6 +57,27 @@ def test_json_that_readers_differ_on_is_refused(typed: str) -> None:
 
     assert raised.value.status == 2
     assert "--text" in (raised.value.hint or "")
+    assert len(raised.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", "python", "1", "--function", "math:sqrt", "-o", "function=math:floor"),
+        ("submit", "python", "1", "-o", "function=math:sqrt", "-o", "function=math:floor"),
+        ("submit", "python", "1", "-l", "team=a", "-l", "team=b"),
+        ("ask", "hello", "--model", "opus", "-o", "model=haiku"),
+        ("ask", "hello", "--tool", "Read", "-o", 'allowed_tools=["Bash"]'),
+        ("ask", "hello", "-o", "cwd=/a", "-o", "cwd=/b"),
+        ("ask", "hello", "-l", "team=a", "-l", "team=b"),
+    ],
+    ids=" ".join,
+)
+def test_two_values_for_one_thing(arguments: tuple[str, ...], mesh: CommandLine) -> None:
+    """Neither is dropped in silence."""
+    ran = mesh(*arguments, "--json")
+    assert ran.status == 2
+    assert "two values" in ran.error()["message"]
 
 
 def test_text_is_text() -> None:
