@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
+from coverage.exceptions import CoverageException
 
-_JOURNAL = "-journal"
+_UNFINISHED = re.compile(r"\.pid\d+\.X\w{6}x(-journal)?$")
+"""Coverage gives a file that it has written to its end a name that goes on with a hash of what is in it."""
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # inside pytest-cov's, which then combines the files
@@ -20,13 +24,26 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def remove_cut_off(directory: Path) -> None:
-    """Remove the data files that hold nothing, or that were not written to their end: SQLite's journal is still there.
+    """Remove the data files that were not written to their end and cannot be combined, or have SQLite's journal.
 
     A kill that came a moment earlier would have left no file at all. Whatever else cannot be read is warned of.
+    (The process of a fork that followed a save has no hash in its file's name either: such a file is whole.)
     """
-    for file in directory.glob(".coverage.*"):
-        if file.name.endswith(_JOURNAL):
-            file.with_name(file.name.removesuffix(_JOURNAL)).unlink(missing_ok=True)
-            file.unlink(missing_ok=True)
-        elif file.exists() and file.stat().st_size == 0:
+    for file in sorted(directory.glob(".coverage.*")):  # a file comes before its journal
+        if _UNFINISHED.search(file.name) and (file.name.endswith("-journal") or not _can_be_combined(file)):
             file.unlink()
+
+
+def _can_be_combined(file: Path) -> bool:
+    if file.with_name(f"{file.name}-journal").exists():
+        return False
+    data, combined = CoverageData(str(file), read_only=True), CoverageData(no_disk=True)
+    try:
+        data.read()
+        combined.update(data)
+    except CoverageException:
+        return False
+    finally:
+        data.close(force=True)
+        combined.close(force=True)
+    return True

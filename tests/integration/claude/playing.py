@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 
@@ -76,13 +77,18 @@ class Claude:
         return sorted(path.iterdir()) if path.exists() else []
 
 
+def own_seconds() -> str:
+    """Ten minutes for a `sleep` to find again: no other process of this machine has them, nor their digits as a pid."""
+    return f"600.{uuid4().int % 10**12:012}"
+
+
 async def process_named(argument: str) -> ProcessIdentity:
     """The process that has this argument, once there is one."""
     return (await wait_until(lambda: processes_named(argument), description=f"{argument} runs"))[0]
 
 
 def processes_named(argument: str) -> list[ProcessIdentity]:
-    """All processes that have this argument; give each sleep a length of its own."""
+    """All processes that have this argument; for a sleep, `own_seconds`."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if argument in (process.info["cmdline"] or ()):

@@ -16,7 +16,7 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.results import ItemResult
 from eldermesh.stack.otlp_receiver import otlp_receiver
 from services.claude_exec.run_directory import runs_path
-from tests.integration.claude.playing import process_named, processes_named
+from tests.integration.claude.playing import own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.jaeger_server import JaegerServer
 from tests.job_traces import assert_traced, whole_trace
@@ -104,9 +104,10 @@ async def test_cancel_during_a_tool_call(embedded_broker: str, loopback_url: str
     """The job ends cancelled, and its CLI, tool and directory are gone within a heartbeat."""
     quick = {"lease_seconds": 3, "heartbeat_seconds": 0.5}
     async with _mesh(embedded_broker, loopback_url, tmp_path, **quick) as (mesh, client):
-        prompt = '[[tool Bash {"command": "sleep 651"}]]'
+        seconds = own_seconds()
+        prompt = f'[[tool Bash {{"command": "sleep {seconds}"}}]]'
         submitted = await client.submit(_job(prompt, options={"allowed_tools": ["Bash"]}))
-        tool = await process_named("651")
+        tool = await process_named(seconds)
         await client.cancel(submitted.job_id, "enough")
         end = await client.wait(submitted.job_id, WAIT_SECONDS)
         assert (end.status, end.items_not_run) == ("cancelled", 1)
@@ -118,12 +119,13 @@ async def test_kill_9_of_the_worker_with_a_cli_running(embedded_broker: str, loo
     """Worker and children die at once: no CLI survives them, the job still ends once, each item counts once."""
     quick = {"lease_seconds": 2, "heartbeat_seconds": 0.5, "claim_timeout_seconds": 5}
     once = tmp_path / "once"
-    command = f"if mkdir {once}; then sleep 652; fi"
+    seconds = own_seconds()
+    command = f"if mkdir {once}; then sleep {seconds}; fi"
     (tmp_path / "once.sh").write_text(command, encoding="ascii")
     slow = f'[[tool Bash {{"command": "bash {tmp_path}/once.sh"}}]] [[reply slow]]'
     async with _mesh(embedded_broker, loopback_url, tmp_path, **quick) as (mesh, client):
         submitted = await client.submit(_job(slow, "[[reply quick]]", options={"allowed_tools": ["Bash"]}))
-        tool = await process_named("652")
+        tool = await process_named(seconds)
         assert mesh.worker.pid is not None
         os.kill(mesh.worker.pid, signal.SIGKILL)
         await all_gone([tool])
@@ -133,5 +135,5 @@ async def test_kill_9_of_the_worker_with_a_cli_running(embedded_broker: str, loo
         assert (end.status, end.items_succeeded) == ("completed", 2)
         results = await _results(client, submitted.job_id)
         assert [(result.output, result.item_index) for result in results] == [("slow", 0), ("quick", 1)]
-        assert processes_named("652") == []
+        assert processes_named(seconds) == []
         await wait_until(lambda: not list(runs_path(mesh.settings).iterdir()), description="no directory is left")

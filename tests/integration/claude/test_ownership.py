@@ -14,14 +14,14 @@ import pytest
 
 from services.claude_exec.executor import Execution
 from services.claude_exec.run_directory import remove_abandoned, runs_path
-from tests.integration.claude.playing import Claude, process_named, processes_named
+from tests.integration.claude.playing import Claude, own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.waiting import wait_until
 
 _BASH: dict[str, Any] = {"allowed_tools": ["Bash"]}
 
 
-def _sleeping(seconds: int) -> str:
+def _sleeping(seconds: str) -> str:
     return f'[[tool Bash {{"command": "sleep {seconds}"}}]] [[reply done]]'
 
 
@@ -31,12 +31,13 @@ async def _begun(execution: Execution) -> int:
 
 async def test_killed_from_outside(claude: Claude) -> None:
     """SIGKILL to the CLI in the middle of a tool call: another is started; the tool of the first is gone."""
-    execution = claude.execution(_sleeping(611), options=_BASH)
+    seconds = own_seconds()
+    execution = claude.execution(_sleeping(seconds), options=_BASH)
     running = asyncio.create_task(execution.run())
     killed: list[int] = []
     for _ in range(2):
         tool = await wait_until(
-            lambda: next((each for each in processes_named("611") if each.pid not in killed), None),
+            lambda: next((each for each in processes_named(seconds) if each.pid not in killed), None),
             description="the tool runs",
         )
         os.kill(await _begun(execution), signal.SIGKILL)
@@ -57,44 +58,42 @@ async def test_killed_once_is_made_good(claude: Claude) -> None:
 
 async def test_stuck_after_the_result(claude: Claude) -> None:
     """The result counts; the CLI that does not end after it gets its grace, then SIGTERM, then SIGKILL."""
-    script = 'trap \'\' TERM; "$CLI" "$@"; sleep 612; sleep 612'
+    seconds = own_seconds()
+    script = f'trap "" TERM; "$CLI" "$@"; sleep {seconds}; sleep {seconds}'
     outcome = await claude.run("[[reply fine]]", claude_cli=claude.wrapper(script), claude_grace_seconds=0.5)
     assert (outcome.outcome, outcome.output, outcome.attempts) == ("ok", "fine", 1)
     assert outcome.exit_status == -signal.SIGKILL
-    assert processes_named("612") == []
+    assert processes_named(seconds) == []
 
 
 @pytest.mark.parametrize(
-    ("seconds", "left"),
-    [
-        (613, "sleep {} > /dev/null 2>&1 &"),
-        (614, "setsid -f sleep {} < /dev/null > /dev/null 2>&1"),
-        (618, "sleep {} &"),
-    ],
+    "left", ["sleep {} > /dev/null 2>&1 &", "setsid -f sleep {} < /dev/null > /dev/null 2>&1", "sleep {} &"]
 )
-async def test_a_tool_that_leaves_a_process(claude: Claude, seconds: int, left: str) -> None:
+async def test_a_tool_that_leaves_a_process(claude: Claude, left: str) -> None:
     """`sleep 600 &`, with and without a session of its own, or holding the tool's output: gone with the CLI.
 
     (In a script: the CLI itself refuses `&` on the command line of a tool.)
     """
+    seconds = own_seconds()
     (claude.code / "leave.sh").write_text(left.format(seconds), encoding="ascii")
     seen: list[int] = []
 
     async def look(message: Mapping[str, Any]) -> None:
         if message["type"] == "user":
-            seen.extend(each.pid for each in processes_named(str(seconds)))
+            seen.extend(each.pid for each in processes_named(seconds))
 
     prompt = f'[[tool Bash {{"command": "bash {claude.code}/leave.sh"}}]] [[reply done]]'
     outcome = await claude.run(prompt, options=_BASH | {"cwd": str(claude.code)}, on_message=look)
     assert (outcome.outcome, outcome.output) == ("ok", "done")
     assert seen, "the process was there when the tool had ended"
-    assert processes_named(str(seconds)) == []
+    assert processes_named(seconds) == []
 
 
 async def test_cancelled_during_a_tool_call(claude: Claude) -> None:
     """`Task.cancel` ends the CLI in order (it had time for its last words), and returns only then."""
-    running = asyncio.create_task(claude.run(_sleeping(615), options=_BASH))
-    tool = await process_named("615")
+    seconds = own_seconds()
+    running = asyncio.create_task(claude.run(_sleeping(seconds), options=_BASH))
+    tool = await process_named(seconds)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -104,11 +103,12 @@ async def test_cancelled_during_a_tool_call(claude: Claude) -> None:
 
 async def test_cancelled_again_and_again(claude: Claude) -> None:
     """An impatient caller does not cut the ending short, even where the CLI ignores SIGTERM."""
-    script = 'trap \'\' TERM; "$CLI" "$@" & while true; do sleep 616; done'
+    seconds = own_seconds()
+    script = f'trap "" TERM; "$CLI" "$@" & while true; do sleep {seconds}; done'
     running = asyncio.create_task(
         claude.run("[[delay 60]]", claude_cli=claude.wrapper(script), claude_grace_seconds=0.5)
     )
-    await process_named("616")
+    await process_named(seconds)
 
     def gone() -> bool:
         running.cancel()
@@ -116,7 +116,7 @@ async def test_cancelled_again_and_again(claude: Claude) -> None:
 
     await wait_until(gone, description="the run has ended")
     assert running.cancelled()
-    assert processes_named("616") == []
+    assert processes_named(seconds) == []
     assert claude.left_directories() == []
 
 
@@ -134,16 +134,18 @@ async def test_cancelled_while_it_starts(claude: Claude, steps: int) -> None:
 
 async def test_kill(claude: Claude) -> None:
     """`kill` ends it at once, without any grace, and more than once is fine."""
-    script = 'trap \'\' TERM; "$CLI" "$@" & while true; do sleep 617; done'
-    execution = claude.execution("[[delay 60]]", claude_cli=claude.wrapper(script), claude_grace_seconds=60)
+    seconds, grace_seconds = own_seconds(), 3600.0
+    script = f'trap "" TERM; "$CLI" "$@" & while true; do sleep {seconds}; done'
+    cli = claude.wrapper(script)
+    execution = claude.execution("[[delay 60]]", claude_cli=cli, claude_grace_seconds=grace_seconds)
     running = asyncio.create_task(execution.run())
-    await process_named("617")
+    await process_named(seconds)
     execution.kill()
     execution.kill()
     outcome = await running
     assert (outcome.outcome, outcome.error_type, outcome.attempts) == ("cancelled", "cancelled", 1)
-    assert outcome.duration_seconds < 20
-    assert processes_named("617") == []
+    assert outcome.duration_seconds < grace_seconds
+    assert processes_named(seconds) == []
 
 
 async def test_killed_before_it_begins(claude: Claude) -> None:
@@ -157,11 +159,11 @@ async def test_killed_before_it_begins(claude: Claude) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 async def test_the_worker_dies(claude: Claude, loopback_url: str, number: signal.Signals) -> None:
     """A process with a CLI in a tool call dies: all are gone, and what is left on disk the next worker removes."""
-    sleep = str(620 + number)
+    seconds = own_seconds()
     command = (sys.executable, "-m", "tests.integration.claude.executing_program", loopback_url)
     settings = claude.settings()
-    with subprocess.Popen([*command, str(settings.data_dir), _sleeping(int(sleep))]) as worker:  # noqa: ASYNC220 - short
-        tool = await process_named(sleep)
+    with subprocess.Popen([*command, str(settings.data_dir), _sleeping(seconds)]) as worker:  # noqa: ASYNC220 - short
+        tool = await process_named(seconds)
         cli = next(path for path in runs_path(settings).iterdir() if path.is_dir())
         os.kill(worker.pid, number)
         worker.wait(20)

@@ -14,7 +14,7 @@ from eldermesh.contract.ids import job_id_from_record, request_id_from_key, trac
 from shared.topics import CLAUDE_REQUESTS
 from tests.inboxes import read_all
 from tests.integration.claude.asking import Asking, asking
-from tests.integration.claude.playing import process_named
+from tests.integration.claude.playing import own_seconds, process_named
 from tests.integration.item_pids import all_gone
 
 _BASH = {"allowed_tools": ["Bash"]}
@@ -90,8 +90,10 @@ async def test_the_same_and_other_content_under_one_key(mesh: Asking) -> None:
 
 async def test_cancel_during_a_tool_call(mesh: Asking) -> None:
     """The end says cancelled and why; the CLI and its tool are gone."""
-    request_id = await mesh.ask('[[tool Bash {"command": "sleep 641"}]] [[reply never]]', options=_BASH)
-    tool = await process_named("641")
+    seconds = own_seconds()
+    prompt = f'[[tool Bash {{"command": "sleep {seconds}"}}]] [[reply never]]'
+    request_id = await mesh.ask(prompt, options=_BASH)
+    tool = await process_named(seconds)
     await mesh.cancel(request_id, "changed my mind")
     end = await mesh.end(request_id)
     assert (end.status, end.outcome, end.error_type, end.reason) == (

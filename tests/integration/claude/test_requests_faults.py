@@ -13,7 +13,7 @@ import pytest
 from eldermesh.contract.claude_output import ClaudeOutput
 from eldermesh.stack.identity import ProcessIdentity
 from tests.integration.claude.asking import Asking, asking
-from tests.integration.claude.playing import process_named, processes_named
+from tests.integration.claude.playing import own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.waiting import wait_until
 
@@ -37,7 +37,7 @@ async def _kill(mesh: Asking) -> None:
     await mesh.service.wait()
 
 
-def _once_slow(marker: Path, seconds: int) -> str:
+def _once_slow(marker: Path, seconds: str) -> str:
     """A tool call that takes long the first time only."""
     script = f"if [ ! -e {marker} ]; then touch {marker}; sleep {seconds}; fi; echo fine"
     return f'[[tool Bash {{"command": "{script}"}}]] [[reply finished]]'
@@ -53,8 +53,9 @@ async def _tool_used(mesh: Asking, request_id: str, attempt: int) -> list[Claude
 
 async def test_killed_during_a_run(mesh: Asking, tmp_path: Path) -> None:
     """Kill -9 of the service: CLI and tool die with it; its successor runs the prompt again, once, to one end."""
-    request_id = await mesh.ask(_once_slow(tmp_path / "marker", 651), options=_BASH)
-    tool = await process_named("651")
+    seconds = own_seconds()
+    request_id = await mesh.ask(_once_slow(tmp_path / "marker", seconds), options=_BASH)
+    tool = await process_named(seconds)
     first = await _tool_used(mesh, request_id, 1)
     await _kill(mesh)
     await all_gone([tool])
@@ -73,7 +74,7 @@ async def test_killed_during_a_run(mesh: Asking, tmp_path: Path) -> None:
         "claude.answered",
         "claude.ended",
     ]
-    assert processes_named("651") == []
+    assert processes_named(seconds) == []
 
 
 async def test_killed_before_its_owner_knew(mesh: Asking) -> None:
@@ -87,11 +88,13 @@ async def test_killed_before_its_owner_knew(mesh: Asking) -> None:
 
 async def test_a_prompt_that_kills_its_runners(mesh: Asking) -> None:
     """Three deaths in a row: failed as crashed, one end, and nothing of it runs."""
-    request_id = await mesh.ask('[[tool Bash {"command": "sleep 652"}]] [[reply never]]', options=_BASH)
+    seconds = own_seconds()
+    prompt = f'[[tool Bash {{"command": "sleep {seconds}"}}]] [[reply never]]'
+    request_id = await mesh.ask(prompt, options=_BASH)
     killed: list[ProcessIdentity] = []
     for attempt in range(1, 4):
         await _tool_used(mesh, request_id, attempt)
-        killed.append(await process_named("652"))
+        killed.append(await process_named(seconds))
         await _kill(mesh)
         await all_gone(killed)
         await mesh.service.bring_up()
@@ -103,13 +106,14 @@ async def test_a_prompt_that_kills_its_runners(mesh: Asking) -> None:
     assert facts[:4] == ["claude.accepted", "claude.replanned", "claude.replanned", "claude.answered"]
     await mesh.end(await mesh.ask("[[reply after]]"))
     assert await mesh.ends(request_id) == [end]
-    assert processes_named("652") == []
+    assert processes_named(seconds) == []
 
 
 async def test_stopped_in_order(mesh: Asking, tmp_path: Path) -> None:
     """SIGTERM is no death: the run is interrupted, and another service runs it at once, without a lease's wait."""
-    request_id = await mesh.ask(_once_slow(tmp_path / "marker", 653), options=_BASH)
-    tool = await process_named("653")
+    seconds = own_seconds()
+    request_id = await mesh.ask(_once_slow(tmp_path / "marker", seconds), options=_BASH)
+    tool = await process_named(seconds)
     other = mesh.another()
     bringing = asyncio.create_task(other.bring_up())
     try:
