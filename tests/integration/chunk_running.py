@@ -19,14 +19,14 @@ from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import fresh_topics
 from tests.integration.played_owner import FUNCTIONS
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 0.3
 WORKER_ID = "celery@test:1"
 
 
 @asynccontextmanager
 async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path, **overrides: Any) -> AsyncIterator[Settings]:
-    """Settings with topics of their own, a short lease, and the test functions allowed."""
+    """Settings with topics of their own, frequent heartbeats, and the test functions allowed."""
     values: dict[str, Any] = {
         "redis_url": redis_url,
         "data_dir": data_dir,

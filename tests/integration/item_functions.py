@@ -105,10 +105,12 @@ def pid_of_host(path: str) -> int:
     return 0
 
 
-def begin_and_sleep(path: str) -> None:
-    """Make a file, then take half a second."""
+def until_let_go(path: str) -> str:
+    """Make a file, then wait until it has been taken away (`item_pids.let_go`)."""
     Path(path).touch()
-    time.sleep(0.5)
+    while Path(path).exists():
+        time.sleep(0.01)
+    return "let go"
 
 
 def own_pid(_: Any) -> int:

@@ -1,7 +1,8 @@
-"""The processes of an item that wrote their pids (`item_functions.pid_of_host`)."""
+"""Items that tell they run by a file: they wait in it for the test, or write their pids (`item_functions`)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,17 @@ async def written_pids(path: Path) -> list[ProcessIdentity]:
     found = [identity for identity in await wait_until(read, description="the item runs") if identity is not None]
     assert len(found) == 2
     return found
+
+
+async def begun(path: Path) -> None:
+    """The item (`item_functions.until_let_go`) runs; it runs on until it is let go."""
+    await wait_until(path.exists, description="the item runs")
+
+
+async def let_go(path: Path) -> None:
+    """Once the item runs, let it end."""
+    await begun(path)
+    await asyncio.to_thread(path.unlink)
 
 
 async def all_gone(identities: Sequence[ProcessIdentity]) -> None:

@@ -101,6 +101,11 @@ class PlayedOwner:
         words = await self._claim_words(task)
         return words[0] if words else None
 
+    async def lease_left_ms(self, task: ChunkTask) -> int | None:
+        """How long the lease still runs, by Redis' clock; None if the claim is not held."""
+        words = await self._claim_words(task)
+        return int(words[3]) - await self.redis_now_ms() if words[0] == "held" else None
+
     async def lease_end_ms(self, task: ChunkTask) -> int:
         """When the lease of a held claim ends, by Redis' clock."""
         return int((await self._claim_words(task))[3])

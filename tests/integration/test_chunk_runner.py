@@ -16,7 +16,7 @@ from shared.history.claiming import NOT_YET_SECONDS
 from shared.history.ports import SystemClock
 from shared.settings import Settings
 from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings
-from tests.integration.item_pids import all_gone, written_pids
+from tests.integration.item_pids import all_gone, begun, let_go, written_pids
 from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner, played_owner
 from tests.renewals import renewals_from_now
 from tests.waiting import wait_until
@@ -35,7 +35,7 @@ class ShiftedClock(SystemClock):
 
 @pytest.fixture
 async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """Settings with topics of their own and a short lease."""
+    """Settings with topics of their own."""
     async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
         yield made
 
@@ -156,24 +156,24 @@ async def test_a_gate_that_opens_lets_the_waiting_task_run(owner: PlayedOwner, r
     assert await running is ChunkOutcome.DONE
 
 
-async def test_an_item_that_holds_the_interpreter_keeps_its_claim(owner: PlayedOwner, runner: ChunkRunner) -> None:
-    """Four leases of C calls, one after another: the claim is renewed all the while, and the result counts."""
-    (task,) = await owner.plan([4 * LEASE_SECONDS], "hold_the_interpreter")
-    running = asyncio.create_task(runner.run(task))
-    await held(owner, task)
-    leases: list[int] = []
-    while not running.done():
-        left_ms = (
-            await owner.lease_end_ms(task) - await owner.redis_now_ms() if await owner.claim(task) == "held" else 1
-        )
-        leases.append(left_ms)
-        await asyncio.wait({running}, timeout=0.05)
-    assert await running is ChunkOutcome.DONE
+async def test_an_item_that_holds_the_interpreter_keeps_its_claim(settings: Settings, owner: PlayedOwner) -> None:
+    """Two leases of C calls, one after another: the claim is renewed all the while, and the result counts."""
+    lease_seconds = 2.5
+    short = settings.model_copy(update={"lease_seconds": lease_seconds})
+    async with chunk_runner(short) as runner:
+        (task,) = await owner.plan([2 * lease_seconds], "hold_the_interpreter")
+        running = asyncio.create_task(runner.run(task))
+        await held(owner, task)
+        leases: list[int] = []
+        while (left_ms := await owner.lease_left_ms(task)) is not None:
+            leases.append(left_ms)
+            await asyncio.wait({running}, timeout=0.05)
+        assert await running is ChunkOutcome.DONE
     assert min(leases) > 0
     (result,) = await owner.results(task)
     assert result.status == "succeeded"
     assert result.duration_ms is not None
-    assert result.duration_ms >= 4 * LEASE_SECONDS * 1000
+    assert result.duration_ms >= 2 * lease_seconds * 1000
 
 
 @pytest.mark.parametrize("how", ["replace", "end_job"])
@@ -200,10 +200,11 @@ async def test_no_item_begins_without_a_fresh_renewal(settings: Settings, owner:
     slow = settings.model_copy(update={"heartbeat_seconds": 60.0, "lease_seconds": 120.0})
     first, second = tmp_path / "first", tmp_path / "second"
     async with chunk_runner(slow) as runner:
-        (task,) = await owner.plan([str(first), str(second)], "begin_and_sleep")
+        (task,) = await owner.plan([str(first), str(second)], "until_let_go")
         running = asyncio.create_task(runner.run(task))
-        await wait_until(first.exists, description="the first item runs")
+        await begun(first)
         await owner.replace(task)
+        await let_go(first)
         assert await running is ChunkOutcome.KILLED
     assert not second.exists()
 
@@ -219,15 +220,19 @@ async def test_a_lost_claim_kills_the_run(owner: PlayedOwner, runner: ChunkRunne
     assert await owner.claim(task) == "dead"
 
 
-async def test_heartbeats_create_the_claim_again_after_a_wipe(owner: PlayedOwner, runner: ChunkRunner) -> None:
+async def test_heartbeats_create_the_claim_again_after_a_wipe(
+    owner: PlayedOwner, runner: ChunkRunner, tmp_path: Path
+) -> None:
     """An emptied Redis does not kill runs: the claim comes back while the gate is closed, and the chunk finishes."""
-    (task,) = await owner.plan([3 * HEARTBEAT_SECONDS], "sleep")
+    path = tmp_path / "item"
+    (task,) = await owner.plan([str(path)], "until_let_go")
     running = asyncio.create_task(runner.run(task))
-    await held(owner, task)
+    await begun(path)
     await owner.forget_everything()
     await held(owner, task)
+    await let_go(path)
     assert await running is ChunkOutcome.DONE
-    assert [result.output for result in await owner.results(task)] == ["slept"]
+    assert [result.output for result in await owner.results(task)] == ["let go"]
 
 
 async def test_a_run_that_stood_still_for_a_lease_stops_without_asking(

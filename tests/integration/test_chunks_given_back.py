@@ -26,7 +26,7 @@ from shared.workloads import (
     WorkloadRegistry,
 )
 from tests.integration.chunk_running import chunk_runner, runner_settings
-from tests.integration.item_pids import all_gone, written_pids
+from tests.integration.item_pids import all_gone, begun, let_go, written_pids
 from tests.integration.played_owner import TRACE_ID, PlayedOwner, played_owner
 from tests.waiting import wait_until
 
@@ -137,14 +137,16 @@ async def test_an_interrupted_run_says_so_when_it_has_stopped(
     assert await runner.run(later) is ChunkOutcome.PUT_BACK
 
 
-async def test_results_come_before_the_interruption(settings: Settings, owner: PlayedOwner) -> None:
+async def test_results_come_before_the_interruption(settings: Settings, owner: PlayedOwner, tmp_path: Path) -> None:
     """Two items that have ended and were not published yet are, although the third one never ends."""
     slow = settings.model_copy(update={"flush_seconds": 60.0})
     async with chunk_runner(slow) as runner:
-        (task,) = await owner.plan([0, 0, 60], "sleep")
+        first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+        (task,) = await owner.plan([str(first), str(second), str(third)], "until_let_go")
         running = asyncio.create_task(runner.run(task))
-        await held(owner, task)
-        await asyncio.wait({running}, timeout=1.0)
+        await let_go(first)
+        await let_go(second)
+        await begun(third)
         runner.interrupt()
         assert await running is ChunkOutcome.GIVEN_BACK
     kinds = [fact.fact_type for _, fact in await owner.facts(task)]
