@@ -20,7 +20,7 @@ from shared.settings import Settings
 Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS: tuple[Codec, ...] = ("none", "gzip", "snappy", "lz4", "zstd")
 
-_SECONDS = 30.0
+_SECONDS = 60.0
 _CRC_AT, _CRC_COVERS_FROM = 17, 21
 
 

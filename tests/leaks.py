@@ -69,7 +69,7 @@ async def nothing_left() -> AsyncIterator[None]:
     yield
     tasks |= {task for task in (asyncio.current_task(),) if task is not None}
     try:
-        await wait_until(lambda: not left(), description="all is gone", timeout_seconds=10.0)
+        await wait_until(lambda: not left(), description="all is gone")
     except AssertionError:
         assert left() == {}, "left behind"
         raise

@@ -53,7 +53,7 @@ class LoopbackEndpoint:
 
     def requests(self, containing: str = "") -> list[dict[str, Any]]:
         """What it was asked with prompts that contain a text."""
-        answer = httpx.get(f"{self.url}/_loopback/requests", timeout=10)
+        answer = httpx.get(f"{self.url}/_loopback/requests", timeout=60)
         return [each for each in answer.json()["requests"] if containing in (each["prompt"] or "")]
 
 

@@ -89,7 +89,7 @@ async def nobody_tells(settings: Settings) -> bool:
     return await router_trouble(settings) is None and not await told_by_workers(settings)
 
 
-@pytest.mark.timeout(300 + 2 * REFUSAL_SECONDS)
+@pytest.mark.timeout(900 + 2 * REFUSAL_SECONDS)
 @pytest.mark.parametrize("trouble", [refusing, frozen])
 async def test_kafka_refuses_for_long(tmp_path: Path, trouble: Trouble) -> None:
     """Jobs run, wait and are held up by it; afterwards each ends completed, once, and so does a new one."""

@@ -33,7 +33,7 @@ from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 from tests.whole_topic import end_offsets, read_topic
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 ENDED_JOBS = int(os.environ.get("MESH_TEST_ENDED_JOBS", "400"))
 """How many ended jobs a router has to load when it starts."""
 
@@ -49,7 +49,7 @@ async def _mesh(broker: AnyBroker, directory: Path, *, append_only: bool = False
         directory,
         append_only=append_only,
         python_functions="time:sleep,math:*,tests.faults.recorded_work:*",
-        lease_seconds=2.0,
+        lease_seconds=5.0,
         heartbeat_seconds=0.5,
         chunk_items=10,
         group_session_seconds=6.0 if broker.profile == "kafka" else None,

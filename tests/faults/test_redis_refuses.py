@@ -22,9 +22,9 @@ REFUSED_SECONDS = float(os.environ.get("MESH_TEST_AWAY_SECONDS", "10"))
 """How long Redis refuses; 90 is what is promised to be outlived."""
 
 RECOVERED_SECONDS = 15.0
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ async def outlived(apache_kafka: str, tmp_path_factory: pytest.TempPathFactory) 
             "kafka",
             tmp_path_factory.mktemp("outlived"),
             python_functions="time:sleep",
-            lease_seconds=2.0,
+            lease_seconds=5.0,
             heartbeat_seconds=0.5,
             chunk_items=10,
             group_session_seconds=6.0,

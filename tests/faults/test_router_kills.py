@@ -28,7 +28,7 @@ from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("MESH_TEST_ROUTER_KILLS", "2"))
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 SOON_MS = 6000
 ATTEMPTS = 5
 LATER_MS = 120_000

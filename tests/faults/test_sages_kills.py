@@ -21,7 +21,7 @@ from tests.mesh_services import mesh_services
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 JOB = JobSubmit(workload="python", items=[4, 9], options={"function": "math:sqrt"})
 
 
@@ -91,7 +91,7 @@ async def test_sages_that_are_late_or_warming_hold_up_nothing(embedded_broker: s
     """The advice says so, in the same fact; a memory that cannot be kept is one that never catches up."""
     (tmp_path / "sages").write_bytes(b"in the way of the files")
     async with (
-        mesh_services(embedded_broker, "embedded", tmp_path, advise_seconds=5.0) as mesh,
+        mesh_services(embedded_broker, "embedded", tmp_path, advise_seconds=60.0) as mesh,
         Client(embedded_broker, mesh.settings.topic_prefix) as client,
     ):
         async with _sages(mesh.settings, mesh.log_dir):

@@ -31,10 +31,9 @@ async def identities_in(pid_file: Path) -> list[ProcessIdentity]:
     return alive
 
 
-async def wait_all_gone(identities: list[ProcessIdentity], *, timeout_seconds: float = 15.0) -> None:
+async def wait_all_gone(identities: list[ProcessIdentity]) -> None:
     """Wait until none of them is alive."""
     await wait_until(
         lambda: not [identity.pid for identity in identities if identity.is_alive()],
         description=f"processes {[identity.pid for identity in identities]} are gone",
-        timeout_seconds=timeout_seconds,
     )

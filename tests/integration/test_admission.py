@@ -276,7 +276,6 @@ async def _spans(exporter: InMemorySpanExporter, *names: str) -> list[ReadableSp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_killed_again_and_again_it_loses_nothing(settings: Settings, tmp_path: Path) -> None:
     """SIGKILL in the midst of 3,000 records: every job has its fact, and repeats are of the same record and content.
 

@@ -15,8 +15,8 @@ from tests.mesh_services import mesh_services
 from tests.played_panel import played_panel
 from tests.waiting import wait_until
 
-WAIT_SECONDS = 180.0
-ADVISE_SECONDS = 3.0
+WAIT_SECONDS = 300.0
+ADVISE_SECONDS = 8.0
 QUICK: dict[str, Any] = {"p10": 0.1, "p50": 0.2, "p90": 0.4}
 TASK = AdviceEntry(sage="task", status="ok", advice={"samples": 12, "duration_seconds": QUICK})
 

@@ -20,7 +20,7 @@ from tests.mesh import MESH, RunningMesh
 from tests.unit.cli.command_line import Ran, check_answer, run_here
 from tests.waiting import wait_until
 
-_COMMAND_SECONDS = 90.0
+_COMMAND_SECONDS = 200.0
 
 SQRT = ("submit", "python", "--function", "math:sqrt")
 SLEEP = ("submit", "python", "--function", "time:sleep")
@@ -188,7 +188,7 @@ async def test_a_job_that_runs(mesh: Mesh) -> None:
         so_far = mesh("results", job_id)
         cancelled = mesh("cancel", job_id, "--reason", "enough", "--json")
         again = mesh("cancel", job_id, "--json")
-        out, err = watching.communicate(timeout=90)
+        out, err = watching.communicate(timeout=200)
 
     assert [line["item_index"] for line in _lines(so_far, "mesh-result")] == [0]
     assert "1 of 4 results so far" in so_far.stderr
@@ -232,7 +232,7 @@ async def test_a_wait_that_is_interrupted(mesh: Mesh) -> None:
         assert waiting.stderr is not None
         first = waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
-        out, err = waiting.communicate(timeout=90)
+        out, err = waiting.communicate(timeout=200)
 
     assert first in {f"job {job_id} is {state}\n" for state in ("accepted", "running")}
     assert (waiting.returncode, out) == (130, "")
@@ -257,7 +257,7 @@ def test_a_reader_that_goes_away(mesh: Mesh) -> None:
     os.close(reading)
     with subprocess.Popen([*MESH, "schema"], env=mesh.running.env, stdout=writing, stderr=subprocess.PIPE) as process:
         os.close(writing)
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=200)
 
     assert (process.returncode, err) == (141, b"")
 

@@ -17,7 +17,6 @@ from tests.played_router import played_router
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_waiting_outlives_the_broker(tmp_path: Path) -> None:
     """Kafka is killed while a client waits for an end and reads results, and started again: both go on."""
     missing = kafka_missing()

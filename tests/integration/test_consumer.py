@@ -258,7 +258,7 @@ class TestTrouble:
             assert consumer.is_alive()
             (task,) = consumer.broker.subscribers[0].tasks  # type: ignore[attr-defined]
             task.cancel()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert isinstance(await consumer.wait_failed(), DeadLoopError)
             assert not consumer.is_alive()
 
@@ -270,7 +270,7 @@ class TestTrouble:
                 raise ZeroDivisionError
 
             monkeypatch.setattr("shared.consumer.alarm.DeadLetterAlarm.speak", fails)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert "ZeroDivisionError" in str(await consumer.wait_failed())
             assert not consumer.is_alive()
 

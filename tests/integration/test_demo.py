@@ -17,7 +17,7 @@ from eldermesh.demo.work import module_complexity, prime_factors, standard_modul
 from tests.mesh import mesh_environment
 from tests.waiting import wait_until
 
-DEMO_SECONDS = 500.0
+DEMO_SECONDS = 800.0
 
 
 class Demo:
@@ -78,7 +78,6 @@ async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_the_demo_holds_what_it_claims_and_leaves_nothing(demo: Demo) -> None:
     """Exit status 0, every check holds; no process, listener or file is left in its directories."""
     process = await demo.start()
@@ -105,7 +104,9 @@ async def test_the_demo_holds_what_it_claims_and_leaves_nothing(demo: Demo) -> N
 async def test_an_interrupted_demo_leaves_nothing(demo: Demo, number: signal.Signals, services: int) -> None:
     """Ctrl-C while the mesh starts, SIGTERM later: exit status 130, and nothing is left either."""
     process = await demo.start()
-    await wait_until(lambda: len(demo.processes()) >= 2 + services, description="the mesh starts", timeout_seconds=60.0)
+    await wait_until(
+        lambda: len(demo.processes()) >= 2 + services, description="the mesh starts", timeout_seconds=200.0
+    )
     process.send_signal(number)
     told = await demo.end()
     assert process.returncode == 130, told

@@ -37,7 +37,7 @@ async def one_record_goes_round(bootstrap: str) -> None:
     await consumer.start()
     try:
         await producer.send_and_wait(topic, b"value", key=b"key", partition=0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             record = await consumer.getone()
         assert (record.key, record.value, record.offset) == (b"key", b"value", 0)
     finally:
@@ -95,7 +95,7 @@ async def test_a_check_that_is_cancelled_leaves_no_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await checking
         for reader, writer in connections:
-            await asyncio.wait_for(reader.read(), 5.0)  # to the end of file
+            await asyncio.wait_for(reader.read(), 60.0)  # to the end of file
             writer.close()
             await writer.wait_closed()
 

@@ -25,7 +25,7 @@ from tests.trace_edges import EDGES
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 SUBMIT: dict[str, Any] = {
     "workload": "python",
     "options": {"function": "math:sqrt"},

@@ -34,7 +34,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackEndpo
 @pytest.fixture
 async def api(nothing_left: None, endpoint: LoopbackEndpoint) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a key."""
-    async with httpx.AsyncClient(base_url=endpoint.url, headers=HEADERS, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=endpoint.url, headers=HEADERS, timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -338,7 +338,7 @@ async def test_stop(nothing_left: None, tmp_path: Path) -> None:
     endpoint.process.start()
     try:
         await endpoint.ready()
-        async with httpx.AsyncClient(base_url=endpoint.url, headers=HEADERS, timeout=20, trust_env=False) as api:
+        async with httpx.AsyncClient(base_url=endpoint.url, headers=HEADERS, timeout=60, trust_env=False) as api:
             body, got = asking("[[stall]] very private", stream=True), bytearray()
             stalled = asyncio.create_task(take(got, api, body))
             await wait_until(lambda: got, description="half of the answer has come")
@@ -346,7 +346,7 @@ async def test_stop(nothing_left: None, tmp_path: Path) -> None:
             os.kill(endpoint.process.pid, signal.SIGTERM)
             with pytest.raises(httpx.TransportError):
                 await stalled
-        await wait_until(lambda: endpoint.process.poll() is not None, description="it ends", timeout_seconds=2.5)
+        await wait_until(lambda: endpoint.process.poll() is not None, description="it ends")
         assert endpoint.process.poll() == 0
         assert not endpoint.ready_file.exists()
         assert '"outcome":"stopped"' in endpoint.log()

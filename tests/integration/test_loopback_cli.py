@@ -16,7 +16,7 @@ import pytest
 from services.claude_exec.command import BUNDLED_CLI
 from tests.loopback import LoopbackEndpoint, shared_loopback
 
-RUN_SECONDS = 60.0
+RUN_SECONDS = 180.0
 SCHEMA = '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}'
 
 Ask: TypeAlias = Callable[..., list[dict[str, Any]]]

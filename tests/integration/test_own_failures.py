@@ -97,7 +97,7 @@ async def test_judging_a_large_record_does_not_hold_up_the_others(embedded: Sett
     class Judge(Collector):
         def decode(self, record: ConsumedRecord) -> bytes:
             if record.value == large:
-                assert judged.wait(20)
+                assert judged.wait(60)
             return super().decode(record)
 
     collector = Judge()

@@ -94,7 +94,7 @@ async def test_stop_asks_first(tmp_path: Path, log_path: Path) -> None:
     process.start()
     tree = await identities_in(tmp_path / "pids")
     assert process.pid == tree[0].pid
-    assert await process.stop(grace_seconds=10.0) is False
+    assert await process.stop(grace_seconds=60.0) is False
     assert process.poll() == 0
     assert not [identity for identity in tree if identity.is_alive()]
 
@@ -178,7 +178,7 @@ async def test_a_process_outlives_the_thread_that_started_it(tmp_path: Path, log
     await asyncio.to_thread(starter.join)
     assert await process.ended_within(0.5) is False
     assert all(identity.is_alive() for identity in tree)
-    await process.stop(grace_seconds=5.0)
+    await process.stop(grace_seconds=60.0)
     assert not [identity for identity in tree if identity.is_alive()]
 
 
@@ -192,6 +192,6 @@ async def test_a_held_descriptor_is_held_until_the_last_process_is_gone(tmp_path
     await identities_in(tmp_path / "pids")
     with pytest.raises(BlockingIOError):
         os.read(read_end, 1)
-    await process.stop(grace_seconds=5.0)
+    await process.stop(grace_seconds=60.0)
     assert os.read(read_end, 1) == b""
     os.close(read_end)

@@ -22,7 +22,7 @@ from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
 from tests.waiting import wait_until
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 
 
 def square_roots(items: list[float], **fields: object) -> JobSubmit:

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 ITEMS = 150
 
 

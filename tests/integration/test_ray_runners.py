@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
 HEARTBEAT_SECONDS = 0.5
 QUEUE: dict[str, Any] = {"workload": "python", "queue": "batch_tasks"}
 

@@ -40,7 +40,6 @@ async def data_dir(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_the_quick_start_can_be_typed(data_dir: Path) -> None:
     """Every command exits with 0 and answers what the text around it claims; at the end no mesh runs."""
     env = mesh_environment(data_dir) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

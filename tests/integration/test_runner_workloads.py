@@ -230,7 +230,7 @@ async def test_an_item_whose_dependency_is_down_is_not_finished(settings: Settin
 
     (task,) = await owner.plan([1, 2, 3], workload="plugin")
     plugin = Plugin(second_fails, flush_each_item=True)
-    async with chunk_runner(settings, workloads=registry(plugin), patience_seconds=0.3) as runner:
+    async with chunk_runner(settings, workloads=registry(plugin), patience_seconds=2.0) as runner:
         assert await runner.run(task) is ChunkOutcome.GIVEN_BACK
     assert [fact.fact_type for _, fact in await owner.facts(task)][-1] == "chunk.interrupted"
     assert [result.item_index for result in await owner.results(task)] == [0, 2]

@@ -368,7 +368,7 @@ async def test_a_memory_only_service_that_does_not_start_anew_ends_the_run(stage
         if ill.exists():
             raise NotReadyError("ill")
 
-    memory_only = replace(stage.service("a", memory_only=True), ready=ready, ready_timeout_seconds=0.2)
+    memory_only = replace(stage.service("a", memory_only=True), ready=ready, ready_timeout_seconds=1.0)
     supervisor = stage.supervisor(memory_only, stage.service("b", "a"), stage.service("c"))
     await supervisor.start()
     running = asyncio.create_task(supervisor.run(asyncio.Event()))

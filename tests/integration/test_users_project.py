@@ -133,7 +133,7 @@ def test_what_is_found_by_pythonpath_alone_is_still_found(project: Path, environ
         " sys.path[-1])"
     )
     ran = subprocess.run(
-        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=180, check=True
     )
     assert ran.stdout.split() == ["False", str(project), str(project)]
 
@@ -149,7 +149,7 @@ def test_a_project_that_is_the_root_of_the_environment(environment: dict[str, st
         env=environment | {"PYTHONPATH": sys.prefix},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert ran.stdout.split() == [sys.prefix, sys.prefix]
@@ -167,7 +167,7 @@ def test_an_install_that_pythonpath_names(project: Path, environment: dict[str, 
         env=environment | {"PYTHONPATH": os.pathsep.join((str(project), root))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert ran.stdout.split() == [root, f"{project}{os.pathsep}{root}"]

@@ -71,4 +71,4 @@ def running_worker(
         yield worker
     finally:
         worker.process.kill()
-        worker.process.wait(10)
+        worker.process.wait(60)

@@ -109,7 +109,7 @@ def test_docker_compose_reads_it() -> None:
     if subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=False).returncode:
         pytest.skip("docker has no compose here")
     command = ["docker", "compose", "--profile", "*", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert checked.returncode == 0, checked.stderr
 
 

@@ -65,7 +65,7 @@ def test_shell_blocks_parse(page: Path) -> None:
     for language, content in _blocks(page):
         if language in _SHELL:
             checked = subprocess.run(
-                ["bash", "-n"], input=content, capture_output=True, text=True, timeout=10, check=False
+                ["bash", "-n"], input=content, capture_output=True, text=True, timeout=120, check=False
             )
             assert checked.returncode == 0, f"{content}\n{checked.stderr}"
 
@@ -119,7 +119,7 @@ def test_commands_exist(page: Path) -> None:
 def _settings_table(*arguments: str) -> subprocess.CompletedProcess[str]:
     script = ROOT / "scripts" / "settings_table.py"
     return subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 

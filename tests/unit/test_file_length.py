@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "check_file_length.py"
 def check(directory: Path) -> subprocess.CompletedProcess[str]:
     """Run the script as `make lint` does, on `directory`."""
     return subprocess.run(
-        [sys.executable, str(SCRIPT), str(directory)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, str(SCRIPT), str(directory)], capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -22,7 +22,7 @@ _SCRIPT = ROOT / "scripts" / "generate_docs.py"
 
 def _generate(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -67,6 +67,6 @@ async def test_cancelled_it_leaves_nothing() -> None:
 def test_an_env_file_that_is_a_pipe_is_refused(module: str, tmp_path: Path) -> None:
     """A service says so and ends, where it would wait for a writer for ever."""
     os.mkfifo(tmp_path / ".env")
-    ran = subprocess.run(python_command(module), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(python_command(module), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 2
     assert ".env in the working directory cannot be read: a pipe, no regular file" in ran.stderr

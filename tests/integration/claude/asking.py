@@ -78,7 +78,7 @@ class Asking:
             return await self.ends(request_id)
 
         return (
-            await wait_until(look, description=f"{request_id} has ended", timeout_seconds=60, interval_seconds=0.1)
+            await wait_until(look, description=f"{request_id} has ended", timeout_seconds=180, interval_seconds=0.1)
         )[0]
 
     async def dead(self, count: int) -> list[PublicRecord]:
@@ -116,9 +116,9 @@ async def asking(
         "data_dir": directory / "data",
         "redis_url": redis_url,
         "anthropic_base_url": loopback_url,
-        "lease_seconds": 2.0,
+        "lease_seconds": 5.0,
         "heartbeat_seconds": 0.5,
-        "claim_timeout_seconds": 5.0,
+        "claim_timeout_seconds": 15.0,
         "drain_seconds": 1.0,
         "claude_grace_seconds": 2.0,
         "claude_slots": 2,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.claude.playing import Claude
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def loopback_url(server_dir: Path) -> Iterator[str]:
         yield ready.read_text("ascii").strip()
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from shared.events import AdviceEntry, JobAccepted
 from tests.mesh_services import mesh_services
 from tests.played_panel import played_panel
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ async def test_passages_reach_the_prompt(embedded_broker: str, loopback_url: str
     """The real CLI sends them before the prompt, as data with sources; a job without advice is sent as it is."""
     async with (
         mesh_services(
-            embedded_broker, "embedded", tmp_path, anthropic_base_url=loopback_url, advise_seconds=20.0
+            embedded_broker, "embedded", tmp_path, anthropic_base_url=loopback_url, advise_seconds=120.0
         ) as mesh,
         Client(embedded_broker, mesh.settings.topic_prefix) as client,
         played_panel(mesh.settings, _passages),
@@ -70,6 +70,6 @@ async def test_passages_reach_the_prompt(embedded_broker: str, loopback_url: str
 
 def prompts_sent(url: str) -> set[str]:
     """The prompts that the loopback endpoint was asked."""
-    with urllib.request.urlopen(f"{url}/_loopback/requests", timeout=10.0) as response:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{url}/_loopback/requests", timeout=60.0) as response:  # noqa: S310 - loopback
         journal: dict[str, Any] = json.load(response)
     return {request["prompt"] for request in journal["requests"] if request["prompt"]}

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.claude.asking import Asking, asking
 
 _TOOL = '[[tool Bash {"command": "echo one"}]] [[reply all done]]'
-_SECONDS = 60
+_SECONDS = 180
 
 
 class Shell:

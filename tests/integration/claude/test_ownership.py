@@ -166,7 +166,7 @@ async def test_the_worker_dies(claude: Claude, loopback_url: str, number: signal
         tool = await process_named(seconds)
         cli = next(path for path in runs_path(settings).iterdir() if path.is_dir())
         os.kill(worker.pid, number)
-        worker.wait(20)
+        worker.wait(100)
     await all_gone([tool])
     await wait_until(lambda: not processes_named(str(cli / "config")), description="nothing of it runs")
     await wait_until(lambda: remove_abandoned(settings) or not claude.left_directories(), description="it is tidy")

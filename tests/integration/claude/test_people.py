@@ -40,8 +40,8 @@ from tests.trace_edges import (
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
-WAIT_SECONDS = 180.0
-PAUSE_SECONDS = 45
+WAIT_SECONDS = 300.0
+PAUSE_SECONDS = 75
 """Longer than four services take to start again on a busy machine."""
 RISKY = "[[reply dropped]] Tidy up the database: drop the table customers_old in production."
 RULES = """channels:
@@ -51,7 +51,7 @@ rules:
   - {name: holds, on: [hold], channels: [terminal]}
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,11 +120,15 @@ async def test_a_cancel_that_comes_first(mesh: Asking) -> None:
 
 
 async def test_time_is_over(mesh: Asking) -> None:
-    """A run's own limit is the outcome `timeout`; the request's limit ends it as `expired`, and its CLI."""
+    """A run's own limit is the outcome `timeout`; the request's limit ends it as `expired`, and its CLI.
+
+    The request's is long enough for a CLI and its tool to start on a busy machine.
+    """
     slow = await mesh.ask("[[stall]]", timeout_seconds=2)
-    tool_prompt = '[[tool Bash {"command": "sleep 642"}]] [[reply never]]'
-    expiring = await mesh.ask(tool_prompt, options=_BASH, expires_after_seconds=4)
-    tool = await process_named("642")
+    seconds = own_seconds()
+    tool_prompt = f'[[tool Bash {{"command": "sleep {seconds}"}}]] [[reply never]]'
+    expiring = await mesh.ask(tool_prompt, options=_BASH, expires_after_seconds=25)
+    tool = await process_named(seconds)
     ends = await asyncio.gather(mesh.end(slow), mesh.end(expiring))
     assert [(end.status, end.outcome, end.error_type) for end in ends] == [
         ("failed", "timeout", "timeout"),

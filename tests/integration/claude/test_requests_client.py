@@ -35,7 +35,9 @@ async def client(mesh: Asking) -> AsyncIterator[Client]:
 async def _all(
     client: Client, request_id: str, from_sequence: int = 1, *, attempt: int = 1
 ) -> tuple[list[ClaudeOutput], ClaudeEnd]:
-    records = [record async for record in client.output(request_id, from_sequence, attempt=attempt, timeout_seconds=60)]
+    records = [
+        record async for record in client.output(request_id, from_sequence, attempt=attempt, timeout_seconds=180)
+    ]
     end = records.pop()
     assert isinstance(end, ClaudeEnd)
     return [record for record in records if isinstance(record, ClaudeOutput)], end
@@ -45,7 +47,7 @@ async def test_the_stream_goes_on_where_it_broke_off(mesh: Asking, client: Clien
     """A reader that leaves in the middle, and another client that goes on behind its last record, miss nothing."""
     sent = await client.prompt(_TOOL, options=_BASH)
     seen: list[ClaudeOutput] = []
-    async with aclosing(client.output(sent.request_id, timeout_seconds=60)) as records:
+    async with aclosing(client.output(sent.request_id, timeout_seconds=180)) as records:
         async for record in records:
             assert isinstance(record, ClaudeOutput)
             seen.append(record)

@@ -17,7 +17,7 @@ from tests.integration.claude.playing import own_seconds, process_named, process
 from tests.integration.item_pids import all_gone
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 _BASH = {"allowed_tools": ["Bash"]}
 
@@ -48,7 +48,7 @@ async def _tool_used(mesh: Asking, request_id: str, attempt: int) -> list[Claude
         output = await mesh.output(request_id)
         return output if any(each.kind == "tool_use" and each.attempt == attempt for each in output) else []
 
-    return await wait_until(look, description="the tool call is streamed", timeout_seconds=60)
+    return await wait_until(look, description="the tool call is streamed", timeout_seconds=120)
 
 
 async def test_killed_during_a_run(mesh: Asking, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ async def _whole_trace(settings: Settings, trace_id: str, edges: list[Edge]) -> 
         found = edges_of(spans)
         return spans if set(edges) <= found and not any(parent == NOT_RECEIVED for parent, _ in found) else []
 
-    return await wait_until(look, description=f"trace {trace_id} is whole", timeout_seconds=30)
+    return await wait_until(look, description=f"trace {trace_id} is whole", timeout_seconds=120)
 
 
 async def _prompt_in_a_trace(settings: Settings) -> None:

@@ -100,7 +100,7 @@ async def cancelled_after(steps: int, life: Coroutine[Any, Any, None]) -> bool:
     ending = asyncio.ensure_future(ended.wait())
     task = asyncio.create_task(then_waiting(life, ended))
     try:
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
             is_over = taken < steps
             if is_over:

@@ -194,7 +194,7 @@ async def test_a_call_that_fails_leaves_nothing_to_be_sent_later(
     """
     monkeypatch.setattr("shared.kafka.producer.TROUBLE_SECONDS", 0.5)
     topic = settings.topic(JOBS_PROGRESS)
-    async with producing(settings, acknowledge_seconds=1.0) as producer:
+    async with producing(settings, acknowledge_seconds=3.0) as producer:
         await producer.send_and_wait(topic, b"before", partition=0)
         await delete(settings, JOBS_PROGRESS)
         for _ in range(3):
@@ -254,19 +254,19 @@ async def test_a_frozen_broker_costs_a_bounded_time(nothing_left: None, tmp_path
         async with fresh_topics(kafka.bootstrap, "kafka", partitions=1) as settings:
             topic = settings.topic(JOBS_PROGRESS)
             async with (
-                producing(settings, acknowledge_seconds=2.0) as producer,
-                producing(settings, acknowledge_seconds=2.0) as other,
+                producing(settings, acknowledge_seconds=4.0) as producer,
+                producing(settings, acknowledge_seconds=4.0) as other,
             ):
                 await producer.send_and_wait(topic, b"before", partition=0)
                 with frozen(kafka):
                     for _ in range(3):
-                        async with asyncio.timeout(10.0):
+                        async with asyncio.timeout(60.0):
                             with pytest.raises(RetryableError):
                                 await producer.send_and_wait(topic, b"frozen", partition=0)
-                    async with asyncio.timeout(10.0):
+                    async with asyncio.timeout(60.0):
                         await other.stop()
                         with pytest.raises(RetryableError):
-                            await make_producer(settings, acknowledge_seconds=2.0).start()
+                            await make_producer(settings, acknowledge_seconds=4.0).start()
                 await wait_until(lambda: _taken(producer, topic), description="it takes records again")
             assert (await values(settings, JOBS_PROGRESS))[0] == b"before"
     finally:

@@ -87,7 +87,7 @@ class Notifying:
             found = [fact.fact_type for _, fact in await self.facts()]
             return found if len(found) >= count else []
 
-        return await wait_until(look, description=f"{count} facts", timeout_seconds=60, interval_seconds=0.1)
+        return await wait_until(look, description=f"{count} facts", timeout_seconds=120, interval_seconds=0.1)
 
     async def told(self, fact_type: str, count: int) -> list[str]:
         """The types of all facts, once there are so many of one type."""
@@ -96,7 +96,7 @@ class Notifying:
             found = [fact.fact_type for _, fact in await self.facts()]
             return found if found.count(fact_type) >= count else []
 
-        return await wait_until(look, description=f"{count} {fact_type}", timeout_seconds=60, interval_seconds=0.1)
+        return await wait_until(look, description=f"{count} {fact_type}", timeout_seconds=120, interval_seconds=0.1)
 
     async def dead(self) -> list[Any]:
         """The dead letters, once there are some."""
@@ -104,7 +104,7 @@ class Notifying:
         async def look() -> list[Any]:
             return await read_topic(self.settings, JOBS_DEAD)
 
-        return await wait_until(look, description="a dead letter", timeout_seconds=60, interval_seconds=0.1)
+        return await wait_until(look, description="a dead letter", timeout_seconds=120, interval_seconds=0.1)
 
 
 @asynccontextmanager
@@ -122,9 +122,9 @@ async def notifying(
         "notify_rules": path,
         "notify_allow_private": True,
         "notify_retry_seconds": 0.1,
-        "lease_seconds": 2.0,
+        "lease_seconds": 5.0,
         "heartbeat_seconds": 0.5,
-        "claim_timeout_seconds": 5.0,
+        "claim_timeout_seconds": 15.0,
         "drain_seconds": 0.5,
         "group_session_seconds": 1.5,
     } | values

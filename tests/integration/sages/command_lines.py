@@ -7,7 +7,7 @@ import asyncio
 from shared.settings import Settings
 from tests.unit.cli.command_line import Ran, run_here
 
-_COMMAND_SECONDS = 60.0
+_COMMAND_SECONDS = 120.0
 
 
 async def mesh(settings: Settings, *arguments: str, stdin: str | None = None) -> Ran:

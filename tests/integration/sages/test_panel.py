@@ -38,8 +38,13 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Half a second for each sage: enough for one that answers at once, on a busy machine too."""
-    return Settings(data_dir=tmp_path, sage_seconds=0.5)
+    """A minute for each sage: one that answers at once is never late, on a busy machine too."""
+    return Settings(data_dir=tmp_path, sage_seconds=60.0)
+
+
+def impatient(settings: Settings, sage_seconds: float) -> Settings:
+    """The same for a panel of which some never answer in time."""
+    return settings.model_copy(update={"sage_seconds": sage_seconds})
 
 
 async def started(panel: Panel, *sages: str) -> None:
@@ -78,7 +83,7 @@ async def test_each_sage_has_its_entry_whatever_the_others_do(settings: Settings
         "warming": WarmingSage,
         "wrong": WrongSage,
     }
-    async with panel_of(sages, settings) as panel:
+    async with panel_of(sages, impatient(settings, 2.0)) as panel:
         try:
             await started(panel, *(sages.keys() - {"warming"}))
             asked = question("what is a monad?", {"prompt": "and a functor?"}, 3)
@@ -110,7 +115,7 @@ async def test_a_blocked_sage_gets_no_more_than_so_many_questions(
     monkeypatch.setattr(sage_thread, "MAX_UNANSWERED", 2)
 
     sage = BlockingSage()
-    async with panel_of({"blocked": lambda: sage}, settings) as panel:
+    async with panel_of({"blocked": lambda: sage}, impatient(settings, 0.5)) as panel:
         try:
             seen = []
             while "failed" not in seen:
@@ -168,7 +173,7 @@ async def test_closing_closes_each_and_leaves_a_blocked_one_behind(
     played, blocking = PlayedSage(), BlockingSage()
     panel = Panel({"blocking": lambda: blocking, "fast": lambda: played}, settings)
     await panel.close()  # was never started
-    panel = Panel({"blocking": lambda: blocking, "fast": lambda: played}, settings)
+    panel = Panel({"blocking": lambda: blocking, "fast": lambda: played}, impatient(settings, 0.5))
     await panel.start()
     try:
         await started(panel, "blocking", "fast")

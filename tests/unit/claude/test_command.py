@@ -230,4 +230,4 @@ async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-    await wait_until(lambda: left() == before, description="descriptors and processes as before", timeout_seconds=20.0)
+    await wait_until(lambda: left() == before, description="descriptors and processes as before")

@@ -98,19 +98,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_the_cli_can_do(name: str) -> None:
     """It is accepted; that the CLI agrees is shown in tests/integration/claude."""
-    began = time.monotonic()
+    began = time.process_time()
     assert ClaudeOptions.read({"output_schema": ACCEPTED[name]}).output_schema == ACCEPTED[name]
-    assert time.monotonic() - began < LONGEST_SECONDS
+    assert time.process_time() - began < LONGEST_SECONDS
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_it_cannot_do_or_not_soon(name: str) -> None:
     """It is `invalid`, in a short line with the reason, however large it is."""
     refused, reason = REFUSED[name]
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(DeadLetterError) as refusal:
         ClaudeOptions.read({"output_schema": refused})
-    assert time.monotonic() - began < LONGEST_SECONDS
+    assert time.process_time() - began < LONGEST_SECONDS
     assert refusal.value.error_type == "invalid"
     assert reason in refusal.value.reason
     assert len(refusal.value.reason) < 400

@@ -101,7 +101,7 @@ def test_wrong_markers(text: str, reason: str) -> None:
 @pytest.mark.parametrize("unit", ["[[", "[[reply ", "[[status 429 ", '[[reply "', "[[json ", "[[ reply ]]", " "])
 def test_large_texts_are_read_in_linear_time(unit: str) -> None:
     """Megabytes of what almost is a marker do not hold up the endpoint."""
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(MarkerError):
         read_markers(unit * (2_000_000 // len(unit)))
-    assert time.monotonic() - began < 5.0
+    assert time.process_time() - began < 5.0

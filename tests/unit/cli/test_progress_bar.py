@@ -25,7 +25,7 @@ with progress_bar.ItemsBar(Output("--json" in sys.argv), 90) as bar:
 def test_nobody_looks(option: str, lines: list[str]) -> None:
     """In a pipe there is a line for each step, on standard error; with --json there is nothing."""
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, option], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", PROGRAM, option], capture_output=True, text=True, timeout=120, check=True
     )
 
     assert ran.stdout == ""
@@ -42,7 +42,7 @@ def test_somebody_looks() -> None:
             stderr=theirs,
             stdout=subprocess.PIPE,
             env=environment,
-            timeout=60,
+            timeout=120,
             check=True,
         )
         shown = os.read(ours, 65536).decode()

@@ -17,7 +17,7 @@ from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.runtime import Runtime, write_runtime
 from tests.mesh import MESH, mesh_environment
 
-LINES_SECONDS = 30.0
+LINES_SECONDS = 120.0
 
 
 @pytest.fixture(autouse=True)

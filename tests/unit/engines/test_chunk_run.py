@@ -143,7 +143,7 @@ def runner(claims: PlayedClaims, workload: PlayedWorkload, *, patience_seconds: 
 async def test_the_claim_is_done_after_the_last_result_is_in_the_history() -> None:
     """A runner that is killed between the two leaves a claim that dies, not one that says that nothing is missing."""
     claims = PlayedClaims(missing=(0, 1, 2))
-    outcome = await asyncio.wait_for(runner(claims, PlayedWorkload(MovedClock())).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, PlayedWorkload(MovedClock())).run(TASK), 60.0)
     assert outcome is ChunkOutcome.DONE
     steps = [call for call in claims.calls if call not in ("renew", "spec")]
     assert steps == ["claim", "items.completed", "items.completed", "finish"]
@@ -153,7 +153,7 @@ async def test_the_claim_is_done_after_the_last_result_is_in_the_history() -> No
 async def test_only_what_the_claim_says_is_missing_is_run() -> None:
     """The others have their results."""
     workload = PlayedWorkload(MovedClock())
-    await asyncio.wait_for(runner(PlayedClaims(missing=(1,)), workload).run(TASK), 10.0)
+    await asyncio.wait_for(runner(PlayedClaims(missing=(1,)), workload).run(TASK), 60.0)
     assert workload.began == [1]
 
 
@@ -161,7 +161,7 @@ async def test_no_item_begins_on_a_lease_that_lapsed_between_two_items() -> None
     """The process stood still while an item ran; the run ends without asking, and the next item is another run's."""
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), seconds=(LEASE_SECONDS, 0.0, 0.0))
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.KILLED, [0])
     assert "finish" not in claims.calls
 
@@ -170,7 +170,7 @@ async def test_no_item_begins_on_a_lease_that_lapsed_while_it_was_started() -> N
     """Between the renewal and the effect lies the start of what the item needs; the lease is checked after that."""
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), start_seconds=LEASE_SECONDS)
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.KILLED, [])
     assert "finish" not in claims.calls
 
@@ -188,11 +188,10 @@ async def test_the_claim_is_held_until_the_item_has_stopped() -> None:
     await wait_until(
         lambda: claims.renewed > renewed + 3,
         description="the claim is renewed while the item stops",
-        timeout_seconds=15,
     )
     assert claims.calls.count("chunk.interrupted") == 0
     workload.may_stop.set()
-    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
+    assert await asyncio.wait_for(running, 60.0) is ChunkOutcome.GIVEN_BACK
     assert claims.calls[-1] == "chunk.interrupted"
     assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
 
@@ -201,7 +200,7 @@ async def test_a_pause_says_of_what_job_it_is() -> None:
     """Another job may have the same id, and chunks of the same names."""
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), gives=PauseJobError("busy"))
-    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.GIVEN_BACK
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0) is ChunkOutcome.GIVEN_BACK
     assert "job.paused" in claims.calls
     assert orjson.loads(claims.facts[-1])["content_hash"] == "abc"
 
@@ -213,7 +212,7 @@ async def _suspended_run(claims: PlayedClaims) -> ChunkOutcome:
     running = asyncio.create_task(runner(claims, workload).run(TASK))
     await wait_until(lambda: workload.began, description="an item runs")
     workload.clock.suspend(LEASE_SECONDS + 1.0)
-    return await asyncio.wait_for(running, 10.0)
+    return await asyncio.wait_for(running, 60.0)
 
 
 async def test_a_run_whose_machine_was_suspended_gives_its_chunk_back() -> None:
@@ -238,7 +237,7 @@ async def test_a_run_whose_machine_was_suspended_is_silent_when_another_has_its_
     running = asyncio.create_task(runner(claims, workload).run(TASK))
     await wait_until(lambda: workload.began, description="an item runs")
     clock.suspend(LEASE_SECONDS + 1.0)
-    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.KILLED
+    assert await asyncio.wait_for(running, 60.0) is ChunkOutcome.KILLED
     assert "chunk.interrupted" not in claims.calls
 
 
@@ -260,7 +259,7 @@ def _results(claims: PlayedClaims) -> list[dict[str, Any]]:
 async def test_a_workload_that_cannot_be_opened_fails_its_items_with_the_reason(error: BaseException) -> None:
     """At once: a run that died of it would come again, and say `crashed` in the end."""
     claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error]))
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.DONE, [])
     results = _results(claims)
     assert [(result["item_index"], result["error_type"]) for result in results] == [(n, "internal") for n in range(3)]
@@ -275,7 +274,7 @@ async def test_a_workload_that_cannot_be_opened_fails_its_items_with_the_reason(
 async def test_a_workload_that_has_no_room_is_opened_again(error: BaseException) -> None:
     """What has run out may be there a moment later; the claim is held meanwhile, and no death is counted."""
     claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error, error]))
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.DONE, [0, 1, 2])
     assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
 
@@ -284,7 +283,7 @@ async def test_a_chunk_whose_specification_cannot_be_read_for_long_runs() -> Non
     """Redis refuses to read for 24 s while it renews: the claim is held, and no death is counted."""
     claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock())
     claims.unread.extend([partial(workload.clock.move, 6.0)] * 4)
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, claims.calls.count("spec"), workload.began) == (ChunkOutcome.DONE, 5, [0, 1, 2])
 
 
@@ -292,7 +291,7 @@ async def test_a_workload_that_cannot_be_closed_keeps_its_results() -> None:
     """They are in; what the workload leaves behind is told."""
     for error in (ValueError("no"), RetryableError("later"), SystemExit(1)):
         claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), closing=error)
-        outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+        outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
         assert outcome is ChunkOutcome.DONE
         assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
         assert claims.calls[-1] == "finish"
@@ -309,7 +308,7 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
     running = asyncio.create_task(engine.run(TASK))
     await wait_until(lambda: workload.began, description="an item runs")
     engine.interrupt()
-    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.GIVEN_BACK
+    assert await asyncio.wait_for(running, 60.0) is ChunkOutcome.GIVEN_BACK
     assert claims.calls[-1] == "chunk.interrupted"
 
 
@@ -353,7 +352,7 @@ async def test_a_workload_that_cannot_kill_does_not_end_its_runner() -> None:
 async def test_an_outcome_that_is_none_fails_its_item(gives: ItemOutcome | BaseException) -> None:
     """A plug-in's mistake costs its item alone, with a reason."""
     claims, workload = PlayedClaims(missing=(1,)), PlayedWorkload(MovedClock(), gives=gives)
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert outcome is ChunkOutcome.DONE
     (result,) = _results(claims)
     assert (result["item_index"], result["status"], result["error_type"]) == (1, "failed", "internal")
@@ -365,7 +364,7 @@ async def test_a_plug_in_does_not_pause_its_job_for_ever(seconds: float) -> None
     """A time that cannot be one was not said: the job goes on after a pause of our own."""
     workload = PlayedWorkload(MovedClock(), gives=PauseJobError("busy", resume_seconds=seconds))
     claims = PlayedClaims(missing=(0,))
-    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert outcome is ChunkOutcome.GIVEN_BACK
     fact = orjson.loads(claims.facts[-1])
     assert (fact["reason"], fact.get("until"), fact.get("resume_ms")) == ("busy", None, None)
@@ -375,7 +374,7 @@ async def test_an_item_that_needs_what_does_not_answer_is_asked_again() -> None:
     """A disk that is full for a moment costs no attempt: the claim is held meanwhile, and nobody has died."""
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), raises={1: deque([RetryableError("no room")] * 2)})
-    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.DONE
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0) is ChunkOutcome.DONE
     assert workload.began == [0, 1, 1, 1, 2]
     assert [(result["status"], result["attempt"]) for result in _results(claims)] == [("succeeded", 1)] * 3
 
@@ -386,7 +385,7 @@ async def test_an_item_that_goes_on_needing_what_does_not_answer_is_given_back()
     clock = MovedClock()
     raises: dict[int, deque[BaseException]] = {n: deque([RetryableError("no room")] * 9) for n in (0, 1)}
     workload = PlayedWorkload(clock, seconds=(6.0, 6.0, 0.0), raises=raises)
-    outcome = await asyncio.wait_for(runner(claims, workload, patience_seconds=5.0).run(TASK), 10.0)
+    outcome = await asyncio.wait_for(runner(claims, workload, patience_seconds=5.0).run(TASK), 60.0)
     assert outcome is ChunkOutcome.GIVEN_BACK
     assert workload.began == [0, 1, 2]
     facts = [call for call in claims.calls if "." in call]
@@ -399,7 +398,7 @@ async def test_an_item_that_outlived_its_end_is_not_run_beside_itself() -> None:
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), raises={1: deque([StillRunningError("outlived SIGKILL")])})
     with pytest.raises(StillRunningError):
-        await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0)
+        await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert workload.began == [0, 1]
     assert "chunk.interrupted" not in claims.calls
 
@@ -408,18 +407,18 @@ async def test_a_task_of_any_age_is_asked_about_until_redis_answers() -> None:
     """Its owner needs Redis as well, and sends it again long after Redis is back, if it has been sent before."""
     claims = RefusingClaims(spec_json=SPEC, missing=(0, 1, 2), answers=deque([None, None, None]))
     workload = PlayedWorkload(claims.clock)
-    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.DONE
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0) is ChunkOutcome.DONE
     assert claims.calls.count("claim") == 4
 
 
 async def test_an_old_task_that_redis_does_not_know_yet_is_left() -> None:
     """Its owner sends it again when it has loaded."""
     claims = RefusingClaims(spec_json=SPEC, answers=deque([ClaimRefusal.NOT_YET]))
-    assert await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(TASK), 10.0) is ChunkOutcome.LEFT
+    assert await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(TASK), 60.0) is ChunkOutcome.LEFT
     fresh = TASK.model_copy(update={"dispatched_at": claims.clock.now_ms()})
     claims.answers.append(ClaimRefusal.NOT_YET)
     assert (
-        await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(fresh), 10.0) is ChunkOutcome.PUT_BACK
+        await asyncio.wait_for(runner(claims, PlayedWorkload(claims.clock)).run(fresh), 60.0) is ChunkOutcome.PUT_BACK
     )
 
 
@@ -430,7 +429,7 @@ async def test_a_process_that_stops_asks_no_more() -> None:
     running = asyncio.create_task(chunks.run(TASK))
     await wait_until(lambda: len(claims.calls) > 3, description="it asks")
     chunks.interrupt()
-    assert await asyncio.wait_for(running, 10.0) is ChunkOutcome.PUT_BACK
+    assert await asyncio.wait_for(running, 60.0) is ChunkOutcome.PUT_BACK
 
 
 _ODD_PAUSES = {
@@ -457,7 +456,7 @@ async def test_a_pause_in_odd_words_pauses_its_job(pause: PauseJobError) -> None
     """What a plug-in says besides counts as if it was not said; the run is given back, and nobody dies."""
     claims = PlayedClaims(missing=(0, 1, 2))
     workload = PlayedWorkload(MovedClock(), gives=pause)
-    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 10.0) is ChunkOutcome.GIVEN_BACK
+    assert await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0) is ChunkOutcome.GIVEN_BACK
     (value,) = claims.facts
     assert len(value) < 10_000
     fact = decode_job_fact("job.paused", value)

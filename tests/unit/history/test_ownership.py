@@ -114,7 +114,7 @@ async def test_a_partition_that_came_before_joining_failed(monkeypatch: pytest.M
     last = PlayedMember()
     owners = _ownership(monkeypatch, PlayedMember(answers=False), PlayedMember(joins=False, given_at_start=True), last)
     await owners.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while last.owners_at_start is None:  # noqa: ASYNC110 - turns of the loop
             await asyncio.sleep(0)
     await owners.stop()

@@ -41,6 +41,6 @@ async def test_a_notice_is_sent_as_soon_as_it_can_be_claimed(
     )
     runner = SendRunner(ports)
     runner.take(SendTask("t.notifications", 0, ChunkId(ID, 0, 1, 0, 0), attempt=1, planned=planned()))
-    await wait_until(lambda: "finish" in claims.calls, description="it is sent", timeout_seconds=30)
+    await wait_until(lambda: "finish" in claims.calls, description="it is sent")
     assert sender.messages == [ID]
     await runner.stop(1.0)
