@@ -32,8 +32,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Start a mesh, run real jobs through it, show what happened, stop it
 	@$(BIN)/python -m eldermesh.demo
 
-test: $(STAMP) ## Run all tests (ARGS="-k name" narrows, JOBS=0 keeps to one process), with coverage
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --cov --cov-report=term $(ARGS)
+test: $(STAMP) ## Run all tests (ARGS="-k name" narrows, JOBS=0 keeps to one process, COVERAGE=1 measures it)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
 
 up: $(STAMP) ## Start the embedded stack and all services; Ctrl-C ends them
 	@$(BIN)/mesh up

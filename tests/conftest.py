@@ -6,7 +6,6 @@ pytest_plugins = [
     "pytester",
     "tests.required_servers",
     "tests.brokers",
-    "tests.mesh",
     "tests.ray_head",
     "tests.leaks",
     "tests.slow_first",

@@ -1,29 +1,23 @@
-"""A pytest plug-in: one whole embedded mesh, started by `mesh up`, for tests with tenants and ids of their own."""
+"""A whole embedded mesh, as a process of its own: the `mesh` command, its environment, and a mesh that runs."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
 
-from eldermesh.stack.process import OwnedProcess
-from eldermesh.stack.runtime import Runtime, live_runtime
+from eldermesh.stack.runtime import Runtime
 from shared.settings import Settings
-from tests.waiting import wait_until
 
 MESH = (sys.executable, "-m", "eldermesh.cli.main")
 """The `mesh` command, before its verb."""
 
 READY_SECONDS = 300.0
 FUNCTIONS = "math:*,time:sleep,eldermesh.demo.work:*"
-_STOP_SECONDS = 200.0
 _COMMAND_SECONDS = 300.0
 
 
@@ -55,7 +49,8 @@ class RunningMesh:
         )
 
 
-def _settings_of(runtime: Runtime, data_dir: Path) -> Settings:
+def settings_of(runtime: Runtime, data_dir: Path) -> Settings:
+    """How its parts and its clients reach the mesh."""
     return Settings(
         kafka_bootstrap=runtime.kafka_bootstrap,
         redis_url=SecretStr(runtime.redis_url),
@@ -66,29 +61,3 @@ def _settings_of(runtime: Runtime, data_dir: Path) -> Settings:
         otlp_endpoint=runtime.otlp_endpoint,
         trace_query_url=runtime.trace_query_url,
     )
-
-
-@pytest.fixture(scope="session")
-def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
-    """A whole embedded mesh for the session; it dies with the tests, however these end."""
-    data_dir = tmp_path_factory.mktemp("mesh")
-    env = mesh_environment(data_dir)
-    log_path = data_dir / "up.log"
-    process = OwnedProcess([*MESH, "up"], log_path=log_path, env=env)
-
-    async def ready() -> Runtime:
-        def look() -> Runtime | None:
-            assert process.poll() is None, log_path.read_text("utf-8")
-            return live_runtime(data_dir)
-
-        return await wait_until(look, description="the mesh is ready", timeout_seconds=READY_SECONDS)
-
-    process.start()
-    # A loop of its own that is never made the current one: the tests have theirs.
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        try:
-            runtime = runner.run(ready())
-            yield RunningMesh(_settings_of(runtime, data_dir), env, runtime)
-        finally:
-            runner.run(process.stop(_STOP_SECONDS))
-    assert not process.killed, f"the mesh did not stop in order: {log_path.read_text('utf-8')}"

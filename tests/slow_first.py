@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-FILES, TESTS = False, True
+FILES, TESTS, FOLDER = "files", "tests", "folder"
 
 LONGEST = {
+    "tests/integration/whole_mesh/": FOLDER,
     "tests/faults/test_redis_refuses.py": FILES,
     "tests/faults/": TESTS,
     "tests/integration/test_demo.py": TESTS,
@@ -30,7 +31,7 @@ LONGEST = {
 """What takes long, by the beginning of its ids, the longest first; the first that fits counts.
 
 Whether files stay whole, or each test goes by itself: one that shares nothing with its neighbours but the servers of
-the session.
+the session. A folder stays whole whose tests share a server that is dear to keep.
 """
 
 
@@ -38,8 +39,9 @@ class SlowFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has n
     """What is in `LONGEST` first, then the other files, the largest first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        alone = next((kind for beginning, kind in LONGEST.items() if nodeid.startswith(beginning)), FILES)
-        return nodeid if alone else str(super()._split_scope(nodeid))
+        beginning, kind = next(((b, kind) for b, kind in LONGEST.items() if nodeid.startswith(b)), ("", FILES))
+        scopes = {TESTS: nodeid, FOLDER: beginning}
+        return scopes.get(kind) or str(super()._split_scope(nodeid))
 
     def _assign_work_unit(self, node: Any) -> None:
         self.workqueue.move_to_end(min(self.workqueue, key=_place), last=False)

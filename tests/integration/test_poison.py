@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -31,7 +30,6 @@ from shared.topics import (
     JOBS,
     JOBS_DEAD,
     JOBS_DECISIONS,
-    JOBS_DONE,
     JOBS_HISTORY,
     SAGES_DOCUMENTS,
     SAGES_NOTES,
@@ -40,7 +38,6 @@ from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import fresh_topics
 from tests.inboxes import Sent, publish, read_all
 from tests.malformed import job, malformed
-from tests.mesh import RunningMesh
 from tests.poison import DECISIONS, DOCUMENTS, OPTIONS
 from tests.waiting import wait_until
 
@@ -73,37 +70,42 @@ async def _consuming(settings: Settings, topic: str) -> AsyncIterator[InboxConsu
         await producer.stop()
 
 
-def _id(number: int) -> str:
+def id_of(number: int) -> str:
+    """The id of a job or prompt of these tests."""
     return str(UUID(int=0xBAD0000 + number))
 
 
-def _jobs() -> tuple[list[Sent], list[Sent]]:
+def job_records() -> tuple[list[Sent], list[Sent]]:
+    """Good ones and poison for `jobs`."""
     poison = [each.sent for each in malformed()]
     poison += [
-        Sent(job(job_id=_id(1000 + number), workload="claude", items=["hi"], options=options))
+        Sent(job(job_id=id_of(1000 + number), workload="claude", items=["hi"], options=options))
         for number, options in enumerate(OPTIONS.values())
     ]
-    return [Sent(job(job_id=_id(number))) for number in range(GOOD)], poison
+    return [Sent(job(job_id=id_of(number))) for number in range(GOOD)], poison
 
 
 def _decisions() -> tuple[list[Sent], list[Sent]]:
     headers = (("ce_type", DECIDE.encode()),)
-    good = [{"job_id": _id(number), "decision": "approve", "by": "me"} for number in range(GOOD)]
+    good = [{"job_id": id_of(number), "decision": "approve", "by": "me"} for number in range(GOOD)]
     return (
         [Sent(json.dumps(each).encode(), headers=headers) for each in good],
         [Sent(each, headers=headers) for each in DECISIONS],
     )
 
 
-def _requests() -> tuple[list[Sent], list[Sent]]:
+def request_records() -> tuple[list[Sent], list[Sent]]:
+    """Good ones and poison for `claude.requests`."""
+
     def request(number: int, **fields: Any) -> Sent:
-        return Sent(json.dumps({"request_id": _id(number), "prompt": "hi"} | fields).encode())
+        return Sent(json.dumps({"request_id": id_of(number), "prompt": "hi"} | fields).encode())
 
     poison = [request(1000 + number, options=options) for number, options in enumerate(OPTIONS.values())]
     return [request(number) for number in range(GOOD)], poison
 
 
-def _mixed(good: list[Sent], poison: list[Sent]) -> list[Sent]:
+def mix(good: list[Sent], poison: list[Sent]) -> list[Sent]:
+    """The poison spread over the good ones."""
     every = max(1, len(good) // len(poison))
     mixed: list[Sent] = []
     for number in range(max(len(good), len(poison) * every)):
@@ -117,15 +119,15 @@ def _mixed(good: list[Sent], poison: list[Sent]) -> list[Sent]:
 @pytest.mark.parametrize(
     ("topic", "history", "records"),
     [
-        (JOBS, JOBS_HISTORY, _jobs),
+        (JOBS, JOBS_HISTORY, job_records),
         (JOBS_DECISIONS, JOBS_HISTORY, _decisions),
-        (CLAUDE_REQUESTS, CLAUDE_HISTORY, _requests),
+        (CLAUDE_REQUESTS, CLAUDE_HISTORY, request_records),
     ],
 )
 async def test_commands(settings: Settings, topic: str, history: str, records: Any) -> None:
     """Each good one is a fact, once; each poison one dead letter, at its place and of the sender's making."""
     good, poison = records()
-    await publish(settings, topic, _mixed(good, poison))
+    await publish(settings, topic, mix(good, poison))
     async with _consuming(settings, topic) as consumer:
         facts = await wait_until(
             lambda: _at_least(settings, history, GOOD), description="the good ones are facts", timeout_seconds=120
@@ -136,7 +138,7 @@ async def test_commands(settings: Settings, topic: str, history: str, records: A
             timeout_seconds=120,
         )
         assert consumer.is_alive()
-    assert Counter(fact.key_text() for fact in facts) == {_id(number): 1 for number in range(GOOD)}
+    assert Counter(fact.key_text() for fact in facts) == {id_of(number): 1 for number in range(GOOD)}
     told = [DeadLetterHeaders.decode(letter.headers) for letter in letters]
     assert len({(each.partition, each.offset) for each in told}) == len(told) == len(poison)
     assert {each.error_type for each in told} <= {"invalid", "undecodable", "too_large"}
@@ -149,7 +151,7 @@ async def test_what_sages_read(settings: Settings, topic: str) -> None:
     module: Any
     if topic == SAGES_NOTES:
         module, count = curated_notes, "SELECT count(*) FROM notes"
-        values = [Note(note_id=_id(n), text=f"note {n}", added_at=n).encode() for n in range(GOOD)]
+        values = [Note(note_id=id_of(n), text=f"note {n}", added_at=n).encode() for n in range(GOOD)]
         version = 1
     else:
         module, count = passage_index, "SELECT count(*) FROM passages"
@@ -164,9 +166,9 @@ async def test_what_sages_read(settings: Settings, topic: str) -> None:
             for n in range(GOOD)
         ]
         version = passage_index.SCHEMA_VERSION
-    good = [Sent(value, key=_id(number).encode()) for number, value in enumerate(values)]
+    good = [Sent(value, key=id_of(number).encode()) for number, value in enumerate(values)]
     poison = [Sent(value, key=key) for key, value in DOCUMENTS]
-    await publish(settings, topic, _mixed(good, poison))
+    await publish(settings, topic, mix(good, poison))
     memory = Memory(settings, "poisoned", [topic], module.SCHEMA_SQL, version, module.apply, prune=module.prune)
     await memory.start()
     try:
@@ -175,34 +177,6 @@ async def test_what_sages_read(settings: Settings, topic: str) -> None:
     finally:
         await memory.close()
     assert (known, memory.skipped) == (GOOD, len(poison))
-
-
-async def test_on_a_whole_mesh(running_mesh: RunningMesh) -> None:
-    """The good jobs end, each poison is a dead letter, and nothing of the mesh is restarted."""
-    before = await asyncio.to_thread(_restarts, running_mesh)
-    settings = running_mesh.settings
-    poison = [each for each in _jobs()[1] if b"claude" in (each.value or b"")][-len(OPTIONS) :]
-    requests = _requests()[1]
-    await publish(settings, CLAUDE_REQUESTS, requests)
-    await publish(settings, JOBS, _mixed(_jobs()[0], poison))
-    ids = {_id(number) for number in range(GOOD)}
-
-    async def ended() -> bool:
-        return ids <= {each.key_text() for each in await read_all(settings, JOBS_DONE)}
-
-    async def told() -> bool:
-        letters = [DeadLetterHeaders.decode(each.headers) for each in await read_all(settings, JOBS_DEAD)]
-        return len({(each.topic, each.partition, each.offset) for each in letters}) >= len(poison) + len(requests)
-
-    await wait_until(ended, description="all good jobs have ended", timeout_seconds=300, interval_seconds=1)
-    await wait_until(told, description="each poison is a dead letter", timeout_seconds=60, interval_seconds=1)
-    assert await asyncio.to_thread(_restarts, running_mesh) == before
-
-
-def _restarts(mesh: RunningMesh) -> dict[str, int]:
-    said = mesh.run("ps", "--json")
-    assert said.returncode == 0, said.stderr
-    return {each["name"]: each["restarts_total"] for each in json.loads(said.stdout)["processes"]}
 
 
 async def _at_least(settings: Settings, topic: str, count: int) -> list[PublicRecord]:

@@ -37,7 +37,7 @@ class _Node:
 
 
 def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was collected first; the other files stay whole, and those that take long come before the rest."""
+    """Whatever was collected first; other files and the folder with a mesh stay whole, long ones before the rest."""
     tests = [
         "tests/unit/test_a.py::test_1",
         "tests/unit/test_a.py::test_2",
@@ -45,6 +45,8 @@ def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatc
         "tests/integration/test_b.py::test_2",
         "tests/faults/test_c.py::test_1",
         "tests/faults/test_c.py::test_2",
+        "tests/integration/whole_mesh/test_d.py::test_1",
+        "tests/integration/whole_mesh/test_e.py::test_1",
     ]
     monkeypatch.setattr(pytestconfig.option, "tx", ["2*popen"])
     scheduler = SlowFirst(pytestconfig)
@@ -53,4 +55,7 @@ def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatc
         scheduler.add_node(node)
         scheduler.registered_collections[node] = tests
     scheduler.schedule()
-    assert (first.told, second.told) == ([4, 2, 3], [5, 0, 1])
+    scheduler.schedule()
+    # It has three to do already: another process will take the quick ones.
+    assert (first.told, second.told) == ([6, 7, 5], [4, 2, 3])
+    assert list(scheduler.workqueue) == ["tests/unit/test_a.py"]

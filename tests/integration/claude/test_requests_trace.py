@@ -11,13 +11,11 @@ from opentelemetry.trace import format_trace_id
 from eldermesh.cli.trace_source import Span
 from eldermesh.client import Client
 from eldermesh.contract.cloudevents import header_text
-from eldermesh.contract.ids import trace_id_of
 from shared.settings import Settings
 from shared.topics import CLAUDE_HISTORY, CLAUDE_OUTPUT
 from tests.integration.claude.asking import asking
 from tests.jaeger_server import JaegerServer
 from tests.job_traces import received_spans
-from tests.mesh import RunningMesh
 from tests.trace_edges import NOT_RECEIVED, REQUEST_EDGES, REQUEST_PUBLISHER_EDGES, Edge, assert_edges, edges_of
 from tests.tracing_process import traced_process
 from tests.waiting import wait_until
@@ -25,14 +23,16 @@ from tests.whole_topic import read_topic
 
 pytestmark = pytest.mark.slow
 
-_CLI_EDGES: list[Edge] = [
+CLI_EDGES: list[Edge] = [
     ("process request", "claude_code.interaction"),
     ("claude_code.interaction", "claude_code.llm_request"),
 ]
-_WHOLE = [*REQUEST_PUBLISHER_EDGES, *REQUEST_EDGES, *_CLI_EDGES]
+_WHOLE = [*REQUEST_PUBLISHER_EDGES, *REQUEST_EDGES, *CLI_EDGES]
 
 
-async def _whole_trace(settings: Settings, trace_id: str, edges: list[Edge]) -> list[Span]:
+async def whole_trace(settings: Settings, trace_id: str, edges: list[Edge]) -> list[Span]:
+    """The spans of a trace, once all these edges are among them and every parent is known."""
+
     async def look() -> list[Span]:
         spans = await received_spans(settings, trace_id)
         found = edges_of(spans)
@@ -41,7 +41,7 @@ async def _whole_trace(settings: Settings, trace_id: str, edges: list[Edge]) -> 
     return await wait_until(look, description=f"trace {trace_id} is whole", timeout_seconds=120)
 
 
-async def _prompt_in_a_trace(settings: Settings) -> None:
+async def prompt_in_a_trace(settings: Settings) -> None:
     """Send a prompt inside a span; fail unless all of it is below that span, and all its records are of its trace."""
     async with Client(settings.kafka_bootstrap, settings.topic_prefix) as client:
         with (
@@ -52,7 +52,7 @@ async def _prompt_in_a_trace(settings: Settings) -> None:
         end = await client.answer(sent.request_id, 60)
     trace_id = format_trace_id(review.get_span_context().trace_id)
     assert (end.result, end.trace_id, sent.trace_id) == ("fine", trace_id, trace_id)
-    spans = await _whole_trace(settings, trace_id, _WHOLE)
+    spans = await whole_trace(settings, trace_id, _WHOLE)
     assert_edges(spans, _WHOLE)
     assert [span.name for span in spans if span.parent_span_id is None] == ["review"]
     services = {span.service_name for span in spans if span.name in {"accept request", "process request"}}
@@ -77,20 +77,4 @@ async def test_in_jaeger(
         otlp_endpoint=jaeger.otlp_url,
         trace_query_url=jaeger.query_url,
     ) as mesh:
-        await _prompt_in_a_trace(mesh.settings)
-
-
-async def test_on_the_embedded_mesh(running_mesh: RunningMesh) -> None:
-    """`mesh up` runs it all: the prompt is answered by the endpoint of the mesh's own, its trace is in the receiver."""
-    await _prompt_in_a_trace(running_mesh.settings)
-
-
-async def test_a_prompt_that_came_without_a_trace(running_mesh: RunningMesh) -> None:
-    """Its trace is found from its id alone."""
-    settings = running_mesh.settings
-    async with Client(settings.kafka_bootstrap, settings.topic_prefix) as client:
-        sent = await client.prompt("[[reply fine]]")
-        end = await client.answer(sent.request_id, 60)
-    assert end.trace_id == trace_id_of(sent.request_id)
-    spans = await _whole_trace(settings, end.trace_id, [*REQUEST_EDGES, *_CLI_EDGES])
-    assert [span.name for span in spans if span.parent_span_id is None] == ["process claude.requests"]
+        await prompt_in_a_trace(mesh.settings)
