@@ -87,8 +87,20 @@ class HoldStatus(_Answer):
     decision_reason: str | None = None
 
 
+class ItemOfNote(_Answer):
+    """An item that is worth a look: the one that ran longest, or the first that failed."""
+
+    item_index: int = Count
+    duration_seconds: float | None
+    error_type: ErrorType | None = None
+    error_message: str | None = None
+
+
 class JobStatus(_Answer):
-    """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter."""
+    """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter.
+
+    `first_error` is said by `mesh status` alone.
+    """
 
     job_id: JobId
     state: StateWord
@@ -107,6 +119,7 @@ class JobStatus(_Answer):
     error_type: ErrorType | DeadLetterType | None = None
     reason: str | None = None
     holds: list[HoldStatus] = Field(default_factory=list)
+    first_error: ItemOfNote | None = None
 
 
 class StateLine(_Answer):
@@ -207,6 +220,10 @@ class WhyAnswer(_Answer):
     total_seconds: float = Field(ge=0)
     segments: list[WhySegment]
     advice: list[dict[str, JsonValue]]
+    engine: Engine | None = None
+    holds: list[HoldStatus] = Field(default_factory=list)
+    slowest_item: ItemOfNote | None = None
+    first_error: ItemOfNote | None = None
 
 
 class DeadLetterAnswer(_Answer):

@@ -61,7 +61,7 @@ def status_of(state: JobState, items_running: int, trouble: str | None = None) -
         advice=[entry.model_dump(mode="json") for entry in state.advice],
         error_type=None if end is None else end.error_type,
         reason=_reason(state) or trouble if end is None else end.reason,
-        holds=_holds(state),
+        holds=holds_of(state),
         trace_id=trace_id_of(state.job_id) if state.acceptance is None else state.acceptance.trace_id,
     )
 
@@ -114,7 +114,8 @@ def _waiting(state: JobState, items_running: int) -> tuple[WaitWord | None, int 
     return (None if items_running else "engine"), None
 
 
-def _holds(state: JobState) -> list[HoldStatus]:
+def holds_of(state: JobState) -> list[HoldStatus]:
+    """The holds of a job that are remembered, the oldest first."""
     holds = [
         HoldStatus(
             reason=wait.reason,

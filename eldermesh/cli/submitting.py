@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from eldermesh.cli.acceptance import wait_for_acceptance
@@ -11,6 +11,7 @@ from eldermesh.cli.answers import SubmitAnswer
 from eldermesh.cli.connection import OpenMesh, open_mesh
 from eldermesh.cli.context import Mesh
 from eldermesh.cli.errors import CliError, ExitStatus
+from eldermesh.cli.item_of_note import error_text
 from eldermesh.cli.job_status import state_word
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.progress_bar import ItemsBar
@@ -19,6 +20,7 @@ from eldermesh.cli.tracing import traced
 from eldermesh.client import Client, JobDeadError, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.results import ItemResult
 from services.router.jobs.state import JobState
 
 SOURCE = "/eldermesh/cli"
@@ -40,6 +42,7 @@ class Submission:
         self._job = job
         self._output = output
         self._sent: SubmittedJob | None = None
+        self._first_error: str | None = None
 
     def interrupted(self) -> None:
         """Tell who pressed Ctrl-C what they have left behind."""
@@ -120,6 +123,7 @@ class Submission:
             async def move() -> None:
                 async for progress in client.progress(job_id, timeout_seconds=limit):
                     bar.move(progress.items_ended)
+                    self._note_error(progress.results)
 
             moving = asyncio.create_task(move(), name=f"progress of {job_id}")
             saying = asyncio.create_task(say_waits(opened, job_id, bar.say), name=f"waits of {job_id}")
@@ -132,6 +136,11 @@ class Submission:
                 moving.cancel()
                 saying.cancel()
                 await asyncio.wait([moving, saying])
+
+    def _note_error(self, results: Sequence[ItemResult]) -> None:
+        failed = (result for result in results if result.status == "failed")
+        if self._first_error is None and (first := next(failed, None)) is not None:
+            self._first_error = error_text(first.item_index, first.error_type, first.error_message)
 
     def _trace(self, trace_id: str) -> dict[str, Any]:
         ui = self._mesh.settings.trace_ui_url
@@ -155,11 +164,11 @@ class Submission:
         if self._output.as_json:
             self._output.answer(end)
         else:
-            self._output.show(pairs_table(end_pairs(end)))
+            self._output.show(pairs_table(end_pairs(end, self._first_error)))
 
 
-def end_pairs(end: JobEnd) -> list[tuple[str, object]]:
-    """An end for people."""
+def end_pairs(end: JobEnd, first_error: str | None = None) -> list[tuple[str, object]]:
+    """An end for people; `first_error` is that of an item."""
     failed = f", {end.items_failed} failed" if end.items_failed else ""
     not_run = f", {end.items_not_run} not run" if end.items_not_run else ""
     return [
@@ -167,6 +176,7 @@ def end_pairs(end: JobEnd) -> list[tuple[str, object]]:
         ("state", end.status),
         ("why", ": ".join(part for part in (end.error_type, end.reason) if part) or None),
         ("items", f"{end.items_succeeded} succeeded{failed}{not_run} of {end.items_total}"),
+        ("first error", first_error),
         ("took", f"{end.active_seconds:.3f} s, on {end.engine}" if end.engine else f"{end.active_seconds:.3f} s"),
         ("accepted", end.accepted_at),
         ("ended", end.ended_at),

@@ -13,7 +13,7 @@ from eldermesh.cli.trace_source import Span
 
 BAR_CELLS = 32
 MAX_ALIKE = 8
-"""Children of one span with the same name that are shown; those that failed are shown besides."""
+"""Children of one span with the same name that are shown, the longest; those that failed are shown besides."""
 
 _ERROR = "red"
 _MISSING = "yellow"
@@ -37,7 +37,7 @@ def trace_tree(spans: Sequence[Span], *, show_all: bool = False, max_alike: int 
     """The trace as lines of a table: tree of names, service, duration, bar.
 
     Spans whose parent was not received are below a note that names the parent. Of many children with the same name
-    only the first `max_alike` are shown, unless `show_all`.
+    only the `max_alike` longest are shown, unless `show_all`.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style=_FAINT)
     # Rich narrows the columns that may wrap: so that only names give way, only theirs may, and their text does not.
@@ -108,18 +108,22 @@ class _Forest:
 
     def _chosen(self, siblings: Sequence[Span]) -> list[_Node]:
         """Siblings as nodes, and a note for those of which there are too many alike."""
-        alike: Counter[str] = Counter()
+        shown: Counter[str] = Counter()
+        folded: set[str] = set()
+        for span in sorted(siblings, key=lambda span: -span.duration_us):
+            shown[span.name] += 1
+            if not self._show_all and shown[span.name] > self._max_alike and span.status != "error":
+                folded.add(span.span_id)
         left_out: Counter[str] = Counter()
         nodes = []
         for span in siblings:
-            alike[span.name] += 1
-            if self._show_all or alike[span.name] <= self._max_alike or span.status == "error":
-                self._drawn.add(span.span_id)
-                nodes.append(_Node(_name(span), span))
-            else:
+            if span.span_id in folded:
                 left_out[span.name] += 1
                 self._leave_out(span)
-        notes = [_Node(Text(f"… {n} more of “{name}”", style=_FAINT)) for name, n in left_out.items()]
+            else:
+                self._drawn.add(span.span_id)
+                nodes.append(_Node(_name(span), span))
+        notes = [_Node(Text(f"… {n} more of “{name}”, none longer", style=_FAINT)) for name, n in left_out.items()]
         return nodes + notes
 
     def _leave_out(self, span: Span) -> None:

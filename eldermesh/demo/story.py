@@ -155,7 +155,7 @@ class Story:
         screen.check("the segments sum to the whole", holds=abs(total - why["total_seconds"]) < 0.0005, found=total)  # noqa: PLR2004
         trace_id = asyncio.run(end_of(self._bootstrap, job_id)).trace_id
         spans = asyncio.run(whole_trace(self._trace_url, trace_id, _ITEMS))
-        screen.say("\nFrom admission through Celery to each item, one trace (two of each kind are drawn):")
+        screen.say("\nFrom admission through Celery to each item, one trace (the two longest of each kind are drawn):")
         self._mesh.show("trace", job_id, "--alike", "2")
         items, lost = len(spans_of_items(spans)), len(spans_without_parent(spans))
         screen.check(f"the trace has a span of each of the {_ITEMS} items", holds=items == _ITEMS, found=items)

@@ -13,7 +13,7 @@ import pytest
 
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
-from shared.events import InboxRecord, JobCancelRequested, JobHeld, JobPaused
+from shared.events import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
 from shared.history.keys import PartitionKeys
 from shared.history.snapshot import PartitionStore
 from shared.topics import JOBS_HISTORY
@@ -138,6 +138,30 @@ async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:
     seconds = {segment["name"]: segment["seconds"] for segment in answer["segments"]}
     assert seconds.keys() == {"admission", "decision", "hold"}
     assert seconds["hold"] >= HOUR_MS / 1000 - 1
+    assert [(hold["reason"], hold["outcome"]) for hold in answer["holds"]] == [("r", None)]
+
+
+async def test_who_let_a_job_go_on_and_what_failed(mesh: SeededMesh) -> None:
+    """`why` names who approved and the slowest item, `status` and `why` the first error."""
+    job_id, until = str(uuid4()), mesh.began_ms + 2 * HOUR_MS
+    await mesh.accept(job_id, SUBMIT | {"max_failed_items": 4})
+    inbox = InboxRecord(topic="jobs.decisions", partition=0, offset=7)
+    await mesh.append(
+        job_id,
+        (20, JobHeld(n=0, reason="r", until=until)),
+        (30, JobDecided(inbox=inbox, original="{}", decision="approve", by="anna", reason="looked at it")),
+        (40, routed(1)),
+        (50, completed(job_id, 2, 3, failed=True)),
+    )
+    await mesh.settle()
+    status, why = await mesh.run("status", job_id), await mesh.run("why", job_id)
+    assert "first error  item 2: " in status.stdout
+    assert "approved by anna at " in why.stdout
+    assert "looked at it" in why.stdout
+    assert "slowest   item 2, " in why.stdout
+    assert "failed    item 2: " in why.stdout
+    answer = (await mesh.run("status", job_id, "--json")).answer("mesh-status")
+    assert answer["first_error"]["item_index"] == 2
 
 
 async def test_list_filters_and_pages(mesh: SeededMesh) -> None:

@@ -9,6 +9,7 @@ import typer
 from eldermesh.cli.advice_lines import advice_pairs
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import ExitStatus, job_not_found
+from eldermesh.cli.hold_text import hold_text
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
@@ -42,13 +43,20 @@ def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
 
 async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
     from eldermesh.cli.connection import open_mesh
+    from eldermesh.cli.item_of_note import item_of_note
+    from eldermesh.cli.job_history import read_facts
     from eldermesh.cli.job_status import job_status
+    from services.router.jobs.why import first_error
 
     async with open_mesh(mesh) as opened:
         answer = await job_status(opened, job_id)
-    if answer is None:
-        raise job_not_found(job_id)
-    return answer
+        if answer is None:
+            raise job_not_found(job_id)
+        if not answer.items_failed:
+            return answer
+        state = await opened.jobs.state(job_id)
+        facts = await read_facts(opened, job_id, 0 if state is None else state.first_offset)
+    return answer.model_copy(update={"first_error": item_of_note(first_error(facts))})
 
 
 def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
@@ -61,9 +69,10 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("state", answer.state),
         ("waits for", waiting),
         ("why", _why(answer)),
-        ("held", _held(answer)),
+        ("held", hold_text(answer.holds[-1]) if answer.holds else None),
         ("engine", answer.engine),
         ("items", _items(answer)),
+        ("first error", _first_error(answer)),
         ("accepted", answer.accepted_at),
         ("ended", answer.ended_at),
         ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
@@ -72,16 +81,11 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
     ]
 
 
-def _held(answer: JobStatus) -> str | None:
-    """How the last hold went, if the job was held."""
-    if not answer.holds:
-        return None
-    hold = answer.holds[-1]
-    if hold.outcome is None:
-        return f"since {hold.held_at}"
-    who = "" if hold.by is None else f" by {hold.by}"
-    said = "" if hold.decision_reason is None else f": {hold.decision_reason}"
-    return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"
+def _first_error(answer: JobStatus) -> str | None:
+    from eldermesh.cli.item_of_note import error_text
+
+    first = answer.first_error
+    return None if first is None else error_text(first.item_index, first.error_type, first.error_message)
 
 
 def _why(answer: JobStatus) -> str | None:

@@ -36,7 +36,7 @@ def trace(
     *,
     show_all: Annotated[bool, typer.Option("--all", help="Draw every span, even of many alike.")] = False,
     alike: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Spans of one name below one span that are drawn.")
+        int, typer.Option(metavar="N", min=1, help="Spans of one name below one span that are drawn: the longest.")
     ] = 8,
     as_json: JsonOption = False,
 ) -> ExitStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from eldermesh.cli.advice_lines import advice_pairs
 from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
+from eldermesh.cli.hold_text import hold_text
 from eldermesh.cli.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.running import run_on_mesh
@@ -48,8 +50,9 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
 
     from eldermesh.cli.answers import WhyAnswer, WhySegment
     from eldermesh.cli.connection import open_mesh
+    from eldermesh.cli.item_of_note import item_of_note
     from eldermesh.cli.job_history import read_facts
-    from eldermesh.cli.job_status import job_status
+    from eldermesh.cli.job_status import holds_of, job_status
     from services.router.jobs.why import explain
 
     async with open_mesh(mesh) as opened:
@@ -72,7 +75,11 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
         job_id=job_id,
         total_seconds=explanation.total_ms / 1000,
         segments=[WhySegment(name=segment.name, seconds=segment.length_ms / 1000) for segment in explanation.segments],
-        advice=[entry.model_dump(mode="json") for entry in explanation.advice],
+        advice=[entry.model_dump(mode="json") for entry in explanation.state.advice],
+        engine=explanation.state.engine,
+        holds=holds_of(explanation.state),
+        slowest_item=item_of_note(explanation.slowest),
+        first_error=item_of_note(explanation.first_error),
     )
 
 
@@ -83,5 +90,20 @@ def _lines(answer: WhyAnswer) -> list[str]:
         share = segment.seconds / total if total else 0.0
         bar = "█" * max(1, round(share * _BAR_CELLS))
         lines.append(f"  {segment.name:<10}{segment.seconds:>12.3f} s {share:>6.1%}  {bar}")
-    lines += [f"  {name:<10}{text}" for name, text in advice_pairs(answer.advice) if text is not None]
+    about = [*(("held", hold_text(hold)) for hold in answer.holds), *_items(answer), *advice_pairs(answer.advice)]
+    if answer.engine == "ray":
+        about.insert(
+            0, ("engine", "ray; the queue includes the start of its head and runners, where they had to start")
+        )
+    lines += [f"  {name:<10}{text}" for name, text in about if text is not None]
     return lines
+
+
+def _items(answer: WhyAnswer) -> Iterator[tuple[str, str]]:
+    from eldermesh.cli.item_of_note import error_text
+
+    slowest, failed = answer.slowest_item, answer.first_error
+    if slowest is not None and slowest.duration_seconds is not None:
+        yield "slowest", f"item {slowest.item_index}, {slowest.duration_seconds:.3f} s"
+    if failed is not None:
+        yield "failed", error_text(failed.item_index, failed.error_type, failed.error_message)

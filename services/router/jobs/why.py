@@ -6,13 +6,13 @@ there does not count here. All times are integer milliseconds since 1970, all le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.events import AdviceEntry, ItemsCompleted, decode_job_fact
+from shared.events import FactResult, ItemsCompleted, decode_job_fact
 from shared.history.facts import FactRecord
 
 SegmentName = Literal["admission", "decision", "hold", "pause", "queue", "run", "end"]
@@ -34,12 +34,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a job's time went. The segments (those of length 0 left out) sum to `total_ms`."""
+    """Where a job's time went. The segments (those of length 0 left out) sum to `total_ms`.
+
+    `state` is what the facts make of the job; `slowest` the result of the item that ran longest, `first_error` that of
+    the first item in the log that failed.
+    """
 
     total_ms: int
     segments: tuple[Segment, ...]
-    advice: tuple[AdviceEntry, ...]
-    is_over: bool
+    state: JobState
+    slowest: FactResult | None
+    first_error: FactResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
     """
     state: JobState | None = None
     stretches: list[_Stretch] = []
-    runs: list[tuple[int, int]] = []
+    completed = list(_completed(records))
+    runs = _runs(completed)
     for record in records:
         before = state
         state = fold_job(state, record).state
@@ -76,7 +82,6 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
             stretches.append(_Stretch(start, state.t, "admission"))
         elif not before.marked:
             stretches.append(_Stretch(before.t, state.t, _phase(before)))
-        runs += _runs(record)
     if state is None or state.acceptance is None or not stretches or state.submitted_at == 0:
         return None
     if not state.marked:
@@ -91,12 +96,27 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
         ran = _overlap(stretch, union) if stretch.name == "queue" else 0
         lengths["run"] += ran
         lengths[stretch.name] += length - ran
+    results = _results(completed)
     return Explanation(
         total_ms=stretches[-1].end - stretches[0].start,
         segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
-        advice=state.advice,
-        is_over=state.marked,
+        state=state,
+        slowest=max(results, key=lambda result: result.duration_ms or 0, default=None),
+        first_error=_first_error(results),
     )
+
+
+def first_error(records: Iterable[FactRecord]) -> FactResult | None:
+    """The result of the first item in the log that failed.
+
+    Raises:
+        UnreadableFactError: a record is no fact of a job.
+    """
+    return _first_error(_results(_completed(records)))
+
+
+def _first_error(results: Iterable[FactResult]) -> FactResult | None:
+    return next((result for result in results if result.status == "failed"), None)
 
 
 def _phase(state: JobState) -> SegmentName:
@@ -110,14 +130,30 @@ def _phase(state: JobState) -> SegmentName:
     return "decision" if state.engine is None else "queue"
 
 
-def _runs(record: FactRecord) -> list[tuple[int, int]]:
+def _completed(records: Iterable[FactRecord]) -> Iterator[tuple[FactRecord, ItemsCompleted]]:
+    for record in records:
+        if record.fact_type == ItemsCompleted.fact_type:
+            fact = decode_job_fact(record.fact_type, record.value)
+            if isinstance(fact, ItemsCompleted):
+                yield record, fact
+
+
+def _runs(completed: Iterable[tuple[FactRecord, ItemsCompleted]]) -> list[tuple[int, int]]:
     """From a run's claim to the record of its results: the runner's clock at one end, the log's at the other."""
-    if record.fact_type != ItemsCompleted.fact_type:
-        return []
-    fact = decode_job_fact(record.fact_type, record.value)
-    if not isinstance(fact, ItemsCompleted) or fact.times is None:
-        return []
-    return [(min(fact.times.claimed_at, record.time_ms), record.time_ms)]
+    return [
+        (min(fact.times.claimed_at, record.time_ms), record.time_ms)
+        for record, fact in completed
+        if fact.times is not None
+    ]
+
+
+def _results(completed: Iterable[tuple[FactRecord, ItemsCompleted]]) -> Sequence[FactResult]:
+    """The result that counts of each item: the first in the log."""
+    results: dict[int, FactResult] = {}
+    for _, fact in completed:
+        for result in fact.results:
+            results.setdefault(result.item_index, result)
+    return list(results.values())
 
 
 def _union(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

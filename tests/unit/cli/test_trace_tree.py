@@ -27,10 +27,12 @@ def _span(
     return Span(span_id, parent, name, "router", start, duration, status, named)
 
 
-def _drawn(spans: Sequence[Span], *, show_all: bool = False, color: bool = False, width: int = 140) -> list[str]:
+def _drawn(
+    spans: Sequence[Span], *, show_all: bool = False, max_alike: int = MAX_ALIKE, color: bool = False, width: int = 140
+) -> list[str]:
     out = StringIO()
     console = Console(file=out, width=width, force_terminal=color, color_system="standard" if color else None)
-    console.print(trace_tree(spans, show_all=show_all))
+    console.print(trace_tree(spans, show_all=show_all, max_alike=max_alike))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -88,6 +90,18 @@ def test_many_alike_are_counted() -> None:
     assert sum("process item " in line for line in lines) == MAX_ALIKE + 1
     assert lines[-1].startswith(f"└─ … {300 - MAX_ALIKE - 1} more of “process item”")
     assert len(_drawn(spans, show_all=True)) == 1 + 302
+
+
+def test_the_longest_of_many_alike_are_drawn() -> None:
+    """What took long is what one looks for; the drawn ones stand in the order of their starts."""
+    spans = [_span("root", None, "process chunk", duration=400 * MS)]
+    spans += [
+        _span(f"i{n:03}", "root", "process item", start=n * MS, duration=(90 if n in {50, 70} else 1) * MS)
+        for n in range(100)
+    ]
+    lines = _drawn(spans, max_alike=3)
+    assert [line.split()[4] for line in lines if "process item " in line] == ["1", "90", "90"]
+    assert "97 more of “process item”, none longer" in lines[-1]
 
 
 def test_circles_and_deep_traces_are_drawn() -> None:

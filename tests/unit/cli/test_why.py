@@ -10,7 +10,9 @@ import pytest
 from services.router.jobs.why import Explanation, explain
 from shared.events import (
     Fact,
+    FactResult,
     InboxRecord,
+    ItemsCompleted,
     JobCancelRequested,
     JobDecided,
     JobEnded,
@@ -55,7 +57,7 @@ def test_a_job_that_just_ran() -> None:
     )
 
     assert _lengths(explanation) == {"admission": 10, "decision": 20, "queue": 50, "run": 720, "end": 5}
-    assert explanation.is_over
+    assert explanation.state.marked
 
 
 def test_time_without_a_runner_is_queue() -> None:
@@ -112,7 +114,7 @@ def test_a_job_that_goes_on_counts_until_now(is_running: bool, name: str) -> Non
     explanation = _explain((T0, accepted(JOB, SUBMIT)), (T0 + 5, routed()), now=T0 + 2_005, is_running=is_running)
 
     assert _lengths(explanation) == {"decision": 5, name: 2_000}
-    assert not explanation.is_over
+    assert not explanation.state.marked
 
 
 def test_clocks_that_disagree() -> None:
@@ -163,3 +165,23 @@ def test_always_sums() -> None:
 
         assert all(segment.length_ms > 0 for segment in explanation.segments)
         _lengths(explanation)
+
+
+def test_the_items_worth_a_look() -> None:
+    """The one that ran longest, and the first that failed; of an item that came twice the first result counts."""
+
+    def results(*each: FactResult) -> ItemsCompleted:
+        return completed(JOB, 0, 0).model_copy(update={"results": each})
+
+    explanation = _explain(
+        (T0 + 10, accepted(JOB, SUBMIT)),
+        (T0 + 30, routed()),
+        (T0 + 500, results(FactResult(item_index=0, status="succeeded", duration_ms=7))),
+        (T0 + 600, results(FactResult(item_index=2, status="failed", duration_ms=90, error_message="no"))),
+        (T0 + 700, results(FactResult(item_index=0, status="failed", duration_ms=900))),
+        (T0 + 800, results(FactResult(item_index=1, status="failed", duration_ms=None))),
+    )
+    assert explanation.slowest is not None
+    assert explanation.first_error is not None
+    assert explanation.slowest.item_index == 2
+    assert (explanation.first_error.item_index, explanation.first_error.error_message) == (2, "no")

@@ -1,0 +1,17 @@
+"""A hold in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eldermesh.cli.answers import HoldStatus
+
+
+def hold_text(hold: HoldStatus) -> str:
+    """How it went, and who decided."""
+    if hold.outcome is None:
+        return f"since {hold.held_at}"
+    who = "" if hold.by is None else f" by {hold.by}"
+    said = "" if hold.decision_reason is None else f": {hold.decision_reason}"
+    return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"

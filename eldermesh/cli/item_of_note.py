@@ -1,0 +1,27 @@
+"""An item that is worth a look, as verbs answer and in words."""
+
+from __future__ import annotations
+
+from eldermesh.cli.answers import ItemOfNote
+from eldermesh.cli.terminal_text import shortened
+from shared.events import FactResult
+
+_MOST_CHARACTERS = 200
+
+
+def item_of_note(result: FactResult | None) -> ItemOfNote | None:
+    """What is said of an item by its result, if there is one."""
+    if result is None:
+        return None
+    return ItemOfNote(
+        item_index=result.item_index,
+        duration_seconds=None if result.duration_ms is None else result.duration_ms / 1000,
+        error_type=result.error_type,
+        error_message=result.error_message,
+    )
+
+
+def error_text(item_index: int, error_type: str | None, error_message: str | None) -> str:
+    """The error of an item in a line."""
+    said = ": ".join(part for part in (error_type, error_message) if part)
+    return f"item {item_index}: {shortened(said.replace(chr(10), ' '), _MOST_CHARACTERS)}"
