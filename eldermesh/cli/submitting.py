@@ -111,7 +111,12 @@ class Submission:
             ExitStatus.NOT_COMPLETED,
             error.error_type,
             f"job {sent.job_id} was refused: {error.reason}",
-            f"`mesh dlq show {sent.job_id}` shows it as it was sent",
+            (
+                ""
+                if error.error_type == "internal"
+                else "it never ran: mend what the reason names, and submit it again; "
+            )
+            + f"`mesh dlq show {sent.job_id}` shows it as it was sent",
         )
 
     async def _follow(

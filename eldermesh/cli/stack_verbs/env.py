@@ -57,6 +57,8 @@ def _of_runtime(runtime: Runtime) -> dict[str, str]:
         "MESH_BLOB_URL": runtime.blob_url,
         "MESH_OTLP_ENDPOINT": runtime.otlp_endpoint,
         "MESH_TRACE_QUERY_URL": runtime.trace_query_url,
+        "MESH_RAY_ADDRESS": runtime.ray_address,
+        "MESH_RAY_ON_DEMAND": None if runtime.ray_address is None else "true",
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -64,7 +66,8 @@ def _of_runtime(runtime: Runtime) -> dict[str, str]:
 def _of_settings(mesh: Mesh) -> dict[str, str]:
     """The settings in force, where they and not a mesh on this machine say which mesh is meant."""
     names = ("KAFKA_BOOTSTRAP", "BROKER_PROFILE", "REDIS_URL", "TOPIC_PREFIX", "PARTITIONS", "BLOB_URL")
-    telemetry = ("OTLP_ENDPOINT", "TRACE_QUERY_URL")
+    others = ("OTLP_ENDPOINT", "TRACE_QUERY_URL", "RAY_ADDRESS")
     values = mesh.settings.environment()
-    wanted = [f"MESH_{name}" for name in (*names, *telemetry)]
-    return {name: values[name] for name in wanted if values.get(name)}
+    wanted = [f"MESH_{name}" for name in (*names, *others)]
+    found = {name: values[name] for name in wanted if values.get(name)}
+    return found | ({"MESH_RAY_ON_DEMAND": "true"} if mesh.settings.ray_on_demand else {})

@@ -12,6 +12,7 @@ from typing import Self
 
 from rich.status import Status
 
+from eldermesh.cli.context import load_settings
 from eldermesh.cli.output import Output, pairs_table, stderr_console
 from eldermesh.cli.stack_answers import ProcessAnswer, UpAnswer
 from eldermesh.counted import counted
@@ -100,8 +101,20 @@ def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Pat
                 ("try", "mesh submit python --function math:sqrt 1 4 9 --wait"),
                 ("other clients", "mesh env"),
                 ("stop", stop),
+                ("this shell", speaks_elsewhere(runtime)),
             ]
         ),
+    )
+
+
+def speaks_elsewhere(runtime: Runtime) -> str | None:
+    """What to tell whose environment, or `.env`, makes the verbs speak to another mesh than this one."""
+    settings = load_settings()
+    if "kafka_bootstrap" not in settings.model_fields_set or settings.kafka_bootstrap == runtime.kafka_bootstrap:
+        return None
+    return (
+        f"MESH_KAFKA_BOOTSTRAP makes its verbs speak to {settings.kafka_bootstrap}, not to this mesh: unset it, "
+        "or take the settings of this one by `mesh env --data-dir`"
     )
 
 

@@ -42,7 +42,9 @@ def audit(
 ) -> ExitStatus:
     """Check that every accepted job and prompt has one end, and the contract's invariants, from the topics alone.
 
-    Exits with 1 if anything is missing or broken. Jobs older than the retention of the public topics are left out.
+    An end is the one record on `jobs.done` that says what became of a job; an invariant is a promise about such
+    records that anyone can check, as that each item's result is there once. Exits with 1 if anything is missing, also
+    if it is only under way, or broken. Jobs older than the retention of the public topics are left out.
     """
     mesh = find_mesh()
     output = Output(as_json)
@@ -50,15 +52,21 @@ def audit(
     if as_json:
         output.answer(answer)
     else:
-        output.show(pairs_table(_pairs(answer)))
-        for breach in answer.breaches:
-            about = f" job {breach.job_id}:" if breach.job_id is not None else ""
-            output.write(f"breach of invariant {breach.invariant}:{about} {breach.detail}\n")
-        for job_id in answer.missing_jobs:
-            output.write(f"no end: job {job_id}\n")
-        for request_id in answer.requests.missing_requests:
-            output.write(f"no end: request {request_id}\n")
+        _show(output, answer)
     return ExitStatus.OK if _is_clean(answer) else ExitStatus.NOT_COMPLETED
+
+
+def _show(output: Output, answer: AuditAnswer) -> None:
+    output.show(pairs_table(_pairs(answer)))
+    for breach in answer.breaches:
+        about = f" job {breach.job_id}:" if breach.job_id is not None else ""
+        output.write(f"breach of invariant {breach.invariant}:{about} {breach.detail}\n")
+    if answer.missing or answer.requests.missing:
+        output.note("what has no end may still be under way: `mesh status JOB` says it, --wait gives it time to end")
+    for job_id in answer.missing_jobs:
+        output.write(f"no end: job {job_id}\n")
+    for request_id in answer.requests.missing_requests:
+        output.write(f"no end: request {request_id}\n")
 
 
 async def _audit(mesh: Mesh, output: Output, wait_seconds: float) -> AuditAnswer:
@@ -88,7 +96,7 @@ def _pairs(answer: AuditAnswer) -> list[tuple[str, object]]:
     return [
         ("jobs accepted", answer.accepted),
         ("jobs ended", answer.ended),
-        ("without an end", answer.missing),
+        ("no end yet, or lost", answer.missing),
         ("ends that differ", answer.differing_ends),
         ("identical repeats", answer.identical_duplicates),
         ("results promised", answer.items_expected),

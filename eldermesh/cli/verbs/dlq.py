@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    dlq = typer.Typer(no_args_is_help=True, help="Look at dead letters: what was refused, and why.")
+    dlq = typer.Typer(
+        no_args_is_help=True,
+        help="Look at dead letters: records that the mesh could not read or take, each kept with the reason.",
+    )
     dlq.command("ls", epilog=example("mesh dlq ls", "mesh dlq ls --error-type invalid --limit 100 --json"))(ls)
     dlq.command("show", epilog=example("mesh dlq show 2/17", f"mesh dlq show {EXAMPLE_JOB} --raw > original.json"))(
         show

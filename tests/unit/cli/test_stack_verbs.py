@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from eldermesh.cli.command_line import run
+from eldermesh.cli.context import find_mesh
+from eldermesh.cli.stack_verbs.starting import speaks_elsewhere
 from eldermesh.stack.identity import ProcessIdentity
 from eldermesh.stack.runtime import Runtime, write_runtime
 from tests.mesh import MESH, mesh_environment
@@ -104,6 +106,7 @@ def test_env_is_what_a_shell_can_read(data_dir: Path, capsys: pytest.CaptureFixt
         redis_url="redis://:it's secret@127.0.0.1:2/0",
         partitions=4,
         trace_query_url="http://127.0.0.1:3",
+        ray_address="127.0.0.1:5",
         supervisor=ProcessIdentity.of_this_process(),
         ready_seconds=1.0,
     )
@@ -117,10 +120,40 @@ def test_env_is_what_a_shell_can_read(data_dir: Path, capsys: pytest.CaptureFixt
         "MESH_REDIS_URL": "redis://:it's secret@127.0.0.1:2/0",
         "MESH_PARTITIONS": "4",
         "MESH_TRACE_QUERY_URL": "http://127.0.0.1:3",
+        "MESH_RAY_ADDRESS": "127.0.0.1:5",
+        "MESH_RAY_ON_DEMAND": "true",
         "MESH_DATA_DIR": str(data_dir),
     }
     assert run(["env", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == values
+
+
+def test_env_in_a_shell_that_took_it_says_the_same(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`mesh doctor` there judges the Ray of this mesh as it does elsewhere: it starts when it is needed."""
+    runtime = Runtime(
+        kafka_bootstrap="127.0.0.1:1",
+        redis_url="redis://127.0.0.1:2/0",
+        ray_address="127.0.0.1:5",
+        supervisor=ProcessIdentity.of_this_process(),
+        ready_seconds=1.0,
+    )
+    write_runtime(data_dir, runtime)
+    outside = find_mesh().settings
+    assert run(["env", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    found = find_mesh()
+    assert found.found_by == "environment"
+    assert (found.settings.ray_address, found.settings.ray_on_demand) == (outside.ray_address, outside.ray_on_demand)
+    assert run(["env", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) | {"MESH_DATA_DIR": str(data_dir)} == values
+    assert speaks_elsewhere(runtime) is None
+    assert "127.0.0.1:1, not to this mesh" in (
+        speaks_elsewhere(runtime.model_copy(update={"kafka_bootstrap": "127.0.0.1:9"})) or ""
+    )
 
 
 def test_env_of_a_mesh_that_runs_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
