@@ -16,6 +16,8 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.stack.ray import EmbeddedRay
 from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
+from tests.integration.item_pids import begun, let_go
+from tests.integration.played_owner import FUNCTIONS
 from tests.leaks import living_below
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
@@ -152,23 +154,39 @@ async def test_a_runner_that_is_told_to_stop_has_not_died(embedded_broker: str, 
             embedded_broker,
             "embedded",
             tmp_path,
-            python_functions="time:sleep",
+            python_functions=f"{FUNCTIONS}:*",
             chunk_items=3,
             slots=1,
             **reaching(head),
         ) as mesh,
         Client(embedded_broker, mesh.settings.topic_prefix) as client,
     ):
-        job = JobSubmit(workload="python", items=[0, 4, 0], engine="ray", options={"function": "time:sleep"})
+
+        async def facts() -> list[str]:
+            records = await read_topic(mesh.settings, JOBS_HISTORY)
+            return [dict(record.headers)["ce_type"].decode() for record in records]
+
+        async def is_interrupted() -> bool:
+            return "chunk.interrupted" in await facts()
+
+        first, second, third = items = [tmp_path / name for name in ("first", "second", "third")]
+        function = f"{FUNCTIONS}:until_let_go"
+        paths = [str(path) for path in items]
+        job = JobSubmit(workload="python", items=[*paths], engine="ray", options={"function": function})
         submitted = await client.submit(job)
+        await let_go(first)
         async for progress in client.progress(submitted.job_id, timeout_seconds=WAIT_SECONDS):
             assert progress.sequence == 1
             break
+        await begun(second)
         (pid,) = runner_pids(head)
         os.kill(pid, signal.SIGTERM)
+        await wait_until(is_interrupted, description="the chunk is given back")
+        await let_go(second)
+        await let_go(third)
         end = await client.wait(submitted.job_id, WAIT_SECONDS)
         assert (end.status, end.engine, end.items_succeeded) == ("completed", "ray", 3)
         assert [result.attempt async for result in client.results(submitted.job_id)] == [1, 1, 1]
-        kinds = [dict(record.headers)["ce_type"].decode() for record in await read_topic(mesh.settings, JOBS_HISTORY)]
+        kinds = await facts()
         assert (kinds.count("chunk.interrupted"), kinds.count("job.replanned")) == (1, 0)
         await assert_invariants(embedded_broker, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})

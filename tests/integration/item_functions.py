@@ -106,9 +106,9 @@ def pid_of_host(path: str) -> int:
 
 
 def until_let_go(path: str) -> str:
-    """Make a file, then wait until it has been taken away (`item_pids.let_go`)."""
+    """Make a file, then wait until there is another one beside it (`item_pids.let_go`)."""
     Path(path).touch()
-    while Path(path).exists():
+    while not Path(f"{path}.go").exists():
         time.sleep(0.01)
     return "let go"
 

@@ -27,9 +27,9 @@ async def begun(path: Path) -> None:
 
 
 async def let_go(path: Path) -> None:
-    """Once the item runs, let it end."""
+    """Once the item runs, let it end, and whatever run of it comes after."""
     await begun(path)
-    await asyncio.to_thread(path.unlink)
+    await asyncio.to_thread(Path(f"{path}.go").touch)
 
 
 async def all_gone(identities: Sequence[ProcessIdentity]) -> None:

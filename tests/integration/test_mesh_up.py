@@ -261,7 +261,7 @@ async def test_the_death_of_the_broker_names_the_lost_jobs(place: Place) -> None
     (await place.run("up", "--detach", "--json")).answer("mesh-up")
     ended = await place.run("submit", "python", "--function", "math:sqrt", "4", "--wait", "--json")
     assert ended.status == 0, ended
-    sleeping = json.loads((await place.run("submit", "python", "--function", "time:sleep", "60", "--json")).stdout)
+    sleeping = json.loads((await place.run("submit", "python", "--function", "time:sleep", "3600", "--json")).stdout)
     job_id = sleeping["job_id"]
 
     async def runs() -> bool:

@@ -151,7 +151,7 @@ async def test_without_the_headers_of_the_submit_the_trace_is_that_of_the_id(mes
 async def test_a_lost_state_is_noticed(mesh: LosingMesh, client: Client) -> None:
     """The router is started anew while two jobs run: what it knows of their traces comes from the state in Redis."""
     sleep = {"function": "time:sleep"}
-    submitted = await client.submit(square_roots([3.0], options=sleep, job_id=STATE.job_id))
+    submitted = await client.submit(square_roots([10.0], options=sleep, job_id=STATE.job_id))
     after = await client.submit(square_roots([0.1], options=sleep))
     async with aclosing(make_redis(mesh.settings)) as redis:
         lookup = JobLookup(redis, mesh.settings.topic(JOBS_HISTORY), mesh.settings.partition_count)

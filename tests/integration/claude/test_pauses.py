@@ -114,7 +114,6 @@ async def test_drained_worker(embedded_broker: str, tmp_path: Path) -> None:
         await mesh.worker.shut_down()
         await let_go(second)
         await mesh.worker.bring_up()
-        await let_go(second)
         await let_go(third)
         end = await client.wait(job_id, WAIT_SECONDS)
         assert (end.status, end.items_succeeded) == ("completed", 3)

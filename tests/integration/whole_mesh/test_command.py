@@ -177,7 +177,7 @@ def test_the_same_again_and_something_else(mesh: Mesh) -> None:
 
 async def test_a_job_that_runs(mesh: Mesh) -> None:
     """While a job runs its status says so, a watch shows it step by step, and a cancel ends it for all of them."""
-    job_id = mesh.submitted(*SLEEP, "0.01", "60", "60", "60")
+    job_id = mesh.submitted(*SLEEP, "0.01", "3600", "3600", "3600")
     with mesh.started("watch", job_id, "--json") as watching:
 
         def one_running() -> bool:
@@ -228,7 +228,7 @@ async def test_a_wait_that_is_interrupted(mesh: Mesh) -> None:
     """Ctrl-C ends the wait, not the job: status 130, and a note that says how to end the job, too."""
     key = ("--idempotency-key", "interrupted", "--tenant", mesh.tenant)
     job_id = job_id_from_key(mesh.tenant, "interrupted")
-    with mesh.started(*SLEEP, "60", *key, "--wait") as waiting:
+    with mesh.started(*SLEEP, "3600", *key, "--wait") as waiting:
         assert waiting.stderr is not None
         first = waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
@@ -245,7 +245,7 @@ def test_a_wait_that_is_over(mesh: Mesh) -> None:
     """When the time for waiting is over the outcome is not known: 5, and the job goes on."""
     key = ("--idempotency-key", "slow", "--tenant", mesh.tenant)
 
-    ran = mesh(*SLEEP, "60", *key, "--wait", "--timeout", "0.5", "--json")
+    ran = mesh(*SLEEP, "3600", *key, "--wait", "--timeout", "0.5", "--json")
 
     assert (ran.status, ran.error()["error_type"]) == (5, "timeout")
     assert mesh("cancel", job_id_from_key(mesh.tenant, "slow")).status == 0
