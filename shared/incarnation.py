@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from eldermesh.kafka.reading import UnreadableRecord
 from shared.broker import make_admin, make_consumer, make_producer
 from shared.errors import ConfigurationError, RetryableError
 from shared.settings import Settings
@@ -73,9 +74,11 @@ async def _read(settings: Settings) -> list[str]:
         values: list[str] = []
         while await consumer.position(partition) < end:
             batches = await consumer.getmany(partition, timeout_ms=1000)
-            values += [
-                _incarnation(record.value) for record in batches.get(partition, ()) if record.key == INCARNATION_KEY
-            ]
+            records = batches.get(partition, ())
+            for record in records:
+                if isinstance(record, UnreadableRecord):  # it may be the one that everybody has
+                    raise ConfigurationError(f"{MESH_META}, offset {record.offset}: {record.unreadable.reason}")
+            values += [_incarnation(record.value) for record in records if record.key == INCARNATION_KEY]
         return values
     finally:
         await consumer.stop()

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiokafka import TopicPartition
-from aiokafka.record.util import calc_crc32c
 from confluent_kafka import Producer
 
 from eldermesh.contract.records import PublicRecord
 from shared.broker import make_consumer
-from shared.kafka.producer import make_plain_producer
 from shared.settings import Settings
 
 Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS: tuple[Codec, ...] = ("none", "gzip", "snappy", "lz4", "zstd")
 
 _SECONDS = 60.0
-_CRC_AT, _CRC_COVERS_FROM = 17, 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +62,6 @@ def _publish(settings: Settings, topic: str, records: list[Sent], codec: Codec) 
         producer.poll(0)
     assert producer.flush(_SECONDS) == 0, "not all records were acknowledged"
     assert failures == []
-
-
-async def publish_unreadable_header(settings: Settings, topic: str, partition: int, values: Sequence[bytes]) -> None:
-    """Publish one batch whose first record has a header whose *name* is no UTF-8, as clients in other languages can."""
-    producer = make_plain_producer(settings.model_copy(update={"broker_profile": "embedded"}), client_id="inboxes")
-    await producer.start()
-    try:
-        batch = producer.create_batch()
-        for index, value in enumerate(values):
-            headers = [("name", b"value")] if index == 0 else []
-            assert batch.append(timestamp=None, key=None, value=value, headers=headers) is not None
-        batch.close()
-        raw = bytearray(batch._build())  # noqa: SLF001 - there is no public way to be a broken client
-        at = raw.index(b"name")
-        raw[at : at + 4] = b"\xff\xfe\xfd\xfc"
-        struct.pack_into(">I", raw, _CRC_AT, calc_crc32c(raw[_CRC_COVERS_FROM:]))
-        batch._buffer = bytes(raw)  # noqa: SLF001
-        sent = await producer.send_batch(batch, settings.topic(topic), partition=partition)
-        async with asyncio.timeout(_SECONDS):
-            await sent
-    finally:
-        await producer.stop()
 
 
 async def read_all(settings: Settings, topic: str) -> list[PublicRecord]:

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from eldermesh.cli.errors import CliError, ExitStatus, unavailable, usage_error
 from eldermesh.cli.output import SIGPIPE_STATUS, write_error
+from eldermesh.cli.passed_over import telling_what_is_passed_over
 from eldermesh.cli.terminal_text import escaped_name, is_text, terminal_json
 from eldermesh.cli.verb_group import VerbGroup
 
@@ -51,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _require_text(arguments)
         _bound_width()
-        status = get_command(make_app()).main(args=list(arguments), prog_name="mesh", standalone_mode=False)
+        with telling_what_is_passed_over(as_json=as_json):
+            status = get_command(make_app()).main(args=list(arguments), prog_name="mesh", standalone_mode=False)
     except CliError as error:
         if error.hint is None and error.status is ExitStatus.USAGE:
             error.hint = f"`mesh {arguments[0]} --help` shows how"

@@ -48,7 +48,9 @@ class CompactedTopic:
         latest: dict[str, Any] = {}
         async with aclosing(self._records()) as records:
             async for record in records:
-                key = (record.key or b"").decode("utf-8", "replace")
+                if record.key is None:
+                    continue  # nobody's; one that cannot be read has none, either
+                key = record.key.decode("utf-8", "replace")
                 if record.value is None:
                     latest.pop(key, None)
                 else:

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
+from eldermesh.kafka.reading import ReadableResults
 from eldermesh.shielding import to_its_end
 
 START_SECONDS = 30.0
@@ -59,7 +60,10 @@ class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no 
 
 
 class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer; its `start` and `stop` are whole. With a group it may wait for a rebalance to end."""
+    """aiokafka's consumer; its `start` and `stop` are whole. With a group it may wait for a rebalance to end.
+
+    It never fails at a record: in place of one that cannot be read it gives an `UnreadableRecord`.
+    """
 
     def __init__(self, *topics: str, rebalance_timeout_ms: int | None = None, **options: Any) -> None:
         super().__init__(*topics, rebalance_timeout_ms=rebalance_timeout_ms, **options)
@@ -72,6 +76,8 @@ class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no 
             KafkaError: not connected; the consumer is closed.
         """
         await start_whole(self, super().start, seconds=self._start_seconds)
+        # What was fetched already has not been looked at.
+        self._fetcher._records = ReadableResults(self._fetcher._records)  # noqa: SLF001 - there is no public place
 
     async def stop(self) -> None:
         """Leave the group and disconnect."""

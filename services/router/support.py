@@ -109,6 +109,11 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "`jobs.dead`",
+        "letters without key, value and headers",
+        "the original cannot be read: `undecodable`; or its batch is above 32 MiB when decompressed: `too_large`",
+    ),
+    (
+        "`jobs.dead`",
         "header `dlq_truncated_bytes`",
         "length of the original value where the letter was too large for the topic: only 64 KiB of the value are there",
     ),

@@ -60,8 +60,8 @@ def sages_directory(settings: Settings) -> Path:
 class Memory:
     """Tables that are a function of topics.
 
-    A record that `apply` raises at is counted, logged and passed over. A file has each record once: rows and the offset
-    behind them are written together.
+    A record that cannot be read, or that `apply` raises at, is counted, logged and passed over. A file has each record
+    once: rows and the offset behind them are written together.
 
     Args:
         settings: of the cluster, and where files lie.
@@ -100,7 +100,7 @@ class Memory:
         self.is_warming = True
         """Whether there are records, older than the start, that the tables do not have yet."""
         self.skipped = 0
-        """Records that could not be applied, since the start."""
+        """Records that could not be read or applied, since the start."""
 
     @property
     def path(self) -> Path:
@@ -217,6 +217,8 @@ class Memory:
 
     def _refusal(self, connection: sqlite3.Connection, record: ConsumedRecord) -> str | None:
         """Take in a record; the class of what that raised, and no more: the message may hold what the record says."""
+        if record.unreadable is not None:
+            return record.unreadable.reason
         connection.execute("SAVEPOINT record")
         try:
             self._apply(connection, record)

@@ -124,7 +124,7 @@ class RecordProcessor:
 
     def _decode(self, record: ConsumedRecord) -> tuple[object, DeadLetterError | None]:
         if record.unreadable is not None:
-            return None, DeadLetterError("undecodable", record.unreadable)
+            return None, DeadLetterError(record.unreadable.error_type, record.unreadable.reason)
         try:
             return self._handler.decode(record), None
         except DeadLetterError as refusal:

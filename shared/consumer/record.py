@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eldermesh.contract.cloudevents import header_text
+from eldermesh.kafka.reading import Unreadable
 
 LOG_APPEND_TIME = 1
 """Kafka's `timestamp_type` of a record whose time was set by the broker, not by the publisher."""
@@ -29,7 +30,7 @@ class ConsumedRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
-    unreadable: str | None = None
+    unreadable: Unreadable | None = None
 
     @classmethod
     def of(cls, raw: Any, *, prefix: str) -> ConsumedRecord:

@@ -12,8 +12,10 @@ from opentelemetry import metrics
 
 from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.reading import UnreadableRecord
 from shared.broker import make_consumer
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
+from shared.events import UnreadableFactError
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
@@ -133,6 +135,10 @@ class KafkaPartitionLog:
 
 
 def _fact_record(record: Any) -> FactRecord:
+    if isinstance(record, UnreadableRecord):
+        # Passed over, a fact would be lost for good to whatever is folded from here on.
+        message = f"{record.topic}/{record.partition}, offset {record.offset}: {record.unreadable.reason}"
+        raise UnreadableFactError(message)
     fact_type = next((value for name, value in record.headers if name == "ce_type"), b"")
     return FactRecord(
         offset=record.offset,

@@ -32,6 +32,7 @@ class PartitionLog(Protocol):
 
         Raises:
             LostOwnershipError: the offset lies outside the log.
+            UnreadableFactError: the bytes of one of them cannot be read.
         """
         ...
 

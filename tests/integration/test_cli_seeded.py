@@ -16,8 +16,9 @@ from eldermesh.contract.times import format_time
 from shared.events import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
 from shared.history.keys import PartitionKeys
 from shared.history.snapshot import PartitionStore
-from shared.topics import JOBS_HISTORY
+from shared.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
+from tests.hostile_batches import publish_batch, unreadable_header
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.played_router import played_router
 from tests.unit.cli.command_line import check_answer
@@ -265,6 +266,21 @@ async def test_audit_finds_what_is_missing_and_what_is_broken(any_mesh: SeededMe
     text = await any_mesh.run("audit")
     assert f"no end: job {running}" in text.stdout
     assert "breach of invariant 1" in text.stdout
+
+
+async def test_audit_of_records_that_cannot_be_read(any_mesh: SeededMesh) -> None:
+    """They stop no verb that reads topics; on `jobs` each needs a dead letter, as any other that is no command."""
+    settings = any_mesh.settings
+    for topic in (JOBS, JOBS_DEAD, JOBS_HISTORY):
+        await publish_batch(settings, topic, 0, unreadable_header([b"{}", b"{}"]))
+    audit = await any_mesh.run("audit", "--json")
+    assert audit.status == 1
+    assert sorted(breach["invariant"] for breach in audit.answer("mesh-audit")["breaches"]) == [0, 0, 8, 8]
+    text = await any_mesh.run("audit")
+    assert "6 records could not be read, the first at" in text.stderr
+    letters = await any_mesh.run("dlq", "ls")
+    assert letters.status == 0
+    assert "2 records could not be read, the first at" in letters.stderr
 
 
 async def test_nobody_takes_the_submit(any_mesh: SeededMesh) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
+from eldermesh.kafka import decompression
 from shared.broker import make_producer
 from shared.consumer.deadletter import TRUNCATED_VALUE_BYTES
 from shared.consumer.handler import Subscription
@@ -22,7 +23,8 @@ from shared.errors import RetryableError
 from shared.settings import Settings
 from shared.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import Profile, fresh_topics
-from tests.inboxes import CODECS, Codec, Sent, committed, publish, publish_unreadable_header, read_all
+from tests.hostile_batches import batch_of, broken_compression, publish_batch, unreadable_header
+from tests.inboxes import CODECS, Codec, Sent, committed, publish, read_all
 from tests.integration.consuming import GROUP, JOB_ID, Collector, at_least, consuming, is_committed, numbered, once
 from tests.waiting import wait_until
 
@@ -103,7 +105,7 @@ class TestEveryBroker:
         """A header *name* that is no UTF-8 makes the library fail at every poll: a dead letter, and on it goes."""
         collector = Collector()
         await publish(settings, JOBS, numbered(0, 5, partition=0))
-        await publish_unreadable_header(settings, JOBS, 0, [b"broken", b"behind it"])
+        await publish_batch(settings, JOBS, 0, unreadable_header([b"broken", b"behind it"]))
         await publish(settings, JOBS, [*numbered(5, 10, partition=0), *numbered(10, 15, partition=1)])
 
         async with consuming(settings, collector) as consumer:
@@ -119,6 +121,27 @@ class TestEveryBroker:
             (0, 5, "undecodable"),
             (0, 6, "undecodable"),
         ]
+
+    @pytest.mark.parametrize("codec", CODECS[1:])
+    async def test_a_batch_that_unpacks_to_too_much(
+        self, settings: Settings, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is not unpacked: each of its records is a dead letter, and what fits is read before and behind it."""
+        monkeypatch.setattr(decompression, "MAX_BATCH_BYTES", 1_000_000)
+        collector = Collector()
+        await publish(settings, JOBS, numbered(0, 5, partition=0), codec=codec)
+        await publish_batch(settings, JOBS, 0, batch_of([bytes(600_000)] * 2, codec=codec))
+        await publish(settings, JOBS, numbered(5, 10, partition=0), codec=codec)
+        async with consuming(settings, collector) as consumer:
+            await wait_until(lambda: len(collector.handled) >= 10, description="all that fits is handled")
+            assert consumer.is_alive()
+            dead = await wait_until(
+                lambda: at_least(settings, JOBS_DEAD, 2), description="what does not is a dead letter"
+            )
+        assert collector.counts() == once(0, 10)
+        found = [DeadLetterHeaders.decode(record.headers) for record in dead]
+        assert sorted((each.offset, each.error_type) for each in found) == [(5, "too_large"), (6, "too_large")]
+        assert "1000000 bytes when decompressed" in found[0].reason
 
     async def test_what_was_not_finished_at_the_stop_comes_again(self, settings: Settings) -> None:
         """Stopped in the midst of a batch that does not finish: the next one handles all that was not committed."""
@@ -170,6 +193,22 @@ class TestEveryBroker:
             await wait_until(lambda: len(first.handled) + len(second.handled) >= 100, description="all are handled")
         assert second.handled != []
         assert dict(Counter(first.handled + second.handled)) == once(0, 100)
+
+
+class TestUnreadableBatches:
+    @pytest.mark.parametrize("codec", CODECS[1:])
+    async def test_broken_compression(self, embedded: Settings, codec: Codec) -> None:
+        """Each record of the batch is a dead letter, and the batch is tried once, not for each of them."""
+        collector = Collector()
+        await publish_batch(embedded, JOBS, 0, broken_compression([b"x"] * 1000, codec))
+        await publish(embedded, JOBS, numbered(0, 5, partition=0))
+        async with consuming(embedded, collector):
+            await wait_until(lambda: len(collector.handled) >= 5, description="what follows is handled")
+            dead = await wait_until(lambda: at_least(embedded, JOBS_DEAD, 1000), description="all are dead letters")
+        found = [DeadLetterHeaders.decode(record.headers) for record in dead]
+        assert sorted((each.offset, each.error_type) for each in found) == [
+            (offset, "undecodable") for offset in range(1000)
+        ]
 
 
 class TestLanes:

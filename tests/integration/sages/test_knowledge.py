@@ -20,6 +20,7 @@ from shared.events import Fact, FactResult, ItemsCompleted, JobEnded
 from shared.settings import Settings
 from shared.topics import SAGES_NOTES
 from tests.fresh_topics import AnyBroker, fresh_topics
+from tests.hostile_batches import publish_batch, unreadable_header
 from tests.integration.sages.command_lines import mesh
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms, traceparent
 from tests.integration.sages.played_sages import question
@@ -239,3 +240,20 @@ async def test_the_oldest_jobs_are_forgotten(settings: Settings) -> None:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
         found = connection.execute("SELECT count(*) FROM job_words WHERE job_words MATCH 'billin'").fetchone()
         assert found == (2,)
+
+
+async def test_a_note_whose_bytes_cannot_be_read(any_broker: AnyBroker, tmp_path: Path) -> None:
+    """It is passed over by the sage and by `mesh notes`, which say so; the notes before and behind it are known."""
+    texts = ["Billing schema migrations need a backup first", "Ledger tables: ask before you migrate"]
+    async with fresh_topics(any_broker.bootstrap, any_broker.profile, data_dir=tmp_path) as settings:
+        added = [(await mesh(settings, "notes", "add", texts[0])).stdout.strip()]
+        for partition in range(settings.partition_count):
+            await publish_batch(settings, SAGES_NOTES, partition, unreadable_header([b"{}"] * 3))
+        added += [(await mesh(settings, "notes", "add", texts[1])).stdout.strip()]
+        async with knowledge_sage(settings) as sage:
+            assert {each["text"] for each in await lessons(sage)} == set(texts)
+        listed = await mesh(settings, "notes", "ls")
+        assert listed.status == 0
+        assert all(note in listed.stdout for note in added)
+        assert f"{3 * settings.partition_count} records could not be read" in listed.stderr
+        assert (await mesh(settings, "notes", "rm", added[1])).status == 0

@@ -17,6 +17,7 @@ from shared.documents import UnreadableDocumentError, decode_document
 from shared.settings import Settings
 from shared.topics import SAGES_DOCUMENTS
 from tests.fresh_topics import AnyBroker, fresh_topics
+from tests.hostile_batches import broken_compression, publish_batch
 from tests.integration.sages.command_lines import mesh
 from tests.integration.sages.played_sages import question
 from tests.plain_permissions import plain_permissions
@@ -227,3 +228,15 @@ async def test_a_record_that_would_be_too_large(settings: Settings, handbook: Pa
     (handbook / "bells.md").write_bytes(b"x\x07" * 200_000)
     answer = (await mesh(settings, "index", str(handbook), "--json")).answer("mesh-index")
     assert (answer["files_total"], answer["files_skipped"]) == (2, 1)
+
+
+async def test_documents_whose_bytes_cannot_be_read(settings: Settings, handbook: Path) -> None:
+    """They are passed over by the sage and by `mesh index`: what is behind them is known, and sent once."""
+    for partition in range(settings.partition_count):
+        await publish_batch(settings, SAGES_DOCUMENTS, partition, broken_compression([b"{}"] * 3, "zstd"))
+    ran = await mesh(settings, "index", str(handbook))
+    assert f"{3 * settings.partition_count} records could not be read" in ran.stderr
+    async with rag_sage(settings) as sage:
+        assert len(await cited(sage, "How do I deploy with the canary switch?")) == 2
+    again = (await mesh(settings, "index", str(handbook), "--json")).answer("mesh-index")
+    assert again["files_changed"] == 0

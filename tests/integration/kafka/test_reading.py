@@ -1,0 +1,138 @@
+"""What cannot be read of a topic, on real brokers: whoever reads gets to know, and reads on."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CorruptRecordException
+
+from eldermesh.client.kafka import started_consumer
+from eldermesh.kafka import decompression, reading
+from eldermesh.kafka.reading import UnreadableRecord
+from shared.broker import make_producer
+from shared.errors import ConfigurationError
+from shared.events import UnreadableFactError
+from shared.history.kafka_log import KafkaPartitionLog
+from shared.incarnation import read_or_create_incarnation
+from shared.settings import Settings
+from shared.topics import JOBS, JOBS_HISTORY, MESH_META
+from tests.fresh_topics import AnyBroker, fresh_topics
+from tests.hostile_batches import batch_of, broken_compression, publish_batch, sealed, unreadable_header
+
+LAST_OFFSET_AT = 23
+
+
+@pytest.fixture
+async def any_settings(any_broker: AnyBroker) -> AsyncIterator[Settings]:
+    """Topics of this test on each broker in turn."""
+    async with fresh_topics(any_broker.bootstrap, any_broker.profile) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def settings(embedded_broker: str) -> AsyncIterator[Settings]:
+    """Topics of this test on the embedded broker, which takes what Apache Kafka refuses."""
+    async with fresh_topics(embedded_broker, "embedded") as settings:
+        yield settings
+
+
+async def read(settings: Settings, count: int) -> list[Any]:
+    """Records of the inbox's first partition, at least so many."""
+    partition = TopicPartition(settings.topic(JOBS), 0)
+    found: list[Any] = []
+    async with asyncio.timeout(60), started_consumer(settings.kafka_bootstrap) as consumer:
+        consumer.assign([partition])
+        while len(found) < count:
+            found += (await consumer.getmany(timeout_ms=500)).get(partition, [])
+    return found
+
+
+async def test_good_and_bad_batches_in_a_row(any_settings: Settings) -> None:
+    """Each good record once, an `UnreadableRecord` for each bad one, in order."""
+    expected: list[bytes | None] = []
+    for number in range(3):
+        await publish_batch(any_settings, JOBS, 0, batch_of([b"%d" % number] * 2, codec="zstd"))
+        await publish_batch(any_settings, JOBS, 0, unreadable_header([b"bad"] * 3))
+        expected += [b"%d" % number] * 2 + [None] * 3
+    found = await read(any_settings, len(expected))
+    assert [record.offset for record in found] == list(range(len(expected)))
+    assert [record.value for record in found] == expected
+    assert [isinstance(record, UnreadableRecord) for record in found] == [value is None for value in expected]
+
+
+async def test_a_fetch_unpacks_little_more_than_one_batch_may_have(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many small batches that unpack to much come a few at a time, and all of them come."""
+    for module in (decompression, reading):
+        monkeypatch.setattr(module, "MAX_BATCH_BYTES", 1_000_000)
+    for _ in range(10):
+        await publish_batch(settings, JOBS, 0, batch_of([bytes(600_000)], codec="zstd"))
+    partition = TopicPartition(settings.topic(JOBS), 0)
+    sizes: list[int] = []
+    async with asyncio.timeout(60), started_consumer(settings.kafka_bootstrap) as consumer:
+        consumer.assign([partition])
+        while sum(sizes) < 10:
+            sizes.append(len((await consumer.getmany(timeout_ms=500)).get(partition, [])))
+    assert max(sizes) == 2
+    assert sum(sizes) == 10
+
+
+async def test_a_batch_that_says_it_has_a_billion_records(settings: Settings) -> None:
+    """The first of them are told, and the last for the rest; what follows is read."""
+    raw = bytearray(broken_compression([b"x"] * 3, "zstd"))
+    struct.pack_into(">i", raw, LAST_OFFSET_AT, 1 << 30)
+    await publish_batch(settings, JOBS, 0, sealed(bytes(raw)))
+    await publish_batch(settings, JOBS, 0, batch_of([b"behind"]))
+    found = await read(settings, reading.MAX_TOLD + 2)
+    assert [record.offset for record in found] == [*range(reading.MAX_TOLD), 1 << 30, (1 << 30) + 1]
+    assert f"the {(1 << 30) - reading.MAX_TOLD} records before it" in found[-2].unreadable.reason
+    assert found[-1].value == b"behind"
+
+
+async def test_a_batch_that_does_not_match_its_checksum(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetched anew it may be whole; one that never is is passed over, offset by offset."""
+    checked: list[bool] = []
+    whole = reading._Batches.next_batch  # noqa: SLF001 - no broker here takes such a batch
+
+    def next_batch(batches: Any) -> Any:
+        batch = whole(batches)
+        if batch.base_offset == 2:
+            return batch
+        checked.append(batch.base_offset == 1)
+        if (batch.base_offset == 0 and len(checked) <= 2) or batch.base_offset == 1:
+            batches.current = None
+            raise CorruptRecordException
+        return batch
+
+    monkeypatch.setattr(reading._Batches, "next_batch", next_batch)  # noqa: SLF001
+    for value in (b"damaged on its way", b"damaged", b"whole"):
+        await publish_batch(settings, JOBS, 0, batch_of([value]))
+    found = await read(settings, 3)
+    assert [record.value for record in found] == [b"damaged on its way", None, b"whole"]
+    assert checked == [False] * 3 + [True] * reading.DAMAGED_AFTER
+
+
+async def test_a_fact_is_never_passed_over(any_settings: Settings) -> None:
+    """Whoever folds a history stops there, and says where."""
+    await publish_batch(any_settings, JOBS_HISTORY, 1, unreadable_header([b"{}"]))
+    log = KafkaPartitionLog(any_settings, JOBS_HISTORY, 1, make_producer(any_settings))
+    await log.start()
+    try:
+        with pytest.raises(UnreadableFactError, match=r"jobs\.history/1, offset 0: .*UnicodeDecodeError"):
+            await log.read(0, max_records=10, wait_seconds=10)
+    finally:
+        await log.stop()
+
+
+async def test_an_incarnation_is_never_passed_over(settings: Settings) -> None:
+    """Another one would throw away what everybody knows."""
+    await read_or_create_incarnation(settings)
+    await publish_batch(settings, MESH_META, 0, unreadable_header([b"x"]))
+    with pytest.raises(ConfigurationError, match=r"mesh\.meta, offset 1: .*UnicodeDecodeError"):
+        await read_or_create_incarnation(settings)
