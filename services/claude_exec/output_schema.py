@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import JsonValue
 
-from services.claude_exec.schema_keywords import PLAIN_KEYWORDS, why_unknown, wrong_names
+from services.claude_exec.schema_keywords import PLAIN_KEYWORDS, why_unknown, wrong_names, wrong_property
 from services.claude_exec.schema_patterns import wrong_pattern
 
 MAX_SUBSCHEMAS: Final = 1_000
@@ -160,6 +160,8 @@ def _named(place: _Pointer, keyword: str, value: JsonValue) -> Iterator[tuple[_P
     for name, inner in value.items():
         if keyword == "patternProperties" and (wrong := wrong_pattern(name)) is not None:
             raise _refused(place, f"the pattern {_shown(name)} {wrong}")
+        if keyword in {"properties", "dependencies"} and (wrong := wrong_property(name)) is not None:
+            raise _refused(place, wrong)
         if keyword != "dependencies" or not isinstance(inner, list):
             yield (*place, name), inner
         elif (unfit := wrong_names(inner)) is not None:

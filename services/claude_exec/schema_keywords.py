@@ -58,11 +58,36 @@ def _type(value: JsonValue) -> str | None:
     return _distinct(names)
 
 
+_OF_EVERY_OBJECT: Final = frozenset(
+    {
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+        "__proto__",
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+    }
+)
+
+
 def wrong_names(value: JsonValue) -> str | None:
     """Why a value is no list of names, each once; None if it is one."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return "must be an array of names"
-    return _distinct(value)
+    return next(filter(None, (wrong_property(name) for name in value if isinstance(name, str))), None) or _distinct(
+        value
+    )
+
+
+def wrong_property(name: str) -> str | None:
+    """Why the CLI cannot judge a property of this name, which it takes to be there without it; None if it can."""
+    return f"{name}: every object of JavaScript has one, so the CLI cannot tell" if name in _OF_EVERY_OBJECT else None
 
 
 def _values(value: JsonValue) -> str | None:

@@ -92,6 +92,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a pattern of Python": (of_a({"pattern": "(?P<a>x)"}), "no regular expression of JavaScript"),
     "a long pattern": (of_a({"pattern": "a" * 2001}), "longer than 2000 characters"),
     "a pattern that is a number": (of_a({"pattern": 1}), "pattern: must be text"),
+    "a property of every object": (schema(properties={"constructor": {}}), "properties: constructor: every object"),
+    "the prototype": (of_a({"type": "object", "properties": {"__proto__": {}}}), "properties: __proto__: every object"),
+    "required of every object": (schema(required=["a", "toString"]), "required: toString: every object"),
+    "a dependency on every object": (schema(dependencies={"valueOf": ["a"]}), "dependencies: valueOf: every object"),
 }
 
 
