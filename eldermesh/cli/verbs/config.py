@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _FOUND = {
     "environment": "the broker is the one of MESH_KAFKA_BOOTSTRAP",
-    "runtime": "the addresses are those of the mesh that runs on the data directory",
+    "runtime": "the addresses are those of the mesh that runs on the data directory; all else is what this shell says, "
+    "and that mesh has what the shell said in which it was started",
     "defaults": "no mesh runs on the data directory, and MESH_KAFKA_BOOTSTRAP is not set: these are the defaults",
 }
 _HIDDEN = "***"
@@ -31,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 
 def config(*, as_json: JsonOption = False) -> ExitStatus:
-    """Print the settings in force, secrets hidden."""
+    """Print the settings in force for this shell, secrets hidden.
+
+    Of a mesh that runs here only the addresses are known; its other settings are those it was started with.
+    """
     mesh = find_mesh()
     output = Output(as_json)
     shown = _shown(mesh)
