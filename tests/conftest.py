@@ -2,6 +2,8 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = [
     "pytester",
     "tests.required_servers",
@@ -18,3 +20,8 @@ def pytest_configure() -> None:
     """Let the keys that interrupt and quit do so: for what a shell starts in the background they are ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+# A busy machine is slow at any example; nothing is told of the code by that.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
