@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
@@ -235,20 +235,12 @@ class Settings(BaseSettings):
             return tuple(entry.strip() for entry in value.split(",") if entry.strip())
         return value
 
-    @field_validator(
-        "anthropic_base_url",
-        "anthropic_api_key",
-        "blob_url",
-        "notify_rules",
-        "otlp_endpoint",
-        "ray_address",
-        "trace_query_url",
-        "trace_ui_url",
-        mode="before",
-    )
+    @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
+    def _empty_is_not_set(cls, value: object, info: ValidationInfo) -> object:
+        """Compose files write `${MESH_PARTITIONS:-}` for what may be set."""
+        is_optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
+        return None if is_optional and value == "" else value
 
     @field_validator("blob_url")
     @classmethod

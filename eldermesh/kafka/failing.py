@@ -17,6 +17,10 @@ class Place(NamedTuple):
 BROKER: Final = Place("", None)
 """Stands for all places: nothing is connected."""
 
+OLD_SECONDS: Final = 45.0
+"""A failure that nobody has repeated for so long says nothing of now: who still has something to send tries again, and
+is told after 30 s at most, where it has to connect first."""
+
 
 class FailingPlaces:
     """Places where the last call failed. Times are those of `time.monotonic`."""
@@ -28,19 +32,23 @@ class FailingPlaces:
         """A call that began at `since` has failed there now."""
         now = time.monotonic()
         for place in places:
-            first, _ = self._seen.get(place, (since, now))
-            self._seen[place] = first, now
+            first, last = self._seen.get(place, (since, now))
+            self._seen[place] = since if _is_old(last, now) else first, now
 
     def succeeded(self, places: Iterable[Place]) -> None:
         """Records were acknowledged there, and so the broker is connected."""
         for place in (BROKER, *places):
             self._seen.pop(place, None)
 
-    def longest(self, *, seen_within: float) -> tuple[Place, float] | None:
-        """Where it has failed longest, and for how many seconds; not where nobody has tried again for so long."""
+    def longest(self) -> tuple[Place, float] | None:
+        """Where it has failed longest, and for how many seconds; not where the last failure is old."""
         now = time.monotonic()
-        failing = [(first, place) for place, (first, last) in self._seen.items() if now - last <= seen_within]
+        failing = [(first, place) for place, (first, last) in self._seen.items() if not _is_old(last, now)]
         if not failing:
             return None
         first, place = min(failing)
         return place, now - first
+
+
+def _is_old(last: float, now: float) -> bool:
+    return now - last > OLD_SECONDS

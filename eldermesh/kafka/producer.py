@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from aiokafka.errors import (
@@ -108,51 +109,34 @@ class ReplacingProducer:
         Raises:
             KafkaError: one was not acknowledged. Whether it and those behind it were written is unknown.
         """
-        began, places = time.monotonic(), {Place(record.topic, record.partition) for record in records}
+        began = time.monotonic()
         generation = await self._generation()
         generation.users += 1
         generation.idle.clear()
+        sent: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(self._seconds):
-                metadata = await self._sent(generation, records)
+                metadata = await _sent(generation.client, records, sent)
         except TimeoutError as error:
-            self.failing.failed(places, began)
+            self.failing.failed(_unacknowledged(records, sent), began)
             await self._broken_off(generation)
             raise KafkaTimeoutError(f"not acknowledged within {self._seconds:g} s") from error
         except KafkaError as error:
             if not isinstance(error, _ANSWERS):
-                self.failing.failed(places, began)
+                self.failing.failed(_unacknowledged(records, sent), began)
             self._replace(generation)
             raise
         except asyncio.CancelledError:
             if time.monotonic() - began >= SUSPECT_SECONDS:
-                self.failing.failed(places, began)
+                self.failing.failed(_unacknowledged(records, sent), began)
                 await self._broken_off(generation)
             raise
         finally:
             generation.users -= 1
             if not generation.users:
                 generation.idle.set()
-        self.failing.succeeded(places)
+        self.failing.succeeded(_places(records))
         return metadata
-
-    async def _sent(self, generation: _Generation, records: Sequence[OutgoingRecord]) -> list[Any]:
-        pending: list[asyncio.Future[Any]] = []
-        failure: KafkaError | None = None
-        try:
-            for record in records:
-                sent = await _send(generation.client, record)
-                sent.add_done_callback(partial(_drop_behind, generation.client, record))
-                pending.append(sent)
-        except KafkaError as error:
-            failure = error
-        outcomes = await asyncio.gather(*pending, return_exceptions=True)  # none is on its way when this raises
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        if failure is not None:
-            raise failure
-        return outcomes
 
     async def _generation(self) -> _Generation:
         if self._is_closed:
@@ -207,6 +191,41 @@ class ReplacingProducer:
     async def _retire(self, generation: _Generation) -> None:
         await generation.idle.wait()  # each of them waits so long at most
         await generation.client.stop()
+
+
+async def _sent(client: WholeProducer, records: Sequence[OutgoingRecord], sent: list[asyncio.Future[Any]]) -> list[Any]:
+    """Send records, noting each in `sent`; none is on its way when this raises."""
+    failure: KafkaError | None = None
+    try:
+        for record in records:
+            acknowledged = await _send(client, record)
+            acknowledged.add_done_callback(partial(_drop_behind, client, record))
+            sent.append(acknowledged)
+    except KafkaError as error:
+        failure = error
+    outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    if failure is not None:
+        raise failure
+    return outcomes
+
+
+def _unacknowledged(records: Sequence[OutgoingRecord], sent: Sequence[asyncio.Future[Any]]) -> set[Place]:
+    """Where a record was not acknowledged."""
+    return _places(
+        record
+        for record, acknowledged in zip_longest(records, sent)
+        if acknowledged is None
+        or not acknowledged.done()
+        or acknowledged.cancelled()
+        or acknowledged.exception() is not None
+    )
+
+
+def _places(records: Iterable[OutgoingRecord]) -> set[Place]:
+    return {Place(record.topic, record.partition) for record in records}
 
 
 def _see(task: asyncio.Task[Any]) -> None:

@@ -13,10 +13,7 @@ from shared.errors import DeadLetterError
 from shared.telemetry import names
 from shared.telemetry.ids import root_trace
 from shared.telemetry.propagation import extract, has_parent
-from shared.telemetry.spans import fail_span, failures_told
-
-_tracer = trace.get_tracer("eldermesh")
-"""Made once, as in `shared.telemetry.spans`: making one for each record was a tenth of what a bad record costs."""
+from shared.telemetry.spans import fail_span, failures_told, tracer
 
 
 @contextmanager
@@ -28,7 +25,7 @@ def process_span(record: ConsumedRecord, *, group: str, root_trace_id: str | Non
     """
     parent = extract(record.headers)
     with nullcontext() if root_trace_id is None or has_parent(parent) else root_trace(root_trace_id):
-        span = _tracer.start_span(
+        span = tracer.start_span(
             f"process {record.inbox}",
             context=parent,
             kind=SpanKind.CONSUMER,

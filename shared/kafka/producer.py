@@ -22,10 +22,6 @@ ACKNOWLEDGE_SECONDS = 15.0
 TROUBLE_SECONDS = 10.0
 """How long producing to a partition has to fail without a success between, before it is trouble."""
 
-OLD_SECONDS = 45.0
-"""A failure that nobody has repeated for so long says nothing of now: who still has something to send tries again, and
-is told after 30 s at most, where it has to connect first."""
-
 _LARGEST_BYTES = max(spec.max_message_bytes for spec in TOPICS)
 _REQUEST_MS = 10_000
 
@@ -76,7 +72,7 @@ class Producer:
     @property
     def trouble(self) -> str | None:
         """For how long Kafka has acknowledged nothing somewhere, though it was asked to; None if that is not long."""
-        longest = self._producer.failing.longest(seen_within=OLD_SECONDS)
+        longest = self._producer.failing.longest()
         if longest is None or longest[1] < TROUBLE_SECONDS:
             return None
         place, seconds = longest

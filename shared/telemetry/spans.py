@@ -23,7 +23,7 @@ _NS_PER_MS = 1_000_000
 _LAST_MS = (2**64 - 1) // _NS_PER_MS
 """OTLP has 64 bits for nanoseconds; a span beyond them would cost the batch it is exported in."""
 
-_tracer = trace.get_tracer(_SCOPE)
+tracer = trace.get_tracer(_SCOPE)
 """Made once, since making one takes longer than a span; it follows the provider, whichever is installed, and when."""
 
 
@@ -39,7 +39,7 @@ def span(
 
     An exception that leaves the body is recorded and makes the span one that failed.
     """
-    started = _tracer.start_as_current_span(
+    started = tracer.start_as_current_span(
         name.name,
         context=context,
         kind=name.kind,
@@ -78,7 +78,7 @@ def record_span(
 
     Times are milliseconds since 1970. They may come from two machines: an end before the start counts as the start.
     """
-    recorded = _tracer.start_span(
+    recorded = tracer.start_span(
         name.name,
         context=context,
         kind=name.kind,

@@ -199,8 +199,13 @@ async def test_a_call_that_fails_leaves_nothing_to_be_sent_later(
         await delete(settings, JOBS_PROGRESS)
         for _ in range(3):
             with pytest.raises(RetryableError):
-                await producer.send_all([OutgoingRecord(topic, b"given up", partition=0)] * 3)
-            await producer.send_and_wait(settings.topic(JOBS_DEAD), b"another", partition=0)
+                await producer.send_all(
+                    [
+                        OutgoingRecord(settings.topic(JOBS_DEAD), b"another", partition=0),
+                        *[OutgoingRecord(topic, b"given up", partition=0)] * 3,
+                    ]
+                )
+            await producer.send_and_wait(settings.topic(JOBS_DEAD), b"another", partition=1)
         assert re.fullmatch(
             rf"Kafka has acknowledged no record for \d+ s \(partition 0 of {topic}\)", str(producer.trouble)
         )

@@ -293,12 +293,18 @@ async def test_one_trace_from_the_command_line_to_the_items(mesh: Mesh) -> None:
     assert trace_id in drawn.stderr
 
 
-def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
-    """Every check of a mesh that runs is fine."""
-    ran, text = mesh.process("doctor", "--json"), mesh.process("doctor")
+async def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
+    """Every check of a mesh that runs is fine, unless the machine was too busy to answer in time: it tells so."""
+
+    def well(*arguments: str) -> Ran | None:
+        ran = mesh.process("doctor", *arguments)
+        assert ran.status == 0 or "no answer within" in ran.stdout, ran
+        return ran if ran.status == 0 else None
+
+    ran = await wait_until(lambda: well("--json"), description="doctor finds all well", timeout_seconds=200)
+    text = await wait_until(well, description="doctor finds all well", timeout_seconds=200)
 
     answer = ran.answer("mesh-doctor")
-    assert ran.status == text.status == 0
     assert answer["ok"]
     of_servers = {"settings", "data directory", "broker", "topics", "redis", "clock", "telemetry"}
     of_services = {"services", "router", "jobs", "workers", "claude_exec", "sages", "notifier", "ray"}
