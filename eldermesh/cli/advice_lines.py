@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from eldermesh.cli.terminal_text import in_one_line
 from eldermesh.counted import counted
 
 Entry = Mapping[str, JsonValue]
@@ -91,7 +92,7 @@ def _listed(entries: Sequence[Entry], kind: str, *keys: str) -> str | None:
 
 def _shortened(texts: Sequence[str]) -> str:
     more = len(texts) - _MOST_LISTED
-    return "; ".join([*texts[:_MOST_LISTED], *([f"{more} more"] if more > 0 else [])])
+    return "; ".join([*map(in_one_line, texts[:_MOST_LISTED]), *([f"{more} more"] if more > 0 else [])])
 
 
 def _silent(entries: Sequence[Entry]) -> Iterator[str]:

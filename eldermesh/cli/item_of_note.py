@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from eldermesh.cli.answers import ItemOfNote
-from eldermesh.cli.terminal_text import shortened
+from eldermesh.cli.terminal_text import in_one_line
 from shared.events import FactResult
-
-_MOST_CHARACTERS = 200
 
 
 def item_of_note(result: FactResult | None) -> ItemOfNote | None:
@@ -24,4 +22,4 @@ def item_of_note(result: FactResult | None) -> ItemOfNote | None:
 def error_text(item_index: int, error_type: str | None, error_message: str | None) -> str:
     """The error of an item in a line."""
     said = ": ".join(part for part in (error_type, error_message) if part)
-    return f"item {item_index}: {shortened(said.replace(chr(10), ' '), _MOST_CHARACTERS)}"
+    return f"item {item_index}: {in_one_line(said)}"

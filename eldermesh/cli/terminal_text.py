@@ -13,6 +13,7 @@ _UNSAFE = re.compile(
     "\ud800-\udfff]"  # halves of characters, among them bytes of names that are no UTF-8
 )
 _HALVES = re.compile("[\ud800-\udfff]")
+_MOST_IN_A_LINE = 200
 _FIRST_BYTE, _LAST_BYTE = "\udc80", "\udcff"
 
 
@@ -34,6 +35,11 @@ def terminal_json(line: str) -> str:
 def shortened(text: str, limit: int = 80) -> str:
     """A text of so many characters at most; a longer one ends in an ellipsis."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def in_one_line(text: str) -> str:
+    """A text of which a line has to hold more than this: short, and without line ends of its own."""
+    return shortened(" ".join(text.split()), _MOST_IN_A_LINE)
 
 
 def escaped_name(name: object) -> str:

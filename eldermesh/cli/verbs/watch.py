@@ -19,6 +19,7 @@ from eldermesh.cli.options import (
 )
 from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
+from eldermesh.cli.terminal_text import in_one_line
 from eldermesh.counted import counted
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _state_line(status: JobStatus) -> str:
     if status.waiting_for is not None:
         parts.append(f"waits for {status.waiting_for}")
     if status.reason is not None:
-        parts.append(status.reason)
+        parts.append(in_one_line(status.reason))
     return ", ".join(parts)
 
 
