@@ -99,7 +99,7 @@ class ItemOfNote(_Answer):
 class JobStatus(_Answer):
     """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter.
 
-    `first_error` is said by `mesh status` alone.
+    `first_error` is said by `mesh status` alone, where the history names it within seconds.
     """
 
     job_id: JobId

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from eldermesh.cli.answers import ItemOfNote
 from eldermesh.cli.terminal_text import in_one_line
-from shared.events import FactResult
+from eldermesh.contract.results import ItemResult
 
 
-def item_of_note(result: FactResult | None) -> ItemOfNote | None:
+def item_of_note(result: ItemResult | None) -> ItemOfNote | None:
     """What is said of an item by its result, if there is one."""
     if result is None:
         return None
     return ItemOfNote(
         item_index=result.item_index,
-        duration_seconds=None if result.duration_ms is None else result.duration_ms / 1000,
+        duration_seconds=result.duration_seconds,
         error_type=result.error_type,
         error_message=result.error_message,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from aiokafka import TopicPartition
@@ -13,21 +14,21 @@ from shared.events import JobEnded
 from shared.history.facts import FactRecord
 
 
-async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> list[FactRecord]:
+async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> AsyncGenerator[FactRecord, None]:
     """The job's facts in log order, up to the mark of its end or the end of the log.
+
+    Who does not read to the end has to close the generator (`contextlib.aclosing`), which closes the connection.
 
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
     partition = TopicPartition(opened.history_topic, opened.jobs.partition(job_id))
     key = job_id.encode()
-    facts: list[FactRecord] = []
     async with aclosing(read_stretches(opened.bootstrap, [partition], {partition: first_offset})) as records:
         async for record in records:
             if record.key != key:
                 continue
             fact_type = header_text(record.headers, "ce_type") or ""
-            facts.append(FactRecord(record.offset, record.timestamp, job_id, fact_type, record.value or b""))
+            yield FactRecord(record.offset, record.timestamp, job_id, fact_type, record.value or b"")
             if fact_type == JobEnded.fact_type:
                 break
-    return facts

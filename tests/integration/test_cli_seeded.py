@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from eldermesh.cli.scanning import read_stretches
+from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
 from shared.events import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
@@ -26,6 +31,8 @@ from tests.unit.cli.job_facts import completed, routed
 
 SUBMIT: dict[str, Any] = {"workload": "python", "options": {"function": "math:sqrt"}, "items": [1, 4, 9, 16]}
 HOUR_MS = 3_600_000
+_STALLED_SECONDS = 20.0
+FORGED = "looked at it\n  failed    item 0: forged"
 
 
 @pytest.fixture
@@ -142,15 +149,25 @@ async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:
     assert [(hold["reason"], hold["outcome"]) for hold in answer["holds"]] == [("r", None)]
 
 
-async def test_who_let_a_job_go_on_and_what_failed(mesh: SeededMesh) -> None:
+async def test_who_let_a_job_go_on_and_what_failed(mesh: SeededMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """`why` names who approved and the slowest item, `status` and `why` the first error."""
+    monkeypatch.setattr("eldermesh.cli.verbs.status.HISTORY_SECONDS", 60.0)
     job_id, until = str(uuid4()), mesh.began_ms + 2 * HOUR_MS
     await mesh.accept(job_id, SUBMIT | {"max_failed_items": 4})
     inbox = InboxRecord(topic="jobs.decisions", partition=0, offset=7)
     await mesh.append(
         job_id,
         (20, JobHeld(n=0, reason="r", until=until)),
-        (30, JobDecided(inbox=inbox, original="{}", decision="approve", by="anna", reason="looked at it")),
+        (
+            30,
+            JobDecided(
+                inbox=inbox,
+                original="{}",
+                decision="approve",
+                by="anna",
+                reason=FORGED,
+            ),
+        ),
         (40, routed(1)),
         (50, completed(job_id, 2, 3, failed=True)),
     )
@@ -158,11 +175,41 @@ async def test_who_let_a_job_go_on_and_what_failed(mesh: SeededMesh) -> None:
     status, why = await mesh.run("status", job_id), await mesh.run("why", job_id)
     assert "first error  item 2: " in status.stdout
     assert "approved by anna at " in why.stdout
-    assert "looked at it" in why.stdout
+    assert "looked at it failed item 0: forged" in why.stdout
     assert "slowest   item 2, " in why.stdout
     assert "failed    item 2: " in why.stdout
     answer = (await mesh.run("status", job_id, "--json")).answer("mesh-status")
     assert answer["first_error"]["item_index"] == 2
+
+
+@pytest.mark.parametrize("trouble", ["a fact that is none", "a partition that stalls"])
+async def test_status_does_not_need_the_history(
+    trouble: str, mesh: SeededMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which item failed first is left out where the history does not say it soon; the rest of the answer is at hand."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT | {"max_failed_items": 4})
+    await mesh.append(job_id, (20, routed()), (30, completed(job_id, 2, 3, failed=True)))
+    await mesh.settle()
+
+    async def damaged(*asked: Any) -> AsyncIterator[Any]:
+        if trouble == "a partition that stalls":
+            await asyncio.sleep(_STALLED_SECONDS)
+            raise MeshUnavailableError("jobs.history cannot be read to the end")
+        async with aclosing(read_stretches(*asked)) as records:
+            async for record in records:
+                yield replace(record, value=b"no fact")
+
+    monkeypatch.setattr("eldermesh.cli.job_history.read_stretches", damaged)
+    monkeypatch.setattr("eldermesh.cli.verbs.status.HISTORY_SECONDS", 0.5)
+
+    as_json, as_text = await mesh.run("status", job_id, "--json"), await mesh.run("status", job_id)
+
+    answer = as_json.answer("mesh-status")
+    assert (answer["items_failed"], answer["first_error"]) == (2, None)
+    assert (as_json.stderr, as_text.status) == ("", 0)
+    assert "2 failed" in as_text.stdout
+    assert f"`mesh why {job_id}`" in as_text.stderr
 
 
 async def test_list_filters_and_pages(mesh: SeededMesh) -> None:

@@ -15,7 +15,11 @@ from eldermesh.cli.output import Output, pairs_table
 from eldermesh.cli.running import run_on_mesh
 
 if TYPE_CHECKING:
-    from eldermesh.cli.answers import JobStatus
+    from eldermesh.cli.answers import ItemOfNote, JobStatus
+    from eldermesh.cli.connection import OpenMesh
+
+HISTORY_SECONDS = 3.0
+"""How long the history may take to name the first failed item: the rest of the answer is at hand."""
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +42,14 @@ def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
         output.show(pairs_table(status_pairs(answer)))
         if answer.state == "held":
             output.note(f"`mesh approve {job_id}` lets it go on, `mesh reject {job_id}` ends it")
+        if answer.items_failed and answer.first_error is None:
+            output.note(f"the first failed item was not found soon; `mesh why {job_id}` looks for longer")
     return ExitStatus.OK
 
 
 async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
     from eldermesh.cli.connection import open_mesh
-    from eldermesh.cli.item_of_note import item_of_note
-    from eldermesh.cli.job_history import read_facts
     from eldermesh.cli.job_status import job_status
-    from services.router.jobs.why import first_error
 
     async with open_mesh(mesh) as opened:
         answer = await job_status(opened, job_id)
@@ -54,9 +57,25 @@ async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
             raise job_not_found(job_id)
         if not answer.items_failed:
             return answer
-        state = await opened.jobs.state(job_id)
-        facts = await read_facts(opened, job_id, 0 if state is None else state.first_offset)
-    return answer.model_copy(update={"first_error": item_of_note(first_error(facts))})
+        return answer.model_copy(update={"first_error": await _first_failed(opened, job_id)})
+
+
+async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
+    import asyncio
+    from contextlib import aclosing, suppress
+
+    from eldermesh.cli.item_of_note import item_of_note
+    from eldermesh.cli.job_history import read_facts
+    from eldermesh.client.errors import MeshUnavailableError
+    from services.router.jobs.why import first_error
+    from shared.events import UnreadableFactError
+
+    state = await opened.jobs.state(job_id)
+    offset = 0 if state is None else state.first_offset
+    with suppress(TimeoutError, MeshUnavailableError, UnreadableFactError):
+        async with asyncio.timeout(HISTORY_SECONDS), aclosing(read_facts(opened, job_id, offset)) as facts:
+            return item_of_note(await first_error(facts))
+    return None
 
 
 def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:

@@ -57,7 +57,8 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
 
     async with open_mesh(mesh) as opened:
         state = await opened.jobs.state(job_id)
-        facts = await read_facts(opened, job_id, 0 if state is None else state.first_offset)
+        offset = 0 if state is None else state.first_offset
+        facts = [fact async for fact in read_facts(opened, job_id, offset)]
         running = 0 if state is None else await opened.jobs.items_running(state)
         explanation = explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=running > 0)
         if explanation is None:

@@ -6,14 +6,16 @@ there does not count here. All times are integer milliseconds since 1970, all le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from eldermesh.contract.results import ItemResult, JobProgress
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.events import FactResult, ItemsCompleted, decode_job_fact
+from shared.events import ItemsCompleted, decode_job_fact
 from shared.history.facts import FactRecord
+from shared.history.machine import Folded
 
 SegmentName = Literal["admission", "decision", "hold", "pause", "queue", "run", "end"]
 """In the order in which they usually come.
@@ -43,8 +45,8 @@ class Explanation:
     total_ms: int
     segments: tuple[Segment, ...]
     state: JobState
-    slowest: FactResult | None
-    first_error: FactResult | None
+    slowest: ItemResult | None
+    first_error: ItemResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,13 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
     """
     state: JobState | None = None
     stretches: list[_Stretch] = []
-    completed = list(_completed(records))
-    runs = _runs(completed)
+    results: list[ItemResult] = []
+    runs = list(_runs(records))
     for record in records:
         before = state
-        state = fold_job(state, record).state
+        folded = fold_job(state, record)
+        state = folded.state
+        results += _counted(folded)
         if state is None or state.acceptance is None:
             continue
         if before is None or before.acceptance is None:
@@ -96,26 +100,36 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
         ran = _overlap(stretch, union) if stretch.name == "queue" else 0
         lengths["run"] += ran
         lengths[stretch.name] += length - ran
-    results = _results(completed)
     return Explanation(
         total_ms=stretches[-1].end - stretches[0].start,
         segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
         state=state,
-        slowest=max(results, key=lambda result: result.duration_ms or 0, default=None),
-        first_error=_first_error(results),
+        slowest=max(results, key=lambda result: result.duration_seconds or 0, default=None),
+        first_error=_first_failed(results),
     )
 
 
-def first_error(records: Iterable[FactRecord]) -> FactResult | None:
-    """The result of the first item in the log that failed.
+async def first_error(records: AsyncIterable[FactRecord]) -> ItemResult | None:
+    """The `first_error` of an explanation, from a job's facts in log order; what comes behind it is not read.
 
     Raises:
         UnreadableFactError: a record is no fact of a job.
     """
-    return _first_error(_results(_completed(records)))
+    state: JobState | None = None
+    async for record in records:
+        folded = fold_job(state, record)
+        state = folded.state
+        if (failed := _first_failed(_counted(folded))) is not None:
+            return failed
+    return None
 
 
-def _first_error(results: Iterable[FactResult]) -> FactResult | None:
+def _counted(folded: Folded[JobState]) -> Sequence[ItemResult]:
+    """The results that the fold took of a fact, as it has them published."""
+    return () if folded.progress is None else JobProgress.model_validate_json(folded.progress.value).results
+
+
+def _first_failed(results: Iterable[ItemResult]) -> ItemResult | None:
     return next((result for result in results if result.status == "failed"), None)
 
 
@@ -130,30 +144,13 @@ def _phase(state: JobState) -> SegmentName:
     return "decision" if state.engine is None else "queue"
 
 
-def _completed(records: Iterable[FactRecord]) -> Iterator[tuple[FactRecord, ItemsCompleted]]:
+def _runs(records: Iterable[FactRecord]) -> Iterator[tuple[int, int]]:
+    """From a run's claim to the record of its results: the runner's clock at one end, the log's at the other."""
     for record in records:
         if record.fact_type == ItemsCompleted.fact_type:
             fact = decode_job_fact(record.fact_type, record.value)
-            if isinstance(fact, ItemsCompleted):
-                yield record, fact
-
-
-def _runs(completed: Iterable[tuple[FactRecord, ItemsCompleted]]) -> list[tuple[int, int]]:
-    """From a run's claim to the record of its results: the runner's clock at one end, the log's at the other."""
-    return [
-        (min(fact.times.claimed_at, record.time_ms), record.time_ms)
-        for record, fact in completed
-        if fact.times is not None
-    ]
-
-
-def _results(completed: Iterable[tuple[FactRecord, ItemsCompleted]]) -> Sequence[FactResult]:
-    """The result that counts of each item: the first in the log."""
-    results: dict[int, FactResult] = {}
-    for _, fact in completed:
-        for result in fact.results:
-            results.setdefault(result.item_index, result)
-    return list(results.values())
+            if isinstance(fact, ItemsCompleted) and fact.times is not None:
+                yield min(fact.times.claimed_at, record.time_ms), record.time_ms
 
 
 def _union(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

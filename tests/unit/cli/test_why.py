@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import AsyncIterator
 
 import pytest
 
-from services.router.jobs.why import Explanation, explain
+from services.router.jobs.why import Explanation, explain, first_error
 from shared.events import (
     Fact,
     FactResult,
@@ -22,6 +23,7 @@ from shared.events import (
     PlannedChunk,
     TimerFired,
 )
+from shared.history.facts import FactRecord
 from tests.unit.cli.job_facts import T0, accepted, completed, log_of, routed
 
 JOB = "0b8a3b0e-54a7-4d53-9a0c-0a3a2f6f9d10"
@@ -185,3 +187,40 @@ def test_the_items_worth_a_look() -> None:
     assert explanation.first_error is not None
     assert explanation.slowest.item_index == 2
     assert (explanation.first_error.item_index, explanation.first_error.error_message) == (2, "no")
+
+
+CRASH = completed(JOB, 2, 2, failed=True)
+CRASH_OF_A_LIVE_RUN = CRASH.model_copy(update={"chunk_id": f"{JOB}/0/1/2-3", "only_if_current": True})
+NOT_COUNTED: dict[str, list[Fact]] = {
+    "a crash that the owner reported of a run that was alive": [_replanned(), CRASH_OF_A_LIVE_RUN],
+    "after a cancel": [JobCancelRequested(inbox=INBOX), CRASH],
+    "of another job": [CRASH.model_copy(update={"content_hash": "f" * 64})],
+    "of another stage": [CRASH.model_copy(update={"stage_index": 1})],
+    "of no item": [completed(JOB, 4, 4, failed=True)],
+}
+
+
+@pytest.mark.parametrize("facts", NOT_COUNTED.values(), ids=NOT_COUNTED)
+async def test_results_that_did_not_count_are_not_worth_a_look(facts: list[Fact]) -> None:
+    """Neither the failed item nor the slowest is one whose result the job's fold did not take."""
+    timed = [(T0 + n, fact) for n, fact in enumerate([accepted(JOB, SUBMIT), routed(), *facts])]
+
+    explanation = _explain(*timed)
+
+    assert (explanation.first_error, explanation.slowest) == (None, None)
+    assert await first_error(_streamed(log_of(JOB, *timed))) is None
+
+
+async def test_the_first_error_needs_no_later_fact() -> None:
+    """Neither those behind it, nor whether it ended the job."""
+    log = log_of(JOB, (T0, accepted(JOB, SUBMIT)), (T0, routed()), (T0, CRASH))
+
+    found = await first_error(_streamed([*log, FactRecord(3, T0, JOB, "items.completed", b"no fact")]))
+
+    assert found is not None
+    assert (found.item_index, found.error_message) == (2, "it broke")
+
+
+async def _streamed(records: list[FactRecord]) -> AsyncIterator[FactRecord]:
+    for record in records:
+        yield record
