@@ -24,6 +24,12 @@ MAX_WAIT_SECONDS = 366 * 24 * 3600
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and errors as JSON too.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job id.")]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest wait for the end; default: a job's lifetime."
+    ),
+]
 
 
 def checked_job_id(text: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from eldermesh.cli.context import find_mesh
 from eldermesh.cli.errors import ExitStatus, usage_error
-from eldermesh.cli.options import EXAMPLE_JOB, MAX_WAIT_SECONDS, PANEL_JOBS, JsonOption, checked_job_id, example
+from eldermesh.cli.options import EXAMPLE_JOB, PANEL_JOBS, JsonOption, TimeoutOption, checked_job_id, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.running import run_on_mesh
 
@@ -34,12 +34,7 @@ def ask(  # noqa: PLR0913 - each is an option of the command line
     *,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end and print the answer.")] = False,
     stream: Annotated[bool, typer.Option("--stream", "-s", help="Print what Claude says as it comes.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest wait for the end; default: a job's lifetime."
-        ),
-    ] = None,
+    timeout: TimeoutOption = None,
     follow: Annotated[
         str | None,
         typer.Option(metavar="UUID", help="Stream this request; with --wait only its end.", rich_help_panel=_OTHERS),

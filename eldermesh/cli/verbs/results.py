@@ -10,10 +10,10 @@ from eldermesh.cli.context import Mesh, find_mesh
 from eldermesh.cli.errors import CliError, ExitStatus, job_not_found
 from eldermesh.cli.options import (
     EXAMPLE_JOB,
-    MAX_WAIT_SECONDS,
     PANEL_JOBS,
     JobArgument,
     JsonOption,
+    TimeoutOption,
     checked_job_id,
     example,
 )
@@ -43,12 +43,7 @@ def results(
     job: JobArgument,
     *,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the job's end first.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest wait for the end; default: a job's lifetime."
-        ),
-    ] = None,
+    timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """Print the results of a job's items, one JSON object a line, in the order of the items.

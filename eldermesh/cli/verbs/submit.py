@@ -9,7 +9,7 @@ import typer
 from eldermesh.cli.context import find_mesh
 from eldermesh.cli.errors import ExitStatus
 from eldermesh.cli.job_document import TypedJob, build_submit
-from eldermesh.cli.options import MAX_WAIT_SECONDS, PANEL_JOBS, JsonOption, example
+from eldermesh.cli.options import PANEL_JOBS, JsonOption, TimeoutOption, example
 from eldermesh.cli.output import Output
 from eldermesh.cli.running import run_on_mesh
 from eldermesh.contract.vocabulary import AdviceLevel, EngineChoice, Priority
@@ -48,12 +48,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command line
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Take every item as a string, even if it is JSON.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the job's end and print it.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", min=0, max=MAX_WAIT_SECONDS, help="Longest wait for the end; default: a job's lifetime."
-        ),
-    ] = None,
+    timeout: TimeoutOption = None,
     items_url: Annotated[
         str | None, typer.Option(metavar="URL", help="JSON lines, an item each.", rich_help_panel=_FIELDS)
     ] = None,
