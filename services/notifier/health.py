@@ -5,18 +5,14 @@ Exit status 0 if so; else 1, and one line that says what is wrong.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
-from shared.errors import ConfigurationError
+from shared.health import check_health
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
 from shared.topics import NOTIFICATIONS
-
-CHECK_SECONDS = 20.0
-"""Longest that a check takes."""
 
 
 async def notifier_trouble(settings: Settings) -> str | None:
@@ -27,22 +23,9 @@ async def notifier_trouble(settings: Settings) -> str | None:
     return stuck or await unsettled_groups(settings, [ENDS_GROUP, HOLDS_GROUP])
 
 
-async def _check() -> str | None:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await notifier_trouble(Settings.of_environment())
-    except ConfigurationError as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer within {CHECK_SECONDS:g} s"
-
-
 def main() -> int:
     """Check it."""
-    trouble = asyncio.run(_check())
-    if trouble is not None:
-        sys.stderr.write(f"{trouble}\n")
-    return 0 if trouble is None else 1
+    return check_health(notifier_trouble)
 
 
 if __name__ == "__main__":

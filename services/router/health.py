@@ -13,22 +13,20 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.ray_environment import head_address
 from services.router.engines.ray_node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
-from shared.errors import ConfigurationError
+from shared.health import check_health
 from shared.history.readiness import unowned_partitions, unsettled_groups
 from shared.kafka.producing import producing_trouble, runners_of
 from shared.settings import Settings
 from shared.topics import JOBS_HISTORY
 
 _T = TypeVar("_T")
-
-CHECK_SECONDS = 20.0
-"""Longest that a check takes."""
 
 _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 2.0
@@ -123,24 +121,11 @@ async def _trouble(part: str, settings: Settings) -> str | None:
     return await results_trouble(settings, "celery", hostname) or await worker_trouble(settings, hostname)
 
 
-async def _check(part: str) -> str | None:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await _trouble(part, Settings.of_environment())
-    except ConfigurationError as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer within {CHECK_SECONDS:g} s"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the part that is named; worker and Ray node are those of this host."""
     parser = argparse.ArgumentParser(prog="health", description="Is it at work?")
     parser.add_argument("part", choices=("router", "worker", "ray"))
-    trouble = asyncio.run(_check(parser.parse_args(arguments).part))
-    if trouble is not None:
-        sys.stderr.write(f"{trouble}\n")
-    return 0 if trouble is None else 1
+    return check_health(partial(_trouble, parser.parse_args(arguments).part))
 
 
 if __name__ == "__main__":

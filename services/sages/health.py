@@ -5,17 +5,13 @@ Exit status 0 if so; else 1, and one line that says what is wrong.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from services.sages.groups import PANEL_GROUP
-from shared.errors import ConfigurationError
+from shared.health import check_health
 from shared.history.readiness import unsettled_groups
 from shared.kafka.producing import producing_trouble
 from shared.settings import Settings
-
-CHECK_SECONDS = 20.0
-"""Longest that a check takes."""
 
 
 async def sages_trouble(settings: Settings) -> str | None:
@@ -23,22 +19,9 @@ async def sages_trouble(settings: Settings) -> str | None:
     return await producing_trouble(settings, "sages") or await unsettled_groups(settings, [PANEL_GROUP])
 
 
-async def _check() -> str | None:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await sages_trouble(Settings.of_environment())
-    except ConfigurationError as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer within {CHECK_SECONDS:g} s"
-
-
 def main() -> int:
     """Check it."""
-    trouble = asyncio.run(_check())
-    if trouble is not None:
-        sys.stderr.write(f"{trouble}\n")
-    return 0 if trouble is None else 1
+    return check_health(sages_trouble)
 
 
 if __name__ == "__main__":
