@@ -108,7 +108,7 @@ def _parts(text: str, form: str) -> SplitResult:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"its host or port is none: write it as {form}") from error
+        raise ValueError(f"its host or port is not valid: write it as {form}") from error
     if port == 0:
         raise ValueError(f"the port has to be a number from 1 to {_MAX_PORT}")
     host = parts.hostname

@@ -43,8 +43,8 @@ def audit(
     """Check that every accepted job and prompt has one end, and the contract's invariants, from the topics alone.
 
     An end is the one record on `jobs.done` that says what became of a job; an invariant is a promise about such
-    records that anyone can check, as that each item's result is there once. Exits with 1 if anything is missing, also
-    if it is only under way, or broken. Jobs older than the retention of the public topics are left out.
+    records that anyone can check, as that each item's result is there once. Exits with 1 if anything is missing or
+    broken; what is still under way counts as missing. Jobs older than the retention of the public topics are left out.
     """
     mesh = find_mesh()
     output = Output(as_json)
