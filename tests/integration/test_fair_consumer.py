@@ -11,7 +11,7 @@ from shared.broker import make_consumer
 from shared.settings import Settings
 from shared.topics import JOBS
 from tests.fresh_topics import fresh_topics
-from tests.inboxes import Sent, publish
+from tests.hostile_batches import batch_of, publish_batch
 from tests.waiting import wait_until
 
 Poll = Callable[[], Awaitable[dict[int, int]]]
@@ -28,7 +28,8 @@ async def _with(settings: Settings, use: Callable[[Poll], Awaitable[None]], coun
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         for partition, count in zip(partitions, counts, strict=True):
-            await publish(settings, JOBS, [Sent(b"{}", partition=partition.partition)] * count)
+            # In one batch: what comes later is not fetched while there is something to be read.
+            await publish_batch(settings, JOBS, partition.partition, batch_of([b"{}"] * count))
 
             def is_fetched(partition: TopicPartition = partition, count: int = count) -> bool:
                 return bool(consumer.highwater(partition) == count)
