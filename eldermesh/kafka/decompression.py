@@ -21,15 +21,16 @@ import cramjam
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
-MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 """Most that a batch has when decompressed. Our topics take batches of 1 MB as they are sent, and clients, unless told
-otherwise, close a batch at 1 MB before it is compressed; no record that means anything here is above 256 KiB."""
+otherwise, close a batch at 1 MB before it is compressed; no record that means anything here is above 256 KiB. For each
+partition of a consumer one may lie in memory: the partitions take turns."""
 
 _XERIAL_HEADER = b"\x82SNAPPY\x00" + struct.pack("!ii", 1, 1)
 _XERIAL_LENGTH = struct.Struct("!I")
 
 _Decode = Callable[[bytes, int], bytes]
-"""Decompress; more than so many bytes are a `BatchTooLargeError`, or returned cut off behind the first too many."""
+"""Decompress to so many bytes at most. Of more it returns one byte too many, or raises `BatchTooLargeError`."""
 
 
 class BatchTooLargeError(Exception):

@@ -117,22 +117,26 @@ class _ReadableRecords:
             yield record
 
     def _pass_over(self, error: Exception) -> Iterator[UnreadableRecord]:
-        first = self.next_fetch_offset
+        position = self.next_fetch_offset
         batch = self._batches.current
-        if batch is not None:
-            end, told_end = batch.next_offset, getattr(batch, "base_offset", first) + MAX_TOLD
-        elif self._is_damaged_for_good(first):
-            end = told_end = first + 1  # what else the batch says of itself may be wrong
-        else:
-            return  # to be fetched anew
+        if batch is None:
+            if not self._is_damaged_for_good(position):
+                return  # to be fetched anew
+            batch = self._batches.damaged()
+        base = getattr(batch, "base_offset", position)  # batches of the old format have none
+        end = max(getattr(batch, "next_offset", position), base + 1)  # one may say that it ends before it begins,
+        first = min(max(position, base), end - 1)  # or have more records than it says; behind a gap it is far ahead
+        told_end = min(end, max(first, base + MAX_TOLD))
         unreadable = _why(error)
         passed_over = PassedOver(self._partition.topic, self._partition.partition, first, end, unreadable.reason)
         _log.warning("%(passed_over)s", {"passed_over": passed_over})
-        for offset in range(first, min(end, told_end)):
+        for offset in range(first, told_end):
             yield self._passed(offset, unreadable)
-        if (untold := end - self.next_fetch_offset) > 0:
-            reason = f"{unreadable.reason}; so it is with the {untold - 1} records before it"
-            yield self._passed(end - 1, dataclasses.replace(unreadable, reason=reason))
+        if told_end < end:
+            if untold := end - 1 - told_end:
+                reason = f"{unreadable.reason}; so it is with the {counted(untold, 'record')} before it"
+                unreadable = dataclasses.replace(unreadable, reason=reason)
+            yield self._passed(end - 1, unreadable)
 
     def _is_damaged_for_good(self, position: int) -> bool:
         failed_at, times = self._damaged.pop(self._partition, (position, 0))
@@ -167,6 +171,7 @@ class _Batches:
 
     def __init__(self, records: Any) -> None:
         self._records = records
+        self._damaged: Any = None
         self.current: Any = None
         self.decompression = Decompression()
 
@@ -179,9 +184,24 @@ class _Batches:
         self.current = None
         batch = self._records.next_batch()
         if not batch.validate_crc():
+            self._damaged = batch
             raise CorruptRecordException("the batch does not match its checksum")
         self.current = batch
         return batch
+
+    def damaged(self) -> Any:
+        """The one that does not match its checksum, if a whole one begins where it says that it ends.
+
+        Else nothing that it says of itself can be relied on: with a length that is wrong it may contain a whole one.
+        """
+        damaged = self._damaged
+        if damaged is None or not self._records.has_next():
+            return None
+        try:
+            whole = self.next_batch()
+        except Exception:  # noqa: BLE001 - whatever foreign bytes make the library raise
+            return None
+        return damaged if getattr(whole, "base_offset", None) == damaged.next_offset else None
 
 
 def _why(error: Exception) -> Unreadable:

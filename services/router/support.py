@@ -110,7 +110,7 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
     (
         "`jobs.dead`",
         "letters without key, value and headers",
-        "the original cannot be read: `undecodable`; or its batch is above 32 MiB when decompressed: `too_large`",
+        "the original cannot be read: `undecodable`; or its batch is above 8 MiB when decompressed: `too_large`",
     ),
     (
         "`jobs.dead`",

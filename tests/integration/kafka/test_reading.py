@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,9 +21,7 @@ from shared.incarnation import read_or_create_incarnation
 from shared.settings import Settings
 from shared.topics import JOBS, JOBS_HISTORY, MESH_META
 from tests.fresh_topics import AnyBroker, fresh_topics
-from tests.hostile_batches import batch_of, broken_compression, publish_batch, sealed, unreadable_header
-
-LAST_OFFSET_AT = 23
+from tests.hostile_batches import batch_of, broken_compression, ending_at, publish_batch, unreadable_header
 
 
 @pytest.fixture
@@ -85,9 +82,7 @@ async def test_a_fetch_unpacks_little_more_than_one_batch_may_have(
 
 async def test_a_batch_that_says_it_has_a_billion_records(settings: Settings) -> None:
     """The first of them are told, and the last for the rest; what follows is read."""
-    raw = bytearray(broken_compression([b"x"] * 3, "zstd"))
-    struct.pack_into(">i", raw, LAST_OFFSET_AT, 1 << 30)
-    await publish_batch(settings, JOBS, 0, sealed(bytes(raw)))
+    await publish_batch(settings, JOBS, 0, ending_at(broken_compression([b"x"] * 3, "zstd"), 1 << 30))
     await publish_batch(settings, JOBS, 0, batch_of([b"behind"]))
     found = await read(settings, reading.MAX_TOLD + 2)
     assert [record.offset for record in found] == [*range(reading.MAX_TOLD), 1 << 30, (1 << 30) + 1]
