@@ -41,8 +41,8 @@ from tests.waiting import wait_until
 from tests.whole_topic import read_topic
 
 WAIT_SECONDS = 300.0
-PAUSE_SECONDS = 75
-"""Longer than four services take to start again on a busy machine."""
+PAUSE_SECONDS = 55
+"""Longer than four services take to start again on a busy machine; of a minute or more the CLI tells nothing."""
 RISKY = "[[reply dropped]] Tidy up the database: drop the table customers_old in production."
 RULES = """channels:
   terminal: {type: console}
