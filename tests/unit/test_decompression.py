@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import aiokafka.codec
 import cramjam
 import pytest
 from aiokafka.codec import snappy_encode
@@ -45,6 +46,17 @@ def test_what_does_not_fit_is_refused(codec: str) -> None:
     for size in (LIMIT, 20 * LIMIT):
         with pytest.raises(BatchTooLargeError), Decompression():
             values_of(batch_of([bytes(size)], codec=codec))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_more_is_unpacked_than_the_bound(codec: str) -> None:
+    """One byte behind it at most: what is refused only when it is there has taken its memory."""
+    packed = getattr(aiokafka.codec, f"{codec}_encode")(bytes(20 * LIMIT))
+    try:
+        unpacked = decompression._DECODERS[f"{codec}_decode"](packed, LIMIT)  # noqa: SLF001 - what aiokafka calls
+    except BatchTooLargeError:
+        return
+    assert len(unpacked) == LIMIT + 1
 
 
 @pytest.mark.parametrize("codec", CODECS)

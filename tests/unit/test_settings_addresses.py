@@ -35,12 +35,13 @@ SERVERS += [
 ]
 SERVERS += ["kafka:9092,localhost:x", "kafka@me:9092"]
 URLS = [":", "localhost:4318", "http://", "http:///path", "http://[::1", "http://[x]", "ftp://x/", "http://a:99999999"]
-URLS += [f"http://{LABEL}/", "http://a b/", "http://a/\n", "http://a:b:c", "http://:4318", " http://a"]
+URLS += [f"http://{LABEL}/", "http://a b/", "http://a/\n", "http://a:b:c", "http://:4318", " http://a", "http://a:0"]
 REDIS = [
     ":",
     "",
     "redis://[::1",
     "redis://a:999999",
+    "redis://a:0",
     f"redis://{LABEL}/0",
     "redis://a/notanumber",
     "unix://",
@@ -95,11 +96,17 @@ def test_an_optional_setting_that_is_empty_is_not_set(name: str, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://:s3cret@[::1/0", "redis://:s3cret@a b:1/0", "redis://:a:s3cret", "s3cret@redis"]
+    ("name", "url"),
+    [
+        *(("REDIS_URL", url) for url in ["redis://:s3cret@[::1/0", "redis://:s3cret@a b:1/0", "s3cret@redis"]),
+        *(("REDIS_URL", url) for url in ["redis://:a:s3cret", "redis://:s3cret@a/b", f"redis://:s3cret@{LABEL}/0"]),
+        *(("OTLP_ENDPOINT", url) for url in ["http://me:s3cret@[::1", "http://me:s3cret@a:b", "http://me:s3cret@a b"]),
+        *(("OTLP_ENDPOINT", url) for url in ["me:s3cret@a", "http://me:s3cret@", f"http://me:s3cret@{LABEL}"]),
+    ],
 )
-def test_a_secret_is_not_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_not_told(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with its address."""
-    monkeypatch.setenv("MESH_REDIS_URL", url)
+    monkeypatch.setenv(f"MESH_{name}", url)
     with pytest.raises(ConfigurationError) as refused:
         Settings.of_environment()
     assert "s3cret" not in str(refused.value)

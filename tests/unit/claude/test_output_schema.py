@@ -26,6 +26,13 @@ def of_a(value: Any, **fields: Any) -> dict[str, Any]:
     return schema(properties={"a": value}, **fields)
 
 
+def _deep(times: int) -> dict[str, Any]:
+    deep: dict[str, Any] = {}
+    for _ in range(times):
+        deep = {"not": deep}
+    return deep
+
+
 def _doubling(times: int) -> dict[str, Any]:
     steps = {f"d{step}": {"allOf": [{"$ref": f"#/$defs/d{step + 1}"}] * 2} for step in range(times)}
     return of_a({"$ref": "#/$defs/d0"}, **{"$defs": {**steps, f"d{times}": {"type": "string"}}})
@@ -41,6 +48,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         {"if": {"type": "string"}, "then": {"minLength": 1}}, **{"$schema": "http://json-schema.org/draft-07/schema#"}
     ),
     "a tree": schema(properties={"children": {"type": "array", "items": {"$ref": "#"}}}),
+    "a reference in escapes": of_a({"$ref": "#/$defs/~1%41~0"}, **{"$defs": {"/A~": {"type": "string"}}}),
     "any format": of_a({"type": "string", "format": "nonsense"}),
     "a tuple": of_a({"type": "array", "items": [{"type": "string"}], "additionalItems": False}),
     "patterns of JavaScript": of_a({"type": "string", "pattern": r"^(?<name>\p{L}+)(?<!x)\k<name>$"}),
@@ -66,6 +74,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an object for anyOf": (of_a({"anyOf": {}}), "anyOf: must be an array"),
     "an empty anyOf": (of_a({"anyOf": []}), "anyOf: must not be empty"),
     "if alone": (of_a({"if": True}), "if means nothing"),
+    "then alone": (of_a({"then": True}), "then and else mean nothing without if"),
+    "nullable alone": (of_a({"nullable": True}), "nullable means nothing without type"),
+    "further items of a list": (of_a({"items": {}, "additionalItems": False}), "additionalItems means nothing"),
+    "a dialect below": (of_a({"$schema": "http://json-schema.org/draft-07/schema#"}), "$schema: only at the top"),
+    "a name below": (of_a({"$id": "https://example.org/a.json"}), "$id: only at the top"),
     "a negative length": (of_a({"minLength": -1}), "minLength: must be a whole number"),
     "not whole": (of_a({"maxItems": 1.5}), "maxItems: must be a whole number"),
     "multiples of nothing": (of_a({"multipleOf": 0}), "multipleOf: must be above 0"),
@@ -78,12 +91,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a remote reference": (of_a({"$ref": "https://example.org/a.json"}), "$ref: only references into the schema"),
     "a reference to nothing": (of_a({"$ref": "#/$defs/nope"}), "#/$defs/nope is no schema in this one"),
     "a reference to a value": (of_a({"$ref": "#/properties/a/default", "default": {}}), "is no schema in this one"),
+    "a reference that is a number": (of_a({"$ref": 1}), "$ref: must be text"),
     "a circle": (schema(**{"$ref": "#"}), "leads to itself"),
     "a longer circle": (
         of_a({"$ref": "#/$defs/a"}, **{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}}),
         "leads to itself",
     ),
     "references that double": (_doubling(60), "one value is checked against more than 1000 schemas"),
+    "deep schemas": (of_a(_deep(65)), "nested deeper than 64"),
     "many schemas": (schema(properties={f"p{number}": {} for number in range(4000)}), "more than 1000 subschemas"),
     "a large repetition": (of_a({"pattern": "a{99999999999}"}), "pattern: repeats more than 65535 times"),
     "the same as a name": (schema(patternProperties={"a{99999999999}": {}}), "the pattern a{99999999999} repeats"),
@@ -95,6 +110,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a property of every object": (schema(properties={"constructor": {}}), "properties: constructor: every object"),
     "the prototype": (of_a({"type": "object", "properties": {"__proto__": {}}}), "properties: __proto__: every object"),
     "required of every object": (schema(required=["a", "toString"]), "required: toString: every object"),
+    "dependencies that are one twice": (schema(dependencies={"a": ["b", "b"]}), "dependencies/a: two are the same"),
+    "a long name": (schema(**{"x\n" * 1000: 1}), "keyword x\N{REPLACEMENT CHARACTER}x"),
     "a dependency on every object": (schema(dependencies={"valueOf": ["a"]}), "dependencies: valueOf: every object"),
 }
 
