@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from eldermesh.stack.errors import NotReadyError
 from eldermesh.stack.ports import LOOPBACK, free_port
 from eldermesh.stack.service import Service, ServiceSpec
+from shared.redis_client import heeding_cancellation
 
 REDIS_NAME = "redis"
 
@@ -57,11 +58,13 @@ async def redis_answers(url: str) -> None:
     Raises:
         NotReadyError: it does not.
     """
-    client = Redis.from_url(
-        url,
-        socket_timeout=_ANSWER_SECONDS,
-        socket_connect_timeout=_ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # who asks tries again itself, and sooner
+    client = heeding_cancellation(
+        Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # who asks tries again itself, and sooner
+        )
     )
     try:
         await client.ping()

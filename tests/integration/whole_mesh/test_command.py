@@ -294,11 +294,11 @@ async def test_one_trace_from_the_command_line_to_the_items(mesh: Mesh) -> None:
 
 
 async def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
-    """Every check of a mesh that runs is fine, unless the machine was too busy to answer in time: it tells so."""
+    """Every check of a mesh that runs is fine, once each part answers in time: on a busy machine one may be late."""
 
     def well(*arguments: str) -> Ran | None:
         ran = mesh.process("doctor", *arguments)
-        assert ran.status == 0 or "no answer within" in ran.stdout, ran
+        print(ran.stdout)  # noqa: T201 - shown when the test fails
         return ran if ran.status == 0 else None
 
     ran = await wait_until(lambda: well("--json"), description="doctor finds all well", timeout_seconds=200)
