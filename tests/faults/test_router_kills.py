@@ -93,6 +93,8 @@ class Trial:
 
         async def look() -> int | None:
             state = await lookup.state(job_id)
+            if state is not None and not state.is_live:
+                return -1  # its timer has ended it, and an end takes the armings along
             if state is None or name not in state.armings:
                 return None
             return state.timers[name].due if name in state.timers else -1
