@@ -68,7 +68,7 @@ async def test_a_failure_that_nobody_repeats_is_no_trouble_for_ever(monkeypatch:
     with pytest.raises(RetryableError):
         await producer.start()
     assert producer.trouble is not None
-    monkeypatch.setattr("shared.kafka.producer.OLD_SECONDS", 0.1)
+    monkeypatch.setattr("eldermesh.kafka.failing.OLD_SECONDS", 0.1)
     await wait_until(lambda: producer.trouble is None, description="the failure is an old one")
     await producer.stop()
 
