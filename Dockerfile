@@ -18,6 +18,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     && /opt/build/bin/pip install --quiet --require-hashes --requirement build.lock
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY eldermesh eldermesh
+COPY eldermesh_cli eldermesh_cli
 COPY services services
 COPY shared shared
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \

@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## Start a mesh, run real jobs through it, show what happened, stop it
-	@$(BIN)/python -m eldermesh.demo
+	@$(BIN)/python -m eldermesh_cli.demo
 
 test: $(STAMP) ## Run all tests (ARGS="-k name" narrows, JOBS=0 keeps to one process, COVERAGE=1 measures it)
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(COVERAGE),--cov --cov-report=term) $(ARGS)
@@ -55,7 +55,7 @@ lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find bench eldermesh services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	find bench eldermesh eldermesh_cli services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV)

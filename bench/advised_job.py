@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.figures import Figure, percentile
 from bench.noop_job import clients, one_job
 from bench.parts import parts
-from eldermesh.stack.own_services import router_service, sages_service, worker_service
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.servers.mesh_services import router_service, sages_service, worker_service
+from eldermesh_cli.stack.service import Service
 from tests.fresh_topics import Profile
 
 _ADVICE = ("none", "rules", "full")

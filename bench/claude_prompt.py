@@ -17,10 +17,10 @@ from bench.figures import Figure, percentile
 from bench.parts import parts
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.mesh import CLAUDE_NAME, embedded_mesh
-from eldermesh.stack.own_services import router_service, worker_service
-from eldermesh.stack.service import Service
-from services.claude_exec.command import BUNDLED_CLI
+from eldermesh_cli.stack.mesh import CLAUDE_NAME, embedded_mesh
+from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
+from eldermesh_cli.stack.service import Service
+from services.claude_exec.cli.command import BUNDLED_CLI
 from shared.settings import Settings
 from tests.fresh_topics import Profile
 

@@ -20,14 +20,12 @@ from bench.figures import Figure
 from bench.parts import parts
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
-from services.router.deciding import JobDecider
 from services.router.jobs.machine import JobMachine
+from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
-from services.router.judging import SpecContents
-from services.router.observing import JobObserver
-from shared.broker import make_consumer
-from shared.events import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
-from shared.garbage import collect_seldom
+from services.router.policy.decider import JobDecider
+from services.router.policy.incident_rules import SpecContents
+from shared.facts.jobs import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
@@ -36,11 +34,13 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.kafka.clients import make_consumer
 from shared.kafka.producer import make_plain_producer
+from shared.kafka.topics import JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
+from shared.processes.garbage_collection import collect_seldom
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
-from shared.topics import JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import Profile
 

@@ -21,11 +21,11 @@ from bench.figures import Figure, percentile
 from bench.parts import following, parts
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
-from eldermesh.stack.own_services import router_service, worker_service
-from eldermesh.stack.service import Service
-from shared.broker import make_producer
+from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
+from eldermesh_cli.stack.service import Service
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_DONE
 from tests.fresh_topics import Profile
 
 HOPS = 6

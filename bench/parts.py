@@ -12,12 +12,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
-from eldermesh.stack.broker import EmbeddedBroker
-from eldermesh.stack.mesh import embedded_mesh
-from eldermesh.stack.own_services import TELEMETRY_NAME
-from eldermesh.stack.redis import EmbeddedRedis
-from eldermesh.stack.service import Service
-from shared.broker import make_consumer
+from eldermesh_cli.stack.mesh import embedded_mesh
+from eldermesh_cli.stack.servers.broker import EmbeddedBroker
+from eldermesh_cli.stack.servers.mesh_services import TELEMETRY_NAME
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from eldermesh_cli.stack.service import Service
+from shared.kafka.clients import make_consumer
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
 from tests.kafka_server import KafkaServer

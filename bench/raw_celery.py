@@ -12,8 +12,8 @@ from celery import Celery, group
 from redis.asyncio import Redis
 
 from eldermesh.launch import python_command
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.service import Service, ServiceSpec
 
 _URL_VARIABLE = "BENCH_CELERY_REDIS"
 _WAIT_SECONDS = 10.0

@@ -13,7 +13,7 @@ import orjson
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
-from shared.broker import make_admin, make_consumer
+from shared.kafka.clients import make_admin, make_consumer
 from shared.kafka.producer import make_plain_producer
 from shared.settings import Settings
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import ray
 
-from eldermesh.stack.ray import EmbeddedRay
-from services.router.engines.ray_environment import ray_environment
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
+from services.router.engines.ray.environment import ray_environment
 from shared.settings import Settings
 
 _ACTORS = 2

@@ -21,9 +21,9 @@ from bench.raw_ray import raw_ray
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import EngineChoice
-from eldermesh.stack.own_services import router_service, worker_service
-from eldermesh.stack.ray import EmbeddedRay
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
+from eldermesh_cli.stack.service import Service
 from shared.settings import Settings
 from tests.fresh_topics import Profile
 

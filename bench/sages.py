@@ -20,13 +20,13 @@ from bench.figures import Figure, percentile
 from bench.parts import following, parts
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.launch import python_command
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.service import Service, ServiceSpec
 from services.sages.health import sages_trouble
-from services.sages.memory import sages_directory
-from shared.events import JobAdvised
+from services.sages.memory.table import sages_directory
+from shared.facts.jobs import JobAdvised
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import Profile
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms
 

@@ -47,7 +47,7 @@ def measure_demo() -> list[Figure]:
     figures = []
     for run in ("first run", "second run"):
         ended = subprocess.run(
-            [sys.executable, "-m", "eldermesh.demo"],
+            [sys.executable, "-m", "eldermesh_cli.demo"],
             check=True,
             capture_output=True,
             text=True,
@@ -63,7 +63,7 @@ def measure_demo() -> list[Figure]:
 
 def _mesh(directory: Path, *arguments: str) -> Any:
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", "eldermesh.cli.main", *arguments, "--json"],
+        [sys.executable, "-P", "-m", "eldermesh_cli.main", *arguments, "--json"],
         check=True,
         capture_output=True,
         timeout=_COMMAND_SECONDS,

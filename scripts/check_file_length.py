@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 MAX_LINES = 500
-DEFAULT_DIRECTORIES = ("bench", "eldermesh", "services", "shared", "scripts", "tests")
+DEFAULT_DIRECTORIES = ("bench", "eldermesh", "eldermesh_cli", "services", "shared", "scripts", "tests")
 
 
 def too_long(directories: list[Path]) -> list[tuple[Path, int]]:

@@ -14,14 +14,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from eldermesh.cli.answer_schemas import named_schema, schema_names  # noqa: E402 - it is run by path, see above
 from eldermesh.contract import topics as public_topics  # noqa: E402
 from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
 from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
-from shared.claude_facts import CLAUDE_FACTS  # noqa: E402
-from shared.events import JOB_FACTS, Fact  # noqa: E402
-from shared.notification_facts import NOTIFICATION_FACTS  # noqa: E402
-from shared.topics import TOPICS, TopicSpec  # noqa: E402
+from eldermesh_cli.answers.schemas import named_schema, schema_names  # noqa: E402 - it is run by path, see above
+from shared.facts.claude import CLAUDE_FACTS  # noqa: E402
+from shared.facts.jobs import JOB_FACTS, Fact  # noqa: E402
+from shared.facts.notifications import NOTIFICATION_FACTS  # noqa: E402
+from shared.kafka.topics import TOPICS, TopicSpec  # noqa: E402
 
 _DAY_MS = 24 * 3600 * 1000
 _PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.isupper()}

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from pydantic import SecretStr  # noqa: E402 - it is run by path, so the project has to be found first
 from pydantic.fields import FieldInfo  # noqa: E402 - the same
 
-from shared.ray_demands import RayDemands  # noqa: E402 - the same
+from shared.ray_resources import RayDemands  # noqa: E402 - the same
 from shared.settings import Settings  # noqa: E402 - the same
 
 BEGIN, END = "<!-- table: settings -->\n", "<!-- end -->"

@@ -33,4 +33,4 @@ if ! "$venv/bin/uv" pip sync --quiet --compile-bytecode --python "$venv/bin/pyth
 fi
 # The build backend is in the lock, so nothing is fetched here.
 "${pip[@]}" --no-deps --no-build-isolation --editable .
-"$venv/bin/python" -m compileall -q eldermesh services shared
+"$venv/bin/python" -m compileall -q eldermesh eldermesh_cli services shared

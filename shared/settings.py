@@ -14,12 +14,12 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
-from shared.blob_directory import blob_directory
+from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
-from shared.ray_demands import RayDemands
-from shared.regular_file import read_regular_file
+from shared.ray_resources import RayDemands
+from shared.text.regular_file import read_regular_file
 
-DEMO_FUNCTIONS = "eldermesh.demo.work:*"
+DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
 _ENV_FILE = ".env"
 _MAX_ENV_BYTES = 1024 * 1024
 _PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"

@@ -1,7 +1,7 @@
 """Workloads: code that runs the items of jobs, found by entry point (group `eldermesh.workloads`).
 
 A plug-in is a class without constructor arguments that satisfies `Workload`; its entry point's name is the name that
-jobs give. It needs nothing from the services: this module, `shared.errors` and `shared.events` are all it imports.
+jobs give. It needs nothing from the services: this module, `shared.errors` and `shared.facts.jobs` are all it imports.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pydantic import JsonValue
 
 from eldermesh.contract.vocabulary import ErrorType
 from shared.errors import ConfigurationError, DeadLetterError, MeshError
-from shared.events import AdviceEntry
-from shared.raised import ends_the_task
+from shared.facts.jobs import AdviceEntry
+from shared.logs.exceptions import ends_the_task
 from shared.settings import Settings
 
 ENTRY_POINT_GROUP = "eldermesh.workloads"

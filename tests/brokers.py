@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.broker import EmbeddedBroker
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.broker import EmbeddedBroker
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.fresh_topics import AnyBroker
 from tests.jaeger_server import JaegerServer, jaeger_missing
 from tests.kafka_server import KafkaServer, kafka_missing

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
-from shared.broker import make_admin
+from shared.kafka.clients import make_admin
+from shared.kafka.topic_admin import apply_topics
 from shared.settings import Settings
-from shared.topic_admin import apply_topics
 
 Profile = Literal["kafka", "embedded"]
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-from shared.events import JobHeld
+from shared.facts.jobs import JobHeld
 from shared.kafka.producer import make_plain_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Producer
 
 from eldermesh.contract.records import PublicRecord
-from shared.broker import make_consumer
+from shared.kafka.clients import make_consumer
 from shared.settings import Settings
 
 Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.ports import LOOPBACK, free_port
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
+from eldermesh_cli.stack.service import Service, ServiceSpec
 
 JAEGER_VERSION = "1.62.0"
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from eldermesh.cli.trace_source import Span, fetch_trace
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.topics import JOBS_DONE, JOBS_PROGRESS
+from eldermesh_cli.follow.trace_source import Span, fetch_trace
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.trace_edges import EDGES, NOT_RECEIVED, Edge, assert_edges, edges_of
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic

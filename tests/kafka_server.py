@@ -11,11 +11,11 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from eldermesh.stack.broker import kafka_answers
-from eldermesh.stack.errors import NotReadyError, StackError
-from eldermesh.stack.ports import LOOPBACK, free_port
-from eldermesh.stack.process import OwnedProcess
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError, StackError
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.servers.broker import kafka_answers
+from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
+from eldermesh_cli.stack.service import Service, ServiceSpec
 
 KAFKA_VERSION = "4.1.0"
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from eldermesh.stack.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from tests.waiting import wait_until
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from eldermesh.stack.process import OwnedProcess
+from eldermesh_cli.stack.processes.child import OwnedProcess
 from tests.waiting import wait_until
 
 STOP_SECONDS = 10.0

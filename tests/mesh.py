@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from eldermesh.stack.runtime import Runtime
+from eldermesh_cli.stack.runtime_file import Runtime
 from shared.settings import Settings
 
-MESH = (sys.executable, "-m", "eldermesh.cli.main")
+MESH = (sys.executable, "-m", "eldermesh_cli.main")
 """The `mesh` command, before its verb."""
 
 READY_SECONDS = 300.0
-FUNCTIONS = "math:*,time:sleep,eldermesh.demo.work:*"
+FUNCTIONS = "math:*,time:sleep,eldermesh_cli.demo.work:*"
 _COMMAND_SECONDS = 300.0
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eldermesh.stack.log_file import log_tail
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.processes.log_file import log_tail
+from eldermesh_cli.stack.service import Service
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.keys import PartitionKeys
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 _SECONDS = 10.0
 _LINES = 200

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from eldermesh.client.errors import ClientError
-from eldermesh.stack.own_services import notifier_service, router_service, sages_service, worker_service
-from eldermesh.stack.redis import EmbeddedRedis
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.servers.mesh_services import notifier_service, router_service, sages_service, worker_service
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from eldermesh_cli.stack.service import Service
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
 from tests.mesh_diagnosis import diagnosis

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 
-from shared.broker import make_consumer, make_producer
-from shared.events import FACT_TYPE_HEADER, AdviceEntry, JobAccepted, JobAdvised
+from shared.facts.jobs import FACT_TYPE_HEADER, AdviceEntry, JobAccepted, JobAdvised
 from shared.history.facts import fact_headers
+from shared.kafka.clients import make_consumer, make_producer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 Says = Callable[[JobAccepted], tuple[AdviceEntry, ...] | None]
 """What is said of a job; None: nothing, ever."""

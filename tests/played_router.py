@@ -13,7 +13,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_PROGRESS
 from eldermesh.contract.vocabulary import DeadLetterType
-from shared.broker import make_producer
+from shared.kafka.clients import make_producer
 from shared.settings import Settings
 from tests.contract_records import end, headers, progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from eldermesh.client.reading import read_public_topics
+from eldermesh.client.topic_reader import read_public_topics
 from eldermesh.contract.breach import Breach
 from eldermesh.contract.invariants import breaches
 from eldermesh.contract.records import PublicRecord

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from eldermesh.stack.ray import EmbeddedRay
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
 
 CPUS = 2
 

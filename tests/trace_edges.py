@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eldermesh.cli.trace_source import Span
+from eldermesh_cli.follow.trace_source import Span
 
 Edge = tuple[str, str]
 """Name of the parent, name of the child."""

@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import end_positions
-from shared.broker import make_consumer
+from shared.kafka.clients import make_consumer
 from shared.settings import Settings
 
 

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from eldermesh.client.errors import ClientError
 from eldermesh.client.kafka import Positions, PublicTopics, assign_at, end_positions, kafka_errors, started_consumer
 from eldermesh.client.outcome import FollowedJob
-from eldermesh.client.reading import public_record, read_range
+from eldermesh.client.topic_reader import public_record, read_range
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE

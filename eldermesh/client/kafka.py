@@ -26,7 +26,7 @@ from eldermesh.contract.topics import (
 from eldermesh.counted import counted
 from eldermesh.kafka.lifecycle import WholeAdminClient, WholeConsumer, WholeProducer
 from eldermesh.kafka.producer import OutgoingRecord, ReplacingProducer
-from eldermesh.kafka.silence import no_broker
+from eldermesh.kafka.unreachable import no_broker
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""

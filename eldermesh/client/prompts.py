@@ -20,8 +20,8 @@ from eldermesh.client.errors import (
 from eldermesh.client.kafka import Positions, PublicTopics, assign_at, end_positions, kafka_errors, started_consumer
 from eldermesh.client.outcome import CONFLICT_GRACE_SECONDS
 from eldermesh.client.output_sequence import OutputSequence
-from eldermesh.client.reading import public_record
 from eldermesh.client.submission import SentRecord, reasons
+from eldermesh.client.topic_reader import public_record
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_OUTPUT

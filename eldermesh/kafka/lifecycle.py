@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-from eldermesh.kafka.reading import ReadableResults
-from eldermesh.shielding import to_its_end
+from eldermesh.kafka.unreadable import ReadableResults
+from eldermesh.shield import to_its_end
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0

@@ -22,9 +22,9 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from eldermesh.kafka.failing import BROKER, FailingPlaces, Place
+from eldermesh.kafka.failures import BROKER, FailingPlaces, Place
 from eldermesh.kafka.lifecycle import WholeProducer
-from eldermesh.shielding import to_its_end
+from eldermesh.shield import to_its_end
 
 SUSPECT_SECONDS = 5.0
 """Who is cancelled after waiting so long for an acknowledgement has met a failure."""

@@ -13,8 +13,8 @@ from itertools import chain, zip_longest
 
 from pydantic import JsonValue
 
-from shared.events import AdviceEntry
-from shared.invisible_text import readable, visible
+from shared.facts.jobs import AdviceEntry
+from shared.text.invisible import readable, visible
 
 CHARACTERS_OF_A_TOKEN = 4
 """About: nobody counts tokens before the model does."""

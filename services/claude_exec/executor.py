@@ -12,17 +12,17 @@ from pathlib import Path
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError, ResultMessage, query
 
 from eldermesh.launch import users_environment
-from eldermesh.shielding import to_its_end
-from services.claude_exec.classification import classify
-from services.claude_exec.command import cli_command
-from services.claude_exec.environment import child_environment
-from services.claude_exec.evidence import Evidence
+from eldermesh.shield import to_its_end
+from services.claude_exec.cli.command import cli_command
+from services.claude_exec.cli.environment import child_environment
+from services.claude_exec.cli.run_directory import NoRunDirectoryError, RunDirectory, run_directory
+from services.claude_exec.cli.transport import CliTransport, Limits, OnMessage, StoppedError
 from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.outcome import ClaudeOutcome
-from services.claude_exec.run_directory import NoRunDirectoryError, RunDirectory, run_directory
-from services.claude_exec.transport import CliTransport, Limits, OnMessage, StoppedError
+from services.claude_exec.outcomes.classification import classify
+from services.claude_exec.outcomes.evidence import Evidence
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.errors import ConfigurationError, RetryableError
-from shared.os_errors import passes
+from shared.retry.os_errors import passes
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from

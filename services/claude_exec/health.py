@@ -10,9 +10,9 @@ import sys
 from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from shared.health import check_health
 from shared.history.readiness import unowned_partitions, unsettled_groups
-from shared.kafka.producing import producing_trouble
+from shared.kafka.producer_health import producing_trouble
+from shared.kafka.topics import CLAUDE_HISTORY
 from shared.settings import Settings
-from shared.topics import CLAUDE_HISTORY
 
 
 async def requests_trouble(settings: Settings) -> str | None:

@@ -22,8 +22,8 @@ from pydantic import (
 )
 
 from eldermesh.contract.vocabulary import FiniteFloat
-from services.claude_exec.output_schema import judge_output_schema
-from shared.consumer.reasons import reason_of
+from services.claude_exec.output_schema.judge import judge_output_schema
+from shared.consumer.invalid_reason import reason_of
 from shared.errors import DeadLetterError
 from shared.settings import Settings
 

@@ -10,9 +10,9 @@ import sys
 from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
 from shared.health import check_health
 from shared.history.readiness import unowned_partitions, unsettled_groups
-from shared.kafka.producing import producing_trouble
+from shared.kafka.producer_health import producing_trouble
+from shared.kafka.topics import NOTIFICATIONS
 from shared.settings import Settings
-from shared.topics import NOTIFICATIONS
 
 
 async def notifier_trouble(settings: Settings) -> str | None:

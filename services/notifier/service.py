@@ -12,20 +12,18 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
-from services.notifier.notifications.dispatching import NoDecider, NotificationDispatcher
+from services.notifier.notifications.dispatcher import NoDecider, NotificationDispatcher
 from services.notifier.notifications.machine import NotificationMachine
-from services.notifier.notifications.observing import NotificationObserver
-from services.notifier.notifications.ports import SendPorts, claim_timeout_of
+from services.notifier.notifications.observer import NotificationObserver
 from services.notifier.notifications.runner import SLOTS, SendRunner
+from services.notifier.notifications.runner_parts import SendPorts, claim_timeout_of
 from services.notifier.notifications.state import NotificationState
-from services.notifier.planning import Planner
-from services.notifier.rules import Rules
-from services.notifier.rules_file import load_rules
-from services.notifier.template_process import TemplateProcess
-from shared.broker import make_producer
+from services.notifier.planner.planner import Planner
+from services.notifier.rules.file import load_rules
+from services.notifier.rules.schema import Rules
+from services.notifier.templates.process import TemplateProcess
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.history.claims import ClaimStore
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
@@ -33,15 +31,17 @@ from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
+from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
-from shared.history.waking import Waking
-from shared.incarnation import read_or_create_incarnation
-from shared.kafka.producing import ProducingReport
-from shared.logs import get_logger
+from shared.history.suspension import Waking
+from shared.kafka.clients import make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.producer_health import ProducingReport
+from shared.kafka.topics import JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
+from shared.logs.setup import get_logger
+from shared.processes.service_process import Part, start_at_once, until_stopped
 from shared.redis_client import make_redis
-from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
-from shared.topics import JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 
 _log = get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from services.router.service import run
-from shared.serving import run_service
+from shared.processes.service_process import run_service
 
 if __name__ == "__main__":
     sys.exit(run_service("eldermesh-router", run))

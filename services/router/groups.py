@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.topics import JOBS, JOBS_DECISIONS
+from shared.kafka.topics import JOBS, JOBS_DECISIONS
 
 OWNER_GROUP = "eldermesh.router"
 ADMISSION_GROUPS: Mapping[str, str] = {JOBS: "eldermesh.admission", JOBS_DECISIONS: "eldermesh.admission.decisions"}

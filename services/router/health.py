@@ -17,14 +17,14 @@ from functools import partial
 from typing import TypeVar, cast
 
 from eldermesh.contract.vocabulary import Engine
-from services.router.engines.ray_environment import head_address
-from services.router.engines.ray_node import raylet_socket
+from services.router.engines.ray.environment import head_address
+from services.router.engines.ray.node import raylet_socket
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from shared.health import check_health
 from shared.history.readiness import unowned_partitions, unsettled_groups
-from shared.kafka.producing import producing_trouble, runners_of
+from shared.kafka.producer_health import producing_trouble, runners_of
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 _T = TypeVar("_T")
 
@@ -46,7 +46,7 @@ async def router_trouble(settings: Settings) -> str | None:
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
     """Why no chunk would run: no Celery worker answers a ping. With a `hostname` only the worker there counts."""
     # Here and not above: it takes a second, which a check of the router should not.
-    from services.router.engines.celery_ping import ping_workers  # noqa: PLC0415
+    from services.router.engines.celery.ping import ping_workers  # noqa: PLC0415
 
     destination = None if hostname is None else [f"celery@{hostname}"]
 

@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
 
-from services.router.admission import JobAdmission
-from services.router.deciding import JobDecider
-from services.router.dispatching import JobDispatcher
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.engines.ray_dispatch import RayDispatcher
+from services.router.admission.commands import JobAdmission
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue_depths import QueueDepthMetrics
+from services.router.engines.dispatcher import JobDispatcher
+from services.router.engines.ray.dispatcher import RayDispatcher
 from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from services.router.jobs.machine import JobMachine
+from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
-from services.router.judging import SpecContents
-from services.router.observing import JobObserver
-from services.router.queue_depths import QueueDepthMetrics
-from shared.broker import make_producer
+from services.router.policy.decider import JobDecider
+from services.router.policy.incident_rules import SpecContents
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.history.foreign_state import drop_foreign_state
@@ -29,14 +28,15 @@ from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
-from shared.history.waking import Waking
-from shared.incarnation import read_or_create_incarnation
-from shared.kafka.producing import ProducingReport
-from shared.logs import get_logger
+from shared.history.suspension import Waking
+from shared.kafka.clients import make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.producer_health import ProducingReport
+from shared.kafka.topics import JOBS_HISTORY
+from shared.logs.setup import get_logger
+from shared.processes.service_process import Part, start_at_once, until_stopped
 from shared.redis_client import make_redis
-from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 
 _log = get_logger(__name__)

@@ -10,7 +10,7 @@ import sys
 from services.sages.groups import PANEL_GROUP
 from shared.health import check_health
 from shared.history.readiness import unsettled_groups
-from shared.kafka.producing import producing_trouble
+from shared.kafka.producer_health import producing_trouble
 from shared.settings import Settings
 
 

@@ -8,15 +8,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.failure_rate import FailureRate
-from services.sages.memory import Memory
-from services.sages.past_ends import SCHEMA_SQL, SCHEMA_VERSION, apply_end, failure_rate, prune
+from services.sages.memory.table import Memory
+from services.sages.past_jobs.ends import SCHEMA_SQL, SCHEMA_VERSION, apply_end, failure_rate, prune
+from services.sages.past_jobs.failure_rate import FailureRate
 from services.sages.sage import Question
 from shared.errors import RetryableError
 from shared.incident import Reason, Verdict, judge, load, with_reason
-from shared.logs import get_logger
+from shared.kafka.topics import JOBS_DONE
+from shared.logs.setup import get_logger
 from shared.settings import Settings
-from shared.topics import JOBS_DONE
 
 BAD_RATE: Final = 0.5
 """A workload has a bad history if, with 97.5 % confidence, more than this share of its jobs fails."""

@@ -8,13 +8,14 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from services.sages import curated_notes, job_outcomes
+from services.sages import curated_notes
 from services.sages.lessons import Lesson, lessons_of
-from services.sages.memory import Memory
+from services.sages.memory.table import Memory
+from services.sages.past_jobs import outcomes
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
+from shared.kafka.topics import JOBS_HISTORY, SAGES_NOTES
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY, SAGES_NOTES
 
 SCHEMA_VERSION: Final = 2
 MAX_BYTES: Final = 7 * 1024
@@ -34,7 +35,7 @@ class KnowledgeSage:
 
     async def start(self, settings: Settings) -> None:
         """Begin to read `jobs.history` and `sages.notes`."""
-        schema = job_outcomes.SCHEMA_SQL + curated_notes.SCHEMA_SQL
+        schema = outcomes.SCHEMA_SQL + curated_notes.SCHEMA_SQL
         topics = [JOBS_HISTORY, SAGES_NOTES]
         self._memory = Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune)
         await self._memory.start()
@@ -67,18 +68,18 @@ def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
     Raises:
         MeshError: it is neither.
     """
-    (curated_notes if record.inbox == SAGES_NOTES else job_outcomes).apply(connection, record)
+    (curated_notes if record.inbox == SAGES_NOTES else outcomes).apply(connection, record)
 
 
 def prune(connection: sqlite3.Connection) -> None:
     """Forget what is over the bounds."""
-    job_outcomes.prune(connection)
+    outcomes.prune(connection)
     curated_notes.prune(connection)
 
 
 def lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
     """The lessons for a job."""
-    like = job_outcomes.like_jobs(connection, question)
+    like = outcomes.like_jobs(connection, question)
     return lessons_of(question.workload, like, curated_notes.fitting_notes(connection, question))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.full_text import (
+from services.sages.memory.full_text import (
     MAX_TERMS,
     identifier_parts,
     indexed_words,

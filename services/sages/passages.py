@@ -8,7 +8,7 @@ from typing import Final
 
 from services.sages.sections import Section, sections_of
 from shared.documents import Passage
-from shared.secret_masks import masked
+from shared.text.secret_masks import masked
 
 CUTTING_VERSION: Final = 1
 """Rises when the same file would be cut otherwise, so that it counts as changed."""

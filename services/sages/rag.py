@@ -7,11 +7,11 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from services.sages.memory import Memory
+from services.sages.memory.table import Memory
 from services.sages.passage_index import SCHEMA_SQL, SCHEMA_VERSION, FoundPassage, apply, prune, search
 from services.sages.sage import Question
+from shared.kafka.topics import SAGES_DOCUMENTS
 from shared.settings import Settings
-from shared.topics import SAGES_DOCUMENTS
 
 MAX_PASSAGES: Final = 5
 MAX_BYTES: Final = 7 * 1024

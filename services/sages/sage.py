@@ -1,8 +1,8 @@
 """What a sage is, and what it is asked: a sage advises on one job before it runs.
 
 A sage is one class, named by an entry point of the group `eldermesh.sages`; the panel finds it there. Its memory is its
-own (`services.sages.memory` keeps one for those that learn from topics). What it says is an object of short texts and
-numbers, at most `MAX_ADVICE_BYTES` as JSON, and never quotes a secret.
+own (`services.sages.memory.table` keeps one for those that learn from topics). What it says is an object of short texts
+and numbers, at most `MAX_ADVICE_BYTES` as JSON, and never quotes a secret.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from pydantic import JsonValue
 
-from shared.events import JobTerms
+from shared.facts.jobs import JobTerms
 from shared.settings import Settings
 
 SAGES_GROUP: Final = "eldermesh.sages"

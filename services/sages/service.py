@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.sages.advising import Advising, passes_over
 from services.sages.groups import PANEL_GROUP
-from services.sages.panel import Panel
-from services.sages.registry import installed_sages
-from shared.broker import make_producer
+from services.sages.panel.advisor import Advising, passes_over
+from services.sages.panel.panel import Panel
+from services.sages.panel.registry import installed_sages
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.incarnation import read_or_create_incarnation
-from shared.kafka.producing import ProducingReport
-from shared.logs import get_logger
+from shared.kafka.clients import make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.producer_health import ProducingReport
+from shared.kafka.topics import JOBS_HISTORY
+from shared.logs.setup import get_logger
+from shared.processes.service_process import Part, start_at_once, until_stopped
 from shared.redis_client import make_redis
-from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 _log = get_logger(__name__)
 

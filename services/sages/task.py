@@ -9,12 +9,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.memory import Memory
-from services.sages.past_jobs import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
+from services.sages.memory.table import Memory
+from services.sages.past_jobs.jobs import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
+from services.sages.past_jobs.similar import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
 from services.sages.sage import Question
-from services.sages.similar_jobs import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 INTERACTIVE_SECONDS: Final = 10.0
 """A job that nine of ten times is done within this gains most from not waiting behind others."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from eldermesh.contract.vocabulary import DeadLetterType
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.logs import get_logger
+from shared.logs.setup import get_logger
 
 LOG_EVERY_SECONDS = 60.0
 MAX_SOURCES = 256

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import Brake, BrakeError, OwnFailureError
 from shared.consumer.lanes import sort_into_lanes
-from shared.consumer.processing import RecordProcessor
 from shared.consumer.record import ConsumedRecord
+from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError, StopServiceError
 
 MAX_RECORDS = 100

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.consumer.record import ConsumedRecord
 from shared.errors import MeshError, StopServiceError
-from shared.raised import place_of
+from shared.logs.exceptions import place_of
 
 BRAKE_RECORDS: Final = 50
 """So many different records in a row, on all of which the same code failed, are no bad records: the code is broken."""

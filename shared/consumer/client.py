@@ -9,8 +9,8 @@ from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 from aiokafka.errors import KafkaError
 
 from shared.errors import ConfigurationError
-from shared.logs import get_logger
-from shared.paced_consumer import PacedConsumer
+from shared.kafka.paced_consumer import PacedConsumer
+from shared.logs.setup import get_logger
 
 POLL_SECONDS = 0.25
 """How long a poll waits for its first record, whatever FastStream asks for: it sleeps as long again after an empty one,

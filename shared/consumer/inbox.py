@@ -13,21 +13,21 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
-from eldermesh.kafka.silence import no_broker
-from shared.broker import FETCH_WAIT_MS, group_times
+from eldermesh.kafka.unreachable import no_broker
+from shared.consumer.ack_policies import require_ack_policies
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
 from shared.consumer.client import InboxClient, require_codecs
-from shared.consumer.deadletter import DeadLetterPublisher
+from shared.consumer.dead_letter import DeadLetterPublisher
 from shared.consumer.handler import Subscription
-from shared.consumer.parsing import keep_message, parse_any_headers
-from shared.consumer.policies import require_ack_policies
-from shared.consumer.processing import RecordProcessor
+from shared.consumer.parser import keep_message, parse_any_headers
 from shared.consumer.reader import InboxReader
+from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError, StopServiceError
+from shared.kafka.clients import FETCH_WAIT_MS, group_times
 from shared.kafka.producer import Producer
-from shared.logs import get_logger
-from shared.raised import told
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
 from shared.settings import Settings
 
 _BATCH_TIMEOUT_MS = 1

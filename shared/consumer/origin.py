@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
-from shared.events import InboxRecord
-from shared.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
+from shared.facts.jobs import InboxRecord
+from shared.kafka.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
 
 _OLDEST_MS = PUBLIC_RETENTION_MS + SEGMENT_MS
 """No inbox keeps a record longer than this."""

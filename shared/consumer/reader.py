@@ -7,14 +7,14 @@ from typing import Any
 
 from aiokafka import ConsumerRebalanceListener
 
-from shared.broker import group_times
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BatchRunner
 from shared.consumer.handler import Subscription
 from shared.consumer.record import ConsumedRecord
 from shared.errors import StopServiceError
-from shared.logs import get_logger
-from shared.raised import told
+from shared.kafka.clients import group_times
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
 from shared.settings import Settings
 
 COMMIT_SECONDS = 4.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eldermesh.contract.cloudevents import header_text
-from eldermesh.kafka.reading import Unreadable
+from eldermesh.kafka.unreadable import Unreadable
 
 LOG_APPEND_TIME = 1
 """Kafka's `timestamp_type` of a record whose time was set by the broker, not by the publisher."""

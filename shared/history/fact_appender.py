@@ -36,5 +36,5 @@ class FactAppender:
         try:
             await self._producer.send_and_wait(topic, value, key=key.encode(), partition=partition, headers=headers)
         except RecordTooLargeError as error:
-            # Facts are made to fit: the topic of this cluster takes less than `shared.topics` says.
+            # Facts are made to fit: the topic of this cluster takes less than `shared.kafka.topics` says.
             raise RetryableError(str(error)) from error

@@ -11,7 +11,7 @@ import orjson
 
 from shared.history.facts import FactRecord
 from shared.history.keys import FOLD_VERSION
-from shared.logs import get_logger
+from shared.logs.setup import get_logger
 
 FIRST_VERSION = 1
 """Of a fact that names none: the first release wrote none."""

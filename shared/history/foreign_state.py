@@ -9,10 +9,10 @@ from redis.exceptions import RedisError
 
 from shared.errors import RetryableError
 from shared.history.ports import SystemClock
-from shared.logs import get_logger
-from shared.patience import with_patience
+from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
+from shared.logs.setup import get_logger
+from shared.retry.patience import with_patience
 from shared.settings import Settings
-from shared.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 
 _log = get_logger(__name__)
 

@@ -12,15 +12,15 @@ from opentelemetry import metrics
 
 from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.producer import OutgoingRecord
-from eldermesh.kafka.reading import UnreadableRecord
-from shared.broker import make_consumer
+from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
-from shared.events import UnreadableFactError
+from shared.facts.jobs import UnreadableFactError
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
+from shared.kafka.clients import make_consumer
+from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.producer import Producer
-from shared.paced_consumer import PacedConsumer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 
@@ -130,7 +130,7 @@ class KafkaPartitionLog:
         try:
             return [metadata.offset for metadata in await self._producer.send_all(records)]
         except RecordTooLargeError as error:
-            # Facts and publications are made to fit: a topic of this cluster takes less than `shared.topics` says.
+            # Facts and publications are made to fit: a topic here takes less than `shared.kafka.topics` says.
             raise RetryableError(str(error)) from error
 
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from shared.errors import LostOwnershipError, RetryableError
-from shared.history.acting import Actor
+from shared.history.actions import Actor
 from shared.history.agenda import Agenda
 from shared.history.batch import fold_batch
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import DispatchDue, Machine, S
-from shared.history.own_trouble import OwnTrouble
 from shared.history.ports import Clock, Decider, Dispatcher, NoObserver, Observer
 from shared.history.snapshot import Guard, PartitionStore, Snapshot
-from shared.history.waking import Waking
+from shared.history.subject_failures import OwnTrouble
+from shared.history.suspension import Waking
 from shared.history.window import DispatchWindow
 
 BATCH_RECORDS = 500

@@ -11,11 +11,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from shared.broker import make_consumer
 from shared.errors import LostOwnershipError, RetryableError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.owner import Owner
-from shared.logs import get_logger
+from shared.kafka.clients import make_consumer
+from shared.logs.setup import get_logger
 from shared.settings import Settings
 
 _log = get_logger(__name__)

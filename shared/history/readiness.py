@@ -8,8 +8,8 @@ from contextlib import aclosing
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from shared.broker import make_admin
 from shared.history.gates import closed_gates
+from shared.kafka.clients import make_admin
 from shared.redis_client import make_redis
 from shared.settings import Settings
 

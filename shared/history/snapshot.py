@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
-from shared.history.own_trouble import FORGET_SECONDS
 from shared.history.scripts import lua_script
+from shared.history.subject_failures import FORGET_SECONDS
 
 ClaimWord = Literal["absent", "held", "dead", "done"]
 

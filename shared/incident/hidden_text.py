@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared.invisible_text import is_ignorable
+from shared.text.invisible import is_ignorable
 
 _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 # Flags of regions are a black flag, tags, and the tag that ends them.

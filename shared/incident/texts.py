@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from shared.invisible_text import visible
+from shared.text.invisible import visible
 
 WINDOW: Final = 2_000
 """Characters of a line that a detector sees at once: some of its expressions take time that grows with the square."""

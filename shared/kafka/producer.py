@@ -8,13 +8,13 @@ from typing import Any, Self
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from eldermesh.kafka.failing import BROKER
+from eldermesh.kafka.failures import BROKER
 from eldermesh.kafka.lifecycle import WholeProducer
 from eldermesh.kafka.producer import Headers, OutgoingRecord, ReplacingProducer
-from eldermesh.kafka.silence import no_broker
+from eldermesh.kafka.unreachable import no_broker
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
+from shared.kafka.topics import TOPICS
 from shared.settings import Settings
-from shared.topics import TOPICS
 
 ACKNOWLEDGE_SECONDS = 15.0
 """Longest time for the acknowledgement of one record, or of those of one call."""
@@ -30,7 +30,7 @@ class Producer:
     """Sends records with `acks=all`, idempotently where the broker can; after a failure, over a new aiokafka producer.
 
     A record that is larger than its topic takes is refused here. A broker that refuses it (its limit may be lower than
-    `shared.topics` says) costs the aiokafka producer, whose sequence it breaks.
+    `shared.kafka.topics` says) costs the aiokafka producer, whose sequence it breaks.
 
     Args:
         settings: where the broker is, its profile, the prefix of topics.

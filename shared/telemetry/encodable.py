@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 
-from shared.surrogates import whole_characters
+from shared.text.surrogates import whole_characters
 
 
 def encodable(spans: Sequence[ReadableSpan]) -> list[ReadableSpan]:

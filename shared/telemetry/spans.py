@@ -15,7 +15,7 @@ from opentelemetry.semconv.attributes.exception_attributes import (
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from shared.raised import told, traceback_told
+from shared.logs.exceptions import told, traceback_told
 from shared.telemetry.names import SpanName
 
 _SCOPE = "eldermesh"

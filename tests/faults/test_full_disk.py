@@ -15,9 +15,9 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.control import request
-from eldermesh.stack.process import OwnedProcess
-from eldermesh.stack.runtime import Runtime, live_runtime
+from eldermesh_cli.stack.control import request
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from tests.mesh import MESH, READY_SECONDS, mesh_environment
 from tests.public_topics import assert_invariants
 from tests.waiting import wait_until

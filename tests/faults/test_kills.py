@@ -14,7 +14,7 @@ import psutil
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.service import Service
 from tests.fresh_topics import AnyBroker
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
@@ -94,7 +94,7 @@ async def test_every_part_killed_once(any_broker: AnyBroker, tmp_path: Path) -> 
         assert (end.status, end.items_succeeded, items_ended) == ("completed", ITEMS, ITEMS)
         await assert_invariants(bootstrap, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})
         audit = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "eldermesh.cli.main", "audit", "--json"),
+            *(sys.executable, "-m", "eldermesh_cli.main", "audit", "--json"),
             env={**os.environ, **mesh.settings.environment()},
             stdout=asyncio.subprocess.PIPE,
         )

@@ -10,7 +10,7 @@ import pytest
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.results import JobProgress
-from eldermesh.stack.service import Service
+from eldermesh_cli.stack.service import Service
 from tests.fresh_topics import AnyBroker
 from tests.mesh_services import mesh_services
 from tests.public_topics import assert_invariants

@@ -19,13 +19,13 @@ from redis.asyncio import Redis
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.engines.chunk_task import ChunkTask
-from shared.events import ItemsCompleted, JobAccepted, JobEnded, JobRouted
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.chunks.task import ChunkTask
+from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted
 from shared.history.chunks import ChunkId
 from shared.history.keys import PartitionKeys
+from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from shared.settings import Settings
-from shared.topics import JOBS_DEAD, JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from tests.faults.recorded_work import recorded
 from tests.fresh_topics import AnyBroker
 from tests.mesh_services import MeshServices, mesh_services

@@ -13,8 +13,8 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.ray import EmbeddedRay
-from shared.topics import JOBS_HISTORY
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
+from shared.kafka.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.integration.item_pids import begun, let_go
 from tests.integration.played_owner import FUNCTIONS

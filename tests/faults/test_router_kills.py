@@ -18,8 +18,8 @@ from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from services.router.jobs import clock
 from services.router.jobs.lookup import JobLookup
-from shared.events import AdviceEntry, JobAdvised, JobHeld, JobPaused
-from shared.topics import JOBS_HISTORY
+from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobPaused
+from shared.kafka.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.held_jobs import history_writer
 from tests.integration.seeded_mesh import SeededMesh

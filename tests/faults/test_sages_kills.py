@@ -12,11 +12,11 @@ from pathlib import Path
 from eldermesh.client import Client
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.own_services import sages_service
-from eldermesh.stack.service import Service
-from shared.events import JobAdvised, JobFact, JobRouted, decode_job_fact
+from eldermesh_cli.stack.servers.mesh_services import sages_service
+from eldermesh_cli.stack.service import Service
+from shared.facts.jobs import JobAdvised, JobFact, JobRouted, decode_job_fact
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.mesh_services import mesh_services
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic

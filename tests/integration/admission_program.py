@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from services.router.admission import JobAdmission
-from shared.broker import make_producer
+from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS
 from shared.settings import Settings
-from shared.topics import JOBS
 from shared.workloads import WorkloadRegistry
 
 GROUP = "tests.admission"

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.runner_ports import RunnerPorts
-from shared.blobs import BlobStore
-from shared.broker import make_producer
-from shared.history.claims import ClaimStore
+from services.router.engines.chunks.runner import ChunkRunner
+from services.router.engines.chunks.runner_parts import RunnerPorts
+from shared.blobs.store import BlobStore
 from shared.history.fact_appender import FactAppender
+from shared.history.runs.claims import ClaimStore
+from shared.kafka.clients import make_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry

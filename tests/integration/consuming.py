@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from shared.broker import make_producer
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS
 from shared.settings import Settings
-from shared.topics import JOBS
 from tests.inboxes import Sent, committed, read_all
 
 GROUP = "tests.consumer"

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import signals
 
-from services.router.engines.celery_worker import main
+from services.router.engines.celery.worker import main
 
 
 @signals.worker_ready.connect

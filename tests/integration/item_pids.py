@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from eldermesh.stack.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from tests.waiting import wait_until
 
 

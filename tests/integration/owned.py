@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eldermesh.stack.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from tests.waiting import wait_until
 
 

@@ -12,14 +12,14 @@ import orjson
 from aiokafka import TopicPartition
 from redis.asyncio import Redis
 
-from services.router.engines.chunk_task import ChunkTask
-from shared.broker import make_consumer
-from shared.events import FactResult, ItemsCompleted, JobFact, decode_job_fact
+from services.router.engines.chunks.task import ChunkTask
+from shared.facts.jobs import FactResult, ItemsCompleted, JobFact, decode_job_fact
 from shared.history.chunks import ChunkId, with_items
 from shared.history.keys import PartitionKeys
+from shared.kafka.clients import make_consumer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"

@@ -17,8 +17,7 @@ from eldermesh.contract.topics import JOBS
 from eldermesh.kafka.lifecycle import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.broker import make_producer
-from shared.events import Fact, InboxRecord
+from shared.facts.jobs import Fact, InboxRecord
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
@@ -26,10 +25,11 @@ from shared.history.machine import DecisionDue, DispatchDue, NewFact
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
+from shared.kafka.clients import make_producer
 from shared.kafka.producer import make_plain_producer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.unit.cli.command_line import Ran, run_here
 from tests.unit.cli.job_facts import accepted

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 from eldermesh.launch import python_command
-from eldermesh.stack.broker import broker_service
-from eldermesh.stack.data_dir import DataDirLock
-from eldermesh.stack.errors import NotReadyError, StackError
-from eldermesh.stack.log_file import log_tail
-from eldermesh.stack.ports import LOOPBACK, free_port
-from eldermesh.stack.redis import redis_service, redis_url
-from eldermesh.stack.run import run_stack
-from eldermesh.stack.runtime import Addresses
-from eldermesh.stack.service import ServiceSpec
+from eldermesh_cli.stack.data_dir import DataDirLock
+from eldermesh_cli.stack.errors import NotReadyError, StackError
+from eldermesh_cli.stack.processes.log_file import log_tail
+from eldermesh_cli.stack.runtime_file import Addresses
+from eldermesh_cli.stack.servers.broker import broker_service
+from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
+from eldermesh_cli.stack.servers.redis import redis_service, redis_url
+from eldermesh_cli.stack.service import ServiceSpec
+from eldermesh_cli.stack.stack_run import run_stack
 from tests.integration.owned import tree_command
 
 

@@ -22,16 +22,16 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import job_id_from_record, trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.records import PublicRecord
-from eldermesh.stack.process import OwnedProcess
-from services.router.admission import JobAdmission
-from shared.broker import make_producer
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.events import JobAccepted, JobCancelRequested, JobDecided, decode_job_fact
+from shared.facts.jobs import JobAccepted, JobCancelRequested, JobDecided, decode_job_fact
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_DECISIONS, JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import providers
 from shared.telemetry.ids import JobIdGenerator
-from shared.topics import JOBS, JOBS_DEAD, JOBS_DECISIONS, JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import Profile, fresh_topics
 from tests.inboxes import CODECS, Sent, publish, read_all

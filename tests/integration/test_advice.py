@@ -8,7 +8,7 @@ from typing import Any
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.times import parse_time
-from shared.events import AdviceEntry, JobAccepted
+from shared.facts.jobs import AdviceEntry, JobAccepted
 from tests.fresh_topics import AnyBroker
 from tests.held_jobs import history_writer
 from tests.mesh_services import mesh_services

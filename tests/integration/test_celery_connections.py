@@ -13,10 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.engines.celery_ping import ping_workers
-from services.router.engines.chunk_task import ChunkTask
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.ping import ping_workers
+from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from eldermesh.stack.ports import free_port
-from services.router.engines.celery_app import QUEUES, RUN_CHUNK, make_celery_app
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.engines.chunk_task import ChunkTask
+from eldermesh_cli.stack.servers.free_ports import free_port
+from services.router.engines.celery.app import QUEUES, RUN_CHUNK, make_celery_app
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
-from shared.events import ChunkInterrupted
+from shared.facts.jobs import ChunkInterrupted
 from shared.history.foreign_state import celery_key_prefix
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.engines.celery_ping import ping_workers
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.ping import ping_workers
 from shared.errors import RetryableError
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings

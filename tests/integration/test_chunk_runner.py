@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
-from services.router.engines.item_results import MAX_INLINE_BYTES
-from shared.history.claiming import NOT_YET_SECONDS
+from services.router.engines.chunks.item_result import MAX_INLINE_BYTES
+from services.router.engines.chunks.runner import ChunkRunner
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.history.ports import SystemClock
+from shared.history.runs.claim_request import NOT_YET_SECONDS
 from shared.settings import Settings
 from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings
 from tests.integration.item_pids import all_gone, begun, let_go, written_pids
@@ -365,7 +365,7 @@ async def test_prints_go_to_the_log_and_never_into_answers(
 ) -> None:
     """A function that prints, also to descriptor 1, still answers; the log is bounded; its standard input is empty."""
     (task,) = await owner.plan([1000, 1], "chatter")
-    with caplog.at_level("INFO", logger="services.router.engines.host_log"):
+    with caplog.at_level("INFO", logger="services.router.engines.python.host_log"):
         assert await runner.run(task) is ChunkOutcome.DONE
         assert [result.output for result in await owner.results(task)] == ["", ""]
         await wait_until(lambda: "more lines were not logged" in caplog.text, description="what was over is counted")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
+from services.router.engines.chunks.runner import ChunkRunner
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.errors import RetryableError
-from shared.events import ChunkInterrupted, ItemsCompleted, JobPaused
+from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.ports import SystemClock
 from shared.settings import Settings
 from shared.workloads import (

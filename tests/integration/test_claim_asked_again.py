@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from services.router.engines.chunk_task import ChunkOutcome
+from services.router.engines.chunks.task import ChunkOutcome
 from shared.history.chunks import ChunkId
-from shared.history.claims import Claimed, ClaimRefusal, ClaimStore
+from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.chunk_running import LEASE_SECONDS, chunk_runner, runner_settings

@@ -10,7 +10,7 @@ import pytest
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import CLAUDE_OUTPUT
 from shared.history.facts import fact_headers
-from shared.topics import CLAUDE_HISTORY
+from shared.kafka.topics import CLAUDE_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.unit.claude_requests.test_fold import REQUEST, accepted

@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.times import format_time
-from services.router.admission import JobAdmission
+from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.events import JobDecided, JobHeld, TimerFired
-from shared.topics import JOBS_DECISIONS, JOBS_HISTORY
+from shared.facts.jobs import JobDecided, JobHeld, TimerFired
+from shared.kafka.topics import JOBS_DECISIONS, JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh

@@ -14,14 +14,14 @@ from uuid import uuid4
 
 import pytest
 
-from eldermesh.cli.scanning import read_stretches
 from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
-from shared.events import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
+from eldermesh_cli.program.topic_scan import read_stretches
+from shared.facts.jobs import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
 from shared.history.keys import PartitionKeys
 from shared.history.snapshot import PartitionStore
-from shared.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
+from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
 from tests.fresh_topics import AnyBroker
 from tests.hostile_batches import publish_batch, unreadable_header
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
@@ -150,7 +150,7 @@ async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:
 
 async def test_who_let_a_job_go_on_and_what_failed(mesh: SeededMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """`why` names who approved and the slowest item, `status` and `why` the first error."""
-    monkeypatch.setattr("eldermesh.cli.verbs.status.HISTORY_SECONDS", 60.0)
+    monkeypatch.setattr("eldermesh_cli.follow.status.HISTORY_SECONDS", 60.0)
     job_id, until = str(uuid4()), mesh.began_ms + 2 * HOUR_MS
     await mesh.accept(job_id, SUBMIT | {"max_failed_items": 4})
     inbox = InboxRecord(topic="jobs.decisions", partition=0, offset=7)
@@ -200,8 +200,8 @@ async def test_status_does_not_need_the_history(
             async for record in records:
                 yield replace(record, value=b"no fact")
 
-    monkeypatch.setattr("eldermesh.cli.job_history.read_stretches", damaged)
-    monkeypatch.setattr("eldermesh.cli.verbs.status.HISTORY_SECONDS", 0.5)
+    monkeypatch.setattr("eldermesh_cli.follow.job_history.read_stretches", damaged)
+    monkeypatch.setattr("eldermesh_cli.follow.status.HISTORY_SECONDS", 0.5)
 
     as_json, as_text = await mesh.run("status", job_id, "--json"), await mesh.run("status", job_id)
 
@@ -384,7 +384,7 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
 
 async def test_doctor_of_a_bare_install(mesh: SeededMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Celery is not installed nobody can ask the workers: a warning with the length of the queue."""
-    monkeypatch.setattr("eldermesh.cli.checks.services.find_spec", lambda _name: None)
+    monkeypatch.setattr("eldermesh_cli.operate.checks.services.find_spec", lambda _name: None)
 
     ran = await mesh.run("doctor", "--json")
 

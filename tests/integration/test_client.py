@@ -25,7 +25,7 @@ from eldermesh.client import (
     TopicsMissingError,
     WaitTimeoutError,
 )
-from eldermesh.client.reading import read_public_topics
+from eldermesh.client.topic_reader import read_public_topics
 from eldermesh.contract.cloudevents import CANCEL, SUBMIT
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ids import job_id_from_key, trace_id_of

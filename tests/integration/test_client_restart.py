@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eldermesh.client import Client
-from shared.topic_admin import apply_topics
+from shared.kafka.topic_admin import apply_topics
 from tests.contract_records import result
 from tests.fresh_topics import fresh_settings
 from tests.kafka_server import KafkaServer, kafka_missing

@@ -14,14 +14,14 @@ import pytest
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
 from eldermesh.kafka import decompression
-from shared.broker import make_producer
-from shared.consumer.deadletter import TRUNCATED_VALUE_BYTES
+from shared.consumer.dead_letter import TRUNCATED_VALUE_BYTES
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import DeadLoopError, InboxConsumer
 from shared.consumer.record import ConsumedRecord
 from shared.errors import RetryableError
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS, JOBS_DEAD
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import Profile, fresh_topics
 from tests.hostile_batches import batch_of, broken_compression, publish_batch, unreadable_header
 from tests.inboxes import CODECS, Codec, Sent, committed, publish, read_all

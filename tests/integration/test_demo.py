@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eldermesh.demo.work import module_complexity, prime_factors, standard_modules
+from eldermesh_cli.demo.work import module_complexity, prime_factors, standard_modules
 from tests.mesh import mesh_environment
 from tests.waiting import wait_until
 
@@ -35,7 +35,7 @@ class Demo:
     async def start(self) -> asyncio.subprocess.Process:
         """Start it."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "eldermesh.demo"),
+            *(sys.executable, "-m", "eldermesh_cli.demo"),
             cwd=self.cwd,
             env=self.env,
             stdout=asyncio.subprocess.PIPE,

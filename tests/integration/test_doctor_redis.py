@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli.checks.check import CheckFailed
-from eldermesh.cli.checks.servers import redis_answers
-from eldermesh.cli.context import Mesh
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.operate.checks.check import CheckFailed
+from eldermesh_cli.operate.checks.servers import redis_answers
+from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.settings import Settings
 from tests.refusing_redis import WAYS, refusing
 

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from eldermesh.stack.broker import EmbeddedBroker, broker_binary, kafka_answers
-from eldermesh.stack.errors import NotReadyError, StartFailedError
-from eldermesh.stack.ports import LOOPBACK, free_port
-from eldermesh.stack.redis import EmbeddedRedis, redis_answers
+from eldermesh_cli.stack.errors import NotReadyError, StartFailedError
+from eldermesh_cli.stack.servers.broker import EmbeddedBroker, broker_binary, kafka_answers
+from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis, redis_answers
 from tests.kafka_server import KafkaServer, kafka_missing
 from tests.waiting import wait_until
 

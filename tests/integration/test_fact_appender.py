@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import pytest
 
-from eldermesh.stack.broker import EmbeddedBroker
-from shared.broker import make_producer
+from eldermesh_cli.stack.servers.broker import EmbeddedBroker
 from shared.errors import RetryableError
 from shared.history.fact_appender import FactAppender
 from shared.history.ports import SystemClock
-from shared.patience import with_patience
-from shared.topic_admin import apply_topics
-from shared.topics import JOBS_HISTORY
+from shared.kafka.clients import make_producer
+from shared.kafka.topic_admin import apply_topics
+from shared.kafka.topics import JOBS_HISTORY
+from shared.retry.patience import with_patience
 from tests.fresh_topics import fresh_settings
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from shared.events import ChunkInterrupted
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from shared.facts.jobs import ChunkInterrupted
 from tests.integration.chunk_running import runner_settings
 from tests.integration.item_pids import all_gone
 from tests.integration.played_owner import played_owner

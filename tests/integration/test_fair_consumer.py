@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from shared.broker import make_consumer
+from shared.kafka.clients import make_consumer
+from shared.kafka.topics import JOBS
 from shared.settings import Settings
-from shared.topics import JOBS
 from tests.fresh_topics import fresh_topics
 from tests.hostile_batches import batch_of, publish_batch
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.holds import JobHold
 from eldermesh.contract.times import parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_HOLDS
-from eldermesh.stack.otlp_receiver import otlp_receiver
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
 from shared.settings import Settings
 from tests.fresh_topics import AnyBroker
 from tests.held_jobs import history_writer, hold

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import format_trace_id
 
 from eldermesh.client import Client
-from eldermesh.stack.ray import EmbeddedRay
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.jaeger_server import JaegerServer
 from tests.job_traces import assert_traced, whole_trace
@@ -55,7 +55,7 @@ async def test_a_job_in_jaeger(
         spans = await assert_traced(mesh.settings, end.job_id, trace_id, edges)
         assert [span.name for span in spans if span.parent_span_id is None] == ["nightly build"]
         asked = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "eldermesh.cli.main", "trace", end.job_id, "--json"),
+            *(sys.executable, "-m", "eldermesh_cli.main", "trace", end.job_id, "--json"),
             env={**os.environ, **mesh.settings.environment()},
             stdout=asyncio.subprocess.PIPE,
         )

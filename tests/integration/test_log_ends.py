@@ -6,10 +6,10 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import end_positions
 from eldermesh.kafka.producer import OutgoingRecord
-from shared.broker import make_producer
 from shared.history.kafka_log import KafkaPartitionLog
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.telemetry import metric_names, names
-from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.metric_reader import metric_reader
 

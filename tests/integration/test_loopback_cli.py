@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.claude_exec.command import BUNDLED_CLI
+from services.claude_exec.cli.command import BUNDLED_CLI
 from tests.loopback import LoopbackEndpoint, shared_loopback
 
 RUN_SECONDS = 180.0

@@ -17,10 +17,10 @@ import jsonschema
 import psutil
 import pytest
 
-from eldermesh.cli.answer_schemas import named_schema
-from eldermesh.stack.control import SOCKET_NAME
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.runtime import RUNTIME_NAME, live_runtime
+from eldermesh_cli.answers.schemas import named_schema
+from eldermesh_cli.stack.control import SOCKET_NAME
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.runtime_file import RUNTIME_NAME, live_runtime
 from tests.integration.owned import wait_all_gone
 from tests.mesh import MESH, READY_SECONDS, mesh_environment
 from tests.waiting import wait_until

@@ -12,16 +12,16 @@ import pytest
 from redis.asyncio import Redis
 
 from eldermesh.client import Client
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.service import Service
-from services.router.engines.celery_dispatch import CeleryDispatcher
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.service import Service
+from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.jobs.lookup import JobLookup
 from services.router.service import RouterService
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.keys import PartitionKeys
+from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.integration.owned import wait_all_gone
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.leaks import living_below

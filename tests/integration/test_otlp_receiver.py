@@ -19,12 +19,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from eldermesh.cli.trace_source import fetch_trace
-from eldermesh.stack.errors import StackError
-from eldermesh.stack.otlp_application import MAX_BODY_BYTES
-from eldermesh.stack.otlp_receiver import otlp_receiver
-from eldermesh.stack.ports import free_port
-from eldermesh.stack.span_store import SpanStore
+from eldermesh_cli.follow.trace_source import fetch_trace
+from eldermesh_cli.stack.errors import StackError
+from eldermesh_cli.stack.servers.free_ports import free_port
+from eldermesh_cli.stack.telemetry.application import MAX_BODY_BYTES
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
+from eldermesh_cli.stack.telemetry.span_store import SpanStore
 from tests.waiting import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -205,7 +205,15 @@ async def test_it_does_not_forward_to_itself(tmp_path: Path) -> None:
 async def test_as_a_process(tmp_path: Path) -> None:
     """It answers, keeps what it took, ends with status 0 on SIGTERM, and keeps its spans for the next run."""
     port, database = free_port(), tmp_path / "spans.sqlite"
-    command = (sys.executable, "-m", "eldermesh.stack.otlp_receiver", "--port", str(port), "--db", str(database))
+    command = (
+        sys.executable,
+        "-m",
+        "eldermesh_cli.stack.telemetry.receiver",
+        "--port",
+        str(port),
+        "--db",
+        str(database),
+    )
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -242,7 +250,7 @@ async def test_a_process_that_cannot_listen_says_so(tmp_path: Path) -> None:
             *(
                 sys.executable,
                 "-m",
-                "eldermesh.stack.otlp_receiver",
+                "eldermesh_cli.stack.telemetry.receiver",
                 "--port",
                 port,
                 "--db",

@@ -11,8 +11,8 @@ import pytest
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from shared.consumer.brake import BRAKE_RECORDS, BrakeError
 from shared.consumer.record import ConsumedRecord
+from shared.kafka.topics import JOBS, JOBS_DEAD
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import fresh_topics
 from tests.inboxes import Sent, publish, read_all
 from tests.integration.consuming import Collector, at_least, consuming, is_committed, numbered, once

@@ -13,17 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eldermesh.stack.errors import StackError
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.log_file import log_tail
-from eldermesh.stack.process import OwnedProcess
+from eldermesh_cli.stack.errors import StackError
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.log_file import log_tail
 from tests.integration.owned import identities_in, tree_command, wait_all_gone
 from tests.waiting import wait_until
 
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from eldermesh.stack.process import OwnedProcess
+from eldermesh_cli.stack.processes.child import OwnedProcess
 
 async def main():
     process = OwnedProcess(sys.argv[2:], log_path=Path(sys.argv[1]))

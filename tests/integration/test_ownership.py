@@ -17,13 +17,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnknownError
 from redis.asyncio import Redis
 
-from services.router.deciding import JobDecider
 from services.router.jobs.lookup import JobLookup
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from services.router.judging import SpecContents
-from shared.broker import make_consumer, make_producer
-from shared.events import AdviceEntry, Fact, InboxRecord, JobAccepted, JobAdvised, JobTerms
+from services.router.policy.decider import JobDecider
+from services.router.policy.incident_rules import SpecContents
+from shared.facts.jobs import AdviceEntry, Fact, InboxRecord, JobAccepted, JobAdvised, JobTerms
 from shared.history import gates, ownership
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
@@ -34,9 +33,10 @@ from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
 from shared.history.readiness import unowned_partitions
 from shared.history.snapshot import PartitionStore
+from shared.kafka.clients import make_consumer, make_producer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.waiting import wait_until

@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.protocol.fetch import FetchRequest
 
-from shared.broker import FETCH_WAIT_MS, make_consumer, make_producer
-from shared.paced_consumer import IDLE_FETCH_WAIT_MS
-from shared.topics import JOBS
+from shared.kafka.clients import FETCH_WAIT_MS, make_consumer, make_producer
+from shared.kafka.paced_consumer import IDLE_FETCH_WAIT_MS
+from shared.kafka.topics import JOBS
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.waiting import wait_until
 

@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from eldermesh.client import Client, JobDeadError
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ids import job_id_from_key
-from shared.topics import JOBS, JOBS_DEAD
+from shared.kafka.topics import JOBS, JOBS_DEAD
 from tests.fresh_topics import Profile
 from tests.inboxes import Sent, publish, read_all
 from tests.malformed import malformed

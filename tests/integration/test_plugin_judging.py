@@ -16,15 +16,15 @@ from pydantic import JsonValue
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.records import PublicRecord
-from services.router import plugin_judging
-from services.router.admission import JobAdmission
-from services.router.plugin_judging import PluginJudges
-from shared.broker import make_producer
+from services.router.admission import plugin_judge
+from services.router.admission.commands import JobAdmission
+from services.router.admission.plugin_judge import PluginJudges
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.errors import DeadLetterError
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import fresh_topics
 from tests.inboxes import Sent, publish, read_all
@@ -87,7 +87,7 @@ async def test_jobs_of_others_go_on_while_a_plug_in_judges(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is at one submit, and does not come to an end before all others of the same batch are accepted."""
-    monkeypatch.setattr(plugin_judging, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(plugin_judge, "ANSWER_SECONDS", 60.0)
     gate = tmp_path / "gate"
     good = [Sent(job(job_id=_id(number))) for number in range(40)]
     await publish(settings, JOBS, [_odd(100, f"wait for {gate}"), *good, _odd(101, "take")])
@@ -141,7 +141,7 @@ async def test_whatever_it_does_is_told_and_the_next_submit_is_judged(
     do: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when the judges are closed nothing of it is left."""
-    monkeypatch.setattr(plugin_judging, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(plugin_judge, "ANSWER_SECONDS", 3.0)
     judges = PluginJudges(Settings(_env_file=None))
     try:
         with pytest.raises(DeadLetterError, match="workload odd could not judge the job") as refused:
@@ -167,17 +167,17 @@ async def test_its_own_refusal_reaches_the_sender() -> None:
 
 async def test_a_plug_in_that_ends_no_judgement_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     """After three in a row it is not asked for a while, so that it does not hold up the inbox; then it is again."""
-    monkeypatch.setattr(plugin_judging, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(plugin_judge, "ANSWER_SECONDS", 0.2)
     later = 0.0
     judges = PluginJudges(Settings(_env_file=None), now=lambda: time.monotonic() + later)
     try:
-        for _ in range(plugin_judging.ENDLESS_JUDGEMENTS):
+        for _ in range(plugin_judge.ENDLESS_JUDGEMENTS):
             with pytest.raises(DeadLetterError, match=ENDLESS):
                 await judges.judge("odd", {"do": "sleep"}, [1])
         with pytest.raises(DeadLetterError, match="3 times, and is not asked for a while"):
             await judges.judge("odd", {"do": "take"}, [1])
-        monkeypatch.setattr(plugin_judging, "ANSWER_SECONDS", 60.0)
-        later = plugin_judging.REST_SECONDS
+        monkeypatch.setattr(plugin_judge, "ANSWER_SECONDS", 60.0)
+        later = plugin_judge.REST_SECONDS
         await judges.judge("odd", {"do": "take"}, [1])
     finally:
         await judges.close()
@@ -185,7 +185,7 @@ async def test_a_plug_in_that_ends_no_judgement_rests(monkeypatch: pytest.Monkey
 
 async def test_who_was_cancelled_has_the_judgement_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch whose time is over before the process has started is delivered again: it does not begin anew."""
-    monkeypatch.setattr(plugin_judging, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(plugin_judge, "ANSWER_SECONDS", 60.0)
     gate, judges = tmp_path / "gate", PluginJudges(Settings(_env_file=None))
     options: dict[str, JsonValue] = {"do": f"wait for {gate}"}
     try:

@@ -16,15 +16,14 @@ from eldermesh.contract.cloudevents import DECIDE
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.records import PublicRecord
 from services.claude_exec.requests.admission import RequestAdmission
-from services.router.admission import JobAdmission
+from services.router.admission.commands import JobAdmission
 from services.sages import curated_notes, passage_index
-from services.sages.memory import Memory
-from shared.broker import make_producer
+from services.sages.memory.table import Memory
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.documents import Document, Note, Passage
-from shared.settings import Settings
-from shared.topics import (
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import (
     CLAUDE_HISTORY,
     CLAUDE_REQUESTS,
     JOBS,
@@ -34,6 +33,7 @@ from shared.topics import (
     SAGES_DOCUMENTS,
     SAGES_NOTES,
 )
+from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import fresh_topics
 from tests.inboxes import Sent, publish, read_all

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from eldermesh.cli.checks.servers import telemetry_received
-from eldermesh.cli.context import Mesh
-from eldermesh.cli.trace_source import TraceUnavailableError, fetch_trace
-from eldermesh.stack.otlp_forwarding import Forwarder, OtlpBody
+from eldermesh_cli.follow.trace_source import TraceUnavailableError, fetch_trace
+from eldermesh_cli.operate.checks.servers import telemetry_received
+from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.stack.telemetry.forwarder import Forwarder, OtlpBody
 from shared.http_client import NoHttpClientError, http_client, is_loopback
 from shared.settings import Settings
 from tests.waiting import wait_until

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
-from services.router.engines.celery_app import QUEUES
-from services.router.engines.celery_dispatch import CeleryDispatcher
-from services.router.queue_depths import QueueDepthMetrics
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.celery.app import QUEUES
+from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue_depths import QueueDepthMetrics
 from shared.telemetry import metric_names, names
 from tests.integration.chunk_running import runner_settings
 from tests.integration.played_owner import played_owner

@@ -9,7 +9,7 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.ray import EmbeddedRay
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
 from tests.mesh_services import MeshServices, mesh_services
 from tests.public_topics import assert_invariants
 from tests.ray_head import reaching, runner_pids

@@ -11,10 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.ray import EmbeddedRay
-from services.router.engines.chunk_task import ChunkTask
-from services.router.engines.ray_dispatch import RayDispatcher
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.servers.ray import EmbeddedRay
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.ray.dispatcher import RayDispatcher
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.data_dir import data_dir_owner
+from eldermesh_cli.stack.data_dir import data_dir_owner
 from tests.mesh import mesh_environment
 
 README = Path(__file__).parents[2] / "README.md"

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from services.router.engines.chunk_task import ChunkOutcome
+from services.router.engines.chunks.task import ChunkOutcome
 from shared.errors import ConfigurationError, RetryableError
-from shared.events import ChunkInterrupted
+from shared.facts.jobs import ChunkInterrupted
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry

@@ -13,12 +13,12 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from eldermesh.stack.broker import kafka_answers
-from eldermesh.stack.control import SOCKET_NAME, request
-from eldermesh.stack.data_dir import DataDirLock
-from eldermesh.stack.errors import DataDirInUseError, NotRunningError, RequestRefusedError
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.runtime import Runtime, live_runtime, read_runtime
+from eldermesh_cli.stack.control import SOCKET_NAME, request
+from eldermesh_cli.stack.data_dir import DataDirLock
+from eldermesh_cli.stack.errors import DataDirInUseError, NotRunningError, RequestRefusedError
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.runtime_file import Runtime, live_runtime, read_runtime
+from eldermesh_cli.stack.servers.broker import kafka_answers
 from tests.integration.owned import wait_all_gone
 from tests.waiting import wait_until
 

@@ -16,12 +16,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from eldermesh.stack.errors import GaveUpError, NotReadyError, StackError, StartFailedError
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.report import report_of
-from eldermesh.stack.restarts import RestartPolicy
-from eldermesh.stack.service import Service, ServiceSpec
-from eldermesh.stack.supervisor import Supervisor
+from eldermesh_cli.stack.errors import GaveUpError, NotReadyError, StackError, StartFailedError
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.restarts import RestartPolicy
+from eldermesh_cli.stack.report import report_of
+from eldermesh_cli.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.supervisor import Supervisor
 from tests.waiting import wait_until
 
 FAST = RestartPolicy(first_delay_seconds=0.05, max_delay_seconds=0.1, give_up_after=3)
@@ -213,7 +213,7 @@ async def test_how_long_a_service_takes_to_start_is_no_part_of_its_life(
 ) -> None:
     """One that is ready after minutes and dies at once, again and again, is started again later each time."""
     clock = 0.0
-    monkeypatch.setattr("eldermesh.stack.supervisor.time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr("eldermesh_cli.stack.supervisor.time", SimpleNamespace(monotonic=lambda: clock))
     spec = stage.service("a")
     is_ready = spec.ready
     assert is_ready is not None
@@ -244,7 +244,7 @@ async def test_a_trouble_that_was_over_is_not_told_again(stage: Stage, monkeypat
     service.trouble = "exited with status 4"
     await service.bring_up()
     assert report_of(service).trouble == "exited with status 4"
-    monkeypatch.setattr("eldermesh.stack.service.QUICK_SECONDS", -1.0)
+    monkeypatch.setattr("eldermesh_cli.stack.service.QUICK_SECONDS", -1.0)
     assert report_of(service).trouble is None
     await service.shut_down()
     monkeypatch.undo()

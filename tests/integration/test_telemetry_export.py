@@ -15,10 +15,10 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from rich.console import Console
 
-from eldermesh.cli.trace_source import TraceUnavailableError, fetch_trace
-from eldermesh.cli.trace_tree import trace_tree
-from eldermesh.stack.otlp_receiver import otlp_receiver
-from eldermesh.stack.ports import free_port
+from eldermesh_cli.follow.trace_source import TraceUnavailableError, fetch_trace
+from eldermesh_cli.follow.trace_tree import trace_tree
+from eldermesh_cli.stack.servers.free_ports import free_port
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.ids import root_trace

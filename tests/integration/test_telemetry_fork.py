@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eldermesh.cli.trace_source import fetch_trace
-from eldermesh.stack.otlp_receiver import otlp_receiver
+from eldermesh_cli.follow.trace_source import fetch_trace
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
 from tests.trace_edges import edges_of
 
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from eldermesh.client import Client
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.service import Service, ServiceSpec
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.mesh_services import mesh_services
 from tests.waiting import wait_until

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from aiokafka.admin import NewTopic
 
-from shared.broker import make_admin, make_producer
 from shared.errors import ConfigurationError, RetryableError
-from shared.incarnation import INCARNATION_KEY, read_or_create_incarnation
+from shared.kafka.clients import make_admin, make_producer
+from shared.kafka.incarnation import INCARNATION_KEY, read_or_create_incarnation
+from shared.kafka.topic_admin import apply_topics
+from shared.kafka.topics import JOBS, JOBS_DONE, JOBS_HISTORY, MESH_META, TOPICS
 from shared.settings import Settings
-from shared.topic_admin import apply_topics
-from shared.topics import JOBS, JOBS_DONE, JOBS_HISTORY, MESH_META, TOPICS
 from tests.fresh_topics import deleted_afterwards, fresh_settings
 from tests.waiting import wait_until
 

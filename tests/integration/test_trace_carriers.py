@@ -14,13 +14,13 @@ import pytest
 from eldermesh.client import Client
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.launch import python_command
-from eldermesh.stack.errors import NotReadyError
-from eldermesh.stack.ports import free_port
-from eldermesh.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.free_ports import free_port
+from eldermesh_cli.stack.service import Service, ServiceSpec
 from services.router.jobs.lookup import JobLookup
+from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.integration.trace_carriers import CARRIERS, STATE, Carrier
 from tests.job_traces import assert_traced, received_spans, whole_trace
@@ -55,7 +55,7 @@ async def receiver(directory: Path) -> AsyncIterator[str]:
         await writer.wait_closed()
 
     arguments = ("--port", str(port), "--db", str(directory / "spans.sqlite"))
-    command = python_command("eldermesh.stack.otlp_receiver", *arguments)
+    command = python_command("eldermesh_cli.stack.telemetry.receiver", *arguments)
     service = Service(ServiceSpec(name="telemetry", command=command, ready=listens), log_dir=directory / "logs")
     await service.bring_up()
     try:
@@ -87,7 +87,7 @@ async def losing_mesh(bootstrap: str, directory: Path) -> AsyncIterator[LosingMe
         ) as mesh,
     ):
         router = losing(mesh.router, "services.router")
-        worker = losing(mesh.worker, "services.router.engines.celery_worker")
+        worker = losing(mesh.worker, "services.router.engines.celery.worker")
         try:
             await asyncio.gather(router.bring_up(), worker.bring_up())
             yield LosingMesh(mesh.settings, router)

@@ -105,12 +105,12 @@ def test_the_command_itself(project: Path, environment: dict[str, str], argument
 @pytest.mark.parametrize(
     "module",
     [
-        "services.router.engines.celery_worker",
-        "services.router.engines.celery_flower",
-        "services.router.engines.ray_node",
+        "services.router.engines.celery.worker",
+        "services.router.engines.celery.flower",
+        "services.router.engines.ray.node",
         "services.claude_exec.loopback",
-        "eldermesh.stack.otlp_receiver",
-        "eldermesh.demo",
+        "eldermesh_cli.stack.telemetry.receiver",
+        "eldermesh_cli.demo",
     ],
 )
 @pytest.mark.parametrize("isolated", [True, False], ids=["by mesh", "by hand"])

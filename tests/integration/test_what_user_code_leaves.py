@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from services.router.engines.item_process import HostDiedError, HostTimeoutError, ItemProcess
+from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from shared.workloads import ItemFailed, ItemSucceeded
 from tests.integration.leaving_functions import LEAVINGS, over_file
 from tests.waiting import wait_until
@@ -86,7 +86,7 @@ async def test_the_next_item_is_still_heard(
 
 _CALL = """
 import asyncio, resource
-from services.router.engines.item_process import ItemProcess
+from services.router.engines.python.item_process import ItemProcess
 
 async def main():
     host = ItemProcess()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from eldermesh.stack.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from shared.settings import Settings
 from tests.waiting import wait_until
 
@@ -63,7 +63,7 @@ class WorkerProcess:
 
 @contextmanager
 def running_worker(
-    settings: Settings, directory: Path, *, module: str = "services.router.engines.celery_worker"
+    settings: Settings, directory: Path, *, module: str = "services.router.engines.celery.worker"
 ) -> Iterator[WorkerProcess]:
     """A worker, or a module that runs one; killed on the way out, if it still runs."""
     worker = WorkerProcess(settings, directory, module)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 
 
 @pytest.fixture(scope="session")

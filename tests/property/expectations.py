@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eldermesh.contract.vocabulary import EndStatus
-from shared.events import JobReplanned
+from shared.facts.jobs import JobReplanned
 from tests.property.breach import Breach
 from tests.property.fact_writer import job_id
 from tests.property.process import Process

@@ -10,7 +10,7 @@ import orjson
 
 from eldermesh.contract.canonical import content_hash
 from eldermesh.contract.vocabulary import Decision
-from shared.events import (
+from shared.facts.jobs import (
     AdviceEntry,
     Fact,
     FactResult,

@@ -7,13 +7,13 @@ import textwrap
 
 import pytest
 
-from services.router.engines.chunk_items import ChunkItems
-from services.router.engines.chunk_run import ChunkRun
-from services.router.engines.chunk_runner import ChunkRunner
-from shared.history.acting import Actor
-from shared.history.claiming import claimed_lease
-from shared.history.claims import ClaimStore
-from shared.history.lease import Lease
+from services.router.engines.chunks.items import ChunkItems
+from services.router.engines.chunks.run import ChunkRun
+from services.router.engines.chunks.runner import ChunkRunner
+from shared.history.actions import Actor
+from shared.history.runs.claim_request import claimed_lease
+from shared.history.runs.claims import ClaimStore
+from shared.history.runs.lease import Lease
 from tests.property.patches import mutate_code, mutate_function, mutate_lua
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.router.jobs import ending, fold, machine, plan, results
+from services.router.jobs import end, fold, machine, plan, results
 from services.router.jobs.state import JobState
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded
@@ -22,7 +22,7 @@ def end_rebuilt(patch: pytest.MonkeyPatch) -> None:
             __import__("json").loads(end.value)
             | {"cost_usd": None if state.cost_micros is None else state.cost_micros / _MICROS}
         )"""
-    mutate_code(patch, ending, "end_due", "end.value.encode()", rebuilt)
+    mutate_code(patch, end, "end_due", "end.value.encode()", rebuilt)
 
 
 def no_clamp(patch: pytest.MonkeyPatch) -> None:
@@ -117,12 +117,12 @@ def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
 
 def end_told_at_a_later_time(patch: pytest.MonkeyPatch) -> None:
     """The end's record bears the time of the job's latest fact, not of the deciding one."""
-    mutate_code(patch, ending, "end_due", "time_ms=end.at", "time_ms=state.t")
+    mutate_code(patch, end, "end_due", "time_ms=end.at", "time_ms=state.t")
 
 
 def mark_with_a_later_time(patch: pytest.MonkeyPatch) -> None:
     """`job.ended` says that the job ended at the time of its latest fact."""
-    mutate_code(patch, ending, "end_due", "ended_at=end.at", "ended_at=state.t")
+    mutate_code(patch, end, "end_due", "ended_at=end.at", "ended_at=state.t")
 
 
 def repeated_failures_count(patch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.history import batch
-from shared.history.acting import Actor
+from shared.history.actions import Actor
 from shared.history.owner import Memory, Owner
 from shared.history.snapshot import PartitionStore
 from tests.property.patches import mutate_code, mutate_function, mutate_lua

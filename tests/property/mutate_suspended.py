@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.engines.chunk_run import ChunkRun
-from shared.history.acting import Actor
+from services.router.engines.chunks.run import ChunkRun
+from shared.history.actions import Actor
 from tests.property.patches import mutate_code
 
 

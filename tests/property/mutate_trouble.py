@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from services.router.jobs import fold
-from shared.history.acting import Actor
+from shared.history.actions import Actor
+from shared.history.dispatch import Sender
 from shared.history.owner import Owner
-from shared.history.sending import Sender
 from tests.property.patches import mutate_code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.engines.chunk_run import ChunkRun
+from services.router.engines.chunks.run import ChunkRun
 from services.router.jobs import holds, pauses, plan
 from shared.history import batch
 from tests.property.patches import mutate_code

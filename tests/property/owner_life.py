@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from services.router.engines.chunk_task import ChunkTask
+from services.router.engines.chunks.task import ChunkTask
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import LostOwnershipError, RetryableError
-from shared.events import JobHeld, JobRefused, JobRouted
+from shared.facts.jobs import JobHeld, JobRefused, JobRouted
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.log import Bounds
 from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publication

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.history import claims, scripts, snapshot
+from shared.history import scripts, snapshot
+from shared.history.runs import claims
 
 
 def mutate_code(patch: pytest.MonkeyPatch, holder: object, name: str, old: str, new: str) -> None:

@@ -15,7 +15,7 @@ from eldermesh.contract.results import JobProgress
 from eldermesh.contract.times import format_time, parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from services.router.jobs.machine import JobMachine
-from shared.events import (
+from shared.facts.jobs import (
     FactResult,
     ItemsCompleted,
     JobAccepted,

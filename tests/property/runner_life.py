@@ -13,15 +13,15 @@ from pydantic import JsonValue
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.contract.cloudevents import Headers, header_text
-from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
-from services.router.engines.runner_ports import RunnerPorts
-from shared.blobs import BlobStore
+from services.router.engines.chunks.runner import ChunkRunner
+from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from shared.blobs.store import BlobStore
 from shared.errors import RetryableError
-from shared.events import ChunkInterrupted, JobPaused
+from shared.facts.jobs import ChunkInterrupted, JobPaused
 from shared.history.chunks import ChunkId
-from shared.history.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.history.machine import NewFact
+from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.property.promises import check_all, check_redis
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.events import JobRefused
+from shared.facts.jobs import JobRefused
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id
 from tests.property.world import World

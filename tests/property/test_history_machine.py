@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.property.fact_writer import job_id
 from tests.property.memory_log import ProduceFault, ReadFault
 from tests.property.owner_life import LOOK_SECONDS, OwnerProcess

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.history import scripts
 from tests.property.breach import Breach
 from tests.property.mutation import Mutation

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.history.machine import DispatchDue
-from shared.history.own_trouble import FORGET_SECONDS, TELL_SECONDS, OwnTrouble
 from shared.history.ports import NoObserver
 from shared.history.snapshot import PartitionStore
+from shared.history.subject_failures import FORGET_SECONDS, TELL_SECONDS, OwnTrouble
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id
 from tests.property.owner_life import LOOK_SECONDS, OwnerLog, WorldDecider, WorldDispatcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eldermesh.contract.topics import JOBS_DONE, JOBS_PROGRESS
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id

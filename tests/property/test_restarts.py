@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.property.memory_log import ProduceFault
 from tests.property.promises import check_all, check_redis
 from tests.property.running import in_a_world

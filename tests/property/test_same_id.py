@@ -9,14 +9,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from eldermesh.stack.redis import EmbeddedRedis
-from services.router.engines.job_specs import JobSpecs
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.chunks.job_specs import JobSpecs
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.events import JobRouted
+from shared.facts.jobs import JobRouted
 from shared.history.chunks import ChunkId
-from shared.history.claims import Claimed, ClaimStore, Renewal
 from shared.history.keys import PartitionKeys
+from shared.history.runs.claims import Claimed, ClaimStore, Renewal
 from shared.history.snapshot import Advance, PartitionStore
 from tests.unit.jobs.story import JOB, Story, accepted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from services.router.jobs.lookup import JobLookup
 from shared.history.gates import closed_gates
 from tests.property.fact_writer import job_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.property.running import run_scenario
 from tests.property.scenarios_suspended import suspended_while_its_death_is_told
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.events import ItemsCompleted
-from shared.history.claims import Renewal
+from shared.facts.jobs import ItemsCompleted
+from shared.history.runs.claims import Renewal
 from tests.property.breach import Breach
 from tests.property.memory_log import MemoryLog
 from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, LEASE_SECONDS, OwnerProcess

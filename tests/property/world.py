@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import cast
 
-from eldermesh.stack.redis import EmbeddedRedis
-from services.router.engines.chunk_task import ChunkTask
-from shared.events import JobAccepted, JobEnded
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.chunks.task import ChunkTask
+from shared.facts.jobs import JobAccepted, JobEnded
 from shared.history.keys import PartitionKeys
 from shared.history.machine import NewFact
 from shared.settings import Settings

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from eldermesh.stack.redis import EmbeddedRedis
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
 from tests.property.process import Pulse

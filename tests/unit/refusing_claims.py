@@ -9,8 +9,8 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisAwayError
 
-from shared.history.claiming import NOT_YET_SECONDS
-from shared.history.claims import Claimed, ClaimRefusal
+from shared.history.runs.claim_request import NOT_YET_SECONDS
+from shared.history.runs.claims import Claimed, ClaimRefusal
 from tests.unit.runs import MovedClock, PlayedClaims
 
 ASKING_SECONDS = NOT_YET_SECONDS + 1

@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from eldermesh.contract.cloudevents import Headers, header_text
-from shared.history.claims import Claimed, ClaimRefusal, Renewal
+from shared.history.runs.claims import Claimed, ClaimRefusal, Renewal
 
 
 class MovedClock:

@@ -13,14 +13,14 @@ from opentelemetry.trace import INVALID_SPAN
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.vocabulary import DeadLetterType
-from services.router.admission import Admitted, JobAdmission, decided_fact
-from services.router.admission_submit import accepted_fact
-from shared.broker import make_producer
+from services.router.admission.commands import Admitted, JobAdmission, decided_fact
+from services.router.admission.submit import accepted_fact
+from shared.consumer.invalid_reason import MAX_ERRORS
 from shared.consumer.origin import submitted_at
-from shared.consumer.reasons import MAX_ERRORS
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.events import JobAccepted
+from shared.facts.jobs import JobAccepted
+from shared.kafka.clients import make_producer
 from shared.kafka.producer import Producer
 from shared.settings import Settings
 from shared.telemetry.fact_trace import fact_trace, trace_of_job_id

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from eldermesh.cli.answer_schemas import named_schema, schema_names
+from eldermesh_cli.answers.schemas import named_schema, schema_names
 
 _PROCESSES = "name pid state restarts_total rss_bytes"
 _STATUS = (

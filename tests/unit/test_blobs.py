@@ -12,8 +12,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
-from shared.blob_directory import blob_directory
-from shared.blobs import BlobStore
+from shared.blobs.directory import blob_directory
+from shared.blobs.store import BlobStore
 from shared.errors import ConfigurationError, RetryableError
 from shared.settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
-from services.router.support import NOT_SUPPORTED_YET, SUPPORT, support_markdown, unsupported
+from services.router.admission.contract_support import NOT_SUPPORTED_YET, SUPPORT, support_markdown, unsupported
 
 DOCS = Path(__file__).parents[2] / "docs" / "contract-support.md"
 
@@ -18,7 +18,7 @@ def _fields(command: str) -> set[str]:
 
 
 def test_the_page_is_made_from_the_table() -> None:
-    """`python -m services.router.support > docs/contract-support.md` was run after the last change."""
+    """`python -m services.router.admission.contract_support` was run after the last change."""
     assert DOCS.read_text(encoding="utf-8") == support_markdown()
 
 

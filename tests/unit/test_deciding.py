@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from services.router.deciding import PANEL_LATE, JobDecider
-from services.router.judging import JobContent, SpecContents, incident_rules, judged
+from services.router.policy.decider import PANEL_LATE, JobDecider
+from services.router.policy.incident_rules import JobContent, SpecContents, incident_rules, judged
 from shared.errors import RetryableError
-from shared.events import AdviceEntry, Fact, JobAdvised, JobHeld, JobRefused, JobRouted, TimerFired, decode_job_fact
+from shared.facts.jobs import AdviceEntry, Fact, JobAdvised, JobHeld, JobRefused, JobRouted, TimerFired, decode_job_fact
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue
 from shared.settings import Settings

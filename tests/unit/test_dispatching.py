@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from eldermesh.contract.vocabulary import EngineChoice
-from services.router.dispatching import JobDispatcher
-from services.router.engines.chunk_task import ChunkTask
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.dispatcher import JobDispatcher
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
-from shared.events import JobRouted
+from shared.facts.jobs import JobRouted
 from shared.history.agenda import Agenda
+from shared.history.dispatch import Sender
 from shared.history.machine import DispatchDue
-from shared.history.own_trouble import OwnTrouble
 from shared.history.owner import Memory
 from shared.history.ports import Clock, Dispatcher, SystemClock
-from shared.history.sending import Sender
 from shared.history.snapshot import Guard
+from shared.history.subject_failures import OwnTrouble
 from shared.history.window import DispatchWindow
 from shared.workloads import Queue, WorkloadRegistry
 from tests.unit.jobs.story import T0, Story, accepted

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from eldermesh.kafka import failing
-from eldermesh.kafka.failing import BROKER, OLD_SECONDS, FailingPlaces, Place
+from eldermesh.kafka import failures
+from eldermesh.kafka.failures import BROKER, OLD_SECONDS, FailingPlaces, Place
 
 HERE, THERE = Place("jobs.dead", 3), Place("jobs.progress", 3)
 
@@ -23,7 +23,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Of the module alone."""
     clock = Clock()
-    monkeypatch.setattr(failing, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(failures, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
-from eldermesh.cli.answer_schemas import named_schema, schema_names
 from eldermesh.contract.asyncapi import asyncapi_document
-from shared.events import JOB_FACTS
+from eldermesh_cli.answers.schemas import named_schema, schema_names
+from shared.facts.jobs import JOB_FACTS
 
 ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = ROOT / "scripts" / "generate_docs.py"

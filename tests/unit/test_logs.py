@@ -10,8 +10,8 @@ import orjson
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from shared.log_privacy import HIDDEN, MAX_ENTRIES, MAX_TEXT
-from shared.logs import configure_logging, get_logger, job_logs
+from shared.logs.privacy import HIDDEN, MAX_ENTRIES, MAX_TEXT
+from shared.logs.setup import configure_logging, get_logger, job_logs
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.setup import configure_telemetry

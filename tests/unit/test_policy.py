@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.router.policy import RouteRequest, static_policy
+from services.router.policy.engine_choice import RouteRequest, static_policy
 
 _REQUEST = RouteRequest(workload="python", items_total=100, engine="auto", slots=4)
 

@@ -17,9 +17,9 @@ import rfc8785
 from eldermesh.contract.canonical import canonical_bytes
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from services.claude_exec.requests.admission import RequestAdmission
-from services.router.admission import JobAdmission
-from shared.broker import make_producer
+from services.router.admission.commands import JobAdmission
 from shared.errors import DeadLetterError
+from shared.kafka.clients import make_producer
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 from tests.unit.consumer.records import consumed

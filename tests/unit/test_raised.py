@@ -14,13 +14,13 @@ from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import OwnFailureError
 from shared.consumer.handler import Subscription
-from shared.consumer.processing import RecordProcessor
+from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError
-from shared.logs import configure_logging, get_logger
-from shared.raised import ends_the_task, told
+from shared.kafka.topics import JOBS
+from shared.logs.exceptions import ends_the_task, told
+from shared.logs.setup import configure_logging, get_logger
 from shared.settings import Settings
 from shared.telemetry.spans import failures_told
-from shared.topics import JOBS
 from tests.unit.consumer.records import consumed
 
 SECRET = "hunter2"

@@ -10,8 +10,8 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from eldermesh.kafka import reading
-from eldermesh.kafka.reading import DAMAGED_AFTER, ReadableResults, UnreadableRecord
+from eldermesh.kafka import unreadable
+from eldermesh.kafka.unreadable import DAMAGED_AFTER, ReadableResults, UnreadableRecord
 from tests.hostile_batches import batch_of, broken_compression, ending_at, placed, unreadable_header
 
 PARTITION = TopicPartition("jobs", 0)
@@ -156,7 +156,7 @@ def test_the_last_letter_says_how_many_it_stands_for(
     count: int, of_the_rest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that have no letter of their own, besides itself."""
-    monkeypatch.setattr(reading, "MAX_TOLD", 3)
+    monkeypatch.setattr(unreadable, "MAX_TOLD", 3)
     records = Partition(0).read(broken_compression([b"x"] * count, "zstd"))
     assert [record.offset for record in records] == [0, 1, 2, count - 1]
     assert records[3].unreadable.reason == records[2].unreadable.reason + of_the_rest
@@ -167,7 +167,7 @@ def test_a_batch_has_so_many_letters_however_often_it_is_fetched(
     position: int, told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who comes again goes on with the letters where they ended."""
-    monkeypatch.setattr(reading, "MAX_TOLD", 3)
+    monkeypatch.setattr(unreadable, "MAX_TOLD", 3)
     records = Partition(position).read(broken_compression([b"x"] * 10, "zstd"))
     assert [record.offset for record in records] == told
 

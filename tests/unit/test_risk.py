@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from services.router.risk import IncidentMissing, Ruling, incident_entry, risk_of, ruling, tools_can_write
-from shared.events import AdviceEntry
+from services.router.policy.risk import IncidentMissing, Ruling, incident_entry, risk_of, ruling, tools_can_write
+from shared.facts.jobs import AdviceEntry
 
 
 def says(risk: JsonValue, *reasons: JsonValue, status: Any = "ok") -> AdviceEntry:

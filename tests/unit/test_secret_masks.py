@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.secret_masks import HIDDEN, excerpt, masked
+from shared.text.secret_masks import HIDDEN, excerpt, masked
 
 MIXED = "aB3" * 12
 SECRETS = [

@@ -11,7 +11,7 @@ import pytest
 
 from eldermesh.launch import python_command
 from shared.errors import RetryableError, StopServiceError
-from shared.serving import until_stopped
+from shared.processes.service_process import until_stopped
 
 
 class PlayedPart:
@@ -63,7 +63,7 @@ async def test_cancelled_it_leaves_nothing() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.parametrize("module", ["services.router", "services.notifier", "services.router.engines.celery_worker"])
+@pytest.mark.parametrize("module", ["services.router", "services.notifier", "services.router.engines.celery.worker"])
 def test_an_env_file_that_is_a_pipe_is_refused(module: str, tmp_path: Path) -> None:
     """A service says so and ends, where it would wait for a writer for ever."""
     os.mkfifo(tmp_path / ".env")

@@ -123,10 +123,10 @@ def test_a_duration_that_is_none_is_refused(text: str, monkeypatch: pytest.Monke
 PROGRAMS = [
     ("services.router",),
     ("services.claude_exec.loopback",),
-    ("services.router.engines.celery_worker",),
-    ("services.router.engines.celery_flower",),
-    ("services.router.engines.ray_node", "head"),
-    ("eldermesh.stack.otlp_receiver", "--port", "0", "--db", "spans.sqlite"),
+    ("services.router.engines.celery.worker",),
+    ("services.router.engines.celery.flower",),
+    ("services.router.engines.ray.node", "head"),
+    ("eldermesh_cli.stack.telemetry.receiver", "--port", "0", "--db", "spans.sqlite"),
 ]
 
 

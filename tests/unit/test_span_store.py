@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.span_store import SpanEvent, SpanStore, StoredSpan, StoreLimits
+from eldermesh_cli.stack.telemetry.span_store import SpanEvent, SpanStore, StoredSpan, StoreLimits
 
 TRACE = "ab" * 16
 

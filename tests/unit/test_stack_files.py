@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.stack.control import SOCKET_NAME, control_server, request
-from eldermesh.stack.data_dir import DataDirLock
-from eldermesh.stack.errors import DataDirInUseError, NotRunningError, RequestRefusedError, RuntimeFileDamagedError
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.log_file import cut_log, log_tail, open_log
-from eldermesh.stack.ports import LOOPBACK, kept_ports
-from eldermesh.stack.restarts import Deaths, RestartPolicy
-from eldermesh.stack.runtime import (
+from eldermesh_cli.stack.control import SOCKET_NAME, control_server, request
+from eldermesh_cli.stack.data_dir import DataDirLock
+from eldermesh_cli.stack.errors import DataDirInUseError, NotRunningError, RequestRefusedError, RuntimeFileDamagedError
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.log_file import cut_log, log_tail, open_log
+from eldermesh_cli.stack.processes.restarts import Deaths, RestartPolicy
+from eldermesh_cli.stack.runtime_file import (
     RUNTIME_NAME,
     Runtime,
     RuntimeProcess,
@@ -29,6 +28,7 @@ from eldermesh.stack.runtime import (
     remove_runtime,
     write_runtime,
 )
+from eldermesh_cli.stack.servers.free_ports import LOOPBACK, kept_ports
 
 
 def a_runtime() -> Runtime:

@@ -1,4 +1,4 @@
-"""Each promise of `shared.topic_promises`: a topic that keeps it, and one that breaks it."""
+"""Each promise of `shared.kafka.topic_promises`: a topic that keeps it, and one that breaks it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from shared.kafka.topic_promises import ExistingTopic, RefusedTopic, broken_promises, wanted_topics
+from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS, MESH_META, SAGES_NOTES, TOPICS
 from shared.settings import Settings
-from shared.topic_promises import ExistingTopic, RefusedTopic, broken_promises, wanted_topics
-from shared.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS, MESH_META, SAGES_NOTES, TOPICS
 
 DAY_MS = 24 * 3600 * 1000
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.router.engines.workloads.python import PythonWorkload
+from services.router.engines.python.workload import PythonWorkload
 from shared.errors import ConfigurationError, DeadLetterError
 from shared.workloads import LOAD_AGAIN_SECONDS, UnknownWorkloadError, Workload, WorkloadRegistry
 

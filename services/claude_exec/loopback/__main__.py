@@ -12,8 +12,8 @@ from pathlib import Path
 from services.claude_exec.loopback.script import Script
 from services.claude_exec.loopback.server import loopback_host, serve
 from shared.errors import MeshError
-from shared.logs import configure_logging, get_logger
-from shared.serving import settings_of_process
+from shared.logs.setup import configure_logging, get_logger
+from shared.processes.service_process import settings_of_process
 
 _SERVICE_NAME = "eldermesh-claude-loopback"
 

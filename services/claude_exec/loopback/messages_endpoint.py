@@ -17,7 +17,7 @@ from services.claude_exec.loopback.journal import Entry, Journal, excerpt
 from services.claude_exec.loopback.markers import MarkerError
 from services.claude_exec.loopback.plan import Countdown, Plan, make_plan, tokens
 from services.claude_exec.loopback.script import Script
-from shared.logs import get_logger
+from shared.logs.setup import get_logger
 
 _log = get_logger(__name__)
 

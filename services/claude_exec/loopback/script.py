@@ -11,7 +11,7 @@ import yaml
 from services.claude_exec.loopback.markers import MarkerError, read_markers
 from services.claude_exec.loopback.steps import Step
 from shared.errors import ConfigurationError
-from shared.regular_file import read_regular_file
+from shared.text.regular_file import read_regular_file
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from services.claude_exec.loopback.application import loopback_application
 from services.claude_exec.loopback.script import Script
 from shared.errors import ConfigurationError
-from shared.logs import get_logger
+from shared.logs.setup import get_logger
 
 MAX_CONNECTIONS = 256
 KEEP_ALIVE_SECONDS = 30

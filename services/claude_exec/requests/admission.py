@@ -18,20 +18,20 @@ from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.claude_exec.options import judged_options
 from services.claude_exec.requests.ids import readable_request_id, request_id_of, request_id_of_invalid
-from shared.claude_facts import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
+from shared.consumer.command_json import read_object
+from shared.consumer.invalid_reason import reason_of
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
-from shared.consumer.reading import read_object
-from shared.consumer.reasons import reason_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError, RecordTooLargeError
+from shared.facts.claude import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
 from shared.history.facts import fact_headers
 from shared.history.keys import FOLD_VERSION
 from shared.kafka.producer import Producer
+from shared.kafka.topics import CLAUDE_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.fact_trace import FactTrace, fact_trace
 from shared.telemetry.spans import span
-from shared.topics import CLAUDE_HISTORY
 
 _accepted_total = metrics.get_meter("eldermesh").create_counter(
     metric_names.REQUESTS_ACCEPTED.name, metric_names.REQUESTS_ACCEPTED.unit, metric_names.REQUESTS_ACCEPTED.meaning

@@ -10,13 +10,13 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from services.claude_exec.figures import count_of
-from services.claude_exec.outcome import ClaudeOutcome
-from shared.blobs import BlobStore
-from shared.claude_facts import ClaudeAnswered
+from services.claude_exec.cli.figures import count_of
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
+from shared.blobs.store import BlobStore
 from shared.errors import ConfigurationError
-from shared.events import ChunkTimes
-from shared.surrogates import whole_characters
+from shared.facts.claude import ClaudeAnswered
+from shared.facts.jobs import ChunkTimes
+from shared.text.surrogates import whole_characters
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger result goes to the blob store."""

@@ -9,10 +9,10 @@ from typing import cast
 from eldermesh.contract.claude_output import ClaudeEndStatus
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
-from services.claude_exec.requests.ending import answered, cancelled, expired
+from services.claude_exec.requests.end import answered, cancelled, expired
 from services.claude_exec.requests.spec import request_spec
 from services.claude_exec.requests.state import Acceptance, End, RequestState
-from shared.claude_facts import (
+from shared.facts.claude import (
     ClaudeAccepted,
     ClaudeAnswered,
     ClaudeCancelRequested,
@@ -22,7 +22,7 @@ from shared.claude_facts import (
     ClaudeReplanned,
     decode_claude_fact,
 )
-from shared.events import TimerFired
+from shared.facts.jobs import TimerFired
 from shared.history.facts import FactRecord
 from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 from shared.history.machine import Folded, Publication

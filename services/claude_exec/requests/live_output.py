@@ -13,11 +13,11 @@ from eldermesh.contract.canonical import canonical_bytes
 from eldermesh.contract.claude_output import MAX_OUTPUT_BYTES, ClaudeOutput
 from eldermesh.contract.cloudevents import CLAUDE_OUTPUT, Headers, binary_headers
 from eldermesh.contract.times import format_time
-from services.claude_exec.requests.ending import EVENT_SOURCE
+from services.claude_exec.requests.end import EVENT_SOURCE
 from services.claude_exec.requests.pieces import Piece, PieceReader
 from shared.history.fact_appender import FactSink
 from shared.history.ports import Clock
-from shared.patience import with_patience
+from shared.retry.patience import with_patience
 
 GATHER_SECONDS = 0.1
 """How long small pieces are gathered into one record."""

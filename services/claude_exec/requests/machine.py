@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eldermesh.counted import counted
-from services.claude_exec.requests.ending import end_due
+from services.claude_exec.requests.end import end_due
 from services.claude_exec.requests.fold import fold_request
 from services.claude_exec.requests.state import RequestState, state_adapter
-from shared.claude_facts import ClaudeAnswered, ClaudeEnded, ClaudeReplanned
-from shared.events import TimerFired
+from shared.facts.claude import ClaudeAnswered, ClaudeEnded, ClaudeReplanned
+from shared.facts.jobs import TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue
-from shared.topics import CLAUDE_HISTORY
+from shared.kafka.topics import CLAUDE_HISTORY
 
 OWNER_WORKER_ID = "claude_exec"
 

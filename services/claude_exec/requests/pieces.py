@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from eldermesh.contract.claude_output import MAX_OUTPUT_TEXT_BYTES, OutputKind
-from shared.surrogates import whole_characters, without_half_at_the_end
+from shared.text.surrogates import whole_characters, without_half_at_the_end
 
 _JOINED: frozenset[OutputKind] = frozenset({"text", "thinking"})
 """Kinds of which the CLI gives many small pieces; what follows one another is one."""

@@ -13,23 +13,23 @@ from opentelemetry.trace import Span
 
 from services.claude_exec.executor import Execution
 from services.claude_exec.options import ClaudeOptions, judged_options
-from services.claude_exec.outcome import ClaudeOutcome
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
-from services.claude_exec.requests.ports import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
-from shared.claude_facts import ClaudeAnswered, ClaudeInterrupted
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
-from shared.events import ChunkTimes
-from shared.history.ending_run import end_run
+from shared.facts.claude import ClaudeAnswered, ClaudeInterrupted
+from shared.facts.jobs import ChunkTimes
 from shared.history.facts import fact_headers
-from shared.history.lease import SUSPENDED, Lease, LeaseLostError
-from shared.patience import with_patience
-from shared.raised import ends_the_task, told
+from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
+from shared.history.runs.run_end import end_run
+from shared.kafka.topics import CLAUDE_OUTPUT
+from shared.logs.exceptions import ends_the_task, told
+from shared.retry.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span
-from shared.topics import CLAUDE_OUTPUT
 
 _INTERRUPTED_SECONDS = 5.0
 """How long a run that was stopped tries to say that nobody died."""

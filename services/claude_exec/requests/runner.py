@@ -8,15 +8,15 @@ from uuid import uuid4
 
 from opentelemetry import metrics
 
-from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.run import RequestRun
+from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import RetryableError
-from shared.history.claiming import Unclaimed, claimed_lease
-from shared.history.lease import Lease, LeaseLostError
-from shared.history.specs import read_spec
-from shared.logs import job_logs
-from shared.raised import ends_the_task
+from shared.history.runs.claim_request import Unclaimed, claimed_lease
+from shared.history.runs.lease import Lease, LeaseLostError
+from shared.history.runs.spec_read import read_spec
+from shared.logs.exceptions import ends_the_task
+from shared.logs.setup import job_logs
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span

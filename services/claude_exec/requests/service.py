@@ -11,20 +11,18 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
+from services.claude_exec.cli.run_directory import remove_abandoned
 from services.claude_exec.requests.admission import RequestAdmission
-from services.claude_exec.requests.dispatching import NoDecider, RequestDispatcher
+from services.claude_exec.requests.dispatcher import NoDecider, RequestDispatcher
 from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from services.claude_exec.requests.machine import RequestMachine
-from services.claude_exec.requests.observing import RequestObserver
-from services.claude_exec.requests.ports import RunPorts
+from services.claude_exec.requests.observer import RequestObserver
 from services.claude_exec.requests.runner import RequestRunner
+from services.claude_exec.requests.runner_parts import RunPorts
 from services.claude_exec.requests.state import RequestState
-from services.claude_exec.run_directory import remove_abandoned
-from shared.blobs import BlobStore
-from shared.broker import make_producer
+from shared.blobs.store import BlobStore
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.history.claims import ClaimStore
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
@@ -32,16 +30,18 @@ from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.ports import SystemClock
+from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
-from shared.history.waking import Waking
-from shared.incarnation import read_or_create_incarnation
+from shared.history.suspension import Waking
+from shared.kafka.clients import make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.producer import Producer
-from shared.kafka.producing import ProducingReport
-from shared.logs import get_logger
+from shared.kafka.producer_health import ProducingReport
+from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
+from shared.logs.setup import get_logger
+from shared.processes.service_process import Part, start_at_once, until_stopped
 from shared.redis_client import make_redis
-from shared.serving import Part, start_at_once, until_stopped
 from shared.settings import Settings
-from shared.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
 
 _log = get_logger(__name__)
 

@@ -9,7 +9,7 @@ import orjson
 from pydantic import JsonValue
 
 from eldermesh.contract.ijson import parse_ijson
-from shared.claude_facts import ClaudeAccepted
+from shared.facts.claude import ClaudeAccepted
 
 
 @dataclass(frozen=True, slots=True)

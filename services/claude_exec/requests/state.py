@@ -8,7 +8,7 @@ from functools import cache
 from pydantic import TypeAdapter
 
 from eldermesh.contract.claude_output import ClaudeEndStatus
-from shared.claude_facts import ClaudeTerms
+from shared.facts.claude import ClaudeTerms
 from shared.history.chunks import ChunkId
 from shared.history.keys import FOLD_VERSION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.notification_facts import NotificationPlanned, Severity
+from shared.facts.notifications import NotificationPlanned, Severity
 
 SEND_SECONDS = 10.0
 """Longest that one attempt takes."""

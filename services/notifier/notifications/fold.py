@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.notifier.notifications.state import End, NotificationState
-from shared.events import TimerFired
-from shared.history.facts import FactRecord
-from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
-from shared.notification_facts import (
+from shared.facts.jobs import TimerFired
+from shared.facts.notifications import (
     NotificationEnded,
     NotificationFact,
     NotificationFailed,
@@ -21,6 +19,8 @@ from shared.notification_facts import (
     NotificationStatus,
     decode_notification_fact,
 )
+from shared.history.facts import FactRecord
+from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 
 
 def fold_notification(state: NotificationState | None, record: FactRecord) -> NotificationState | None:

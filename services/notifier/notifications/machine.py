@@ -10,17 +10,17 @@ from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.counted import counted
 from services.notifier.notifications.fold import fold_notification
 from services.notifier.notifications.state import End, NotificationState, state_adapter
-from shared.events import TimerFired
-from shared.history.chunks import ChunkId
-from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DispatchDue, Due, EndDue, Folded, MarkDue, NewFact, Publication, TimerDue
-from shared.notification_facts import (
+from shared.facts.jobs import TimerFired
+from shared.facts.notifications import (
     NotificationEnded,
     NotificationFailed,
     NotificationPlanned,
     NotificationReplanned,
 )
-from shared.topics import NOTIFICATIONS
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord, fact_headers
+from shared.history.machine import DispatchDue, Due, EndDue, Folded, MarkDue, NewFact, Publication, TimerDue
+from shared.kafka.topics import NOTIFICATIONS
 
 OWNER_WORKER_ID = "notifier"
 _SPEC = b"{}"

@@ -11,21 +11,21 @@ from opentelemetry.trace import Span
 
 from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
 from services.notifier.notifications.backoff import pause_ms
-from services.notifier.notifications.ports import SendPorts, SendTask
+from services.notifier.notifications.runner_parts import SendPorts, SendTask
 from shared.errors import RetryableError
-from shared.events import Fact
-from shared.history.ending_run import end_run
-from shared.history.facts import fact_headers
-from shared.history.lease import SUSPENDED, Lease, LeaseLostError
-from shared.notification_facts import (
+from shared.facts.jobs import Fact
+from shared.facts.notifications import (
     NotificationFailed,
     NotificationInterrupted,
     NotificationPostponed,
     NotificationSending,
     NotificationSent,
 )
-from shared.patience import with_patience
-from shared.raised import ends_the_task
+from shared.history.facts import fact_headers
+from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
+from shared.history.runs.run_end import end_run
+from shared.logs.exceptions import ends_the_task
+from shared.retry.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.spans import fail_span
 

@@ -9,12 +9,12 @@ from uuid import uuid4
 
 from opentelemetry import metrics
 
-from services.notifier.notifications.ports import SendPorts, SendTask, claim_timeout_of
 from services.notifier.notifications.run import SendRun
+from services.notifier.notifications.runner_parts import SendPorts, SendTask, claim_timeout_of
 from shared.errors import RetryableError
-from shared.history.claiming import Unclaimed, claimed_lease
-from shared.logs import job_logs
-from shared.raised import ends_the_task
+from shared.history.runs.claim_request import Unclaimed, claimed_lease
+from shared.logs.exceptions import ends_the_task
+from shared.logs.setup import job_logs
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span

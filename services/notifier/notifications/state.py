@@ -7,9 +7,9 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
+from shared.facts.notifications import NotificationPlanned, NotificationStatus
 from shared.history.chunks import ChunkId
 from shared.history.keys import FOLD_VERSION
-from shared.notification_facts import NotificationPlanned, NotificationStatus
 
 
 @dataclass(frozen=True, slots=True)

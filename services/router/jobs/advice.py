@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from services.router.jobs import clock
 from services.router.jobs.state import JobState
-from shared.events import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobReplanned, JobRouted, JobTerms
+from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobReplanned, JobRouted, JobTerms
 from shared.history.machine import Folded
 
 

@@ -9,7 +9,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
 from services.router.jobs import clock
 from services.router.jobs.advice import advised, asked, with_annex, with_own_advice
-from services.router.jobs.ending import ended
+from services.router.jobs.end import ended
 from services.router.jobs.hold_events import with_hold_events
 from services.router.jobs.holds import decided, denied, held
 from services.router.jobs.pauses import interrupted, paused
@@ -18,7 +18,7 @@ from services.router.jobs.results import fold_results
 from services.router.jobs.spec import job_spec
 from services.router.jobs.state import Acceptance, End, JobState
 from services.router.jobs.waits import pause_over, waits_over
-from shared.events import (
+from shared.facts.jobs import (
     ChunkInterrupted,
     ItemsCompleted,
     JobAccepted,

@@ -10,9 +10,9 @@ from eldermesh.contract.holds import JobHold, hold_event_id
 from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_HOLDS
 from services.router.jobs import clock
-from services.router.jobs.ending import EVENT_SOURCE
+from services.router.jobs.end import EVENT_SOURCE
 from services.router.jobs.state import Acceptance, JobState, PastWait, Wait
-from shared.events import JobTerms
+from shared.facts.jobs import JobTerms
 from shared.history.machine import Folded, Publication
 
 

@@ -10,10 +10,10 @@ from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.jobs import clock
-from services.router.jobs.ending import ended
+from services.router.jobs.end import ended
 from services.router.jobs.state import JobState, Wait
 from services.router.jobs.waits import hold_over
-from shared.events import JobDecided, JobHeld
+from shared.facts.jobs import JobDecided, JobHeld
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded, Publication
 

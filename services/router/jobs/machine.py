@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from eldermesh.counted import counted
 from services.router.jobs import clock
-from services.router.jobs.ending import end_due
+from services.router.jobs.end import end_due
 from services.router.jobs.fold import fold_job
 from services.router.jobs.plan import successors
 from services.router.jobs.state import JobState, state_adapter
-from shared.events import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk, TimerFired
+from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk, TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue
-from shared.topics import JOBS_HISTORY
+from shared.kafka.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.router.jobs import clock
-from services.router.jobs.ending import ended
+from services.router.jobs.end import ended
 from services.router.jobs.plan import put_back
 from services.router.jobs.results import over_budget
 from services.router.jobs.state import JobState, Wait
-from shared.events import ChunkInterrupted, JobPaused
+from shared.facts.jobs import ChunkInterrupted, JobPaused
 from shared.history.chunks import ChunkId
 
 _MAX_DOUBLINGS = 30

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from services.router.jobs.state import Chunk, JobState
-from shared.events import JobReplanned, PlannedChunk
+from shared.facts.jobs import JobReplanned, PlannedChunk
 from shared.history.chunks import ChunkId, all_items_in, missing_items
 
 

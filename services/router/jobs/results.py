@@ -9,10 +9,10 @@ from eldermesh.contract.canonical import canonical_bytes
 from eldermesh.contract.cloudevents import PROGRESS, binary_headers
 from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_PROGRESS
-from services.router.jobs.ending import EVENT_SOURCE, ended
+from services.router.jobs.end import EVENT_SOURCE, ended
 from services.router.jobs.plan import without_finished
 from services.router.jobs.state import STAGE, Acceptance, JobState
-from shared.events import FactResult, ItemsCompleted
+from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.chunks import has_item, with_items
 from shared.history.machine import Folded, Publication
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from eldermesh.contract.ijson import parse_ijson
-from shared.events import JobAccepted
+from shared.facts.jobs import JobAccepted
 
 
 def job_spec(fact: JobAccepted) -> bytes:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.vocabulary import EndStatus, Engine
-from shared.events import AdviceEntry, JobTerms
+from shared.facts.jobs import AdviceEntry, JobTerms
 from shared.history.chunks import ChunkId
 from shared.history.keys import FOLD_VERSION
 

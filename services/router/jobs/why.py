@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from eldermesh.contract.results import ItemResult, JobProgress
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.events import ItemsCompleted, decode_job_fact
+from shared.facts.jobs import ItemsCompleted, decode_job_fact
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded
 

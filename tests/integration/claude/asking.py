@@ -13,12 +13,12 @@ from uuid import uuid4
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_OUTPUT
 from eldermesh.contract.records import PublicRecord
-from eldermesh.stack.own_services import claude_exec_service
-from eldermesh.stack.service import Service
-from services.claude_exec.run_directory import runs_path
+from eldermesh_cli.stack.servers.mesh_services import claude_exec_service
+from eldermesh_cli.stack.service import Service
+from services.claude_exec.cli.run_directory import runs_path
+from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS, JOBS_DEAD
+from shared.kafka.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
 from shared.settings import Settings
-from shared.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS, JOBS_DEAD
-from shared.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
 from tests.fresh_topics import Profile, fresh_topics
 from tests.inboxes import Sent, publish, read_all
 from tests.waiting import wait_until

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import psutil
 
-from eldermesh.stack.identity import ProcessIdentity
-from services.claude_exec.command import BUNDLED_CLI
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from services.claude_exec.cli.command import BUNDLED_CLI
+from services.claude_exec.cli.run_directory import runs_path
+from services.claude_exec.cli.transport import OnMessage
 from services.claude_exec.executor import Execution
 from services.claude_exec.options import judged_options
-from services.claude_exec.outcome import ClaudeOutcome
-from services.claude_exec.run_directory import runs_path
-from services.claude_exec.transport import OnMessage
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.settings import Settings
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from shared.events import AdviceEntry, JobAccepted
+from shared.facts.jobs import AdviceEntry, JobAccepted
 from tests.mesh_services import mesh_services
 from tests.played_panel import played_panel
 

@@ -29,7 +29,7 @@ class Shell:
         """Run it to its end."""
         return await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "eldermesh.cli.main", "ask", *arguments],
+            [sys.executable, "-m", "eldermesh_cli.main", "ask", *arguments],
             env=self._env,
             input=stdin,
             capture_output=True,

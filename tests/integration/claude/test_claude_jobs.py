@@ -14,8 +14,8 @@ import pytest
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.results import ItemResult
-from eldermesh.stack.otlp_receiver import otlp_receiver
-from services.claude_exec.run_directory import runs_path
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
+from services.claude_exec.cli.run_directory import runs_path
 from tests.integration.claude.playing import own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.jaeger_server import JaegerServer

@@ -15,9 +15,9 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.service import Service
-from services.claude_exec.run_directory import runs_path
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.service import Service
+from services.claude_exec.cli.run_directory import runs_path
 from tests.integration.claude.asking import asking
 from tests.integration.item_pids import all_gone
 from tests.mesh_services import mesh_services

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.claude_exec.command import BUNDLED_CLI
-from services.claude_exec.outcome import OutcomeClass
-from services.claude_exec.output_schema import for_cli
+from services.claude_exec.cli.command import BUNDLED_CLI
+from services.claude_exec.outcomes.outcome import OutcomeClass
+from services.claude_exec.output_schema.judge import for_cli
 from tests.integration.claude.playing import Claude
 from tests.unit.claude.test_output_schema import ACCEPTED, REFUSED
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from services.claude_exec.cli.run_directory import remove_abandoned, runs_path
 from services.claude_exec.executor import Execution
-from services.claude_exec.run_directory import remove_abandoned, runs_path
 from tests.integration.claude.playing import Claude, own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone
 from tests.waiting import wait_until

@@ -11,9 +11,9 @@ import pytest
 
 from eldermesh.client import Client
 from eldermesh.contract.times import parse_time
-from eldermesh.stack.otlp_receiver import otlp_receiver
-from shared.events import JobReplanned
-from shared.topics import JOBS_HISTORY
+from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
+from shared.facts.jobs import JobReplanned
+from shared.kafka.topics import JOBS_HISTORY
 from tests.held_jobs import history_writer
 from tests.integration.claude.playing import Claude
 from tests.integration.item_pids import begun, let_go

@@ -18,9 +18,9 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.holds import JobHold
 from eldermesh.contract.times import parse_time
 from eldermesh.contract.topics import JOBS, JOBS_HOLDS
-from eldermesh.stack.service import Service
-from shared.events import JobAccepted, JobPaused
-from shared.topics import JOBS_HISTORY, MESH_META, TOPICS
+from eldermesh_cli.stack.service import Service
+from shared.facts.jobs import JobAccepted, JobPaused
+from shared.kafka.topics import JOBS_HISTORY, MESH_META, TOPICS
 from tests.fresh_topics import Profile
 from tests.held_jobs import history_writer
 from tests.jaeger_server import JaegerServer

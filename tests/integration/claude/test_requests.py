@@ -11,7 +11,7 @@ import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import job_id_from_record, request_id_from_key, trace_id_of
-from shared.topics import CLAUDE_REQUESTS
+from shared.kafka.topics import CLAUDE_REQUESTS
 from tests.inboxes import read_all
 from tests.integration.claude.asking import Asking, asking
 from tests.integration.claude.playing import own_seconds, process_named

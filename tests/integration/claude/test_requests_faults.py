@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eldermesh.contract.claude_output import ClaudeOutput
-from eldermesh.stack.identity import ProcessIdentity
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from tests.integration.claude.asking import Asking, asking
 from tests.integration.claude.playing import own_seconds, process_named, processes_named
 from tests.integration.item_pids import all_gone

@@ -8,11 +8,11 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import format_trace_id
 
-from eldermesh.cli.trace_source import Span
 from eldermesh.client import Client
 from eldermesh.contract.cloudevents import header_text
+from eldermesh_cli.follow.trace_source import Span
+from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_OUTPUT
 from shared.settings import Settings
-from shared.topics import CLAUDE_HISTORY, CLAUDE_OUTPUT
 from tests.integration.claude.asking import asking
 from tests.jaeger_server import JaegerServer
 from tests.job_traces import received_spans

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from eldermesh.client.kafka import read_topics, started_consumer, started_producer
-from shared.broker import make_admin, make_consumer, make_producer
-from shared.incarnation import read_or_create_incarnation
+from shared.kafka.clients import make_admin, make_consumer, make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.topics import JOBS, JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 
 _MOST_STEPS = 5000

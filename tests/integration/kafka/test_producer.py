@@ -15,14 +15,14 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from eldermesh.kafka.producer import OutgoingRecord
-from shared.broker import make_admin, make_producer
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.machine import Publication
+from shared.kafka.clients import make_admin, make_producer
 from shared.kafka.producer import Producer
+from shared.kafka.topic_admin import apply_topics
+from shared.kafka.topics import JOBS_DEAD, JOBS_HISTORY, JOBS_PROGRESS
 from shared.settings import Settings
-from shared.topic_admin import apply_topics
-from shared.topics import JOBS_DEAD, JOBS_HISTORY, JOBS_PROGRESS
 from tests.fresh_topics import fresh_topics
 from tests.inboxes import read_all
 from tests.kafka_server import KafkaServer, kafka_missing

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from shared.broker import make_producer
 from shared.errors import RetryableError
-from shared.kafka.producing import ProducingReport, producing_trouble
+from shared.kafka.clients import make_producer
+from shared.kafka.producer_health import ProducingReport, producing_trouble
 from shared.redis_client import make_redis
 from tests.fresh_topics import fresh_settings
 from tests.waiting import wait_until
@@ -24,7 +24,7 @@ class TroubledProducer:
 
 async def test_it_is_told_while_it_lasts(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the service that has it, and of no other; with the trouble the note goes."""
-    monkeypatch.setattr("shared.kafka.producing.TELL_SECONDS", 0.05)
+    monkeypatch.setattr("shared.kafka.producer_health.TELL_SECONDS", 0.05)
     settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr(redis_server))
     producer = TroubledProducer()
     async with aclosing(make_redis(settings)) as redis:
@@ -68,7 +68,7 @@ async def test_a_failure_that_nobody_repeats_is_no_trouble_for_ever(monkeypatch:
     with pytest.raises(RetryableError):
         await producer.start()
     assert producer.trouble is not None
-    monkeypatch.setattr("eldermesh.kafka.failing.OLD_SECONDS", 0.1)
+    monkeypatch.setattr("eldermesh.kafka.failures.OLD_SECONDS", 0.1)
     await wait_until(lambda: producer.trouble is None, description="the failure is an old one")
     await producer.stop()
 

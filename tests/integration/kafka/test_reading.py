@@ -11,15 +11,15 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException
 
 from eldermesh.client.kafka import started_consumer
-from eldermesh.kafka import decompression, reading
-from eldermesh.kafka.reading import UnreadableRecord
-from shared.broker import make_producer
+from eldermesh.kafka import decompression, unreadable
+from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import ConfigurationError
-from shared.events import UnreadableFactError
+from shared.facts.jobs import UnreadableFactError
 from shared.history.kafka_log import KafkaPartitionLog
-from shared.incarnation import read_or_create_incarnation
+from shared.kafka.clients import make_producer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.topics import JOBS, JOBS_HISTORY, MESH_META
 from shared.settings import Settings
-from shared.topics import JOBS, JOBS_HISTORY, MESH_META
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.hostile_batches import batch_of, broken_compression, ending_at, publish_batch, unreadable_header
 
@@ -66,7 +66,7 @@ async def test_a_fetch_unpacks_little_more_than_one_batch_may_have(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many small batches that unpack to much come a few at a time, and all of them come."""
-    for module in (decompression, reading):
+    for module in (decompression, unreadable):
         monkeypatch.setattr(module, "MAX_BATCH_BYTES", 1_000_000)
     for _ in range(10):
         await publish_batch(settings, JOBS, 0, batch_of([bytes(600_000)], codec="zstd"))
@@ -84,16 +84,16 @@ async def test_a_batch_that_says_it_has_a_billion_records(settings: Settings) ->
     """The first of them are told, and the last for the rest; what follows is read."""
     await publish_batch(settings, JOBS, 0, ending_at(broken_compression([b"x"] * 3, "zstd"), 1 << 30))
     await publish_batch(settings, JOBS, 0, batch_of([b"behind"]))
-    found = await read(settings, reading.MAX_TOLD + 2)
-    assert [record.offset for record in found] == [*range(reading.MAX_TOLD), 1 << 30, (1 << 30) + 1]
-    assert f"the {(1 << 30) - reading.MAX_TOLD} records before it" in found[-2].unreadable.reason
+    found = await read(settings, unreadable.MAX_TOLD + 2)
+    assert [record.offset for record in found] == [*range(unreadable.MAX_TOLD), 1 << 30, (1 << 30) + 1]
+    assert f"the {(1 << 30) - unreadable.MAX_TOLD} records before it" in found[-2].unreadable.reason
     assert found[-1].value == b"behind"
 
 
 async def test_a_batch_that_does_not_match_its_checksum(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetched anew it may be whole; one that never is is passed over, offset by offset."""
     checked: list[bool] = []
-    whole = reading._Batches.next_batch  # noqa: SLF001 - no broker here takes such a batch
+    whole = unreadable._Batches.next_batch  # noqa: SLF001 - no broker here takes such a batch
 
     def next_batch(batches: Any) -> Any:
         batch = whole(batches)
@@ -105,12 +105,12 @@ async def test_a_batch_that_does_not_match_its_checksum(settings: Settings, monk
             raise CorruptRecordException
         return batch
 
-    monkeypatch.setattr(reading._Batches, "next_batch", next_batch)  # noqa: SLF001
+    monkeypatch.setattr(unreadable._Batches, "next_batch", next_batch)  # noqa: SLF001
     for value in (b"damaged on its way", b"damaged", b"whole"):
         await publish_batch(settings, JOBS, 0, batch_of([value]))
     found = await read(settings, 3)
     assert [record.value for record in found] == [b"damaged on its way", None, b"whole"]
-    assert checked == [False] * 3 + [True] * reading.DAMAGED_AFTER
+    assert checked == [False] * 3 + [True] * unreadable.DAMAGED_AFTER
 
 
 async def test_a_fact_is_never_passed_over(any_settings: Settings) -> None:

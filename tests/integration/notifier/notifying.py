@@ -17,12 +17,12 @@ from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
 from services.notifier.health import notifier_trouble
 from services.notifier.service import run
-from shared.broker import make_producer
+from shared.facts.notifications import NotificationFact, decode_notification_fact
 from shared.history.ports import SystemClock
-from shared.notification_facts import NotificationFact, decode_notification_fact
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from shared.settings import Settings
 from shared.telemetry.fact_trace import trace_of_job_id
-from shared.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from tests.fresh_topics import fresh_topics
 from tests.unit.notifier.events import end, hold
 from tests.waiting import wait_until

@@ -19,14 +19,14 @@ from werkzeug import Request, Response
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import trace_id_of
-from eldermesh.stack.own_services import notifier_service
-from eldermesh.stack.service import Service
-from services.notifier import channel_settings
+from eldermesh_cli.stack.servers.mesh_services import notifier_service
+from eldermesh_cli.stack.service import Service
 from services.notifier.channels.slack import SlackSender
-from services.notifier.planning import notification_id
+from services.notifier.planner.planner import notification_id
+from services.notifier.rules import channels
 from services.notifier.service import run
 from shared.errors import ConfigurationError
-from shared.notification_facts import NotificationFailed, NotificationPlanned, NotificationPostponed
+from shared.facts.notifications import NotificationFailed, NotificationPlanned, NotificationPostponed
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from tests.integration.notifier.notifying import Notifying, notifying, running
@@ -83,7 +83,7 @@ async def test_every_channel_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """An end that is delivered three times is told once on each channel, and all of it is in the job's trace."""
-    monkeypatch.setattr(channel_settings, "SlackSender", lambda _: SlackSender(SecretStr(receiver.url("/services"))))
+    monkeypatch.setattr(channels, "SlackSender", lambda _: SlackSender(SecretStr(receiver.url("/services"))))
     with mail_receiver() as mail, recorded_spans() as spans, metric_reader() as metrics:
         text = f"""\
 channels:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.vocabulary import Engine
-from shared.events import (
+from shared.facts.jobs import (
     ChunkTimes,
     Fact,
     FactResult,
@@ -28,8 +28,8 @@ from shared.events import (
 )
 from shared.history.facts import fact_headers
 from shared.kafka.producer import make_plain_producer
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 
 Priority = Literal["interactive", "normal", "batch"]
 

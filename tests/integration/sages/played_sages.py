@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from pydantic import JsonValue
 
-from services.sages.panel import Panel
-from services.sages.registry import MakeSage
+from services.sages.panel.panel import Panel
+from services.sages.panel.registry import MakeSage
 from services.sages.sage import Question
-from shared.events import JobTerms
+from shared.facts.jobs import JobTerms
 from shared.settings import Settings
 
 

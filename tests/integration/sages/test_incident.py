@@ -15,14 +15,14 @@ import pytest
 
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
-from services.router.judging import JobContent, judged
-from services.sages.failure_rate import FailureRate
+from services.router.policy.incident_rules import JobContent, judged
 from services.sages.incident import IncidentSage
-from services.sages.panel import Panel
-from shared.broker import make_producer
-from shared.logs import configure_logging
+from services.sages.panel.panel import Panel
+from services.sages.past_jobs.failure_rate import FailureRate
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import JOBS_DONE
+from shared.logs.setup import configure_logging
 from shared.settings import Settings
-from shared.topics import JOBS_DONE
 from tests.fresh_topics import fresh_topics
 from tests.integration.sages.played_sages import panel_of, question
 from tests.integration.sages.recorded_spans import recorded_spans
@@ -161,8 +161,8 @@ async def test_a_deleted_file_restores_the_same_answers(settings: Settings) -> N
 
 async def test_old_ends_are_forgotten(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound on the rows."""
-    monkeypatch.setattr("services.sages.past_ends.KEPT_ENDS", 2)
-    monkeypatch.setattr("services.sages.memory.PRUNE_EVERY", 1)
+    monkeypatch.setattr("services.sages.past_jobs.ends.KEPT_ENDS", 2)
+    monkeypatch.setattr("services.sages.memory.table.PRUNE_EVERY", 1)
     async with incident_sage(settings) as sage:
         await ended(settings, *["failed"] * 5)
         await known(sage, 2)

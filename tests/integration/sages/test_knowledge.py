@@ -12,13 +12,13 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from services.sages.job_outcomes import prune as prune_jobs
 from services.sages.knowledge import KnowledgeSage
-from shared.broker import make_producer
+from services.sages.past_jobs.outcomes import prune as prune_jobs
 from shared.documents import Note
-from shared.events import Fact, FactResult, ItemsCompleted, JobEnded
+from shared.facts.jobs import Fact, FactResult, ItemsCompleted, JobEnded
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import SAGES_NOTES
 from shared.settings import Settings
-from shared.topics import SAGES_NOTES
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.hostile_batches import publish_batch, unreadable_header
 from tests.integration.sages.command_lines import mesh

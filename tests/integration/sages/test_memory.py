@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import pytest
 
-from services.sages.memory import Memory
-from services.sages.memory_file import Frame, MemoryFile
+from services.sages.memory.file import Frame, MemoryFile
+from services.sages.memory.table import Memory
 from shared.consumer.record import ConsumedRecord
 from shared.errors import RetryableError
-from shared.events import decode_job_fact
+from shared.facts.jobs import decode_job_fact
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
-from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms
 from tests.waiting import wait_until
@@ -217,7 +217,7 @@ async def test_a_query_that_nobody_waits_for_is_interrupted(tmp_path: Path) -> N
 
 async def test_pruning_is_part_of_a_transaction(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every so many records the sage's bound is applied."""
-    monkeypatch.setattr("services.sages.memory.PRUNE_EVERY", 4)
+    monkeypatch.setattr("services.sages.memory.table.PRUNE_EVERY", 4)
 
     def keep_none(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM facts")

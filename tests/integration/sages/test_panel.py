@@ -11,12 +11,12 @@ import pytest
 import structlog
 from pydantic import JsonValue
 
-from services.sages import sage_thread
-from services.sages.panel import MAX_ENTRIES_BYTES, Panel, fitting
-from services.sages.registry import installed_sages
+from services.sages.panel import sage_thread
+from services.sages.panel.panel import MAX_ENTRIES_BYTES, Panel, fitting
+from services.sages.panel.registry import installed_sages
 from services.sages.sage import Question
 from services.sages.task import TaskSage
-from shared.events import AdviceEntry
+from shared.facts.jobs import AdviceEntry
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.spans import span

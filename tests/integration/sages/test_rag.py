@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from services.sages.rag import RagSage
-from shared.broker import make_producer
 from shared.documents import UnreadableDocumentError, decode_document
+from shared.kafka.clients import make_producer
+from shared.kafka.topics import SAGES_DOCUMENTS
 from shared.settings import Settings
-from shared.topics import SAGES_DOCUMENTS
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.hostile_batches import broken_compression, publish_batch
 from tests.integration.sages.command_lines import mesh

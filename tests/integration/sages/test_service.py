@@ -16,15 +16,15 @@ import pytest
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
-from eldermesh.stack.process import OwnedProcess
-from services.sages.advising import question_of
+from eldermesh_cli.stack.processes.child import OwnedProcess
 from services.sages.groups import PANEL_GROUP
 from services.sages.health import sages_trouble
+from services.sages.panel.advisor import question_of
 from services.sages.service import run
-from shared.events import JobAdvised
+from shared.facts.jobs import JobAdvised
+from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import names
-from shared.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.inboxes import committed
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms

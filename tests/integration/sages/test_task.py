@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
+from services.sages.past_jobs.similar import SimilarJobs
 from services.sages.sage import Question
-from services.sages.similar_jobs import SimilarJobs
 from services.sages.task import TaskSage, proposed_chunk_items, proposed_priority, quantiles
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics
@@ -154,8 +154,8 @@ async def test_a_deleted_file_restores_the_same_answers(settings: Settings) -> N
 
 async def test_old_jobs_are_forgotten(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound on the rows: the newest are kept."""
-    monkeypatch.setattr("services.sages.past_jobs.KEPT_JOBS", 2)
-    monkeypatch.setattr("services.sages.memory.PRUNE_EVERY", 1)
+    monkeypatch.setattr("services.sages.past_jobs.jobs.KEPT_JOBS", 2)
+    monkeypatch.setattr("services.sages.memory.table.PRUNE_EVERY", 1)
     async with HistoryWriter(settings) as writer, task_sage(settings) as sage:
         for age in range(5):
             await writer.past(replace(SQRT, ran_ms=1000 + age), ended_at=now_ms() - age * 100_000)

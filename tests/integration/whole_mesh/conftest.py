@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eldermesh.stack.process import OwnedProcess
-from eldermesh.stack.runtime import Runtime, live_runtime
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from tests.mesh import MESH, READY_SECONDS, RunningMesh, mesh_environment, settings_of
 from tests.waiting import wait_until
 

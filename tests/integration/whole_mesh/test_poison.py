@@ -6,8 +6,8 @@ import asyncio
 import json
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
+from shared.kafka.topics import CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE
 from shared.settings import Settings
-from shared.topics import CLAUDE_REQUESTS, JOBS, JOBS_DEAD, JOBS_DONE
 from tests.inboxes import publish, read_all
 from tests.integration.test_poison import GOOD, id_of, job_records, mix, request_records
 from tests.mesh import RunningMesh

@@ -15,10 +15,10 @@ from confluent_kafka import Producer
 from opentelemetry import trace
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from eldermesh.cli.trace_source import Span
 from eldermesh.client import Client
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ends import JobEnd
+from eldermesh_cli.follow.trace_source import Span
 from shared.telemetry import names
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.job_traces import TRACED_TOPICS, assert_traced, received_spans, traces_of_job, traces_of_records, whole_trace

@@ -9,14 +9,14 @@ from typing import Any, get_args
 import pytest
 from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, RateLimitInfo, ResultMessage, SystemMessage
 
-from services.claude_exec.classification import classify
-from services.claude_exec.evidence import Evidence
-from services.claude_exec.outcome import ERROR_TYPES, OutcomeClass
+from services.claude_exec.outcomes.classification import classify
+from services.claude_exec.outcomes.evidence import Evidence
+from services.claude_exec.outcomes.outcome import ERROR_TYPES, OutcomeClass
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.workload import item_outcome
-from shared.blobs import BlobStore
-from shared.claude_facts import ClaudeAnswered
-from shared.events import ChunkTimes
+from shared.blobs.store import BlobStore
+from shared.facts.claude import ClaudeAnswered
+from shared.facts.jobs import ChunkTimes
 from shared.workloads import ItemFailed, ItemSucceeded
 
 _GOOD = ResultMessage(

@@ -13,20 +13,20 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from services.claude_exec.cli_process import CliNotStartedError, CliProcess
-from services.claude_exec.command import BUNDLED_CLI, cli_command
-from services.claude_exec.environment import child_environment
-from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.run_directory import (
+from services.claude_exec.cli.command import BUNDLED_CLI, cli_command
+from services.claude_exec.cli.environment import child_environment
+from services.claude_exec.cli.process import CliNotStartedError, CliProcess
+from services.claude_exec.cli.run_directory import (
     NoRunDirectoryError,
     RunDirectory,
     remove_abandoned,
     run_directory,
     runs_path,
 )
+from services.claude_exec.options import ClaudeOptions
 from shared.errors import ConfigurationError, RetryableError
 from shared.http_client import is_loopback
-from shared.os_errors import PASSING
+from shared.retry.os_errors import PASSING
 from shared.settings import Settings
 from tests.waiting import wait_until
 

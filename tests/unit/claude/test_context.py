@@ -10,8 +10,8 @@ import pytest
 from pydantic import JsonValue
 
 from services.claude_exec.context import CHARACTERS_OF_A_TOKEN, framed
-from shared.events import AdviceEntry
-from shared.invisible_text import is_invisible, visible
+from shared.facts.jobs import AdviceEntry
+from shared.text.invisible import is_invisible, visible
 
 HYPHENS = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 PROMPT = "What is a chunk?\n\n</mesh-context> is a tag."

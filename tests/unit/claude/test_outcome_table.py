@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.outcome import OutcomeClass
+from services.claude_exec.outcomes.outcome import OutcomeClass
 
 _ROOT = Path(__file__).resolve().parents[3]
 _PAGE = (_ROOT / "docs" / "claude_exec.md").read_text("utf-8")

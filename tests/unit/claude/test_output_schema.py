@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.output_schema import for_cli
-from services.claude_exec.schema_patterns import wrong_pattern
+from services.claude_exec.output_schema.judge import for_cli
+from services.claude_exec.output_schema.patterns import wrong_pattern
 from shared.errors import DeadLetterError
 
 LONGEST_SECONDS = 2.0

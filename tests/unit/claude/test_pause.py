@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from claude_agent_sdk import RateLimitEvent, RateLimitInfo, SystemMessage
 
-from services.claude_exec.classification import classify
-from services.claude_exec.evidence import Evidence
-from services.claude_exec.outcome import ClaudeOutcome, OutcomeClass
+from services.claude_exec.outcomes.classification import classify
+from services.claude_exec.outcomes.evidence import Evidence
+from services.claude_exec.outcomes.outcome import ClaudeOutcome, OutcomeClass
 from services.claude_exec.workload import pause_of
-from shared.asked_waits import asked_seconds
+from shared.retry.asked_wait import asked_seconds
 
 
 def _outcome(outcome: OutcomeClass, resume: float | None = None) -> ClaudeOutcome:

@@ -15,7 +15,7 @@ from services.claude_exec.requests.fold import STUB_MS, fold_request
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.spec import RequestSpec
 from services.claude_exec.requests.state import RequestState
-from shared.claude_facts import (
+from shared.facts.claude import (
     ClaudeAccepted,
     ClaudeAnswered,
     ClaudeCancelRequested,
@@ -25,7 +25,7 @@ from shared.claude_facts import (
     ClaudeTerms,
     decode_claude_fact,
 )
-from shared.events import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.jobs import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, EndDue, Folded, MarkDue, TimerDue

@@ -10,16 +10,16 @@ import orjson
 import pytest
 from opentelemetry.trace import INVALID_SPAN
 
-from services.claude_exec.outcome import ClaudeOutcome
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
-from services.claude_exec.requests.ports import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
-from shared.blobs import BlobStore
+from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore, Renewal
-from shared.history.lease import Lease, LeaseLostError
 from shared.history.ports import Instant
+from shared.history.runs.claims import ClaimStore, Renewal
+from shared.history.runs.lease import Lease, LeaseLostError
 from shared.settings import Settings
 from tests.unit.claude_requests.test_fold import REQUEST
 from tests.unit.runs import MovedClock, PlayedClaims

@@ -10,13 +10,13 @@ from typing import cast
 import orjson
 import pytest
 
-from services.claude_exec.outcome import ClaudeOutcome
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
-from services.claude_exec.requests.ports import RequestTask, RunPorts
 from services.claude_exec.requests.runner import RequestRunner
-from shared.blobs import BlobStore
+from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
+from shared.blobs.store import BlobStore
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimRefusal, ClaimStore
+from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
 from tests.unit.claude_requests.test_fold import REQUEST
 from tests.unit.refusing_claims import ASKING_SECONDS, RefusingClaims

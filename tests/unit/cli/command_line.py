@@ -15,8 +15,8 @@ from unittest import mock
 import jsonschema
 import pytest
 
-from eldermesh.cli.answer_schemas import named_schema
-from eldermesh.cli.command_line import run
+from eldermesh_cli.answers.schemas import named_schema
+from eldermesh_cli.program.command_line import run
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ class Missing(importlib.abc.MetaPathFinder):
         if name.split(".")[0] in missing:
             raise ModuleNotFoundError(f"{name} is not part of a bare install", name=name)
 sys.meta_path.insert(0, Missing())
-import eldermesh.cli, eldermesh.cli.checks, eldermesh.cli.verbs
+import eldermesh_cli, eldermesh_cli.checks, eldermesh_cli.verbs
 from importlib import import_module
-from eldermesh.cli.verb_group import load_verb
-from eldermesh.cli.verb_table import VERBS
-for package in (eldermesh.cli, eldermesh.cli.checks, eldermesh.cli.verbs):
+from eldermesh_cli.program.verb_group import load_verb
+from eldermesh_cli.program.verb_table import VERBS
+for package in (eldermesh_cli, eldermesh_cli.checks, eldermesh_cli.verbs):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         import_module(module.name)
 for verb in VERBS:
@@ -61,7 +61,7 @@ def test_the_shell_completes(words: str, at: int, completed: set[str]) -> None:
     environment = {"COMP_WORDS": words, "COMP_CWORD": str(at), "_MESH_COMPLETE": "complete_bash", "PATH": "/usr/bin"}
 
     ran = subprocess.run(
-        [sys.executable, "-m", "eldermesh.cli.main"],
+        [sys.executable, "-m", "eldermesh_cli.main"],
         env=environment,
         cwd=ROOT,
         capture_output=True,

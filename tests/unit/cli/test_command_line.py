@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from eldermesh.cli.verb_group import load_verb
-from eldermesh.cli.verb_table import VERBS, Verb
+from eldermesh_cli.program.verb_group import load_verb
+from eldermesh_cli.program.verb_table import VERBS, Verb
 from tests.unit.cli.command_line import CommandLine
 
 JOB = "4f970e3e-d1a3-5d45-8587-591465c16100"
@@ -132,7 +132,7 @@ def test_wrong_settings(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_error_of_mesh_itself(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody foresaw is told as such, with a status of its own and no traceback."""
-    monkeypatch.setattr("eldermesh.cli.verbs.version.Output.answer", lambda _self, _answer: 1 // 0)
+    monkeypatch.setattr("eldermesh_cli.program.version.Output.answer", lambda _self, _answer: 1 // 0)
 
     ran = mesh("version", "--json")
 
@@ -147,7 +147,7 @@ def test_ctrl_c(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_self: object, _answer: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eldermesh.cli.verbs.version.Output.answer", interrupt)
+    monkeypatch.setattr("eldermesh_cli.program.version.Output.answer", interrupt)
 
     ran = mesh("version", "--json")
 
@@ -187,9 +187,9 @@ def test_help_loads_no_client() -> None:
     """`mesh --help` stays quick since it imports none of the libraries that only verbs need."""
     heavy = {"aiokafka", "celery", "fsspec", "httpx", "opentelemetry", "pydantic", "ray", "redis", "structlog"}
     program = "import sys, runpy, atexit; atexit.register(lambda: print(*sys.modules)); "
-    program += "sys.argv = ['mesh', '--help']; runpy.run_module('eldermesh.cli.main', run_name='__main__')"
+    program += "sys.argv = ['mesh', '--help']; runpy.run_module('eldermesh_cli.main', run_name='__main__')"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=120, text=True)
     loaded = set(ran.stdout.splitlines()[-1].split())
 
-    assert {"eldermesh.cli.verb_table", "typer"} <= loaded
+    assert {"eldermesh_cli.program.verb_table", "typer"} <= loaded
     assert not heavy & loaded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eldermesh.cli.errors import CliError
-from eldermesh.cli.listing import Place, read_cursor
+from eldermesh_cli.follow.job_list import Place, read_cursor
+from eldermesh_cli.program.errors import CliError
 
 
 def test_a_cursor_is_read_back() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli.errors import CliError
-from eldermesh.cli.given_text import read_given, read_given_text
-from eldermesh.cli.job_document import TypedJob, build_submit
-from eldermesh.cli.request_document import TypedRequest, build_request
+from eldermesh_cli.program.errors import CliError
+from eldermesh_cli.submit.job_document import TypedJob, build_submit
+from eldermesh_cli.submit.request_document import TypedRequest, build_request
+from eldermesh_cli.submit.text_input import read_given, read_given_text
 from services.claude_exec.loopback.script import Script
 from services.claude_exec.loopback.steps import Reply
-from services.notifier.rules_file import load_rules
+from services.notifier.rules.file import load_rules
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from tests.unit.cli.command_line import CommandLine

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from eldermesh.cli.errors import CliError
-from eldermesh.cli.job_document import TypedJob, build_submit
+from eldermesh_cli.program.errors import CliError
+from eldermesh_cli.submit.job_document import TypedJob, build_submit
 from tests.unit.cli.command_line import CommandLine
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli.command_line import run
+from eldermesh_cli.program.command_line import run
 from tests.plain_permissions import plain_permissions
 from tests.unit.cli.command_line import CommandLine
 
-MESH = f"{sys.executable} -m eldermesh.cli.main"
+MESH = f"{sys.executable} -m eldermesh_cli.main"
 LONG_NAME = "x" * 300
 
 
@@ -166,6 +166,6 @@ def test_a_machine_that_has_no_more(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def no_more(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files", "/x\ny")
 
-    monkeypatch.setattr("eldermesh.cli.command_line.get_command", no_more)
+    monkeypatch.setattr("eldermesh_cli.program.command_line.get_command", no_more)
     assert run(["version"]) == 3
     assert r"this machine refuses: Too many open files: /x\ny" in capsys.readouterr().err

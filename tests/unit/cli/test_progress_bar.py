@@ -12,8 +12,8 @@ import pytest
 
 PROGRAM = """
 import sys
-from eldermesh.cli import progress_bar
-from eldermesh.cli.output import Output
+from eldermesh_cli import progress_bar
+from eldermesh_cli.terminal.output import Output
 progress_bar._LINE_EVERY_SECONDS = 0.0
 with progress_bar.ItemsBar(Output("--json" in sys.argv), 90) as bar:
     bar.move(30)

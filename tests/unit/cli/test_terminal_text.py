@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from eldermesh.cli.answers import NoteRemoved
-from eldermesh.cli.output import Output, columns_table, pairs_table, write_error
-from eldermesh.cli.terminal_text import escaped_name, is_text, terminal_json, terminal_text
-from eldermesh.cli.trace_source import Span
-from eldermesh.cli.trace_tree import trace_tree
+from eldermesh_cli.answers.jobs import NoteRemoved
+from eldermesh_cli.follow.trace_source import Span
+from eldermesh_cli.follow.trace_tree import trace_tree
+from eldermesh_cli.terminal.output import Output, columns_table, pairs_table, write_error
+from eldermesh_cli.terminal.safe_text import escaped_name, is_text, terminal_json, terminal_text
 from tests.terminal import run_on_terminal
 from tests.unit.cli.command_line import CommandLine
 
@@ -160,7 +160,7 @@ def test_an_error_that_names_a_hostile_argument(tmp_path: Path) -> None:
         ("submit", "--file", "\x1b[2J\nx"),
         ("\x1b[2J",),
     ):
-        ran = run_on_terminal([sys.executable, "-m", "eldermesh.cli.main", *arguments], env)
+        ran = run_on_terminal([sys.executable, "-m", "eldermesh_cli.main", *arguments], env)
         assert ran.status in (2, 4)
         assert "\x1b[2J" not in ran.shown
         assert "2J" in ran.shown

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from eldermesh.cli import text_files
-from eldermesh.cli.errors import CliError
-from eldermesh.cli.text_files import MAX_FILE_BYTES, Skipped, listed_files, read_files
+from eldermesh_cli.program.errors import CliError
+from eldermesh_cli.teach import text_files
+from eldermesh_cli.teach.text_files import MAX_FILE_BYTES, Skipped, listed_files, read_files
 from tests.plain_permissions import plain_permissions
 
 

@@ -7,8 +7,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from eldermesh.cli.trace_source import Span
-from eldermesh.cli.trace_tree import BAR_CELLS, MAX_ALIKE, duration_text, trace_tree
+from eldermesh_cli.follow.trace_source import Span
+from eldermesh_cli.follow.trace_tree import BAR_CELLS, MAX_ALIKE, duration_text, trace_tree
 
 MS = 1_000
 

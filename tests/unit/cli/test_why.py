@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.router.jobs.why import Explanation, explain, first_error
-from shared.events import (
+from shared.facts.jobs import (
     Fact,
     FactResult,
     InboxRecord,

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from shared.consumer.deadletter import TRUNCATED_VALUE_BYTES, DeadLetterPublisher
+from shared.consumer.dead_letter import TRUNCATED_VALUE_BYTES, DeadLetterPublisher
 from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.settings import Settings
 from tests.unit.consumer.records import consumed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from services.router.engines.celery_app import QUEUES, RUN_CHUNK, broker_url, make_celery_app
+from services.router.engines.celery.app import QUEUES, RUN_CHUNK, broker_url, make_celery_app
 from shared.settings import Settings
 
 

@@ -8,8 +8,8 @@ import pytest
 from redis import exceptions
 from redis._parsers.base import BaseParser
 
-from services.router.engines.celery_app import make_celery_app
-from services.router.engines.celery_broker import BROKER_ERRORS
+from services.router.engines.celery.app import make_celery_app
+from services.router.engines.celery.broker import BROKER_ERRORS
 from shared.settings import Settings
 
 ANSWERS = (

@@ -15,14 +15,14 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from services.router.engines.chunk_runner import ChunkRunner
-from services.router.engines.chunk_task import ChunkOutcome, ChunkTask
-from services.router.engines.item_host import describe
-from services.router.engines.runner_ports import RunnerPorts
-from shared.blobs import BlobStore
+from services.router.engines.chunks.runner import ChunkRunner
+from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from services.router.engines.python.item_host import describe
+from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError
-from shared.events import JobPaused, decode_job_fact
-from shared.history.claims import ClaimRefusal, ClaimStore, Renewal
+from shared.facts.jobs import JobPaused, decode_job_fact
+from shared.history.runs.claims import ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunk_task import ChunkTask
+from services.router.engines.chunks.task import ChunkTask
 from shared.errors import DeadLetterError
 
 MESSAGE: dict[str, Any] = {

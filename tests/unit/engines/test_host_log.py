@@ -8,8 +8,8 @@ import logging
 import pytest
 import structlog
 
-from services.router.engines.host_log import HostLog
-from shared.logs import job_logs
+from services.router.engines.python.host_log import HostLog
+from shared.logs.setup import job_logs
 from tests.waiting import wait_until
 
 Line = tuple[str, object]
@@ -35,7 +35,7 @@ def kept() -> _Kept:
 
 async def test_lines_carry_the_job_whose_item_printed_them(kept: _Kept, caplog: pytest.LogCaptureFixture) -> None:
     """A host that one job has started serves the next one, too: neither's lines stand under the other."""
-    logger = logging.getLogger("services.router.engines.host_log")
+    logger = logging.getLogger("services.router.engines.python.host_log")
     caplog.set_level(logging.INFO, logger.name)
     logger.addHandler(kept)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from services.router.engines.idle_watch import IdleWatch
+from services.router.engines.ray.idle_watch import IdleWatch
 from tests.waiting import wait_until
 
 

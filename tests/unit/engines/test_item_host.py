@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.router.engines import item_host
+from services.router.engines.python import item_host
 
 
 class Colour(enum.IntEnum):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.router.engines.item_results import MAX_INLINE_BYTES, fact_result
-from shared.blobs import BlobStore
-from shared.events import FactResult
+from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, fact_result
+from shared.blobs.store import BlobStore
+from shared.facts.jobs import FactResult
 from shared.workloads import ItemSucceeded
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from services.router.engines.workloads import python as python_workload
-from services.router.engines.workloads.python import PythonWorkload, is_allowed, is_function_name
+from services.router.engines.python import workload as python_workload
+from services.router.engines.python.workload import PythonWorkload, is_allowed, is_function_name
 from shared.errors import DeadLetterError, RetryableError
 from shared.settings import Settings
 from shared.workloads import RunContext

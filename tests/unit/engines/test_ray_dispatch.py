@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from services.router.engines import ray_dispatch
-from services.router.engines.chunk_task import ChunkTask
-from services.router.engines.ray_dispatch import RayDispatcher
-from services.router.engines.ray_environment import head_address, trouble_file
-from services.router.engines.ray_process import RayDriverProcess
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.ray import dispatcher
+from services.router.engines.ray.dispatcher import RayDispatcher
+from services.router.engines.ray.driver_process import RayDriverProcess
+from services.router.engines.ray.environment import head_address, trouble_file
 from shared.errors import RetryableError
 from shared.settings import Settings
 from tests.waiting import wait_until
@@ -83,9 +83,9 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_dispatch, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(ray_dispatch, "_LONGEST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(ray_dispatch, "_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(dispatcher, "_LONGEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(dispatcher, "_DOWN_SECONDS", 0.1)
 
 
 async def dispatched(settings: Settings) -> RayDispatcher:

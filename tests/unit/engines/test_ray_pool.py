@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.ray_pool import LOST, ClusterLostError, PoolDepths, PoolTask, RunnerLostError, RunnerPool
+from services.router.engines.ray.pool import LOST, ClusterLostError, PoolDepths, PoolTask, RunnerLostError, RunnerPool
 from tests.waiting import wait_until
 
 

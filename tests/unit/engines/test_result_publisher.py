@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunk_task import ChunkTask
-from services.router.engines.result_publisher import MAX_FACT_BYTES, ResultPublisher, TimedResult
+from services.router.engines.chunks.result_publisher import MAX_FACT_BYTES, ResultPublisher, TimedResult
+from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
-from shared.events import FactResult, ItemsCompleted
+from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.ports import SystemClock
 from tests.waiting import wait_until
 

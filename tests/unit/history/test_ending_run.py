@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore, Renewal
-from shared.history.ending_run import end_run
-from shared.history.lease import Lease, LeaseLostError
 from shared.history.ports import Instant
+from shared.history.runs.claims import ClaimStore, Renewal
+from shared.history.runs.lease import Lease, LeaseLostError
+from shared.history.runs.run_end import end_run
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
 

@@ -12,8 +12,8 @@ import pytest
 from services.claude_exec.requests.machine import RequestMachine
 from services.notifier.notifications.machine import NotificationMachine
 from services.router.jobs.machine import JobMachine
-from shared.claude_facts import ClaudeCancelRequested
-from shared.events import Fact, InboxRecord, JobCancelRequested
+from shared.facts.claude import ClaudeCancelRequested
+from shared.facts.jobs import Fact, InboxRecord, JobCancelRequested
 from shared.history import fold_versions
 from shared.history.facts import FactRecord
 from shared.history.keys import FOLD_VERSION

@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore, Renewal
-from shared.history.lease import Lease, LeaseLostError
 from shared.history.ports import Instant
+from shared.history.runs.claims import ClaimStore, Renewal
+from shared.history.runs.lease import Lease, LeaseLostError
 
 CHUNK = ChunkId("4f970e3e-d1a3-5d45-8587-591465c16100", 0, 1, 0, 9)
 LEASE_SECONDS = 10.0

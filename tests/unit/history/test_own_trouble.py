@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.history import own_trouble
-from shared.history.own_trouble import TELL_SECONDS, OwnTrouble
+from shared.history import subject_failures
 from shared.history.ports import SystemClock
+from shared.history.subject_failures import TELL_SECONDS, OwnTrouble
 
 
 class _Clock(SystemClock):
@@ -22,7 +22,7 @@ class _Clock(SystemClock):
 
 def test_more_than_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many subjects some are told, once a minute each; that there are more does not make the log repeat them."""
-    monkeypatch.setattr(own_trouble, "_MOST_TOLD", 3)
+    monkeypatch.setattr(subject_failures, "_MOST_TOLD", 3)
     clock = _Clock()
     trouble = OwnTrouble("jobs.history", clock)
     told: list[set[str]] = []

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from shared.history.ports import SystemClock
-from shared.history.waking import Waking
+from shared.history.suspension import Waking
 from tests.unit.runs import MovedClock
 
 

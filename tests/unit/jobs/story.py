@@ -10,7 +10,7 @@ import orjson
 from eldermesh.contract.vocabulary import Decision, ErrorType
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.events import (
+from shared.facts.jobs import (
     Fact,
     FactResult,
     InboxRecord,

@@ -8,7 +8,7 @@ import pytest
 
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
-from shared.events import (
+from shared.facts.jobs import (
     ChunkInterrupted,
     Fact,
     ItemsCompleted,

@@ -8,7 +8,7 @@ import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.router.jobs.state import Chunk
-from shared.events import (
+from shared.facts.jobs import (
     AdviceEntry,
     JobAdvised,
     JobHeld,

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from eldermesh.contract.canonical import canonical_bytes
-from services.router.jobs.ending import end_due, ended
+from services.router.jobs.end import end_due, ended
 from services.router.jobs.state import JobState
-from shared.events import JobRouted
+from shared.facts.jobs import JobRouted
 from tests.unit.jobs.story import JOB, T0, TRACE_ID, Story, accepted, cancel, failed, results, succeeded
 
 ROUTED = JobRouted(n=0, engine="celery", chunk_items=2, policy="static")

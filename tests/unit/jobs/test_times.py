@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from eldermesh.contract.times import LAST_MS, format_time, parse_time
 from eldermesh.contract.vocabulary import UtcTime
-from shared.events import JobPaused, decode_job_fact
+from shared.facts.jobs import JobPaused, decode_job_fact
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import orjson
 from eldermesh.contract.cloudevents import COMPLETED, FAILED, HELD, HOLD_REMINDER, binary_headers
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.holds import JobHold
-from services.notifier.occurrence import Occurrence, occurrence_of
+from services.notifier.planner.occurrence import Occurrence, occurrence_of
 from shared.consumer.record import ConsumedRecord
 
 JOB = "4f970e3e-d1a3-5d45-8587-591465c16100"

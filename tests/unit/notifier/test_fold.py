@@ -10,11 +10,8 @@ import pytest
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.state import End, NotificationState
-from shared.events import Fact, InboxRecord, TimerFired, UnreadableFactError
-from shared.history.chunks import ChunkId
-from shared.history.facts import FactRecord
-from shared.history.machine import DispatchDue, EndDue, MarkDue, TimerDue
-from shared.notification_facts import (
+from shared.facts.jobs import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.notifications import (
     NotificationEnded,
     NotificationFailed,
     NotificationInterrupted,
@@ -25,6 +22,9 @@ from shared.notification_facts import (
     NotificationSent,
     decode_notification_fact,
 )
+from shared.history.chunks import ChunkId
+from shared.history.facts import FactRecord
+from shared.history.machine import DispatchDue, EndDue, MarkDue, TimerDue
 
 ID = "00000000-0000-0000-0000-0000000000aa"
 JOB = "00000000-0000-0000-0000-0000000000bb"

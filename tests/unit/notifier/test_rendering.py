@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from services.notifier.channel_settings import ConsoleChannel, EmailChannel, WebhookChannel
-from services.notifier.occurrence import Occurrence
-from services.notifier.rendering import Rendered, duration_words, render, severity_of
-from services.notifier.rules import Rule
-from services.notifier.template_process import TemplateProcess
+from services.notifier.planner.occurrence import Occurrence
+from services.notifier.rules.channels import ConsoleChannel, EmailChannel, WebhookChannel
+from services.notifier.rules.schema import Rule
+from services.notifier.templates.message import Rendered, duration_words, render, severity_of
+from services.notifier.templates.process import TemplateProcess
 from tests.unit.notifier.events import JOB, TRACE_ID, ended, held
 
 CONSOLE = ConsoleChannel(type="console")

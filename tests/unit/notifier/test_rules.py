@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.notifier.matching import wants
-from services.notifier.occurrence import occurrence_of
-from services.notifier.rules import Rule, Rules
-from services.notifier.rules_file import MAX_BYTES, load_rules
+from services.notifier.planner.occurrence import occurrence_of
+from services.notifier.rules.file import MAX_BYTES, load_rules
+from services.notifier.rules.match import wants
+from services.notifier.rules.schema import Rule, Rules
 from shared.errors import ConfigurationError, DeadLetterError
 from shared.settings import Settings
 from tests.unit.notifier.events import ended, held, record

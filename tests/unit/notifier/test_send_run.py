@@ -10,12 +10,12 @@ import pytest
 from opentelemetry.trace import INVALID_SPAN
 
 from services.notifier.channels.sender import Message, SendOutcome, Sent
-from services.notifier.notifications.ports import SendPorts, SendTask
 from services.notifier.notifications.run import SendRun
+from services.notifier.notifications.runner_parts import SendPorts, SendTask
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimStore, Renewal
-from shared.history.lease import Lease
 from shared.history.ports import Instant
+from shared.history.runs.claims import ClaimStore, Renewal
+from shared.history.runs.lease import Lease
 from shared.settings import Settings
 from tests.unit.notifier.test_fold import ID, planned
 from tests.unit.runs import MovedClock, PlayedClaims

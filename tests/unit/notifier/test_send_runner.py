@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from services.notifier.notifications.ports import SendPorts, SendTask
 from services.notifier.notifications.runner import SendRunner
+from services.notifier.notifications.runner_parts import SendPorts, SendTask
 from shared.history.chunks import ChunkId
-from shared.history.claims import ClaimRefusal, ClaimStore
+from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
 from tests.unit.notifier.test_fold import ID, planned
 from tests.unit.notifier.test_send_run import PlayedSender

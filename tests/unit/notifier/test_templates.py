@@ -14,11 +14,11 @@ import psutil
 import pytest
 from jinja2 import TemplateError
 
-from services.notifier import template_process
-from services.notifier.matching import wants
-from services.notifier.rules import Rule
-from services.notifier.template_process import TemplateFailedError, TemplateProcess
-from services.notifier.templates import MAX_HTML_CHARACTERS, check_template
+from services.notifier.rules.match import wants
+from services.notifier.rules.schema import Rule
+from services.notifier.templates import process
+from services.notifier.templates.process import TemplateFailedError, TemplateProcess
+from services.notifier.templates.sandbox import MAX_HTML_CHARACTERS, check_template
 from tests.unit.notifier.events import ended
 
 VALUES: dict[str, Any] = {"reason": "x" * 5_000, "width": "1000000000", "labels": {"secret": "hunter2"}}
@@ -63,7 +63,7 @@ async def test_what_takes_too_much_is_refused(source: str, templates: TemplatePr
 
 async def test_the_loop_goes_on_meanwhile(templates: TemplateProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats are not held up; what ends it is the limit of its processor time, not that of its answer."""
-    monkeypatch.setattr(template_process, "ANSWER_SECONDS", 600.0)
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 600.0)
     asking = asyncio.ensure_future(templates.texts("title", HOSTILE["nested loops"], None, VALUES))
     turns = 0
     try:

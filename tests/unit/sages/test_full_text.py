@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from services.sages.full_text import identifier_parts, indexed_words, likeness, match_query, split_words, stems, terms
+from services.sages.memory.full_text import (
+    identifier_parts,
+    indexed_words,
+    likeness,
+    match_query,
+    split_words,
+    stems,
+    terms,
+)
 
 
 def test_identifiers_are_found_whole_and_in_parts() -> None:

@@ -1,0 +1,1 @@
+"""The `mesh` command, the embedded stack that `mesh up` runs, and the demo. Nothing else imports them."""

@@ -1,0 +1,1 @@
+"""What the verbs answer with `--json`, as models and as JSON Schemas."""

@@ -1,0 +1,1 @@
+"""Check that nothing was lost: `mesh audit`."""

@@ -1,0 +1,1 @@
+"""Look at what was refused: `mesh dlq`."""

@@ -1,0 +1,1 @@
+"""Decide on a held job: `mesh approve`, `reject`."""

@@ -1,0 +1,108 @@
+"""What `mesh approve` and `mesh reject` do: send a decision on a hold, and wait until it has counted."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import time
+
+from eldermesh.client import Client, InvalidJobError, SentRecord
+from eldermesh.contract.vocabulary import Decision
+from eldermesh_cli.answers.jobs import DecisionAnswer, StateWord
+from eldermesh_cli.follow.job_status import job_status, state_word
+from eldermesh_cli.program.connection import OpenMesh, open_mesh
+from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found, outcome_unknown, usage_error
+from eldermesh_cli.program.trace_context import traced
+from eldermesh_cli.submit.submission import SOURCE
+from services.router.jobs.state import JobState
+
+_EFFECT_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 0.03
+
+
+def decider(by: str | None) -> str:
+    """Who decides: who was named, else the login name.
+
+    Raises:
+        CliError: nobody was named, and this process has no login name.
+    """
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as error:
+        raise usage_error("nobody knows who decides here", "--by NAME says it") from error
+
+
+async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: str | None) -> DecisionAnswer:
+    """Decide on a hold.
+
+    Raises:
+        CliError: there is no such job, it is not held, it is this person's own, somebody else was quicker; or the
+            decision had no effect in time.
+        MeshUnavailableError, redis.RedisError: the mesh does not answer.
+    """
+    async with open_mesh(mesh) as opened:
+        state = await opened.jobs.state(job_id)
+        if state is None or state.acceptance is None:
+            raise await _unknown(opened, job_id)
+        if state.hold is None:
+            raise _not_held(job_id, await _word(opened, state))
+        if state.terms is not None and state.terms.submitted_by == by:
+            raise _conflict(f"{by} submitted job {job_id}, and nobody decides on their own job", "--by names another")
+        async with (
+            traced(mesh.settings),
+            Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
+        ):
+            try:
+                sent = await (client.approve if decision == "approve" else client.reject)(job_id, by, reason)
+            except InvalidJobError as error:
+                raise usage_error(str(error)) from error
+        state = await _judged(opened, job_id, sent)
+        word = await _word(opened, state)
+    if not any(wait.decision == _coordinates(sent) for wait in state.waits):
+        raise _not_held(job_id, word)
+    return DecisionAnswer(job_id=job_id, state=word, decision=decision, by=by, reason=reason)
+
+
+async def _judged(opened: OpenMesh, job_id: str, sent: SentRecord) -> JobState:
+    """The job's state once the fold has seen this very decision."""
+    deadline = time.monotonic() + _EFFECT_SECONDS
+    while time.monotonic() < deadline:
+        state = await opened.jobs.state(job_id)
+        if state is not None and _coordinates(sent) in state.decided:
+            return state
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+    raise outcome_unknown(
+        f"the decision on job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s",
+        f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks",
+    )
+
+
+async def _word(opened: OpenMesh, state: JobState) -> StateWord:
+    return state_word(state, await opened.jobs.items_running(state))
+
+
+async def _unknown(opened: OpenMesh, job_id: str) -> CliError:
+    dead = await job_status(opened, job_id)
+    if dead is None:
+        return job_not_found(job_id)
+    return CliError(
+        ExitStatus.NOT_FOUND,
+        "not_found",
+        f"job {job_id} was refused, so there is nothing to decide: {dead.reason}",
+        f"`mesh dlq show {job_id}` shows it as it was sent",
+    )
+
+
+def _not_held(job_id: str, word: str) -> CliError:
+    return _conflict(f"job {job_id} does not wait for a decision: it is {word}", f"`mesh status {job_id}` says more")
+
+
+def _conflict(message: str, hint: str) -> CliError:
+    return CliError(ExitStatus.NOT_FOUND, "conflict", message, hint)
+
+
+def _coordinates(sent: SentRecord) -> str:
+    return f"{sent.topic}/{sent.partition}/{sent.offset}"

@@ -1,0 +1,1 @@
+"""See what became of a job: `mesh status`, `watch`, `results`, `list`, `why`, `trace`."""

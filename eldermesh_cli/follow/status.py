@@ -1,0 +1,122 @@
+"""`mesh status JOB`: what state a job is in, and what it waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from eldermesh_cli.follow.advice_lines import advice_pairs
+from eldermesh_cli.follow.hold_text import hold_text
+from eldermesh_cli.program.context import Mesh, find_mesh
+from eldermesh_cli.program.errors import ExitStatus, job_not_found
+from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.terminal.output import Output, pairs_table
+
+if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import ItemOfNote, JobStatus
+    from eldermesh_cli.program.connection import OpenMesh
+
+HISTORY_SECONDS = 3.0
+"""How long the history may take to name the first failed item: the rest of the answer is at hand."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_JOBS,
+        epilog=example(f"mesh status {EXAMPLE_JOB}", f"mesh status {EXAMPLE_JOB} --json | jq .state"),
+    )(status)
+
+
+def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
+    """Show what state a job is in, what it waits for, and how many of its items have ended."""
+    job_id = checked_job_id(job)
+    output = Output(as_json)
+    mesh = find_mesh()
+    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
+    if as_json:
+        output.answer(answer)
+    else:
+        output.show(pairs_table(status_pairs(answer)))
+        if answer.state == "held":
+            output.note(f"`mesh approve {job_id}` lets it go on, `mesh reject {job_id}` ends it")
+        if answer.items_failed and answer.first_error is None:
+            output.note(f"the first failed item was not found soon; `mesh why {job_id}` looks for longer")
+    return ExitStatus.OK
+
+
+async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
+    from eldermesh_cli.follow.job_status import job_status
+    from eldermesh_cli.program.connection import open_mesh
+
+    async with open_mesh(mesh) as opened:
+        answer = await job_status(opened, job_id)
+        if answer is None:
+            raise job_not_found(job_id)
+        if not answer.items_failed:
+            return answer
+        return answer.model_copy(update={"first_error": await _first_failed(opened, job_id)})
+
+
+async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
+    import asyncio
+    from contextlib import aclosing, suppress
+
+    from eldermesh.client.errors import MeshUnavailableError
+    from eldermesh_cli.follow.job_history import read_facts
+    from eldermesh_cli.follow.notable_item import item_of_note
+    from services.router.jobs.why import first_error
+    from shared.facts.jobs import UnreadableFactError
+
+    state = await opened.jobs.state(job_id)
+    offset = 0 if state is None else state.first_offset
+    with suppress(TimeoutError, MeshUnavailableError, UnreadableFactError):
+        async with asyncio.timeout(HISTORY_SECONDS), aclosing(read_facts(opened, job_id, offset)) as facts:
+            return item_of_note(await first_error(facts))
+    return None
+
+
+def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
+    """A status for people."""
+    waiting: str | None = answer.waiting_for
+    if waiting is not None and answer.waiting_until is not None:
+        waiting = f"{waiting}, at most until {answer.waiting_until}"
+    return [
+        ("job", answer.job_id),
+        ("state", answer.state),
+        ("waits for", waiting),
+        ("why", _why(answer)),
+        ("held", hold_text(answer.holds[-1]) if answer.holds else None),
+        ("engine", answer.engine),
+        ("items", _items(answer)),
+        ("first error", _first_error(answer)),
+        ("accepted", answer.accepted_at),
+        ("ended", answer.ended_at),
+        ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
+        *advice_pairs(answer.advice),
+        ("trace", answer.trace_id),
+    ]
+
+
+def _first_error(answer: JobStatus) -> str | None:
+    from eldermesh_cli.follow.notable_item import error_text
+
+    first = answer.first_error
+    return None if first is None else error_text(first.item_index, first.error_type, first.error_message)
+
+
+def _why(answer: JobStatus) -> str | None:
+    return ": ".join(part for part in (answer.error_type, answer.reason) if part is not None) or None
+
+
+def _items(answer: JobStatus) -> str | None:
+    if answer.items_total is None:
+        return None
+    parts = [f"{answer.items_succeeded} succeeded"]
+    if answer.items_failed:
+        parts.append(f"{answer.items_failed} failed")
+    if answer.items_running:
+        parts.append(f"{answer.items_running} running")
+    return f"{', '.join(parts)} of {answer.items_total}"

@@ -1,0 +1,110 @@
+"""`mesh why JOB`: where a job's time went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from eldermesh_cli.follow.advice_lines import advice_pairs
+from eldermesh_cli.follow.hold_text import hold_text
+from eldermesh_cli.program.context import Mesh, find_mesh
+from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found
+from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.terminal.output import Output
+
+if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import WhyAnswer
+
+_BAR_CELLS = 40
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_ANSWERS,
+        epilog=example(f"mesh why {EXAMPLE_JOB}", f"mesh why {EXAMPLE_JOB} --json | jq .segments"),
+    )(why)
+
+
+def why(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
+    """Say where a job's time went: admission, decision, hold, pause, queue, run, end. They sum to the total.
+
+    This comes from the job's history alone; `mesh trace` shows the spans.
+    """
+    job_id = checked_job_id(job)
+    output = Output(as_json)
+    mesh = find_mesh()
+    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
+    if as_json:
+        output.answer(answer)
+    else:
+        output.write("\n".join(_lines(answer)) + "\n")
+    return ExitStatus.OK
+
+
+async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
+    import time
+
+    from eldermesh_cli.answers.jobs import WhyAnswer, WhySegment
+    from eldermesh_cli.follow.job_history import read_facts
+    from eldermesh_cli.follow.job_status import holds_of, job_status
+    from eldermesh_cli.follow.notable_item import item_of_note
+    from eldermesh_cli.program.connection import open_mesh
+    from services.router.jobs.why import explain
+
+    async with open_mesh(mesh) as opened:
+        state = await opened.jobs.state(job_id)
+        offset = 0 if state is None else state.first_offset
+        facts = [fact async for fact in read_facts(opened, job_id, offset)]
+        running = 0 if state is None else await opened.jobs.items_running(state)
+        explanation = explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=running > 0)
+        if explanation is None:
+            status = await job_status(opened, job_id)
+            if status is None:
+                raise job_not_found(job_id)
+            raise CliError(
+                ExitStatus.NOT_FOUND,
+                "not_found",
+                f"job {job_id} is {status.state}, and its history tells nothing"
+                + (f": {status.reason}" if status.reason else ""),
+                f"`mesh status {job_id}` shows what is known",
+            )
+    return WhyAnswer(
+        job_id=job_id,
+        total_seconds=explanation.total_ms / 1000,
+        segments=[WhySegment(name=segment.name, seconds=segment.length_ms / 1000) for segment in explanation.segments],
+        advice=[entry.model_dump(mode="json") for entry in explanation.state.advice],
+        engine=explanation.state.engine,
+        holds=holds_of(explanation.state),
+        slowest_item=item_of_note(explanation.slowest),
+        first_error=item_of_note(explanation.first_error),
+    )
+
+
+def _lines(answer: WhyAnswer) -> list[str]:
+    total = answer.total_seconds
+    lines = [f"job {answer.job_id}: {total:.3f} s"]
+    for segment in answer.segments:
+        share = segment.seconds / total if total else 0.0
+        bar = "█" * max(1, round(share * _BAR_CELLS))
+        lines.append(f"  {segment.name:<10}{segment.seconds:>12.3f} s {share:>6.1%}  {bar}")
+    about = [*(("held", hold_text(hold)) for hold in answer.holds), *_items(answer), *advice_pairs(answer.advice)]
+    if answer.engine == "ray":
+        about.insert(
+            0, ("engine", "ray; the queue includes the start of its head and runners, where they had to start")
+        )
+    lines += [f"  {name:<10}{text}" for name, text in about if text is not None]
+    return lines
+
+
+def _items(answer: WhyAnswer) -> Iterator[tuple[str, str]]:
+    from eldermesh_cli.follow.notable_item import error_text
+
+    slowest, failed = answer.slowest_item, answer.first_error
+    if slowest is not None and slowest.duration_seconds is not None:
+        yield "slowest", f"item {slowest.item_index}, {slowest.duration_seconds:.3f} s"
+    if failed is not None:
+        yield "failed", error_text(failed.item_index, failed.error_type, failed.error_message)

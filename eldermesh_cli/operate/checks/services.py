@@ -1,0 +1,159 @@
+"""Checks of the mesh's own services, as far as broker and Redis tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import aclosing
+from importlib.util import find_spec
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from eldermesh.client.errors import ClientError
+from eldermesh.client.kafka import read_topics
+from eldermesh.contract.topics import JOBS_PROGRESS
+from eldermesh.counted import counted
+from eldermesh_cli.operate.checks.check import CheckFailed, Found
+from eldermesh_cli.program.context import Mesh
+from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
+from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
+from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
+from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
+from services.router.jobs.lookup import JobLookup
+from services.sages.groups import PANEL_GROUP
+from shared.history.foreign_state import celery_key_prefix
+from shared.history.gates import closed_gates
+from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
+from shared.redis_client import make_redis
+
+_PING_SECONDS = 2.0
+_CONNECT_SECONDS = 3.0
+_PYTHON_QUEUE = "batch_tasks"
+_PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
+"""What kombu appends to a queue's name for its priorities."""
+
+
+async def partitions_owned(mesh: Mesh) -> Found:
+    """Whether a router has loaded every partition of the job history since Redis was started."""
+    settings = mesh.settings
+    try:
+        partitions = (await read_topics(settings.kafka_bootstrap, settings.topic_prefix)).partitions[JOBS_PROGRESS]
+        async with aclosing(make_redis(settings)) as redis:
+            closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), partitions)
+    except (ClientError, RedisError, OSError) as error:
+        raise CheckFailed(f"cannot be told: {error}", "see the checks of broker and Redis") from error
+    if closed:
+        raise CheckFailed(
+            f"partitions {closed} of {partitions} are not owned",
+            "does a router run? `mesh ps`, and `mesh logs router` says what stops it",
+        )
+    trouble = await unsettled_groups(settings, [ROUTER_OWNERS])
+    if trouble is not None:
+        raise CheckFailed(trouble, "does a router run? `mesh ps`; while one starts or stops, this passes")
+    return Found(f"all {counted(partitions, 'partition')} of the job history are owned")
+
+
+async def jobs_go_on(mesh: Mesh) -> Found:
+    """Whether jobs wait by themselves, for what their own state makes fail: a workload that is not installed, say."""
+    settings = mesh.settings
+    async with aclosing(make_redis(settings)) as redis:
+        lookup = JobLookup(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+        try:
+            trouble = await lookup.all_trouble()
+        except (RedisError, OSError) as error:
+            return Found(f"cannot be told: {error!r}", "see the check of Redis")
+    if not trouble:
+        return Found("no job waits for what the router lacks")
+    subject, reason = min(trouble.items())
+    return Found(
+        f"{len(trouble)} wait by themselves, {subject} for one: {reason}",
+        "the router asks again each second, the others go on; `mesh logs router` says more",
+    )
+
+
+async def prompts_run(mesh: Mesh) -> Found:
+    """Whether prompts on `claude.requests` would be run."""
+    trouble = await unowned_partitions(mesh.settings, CLAUDE_HISTORY, CLAUDE_OWNERS)
+    return _beside(trouble, "claude_exec", "prompts of `mesh ask` wait, jobs go on")
+
+
+async def sages_listen(mesh: Mesh) -> Found:
+    """Whether anybody would be asked for advice."""
+    trouble = await unsettled_groups(mesh.settings, [PANEL_GROUP])
+    return _beside(trouble, "sages", "jobs go on without advice, each after MESH_ADVISE_SECONDS")
+
+
+async def people_are_told(mesh: Mesh) -> Found:
+    """Whether anybody would be told of ends and holds."""
+    trouble = await unowned_partitions(mesh.settings, NOTIFICATIONS, NOTIFIER_OWNERS)
+    return _beside(trouble, "notifier", "nobody is told until it runs, jobs go on")
+
+
+def _beside(trouble: str | None, service: str, meanwhile: str) -> Found:
+    """What was found of a service that jobs can do without."""
+    if trouble is None:
+        return Found(f"{service} is at work")
+    return Found(trouble, f"{meanwhile}; `mesh ps`, and `mesh logs {service}` says what stops it")
+
+
+async def workers_answer(mesh: Mesh) -> Found:
+    """Whether anybody runs chunks."""
+    if find_spec("celery") is None:
+        return await _queues(mesh)
+
+    def ping() -> list[str]:
+        # Here and not above: it takes a second, for which the other checks would stand still.
+        from services.router.engines.celery.ping import ping_workers
+
+        return ping_workers(mesh.settings, timeout_seconds=_PING_SECONDS)
+
+    try:
+        names = await asyncio.to_thread(ping)
+    except Exception as error:  # kombu wraps whatever its transport raises in classes of several libraries
+        raise CheckFailed(f"cannot be told: {error!r}", "see the check of Redis") from error
+    if not names:
+        raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
+    return Found(", ".join(names))
+
+
+async def ray_answers(mesh: Mesh) -> Found:
+    """Whether there is a Ray for large jobs, or will be once one comes."""
+    settings = mesh.settings
+    if settings.ray_address is None:
+        return Found("not configured: large jobs run on Celery, too")
+    try:
+        host, port = head_address(settings)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            await writer.wait_closed()
+    except OSError as error:  # TimeoutError is one
+        if settings.ray_on_demand and not wanted_file(settings).exists():
+            return Found(f"starts at {settings.ray_address} with the first job that is routed to it")
+        raise CheckFailed(
+            f"nothing listens at {settings.ray_address}: {error!r}",
+            "large jobs go to Celery, those that asked for Ray wait; `mesh ps`, and `mesh logs ray` says what stops it",
+        ) from error
+    with contextlib.suppress(FileNotFoundError):
+        reason = trouble_file(settings).read_text(encoding="utf-8", errors="replace")
+        raise CheckFailed(
+            f"{settings.ray_address} listens, but the router's driver does not stay connected: {reason}",
+            "large jobs go to Celery, those that asked for Ray wait; `mesh logs router` and `mesh logs ray` say more",
+        )
+    return Found(f"{settings.ray_address} listens")
+
+
+async def _queues(mesh: Mesh) -> Found:
+    """Where Celery is not installed, nobody can be asked; the length of the queue is all there is to see."""
+    queue = f"{celery_key_prefix(mesh.settings)}{_PYTHON_QUEUE}"
+    async with aclosing(make_redis(mesh.settings)) as redis:
+        try:
+            lengths: list[Any] = [await redis.llen(f"{queue}{suffix}") for suffix in _PRIORITY_SUFFIXES]
+        except (RedisError, OSError) as error:
+            raise CheckFailed(f"cannot be told: {error}", "see the check of Redis") from error
+    return Found(
+        f"{sum(lengths)} tasks wait in the queue {_PYTHON_QUEUE}",
+        "whether a worker answers, only an installation of `eldermesh[run]` can ask",
+    )

@@ -1,0 +1,56 @@
+"""What most verbs speak to: the broker's topics and the router's view of jobs in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from eldermesh.client.kafka import PublicTopics, read_topics
+from eldermesh.contract.topics import JOBS_PROGRESS
+from eldermesh_cli.program.context import Mesh
+from services.router.jobs.lookup import JobLookup
+from shared.kafka.topics import JOBS_HISTORY
+from shared.redis_client import make_redis
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMesh:
+    """A mesh that answers: its topics, its Redis, its jobs."""
+
+    mesh: Mesh
+    topics: PublicTopics
+    redis: Redis
+    jobs: JobLookup
+
+    @property
+    def bootstrap(self) -> str:
+        """Address of the broker."""
+        return self.mesh.settings.kafka_bootstrap
+
+    @property
+    def history_topic(self) -> str:
+        """Full name of the history of jobs."""
+        return self.mesh.settings.topic(JOBS_HISTORY)
+
+
+@asynccontextmanager
+async def open_mesh(mesh: Mesh) -> AsyncIterator[OpenMesh]:
+    """Connect to broker and Redis, and see that both answer.
+
+    Raises:
+        TopicsMissingError: the broker has no mesh under this prefix.
+        MeshUnavailableError: the broker does not answer.
+        redis.RedisError: Redis does not answer.
+    """
+    topics = await read_topics(mesh.settings.kafka_bootstrap, mesh.settings.topic_prefix)
+    redis = make_redis(mesh.settings)
+    try:
+        await redis.ping()
+        # The history has as many partitions as the topics that are projected from it.
+        jobs = JobLookup(redis, mesh.settings.topic(JOBS_HISTORY), topics.partitions[JOBS_PROGRESS])
+        yield OpenMesh(mesh, topics, redis, jobs)
+    finally:
+        await redis.aclose()

@@ -1,0 +1,41 @@
+"""`mesh version`: of the program, of the public contract, of the fold."""
+
+from __future__ import annotations
+
+import typer
+
+from eldermesh_cli.program.errors import ExitStatus
+from eldermesh_cli.program.options import PANEL_REFERENCE, JsonOption, example
+from eldermesh_cli.terminal.output import Output, pairs_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(rich_help_panel=PANEL_REFERENCE, epilog=example("mesh version", "mesh version --json"))(version)
+
+
+def version(*, as_json: JsonOption = False) -> ExitStatus:
+    """Print the versions of the program, of the public contract, and of the fold of histories."""
+    from importlib.metadata import version as installed_version
+
+    from eldermesh.contract.vocabulary import CONTRACT_VERSION
+    from eldermesh_cli.answers.jobs import VersionAnswer
+    from shared.history.keys import FOLD_VERSION
+
+    output = Output(as_json)
+    answer = VersionAnswer(
+        version=installed_version("eldermesh"), contract_version=CONTRACT_VERSION, fold_version=FOLD_VERSION
+    )
+    if as_json:
+        output.answer(answer)
+    else:
+        output.show(
+            pairs_table(
+                [
+                    ("eldermesh", answer.version),
+                    ("contract", answer.contract_version),
+                    ("fold", answer.fold_version),
+                ]
+            )
+        )
+    return ExitStatus.OK

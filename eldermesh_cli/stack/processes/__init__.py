@@ -1,0 +1,1 @@
+"""Child processes of the supervisor: owned, logged, restarted, never left behind."""

@@ -1,0 +1,1 @@
+"""What the embedded stack runs: broker, Redis, Ray head, and the services of the mesh."""

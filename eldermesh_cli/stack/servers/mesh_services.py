@@ -1,0 +1,81 @@
+"""The mesh's own services, each a Python process that is ready when its health check finds no trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from eldermesh.launch import python_command
+from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.broker import BROKER_NAME
+from eldermesh_cli.stack.servers.redis import REDIS_NAME
+from eldermesh_cli.stack.service import ServiceSpec
+from services.claude_exec.health import requests_trouble
+from services.notifier.health import notifier_trouble
+from services.router.health import router_trouble, worker_trouble
+from services.sages.health import sages_trouble
+from shared.settings import Settings
+
+TELEMETRY_NAME = "telemetry"
+ROUTER_NAME = "router"
+WORKER_NAME = "worker"
+CLAUDE_EXEC_NAME = "claude_exec"
+SAGES_NAME = "sages"
+NOTIFIER_NAME = "notifier"
+
+_READY_SECONDS = 180.0
+"""On idle cores a service is ready within seconds; on a machine with ten times as much to do it needs more than 60."""
+_STOP_SECONDS = 30.0
+_KILLING_SECONDS = 15.0
+
+
+def router_service(settings: Settings) -> ServiceSpec:
+    """A router; ready when every partition of the job history has an owner and the inboxes are read."""
+    return _service(ROUTER_NAME, "services.router", settings, router_trouble)
+
+
+def worker_service(settings: Settings) -> ServiceSpec:
+    """A Celery worker; ready when it answers a ping."""
+    return _service(WORKER_NAME, "services.router.engines.celery.worker", settings, worker_trouble)
+
+
+def claude_exec_service(settings: Settings) -> ServiceSpec:
+    """A `claude_exec`; ready when every partition of its history has an owner and its inbox is read."""
+    # Runs get the drain time, and what is left of them is killed.
+    stop = settings.drain_seconds + _KILLING_SECONDS
+    return _service(CLAUDE_EXEC_NAME, "services.claude_exec", settings, requests_trouble, stop_grace_seconds=stop)
+
+
+def sages_service(settings: Settings) -> ServiceSpec:
+    """The sages; ready when somebody reads the questions. Jobs go on without them."""
+    spec = _service(SAGES_NAME, "services.sages", settings, sages_trouble)
+    return replace(spec, depends_on=(BROKER_NAME,))
+
+
+def notifier_service(settings: Settings) -> ServiceSpec:
+    """A notifier; ready when every partition of its history has an owner and the events are read."""
+    return _service(NOTIFIER_NAME, "services.notifier", settings, notifier_trouble)
+
+
+def _service(
+    name: str,
+    module: str,
+    settings: Settings,
+    trouble: Callable[[Settings], Awaitable[str | None]],
+    *,
+    stop_grace_seconds: float = _STOP_SECONDS,
+) -> ServiceSpec:
+    async def works() -> None:
+        if (found := await trouble(settings)) is not None:
+            raise NotReadyError(found)
+
+    return ServiceSpec(
+        name=name,
+        command=python_command(module),
+        env=settings.environment(),
+        ready=works,
+        depends_on=(BROKER_NAME, REDIS_NAME),
+        outlived_by=(TELEMETRY_NAME,),
+        ready_timeout_seconds=_READY_SECONDS,
+        stop_grace_seconds=stop_grace_seconds,
+    )

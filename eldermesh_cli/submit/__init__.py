@@ -1,0 +1,1 @@
+"""Send something to the mesh: `mesh submit`, `ask`, `cancel`."""

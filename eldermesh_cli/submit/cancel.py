@@ -1,0 +1,97 @@
+"""`mesh cancel JOB`: ask that a job ends, and wait until it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eldermesh_cli.program.context import Mesh, find_mesh
+from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found, outcome_unknown
+from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.terminal.output import Output, pairs_table
+
+if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import CancelAnswer, JobStatus
+    from eldermesh_cli.program.connection import OpenMesh
+
+_EFFECT_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 0.03
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        rich_help_panel=PANEL_JOBS,
+        epilog=example(f"mesh cancel {EXAMPLE_JOB}", f"mesh cancel {EXAMPLE_JOB} --reason 'wrong input'"),
+    )(cancel)
+
+
+def cancel(
+    job: JobArgument,
+    *,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it stands in the job's end.")] = None,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """End a job. What has not ended by then is not run; a job that has ended already stays as it is."""
+    job_id = checked_job_id(job)
+    output = Output(as_json)
+    mesh = find_mesh()
+    answer = run_on_mesh(mesh, lambda: _cancel(mesh, job_id, reason))
+    if as_json:
+        output.answer(answer)
+    else:
+        if not answer.changed:
+            output.note(f"job {job_id} had ended already")
+        output.show(pairs_table([("job", answer.job_id), ("state", answer.state), ("why", answer.reason)]))
+    return ExitStatus.OK
+
+
+async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
+    from eldermesh.client import Client
+    from eldermesh_cli.answers.jobs import CancelAnswer
+    from eldermesh_cli.follow.job_status import job_status
+    from eldermesh_cli.program.connection import open_mesh
+    from eldermesh_cli.program.trace_context import traced
+    from eldermesh_cli.submit.submission import SOURCE
+
+    async with open_mesh(mesh) as opened:
+        status = await job_status(opened, job_id)
+        if status is None:
+            raise job_not_found(job_id)
+        if status.state == "dead":
+            raise CliError(
+                ExitStatus.NOT_FOUND,
+                "not_found",
+                f"job {job_id} was refused, so there is nothing to cancel: {status.reason}",
+                f"`mesh dlq show {job_id}` shows it as it was sent",
+            )
+        changed = status.ended_at is None
+        if changed:
+            async with (
+                traced(mesh.settings),
+                Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
+            ):
+                await client.cancel(job_id, reason)
+            status = await _ended(opened, job_id)
+    return CancelAnswer(job_id=job_id, state=status.state, reason=status.reason, changed=changed)
+
+
+async def _ended(opened: OpenMesh, job_id: str) -> JobStatus:
+    """Wait for the effect: the job has ended, by this cancel or just before it."""
+    import asyncio
+    import time
+
+    from eldermesh_cli.follow.job_status import live_status
+
+    deadline = time.monotonic() + _EFFECT_SECONDS
+    while time.monotonic() < deadline:
+        status = await live_status(opened, job_id)
+        if status is not None and status.ended_at is not None:
+            return status
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+    raise outcome_unknown(
+        f"the cancel of job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s",
+        f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks",
+    )

@@ -1,0 +1,190 @@
+"""Sending one job and following it as far as was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from eldermesh.client import Client, JobDeadError, SubmittedJob
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.results import ItemResult
+from eldermesh_cli.answers.jobs import SubmitAnswer
+from eldermesh_cli.follow.job_status import state_word
+from eldermesh_cli.follow.notable_item import error_text
+from eldermesh_cli.program.connection import OpenMesh, open_mesh
+from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.errors import CliError, ExitStatus
+from eldermesh_cli.program.trace_context import traced
+from eldermesh_cli.submit.acceptance import wait_for_acceptance
+from eldermesh_cli.submit.wait_messages import say_waits
+from eldermesh_cli.terminal.output import Output, pairs_table
+from eldermesh_cli.terminal.progress_bar import ItemsBar
+from services.router.jobs.state import JobState
+
+SOURCE = "/eldermesh/cli"
+_LAST_RECORDS_SECONDS = 1.0
+_SLACK_SECONDS = 60.0
+
+
+class Submission:
+    """One job on its way.
+
+    Args:
+        mesh: where it goes.
+        job: what is sent.
+        output: where the answer goes.
+    """
+
+    def __init__(self, mesh: Mesh, job: JobSubmit, output: Output) -> None:
+        self._mesh = mesh
+        self._job = job
+        self._output = output
+        self._sent: SubmittedJob | None = None
+        self._first_error: str | None = None
+
+    def interrupted(self) -> None:
+        """Tell who pressed Ctrl-C what they have left behind."""
+        if self._sent is None:
+            self._output.note("nothing was sent")
+        else:
+            job_id = self._sent.job_id
+            self._output.note(f"job {job_id} goes on; `mesh watch {job_id}` follows it, `mesh cancel {job_id}` ends it")
+
+    async def accepted(self) -> ExitStatus:
+        """Send the job and wait until the mesh has taken or refused it."""
+        return await self._send(self._print_acceptance)
+
+    async def ended(self, timeout_seconds: float | None) -> ExitStatus:
+        """Send the job and wait for its end: by default as long as a job can live."""
+        limit = self._mesh.settings.max_job_age_seconds + _SLACK_SECONDS if timeout_seconds is None else timeout_seconds
+
+        async def follow(opened: OpenMesh, client: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+            self._output.note(f"job {sent.job_id} is {state_word(state, 0)}")
+            end = await self._follow(opened, client, sent.job_id, state.items_total, limit)
+            self._print_end(end)
+            return ExitStatus.OK if end.status == "completed" else ExitStatus.NOT_COMPLETED
+
+        return await self._send(follow)
+
+    async def _send(
+        self, then: Callable[[OpenMesh, Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
+    ) -> ExitStatus:
+        settings = self._mesh.settings
+        async with (
+            traced(settings),
+            open_mesh(self._mesh) as opened,
+            Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE) as client,
+        ):
+            sent = self._sent = await client.submit(self._job)
+            try:
+                state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
+            except JobDeadError as error:
+                return self._refused(sent, error)
+            return await then(opened, client, sent, state)
+
+    async def _print_acceptance(self, _: OpenMesh, __: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
+        trace_id = sent.trace_id if state.acceptance is None else state.acceptance.trace_id
+        self._print(SubmitAnswer(job_id=sent.job_id, state=state_word(state, 0), **self._trace(trace_id)))
+        return ExitStatus.OK
+
+    def _refused(self, sent: SubmittedJob, error: JobDeadError) -> ExitStatus:
+        """Answer that the submit is dead, on standard output too: a script that reads states finds this one there."""
+        answer = SubmitAnswer(
+            job_id=sent.job_id,
+            state="dead",
+            error_type=error.error_type,
+            reason=error.reason,
+            **self._trace(sent.trace_id),
+        )
+        if self._output.as_json:
+            self._output.answer(answer)
+        if error.error_type == "conflict":
+            raise CliError(
+                ExitStatus.NOT_FOUND,
+                "conflict",
+                f"job {sent.job_id} exists already with other content",
+                f"`mesh status {sent.job_id}` shows it; take another --job-id or --idempotency-key for this one",
+            )
+        raise CliError(
+            ExitStatus.NOT_COMPLETED,
+            error.error_type,
+            f"job {sent.job_id} was refused: {error.reason}",
+            (
+                ""
+                if error.error_type == "internal"
+                else "it never ran: mend what the reason names, and submit it again; "
+            )
+            + f"`mesh dlq show {sent.job_id}` shows it as it was sent",
+        )
+
+    async def _follow(
+        self, opened: OpenMesh, client: Client, job_id: str, items_total: int | None, limit: float
+    ) -> JobEnd:
+        """Wait for the end, and show on standard error how far it is."""
+        with ItemsBar(self._output, items_total) as bar:
+
+            async def move() -> None:
+                async for progress in client.progress(job_id, timeout_seconds=limit):
+                    bar.move(progress.items_ended)
+                    self._note_error(progress.results)
+
+            moving = asyncio.create_task(move(), name=f"progress of {job_id}")
+            saying = asyncio.create_task(say_waits(opened, job_id, bar.say), name=f"waits of {job_id}")
+            try:
+                end = await client.wait(job_id, limit)
+                # For the looks only: the last records are there within moments of the end.
+                await asyncio.wait([moving], timeout=_LAST_RECORDS_SECONDS)
+                return end
+            finally:
+                moving.cancel()
+                saying.cancel()
+                await asyncio.wait([moving, saying])
+
+    def _note_error(self, results: Sequence[ItemResult]) -> None:
+        failed = (result for result in results if result.status == "failed")
+        if self._first_error is None and (first := next(failed, None)) is not None:
+            self._first_error = error_text(first.item_index, first.error_type, first.error_message)
+
+    def _trace(self, trace_id: str) -> dict[str, Any]:
+        ui = self._mesh.settings.trace_ui_url
+        return {"trace_id": trace_id, "trace_url": None if ui is None else f"{ui.rstrip('/')}/trace/{trace_id}"}
+
+    def _print(self, answer: SubmitAnswer) -> None:
+        if self._output.as_json:
+            self._output.answer(answer)
+            return
+        self._output.show(
+            pairs_table(
+                [
+                    ("job", answer.job_id),
+                    ("state", answer.state),
+                    ("trace", answer.trace_url or answer.trace_id),
+                ]
+            )
+        )
+
+    def _print_end(self, end: JobEnd) -> None:
+        if self._output.as_json:
+            self._output.answer(end)
+        else:
+            self._output.show(pairs_table(end_pairs(end, self._first_error)))
+
+
+def end_pairs(end: JobEnd, first_error: str | None = None) -> list[tuple[str, object]]:
+    """An end for people; `first_error` is that of an item."""
+    failed = f", {end.items_failed} failed" if end.items_failed else ""
+    not_run = f", {end.items_not_run} not run" if end.items_not_run else ""
+    return [
+        ("job", end.job_id),
+        ("state", end.status),
+        ("why", ": ".join(part for part in (end.error_type, end.reason) if part) or None),
+        ("items", f"{end.items_succeeded} succeeded{failed}{not_run} of {end.items_total}"),
+        ("first error", first_error),
+        ("took", f"{end.active_seconds:.3f} s, on {end.engine}" if end.engine else f"{end.active_seconds:.3f} s"),
+        ("accepted", end.accepted_at),
+        ("ended", end.ended_at),
+        ("cost", None if end.cost_usd is None else f"{end.cost_usd:.6f} USD"),
+        ("trace", end.trace_id),
+    ]

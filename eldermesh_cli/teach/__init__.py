@@ -1,0 +1,1 @@
+"""Give the sages something to read: `mesh index`, `notes`."""

@@ -1,0 +1,1 @@
+"""From what a CLI run leaves to one of twelve outcome classes."""

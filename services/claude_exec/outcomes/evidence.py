@@ -1,0 +1,86 @@
+"""All that one CLI run leaves to judge it by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, ResultMessage, SystemMessage
+
+from services.claude_exec.cli.transport import Stop
+from shared.retry.asked_wait import LONGEST_SECONDS, seconds_until
+from shared.text.surrogates import whole_characters
+
+_SYNTHETIC = "<synthetic>"
+"""The model that the CLI names for messages of its own."""
+
+_MAX_NAME_CHARACTERS = 256
+"""Of a model; whoever answers at the API's address says how it is called."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What one run showed. `take` is given its messages.
+
+    Attributes:
+        result: The CLI's own verdict, the last word of a run that came to its end.
+        stopped: Why the run was stopped, if it was; `timeout` and `killed` come from outside the conversation.
+        stop_message: The same for people.
+        failure: What the SDK could not deal with.
+        error: The CLI's word for the last failed request.
+        waits_for: HTTP status that the CLI was waiting to ask again for, when it said its last.
+        waits_until: When it was going to, in seconds since 1970.
+        limit_resets_at: Seconds since 1970 when a limit that was reached ends.
+        model: Which model answered last.
+        exit_status: Of the CLI, or minus the signal that ended it; None without a start.
+        stderr_tail: The last of its standard error.
+    """
+
+    result: ResultMessage | None = None
+    stopped: Stop | None = None
+    timed_out: bool = False
+    killed: bool = False
+    stop_message: str = ""
+    failure: str = ""
+    error: str | None = None
+    waits_for: int | None = None
+    waits_until: float | None = None
+    limit_resets_at: float | None = None
+    model: str | None = None
+    exit_status: int | None = None
+    stderr_tail: str = ""
+
+    def take(self, message: Message) -> None:
+        """Note what a message tells."""
+        self.waits_for = self.waits_until = None
+        match message:
+            case ResultMessage():
+                self.result = message
+            case AssistantMessage():
+                self.error = message.error
+                name: object = message.model  # as it came
+                if isinstance(name, str) and name != _SYNTHETIC:
+                    self.model = whole_characters(name)[:_MAX_NAME_CHARACTERS]
+            case SystemMessage(subtype="api_retry", data=data):
+                status = data.get("error_status")
+                self.waits_for = status if isinstance(status, int) else 0
+                self.waits_until = _in_milliseconds(data.get("retry_delay_ms"))
+            case RateLimitEvent(rate_limit_info=info) if info.status == "rejected":
+                now = time.time()
+                wait = seconds_until(info.resets_at, now)
+                self.limit_resets_at = None if wait is None else now + wait
+            case _:
+                pass
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """How long the limit that was reached goes on, if the API said so."""
+        end = self.waits_until if self.limit_resets_at is None else self.limit_resets_at
+        return None if end is None else max(0.0, end - time.time())
+
+
+def _in_milliseconds(delay_ms: object) -> float | None:
+    """The instant after a delay that the CLI tells, if it can be one."""
+    if isinstance(delay_ms, bool) or not isinstance(delay_ms, int | float):
+        return None
+    return time.time() + delay_ms / 1000 if 0 <= delay_ms <= LONGEST_SECONDS * 1000 else None

@@ -1,0 +1,111 @@
+"""The end of a request: built once, by the deciding fact, and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eldermesh.contract.canonical import canonical_bytes
+from eldermesh.contract.claude_output import ClaudeEnd, ClaudeEndStatus, OutcomeClass
+from eldermesh.contract.cloudevents import CLAUDE_CANCELLED, CLAUDE_COMPLETED, CLAUDE_FAILED, binary_headers
+from eldermesh.contract.times import format_time
+from eldermesh.contract.topics import CLAUDE_OUTPUT
+from services.claude_exec.requests.state import Acceptance, End, RequestState
+from shared.facts.claude import ClaudeAnswered, ClaudeEnded
+from shared.history.facts import fact_headers
+from shared.history.machine import EndDue, NewFact, Publication
+
+EVENT_SOURCE = "eldermesh/claude_exec"
+
+_EVENT_TYPES: dict[ClaudeEndStatus, str] = {
+    "completed": CLAUDE_COMPLETED,
+    "failed": CLAUDE_FAILED,
+    "cancelled": CLAUDE_CANCELLED,
+}
+_MICROS = 1_000_000
+
+
+def answered(state: RequestState, fact: ClaudeAnswered) -> RequestState:
+    """The state with the end that a run's outcome is."""
+    return _ended(state, "completed" if fact.outcome == "ok" else "failed", fact.outcome, fact, reason=fact.message)
+
+
+def cancelled(state: RequestState, reason: str | None) -> RequestState:
+    """The state with the end that somebody asked for."""
+    return _ended(state, "cancelled", "cancelled", None, reason=reason)
+
+
+def expired(state: RequestState) -> RequestState:
+    """The state with the end that time brought."""
+    return _ended(state, "failed", "expired", None, reason="the request did not end within its time")
+
+
+def _ended(
+    state: RequestState,
+    status: ClaudeEndStatus,
+    outcome: OutcomeClass,
+    answer: ClaudeAnswered | None,
+    *,
+    reason: str | None,
+) -> RequestState:
+    acceptance, terms = state.acceptance, state.terms
+    if acceptance is None or terms is None:
+        raise ValueError(f"request {state.request_id} was never accepted")
+    without_run = None if status == "completed" else "cancelled" if status == "cancelled" else "expired"
+    end = ClaudeEnd(
+        request_id=state.request_id,
+        status=status,
+        outcome=outcome,
+        tenant=terms.tenant,
+        labels=terms.labels,
+        result=None if answer is None else answer.result,
+        result_url=None if answer is None else answer.result_url,
+        error_type=without_run if answer is None else answer.error_type,  # type: ignore[arg-type]  # both are words of it
+        reason=reason,
+        model=None if answer is None else answer.model,
+        turns=None if answer is None else answer.turns,
+        usage=None if answer is None else answer.usage,
+        cost_usd=None if answer is None or answer.cost_micros is None else answer.cost_micros / _MICROS,
+        attempt=None if answer is None else answer.epoch,
+        output_records_total=None if answer is None else answer.output_records,
+        accepted_at=format_time(acceptance.at),
+        ended_at=format_time(state.t),
+        run_seconds=None if answer is None or answer.run_ms is None else answer.run_ms / 1000,
+        trace_id=acceptance.trace_id,
+    )
+    value = canonical_bytes(end.model_dump(mode="json")).decode()
+    return replace(
+        state,
+        end=End(status, _EVENT_TYPES[status], state.t, value),
+        terms=None,
+        stub_at=None,
+        stub_reason=None,
+        expires_at=None,
+    )
+
+
+def end_due(state: RequestState, acceptance: Acceptance, end: End) -> EndDue:
+    """The record for `claude.output`, and the fact that says it stands there."""
+    publication = Publication(
+        topic=CLAUDE_OUTPUT,
+        key=state.request_id,
+        value=end.value.encode(),
+        headers=binary_headers(
+            event_id=f"{state.request_id}:end",
+            event_type=end.event_type,
+            source=EVENT_SOURCE,
+            subject=state.request_id,
+            time_ms=end.at,
+            traceparent=acceptance.traceparent,
+            tracestate=acceptance.tracestate,
+        ),
+    )
+    mark = ClaudeEnded(
+        content_hash=acceptance.content_hash,
+        event_type=end.event_type,
+        ended_at=end.at,
+        end=end.value,
+        traceparent=acceptance.traceparent,
+        tracestate=acceptance.tracestate,
+    )
+    headers = fact_headers(mark.fact_type, state.request_id, acceptance.traceparent, acceptance.tracestate)
+    return EndDue(publication, NewFact(mark.fact_type, mark.encode(), headers))

@@ -1,0 +1,1 @@
+"""Plans notifications: one for each rule and channel that an end or a hold matches."""

@@ -1,0 +1,1 @@
+"""The rules file: channels, and which events are sent to which of them."""

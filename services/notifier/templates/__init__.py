@@ -1,0 +1,1 @@
+"""Messages from templates: rendered in a sandbox, in a process that can be killed."""

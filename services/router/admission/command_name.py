@@ -1,0 +1,42 @@
+"""From a record's bytes to the command it says it is; nothing is known of its fields yet."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from eldermesh.contract.cloudevents import CANCEL, DECIDE, SUBMIT
+from services.router.admission.job_id import job_id_of_invalid, readable_job_id
+from shared.consumer.command_json import read_object
+from shared.consumer.record import ConsumedRecord
+from shared.errors import DeadLetterError
+from shared.kafka.topics import JOBS_DECISIONS
+
+_COMMANDS = frozenset({SUBMIT, CANCEL, DECIDE})
+
+
+def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
+    """The command's type and its fields.
+
+    Raises:
+        DeadLetterError: too large, no I-JSON object, or its headers say that it is something else.
+    """
+    value = read_object(record, readable_id=readable_job_id, derived_id=job_id_of_invalid)
+    return _command_type(record, value), value
+
+
+def _command_type(record: ConsumedRecord, value: dict[str, JsonValue]) -> str:
+    is_for_decisions = record.inbox == JOBS_DECISIONS
+    command = record.header("ce_type")
+    if command is None:
+        return DECIDE if is_for_decisions else SUBMIT
+    if command not in _COMMANDS:
+        raise DeadLetterError(
+            "invalid",
+            f"header ce_type: unknown type; known are {', '.join(sorted(_COMMANDS))}",
+            job_id=readable_job_id(value),
+        )
+    if is_for_decisions != (command == DECIDE):
+        raise DeadLetterError(
+            "invalid", f"header ce_type: {command} does not belong on {record.inbox}", job_id=readable_job_id(value)
+        )
+    return command

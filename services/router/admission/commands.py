@@ -1,0 +1,180 @@
+"""Admission: turns the commands of the inboxes into facts of the job history, at least once, keyed by the job's id.
+
+A submit becomes `job.accepted`, a cancel `job.cancel_requested`, a decision on a hold `job.decided`. Whether a submit
+is the first of its id, a repeat or a conflict, and whether a decision counts, is not decided here: only the history has
+the order, so only its owner can tell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.util.types import AttributeValue
+from pydantic import ValidationError
+
+from eldermesh.contract.cloudevents import CANCEL, DECIDE
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
+from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.partitions import partition_of
+from services.router.admission.command_name import read_command
+from services.router.admission.job_id import readable_job_id
+from services.router.admission.plugin_judge import PluginJudges
+from services.router.admission.submit import accepted_fact, judged_by_plug_in, judged_submit
+from shared.consumer.invalid_reason import reason_of
+from shared.consumer.origin import headers_of, inbox_of, key_of
+from shared.consumer.record import ConsumedRecord
+from shared.errors import DeadLetterError, RecordTooLargeError
+from shared.facts.jobs import Fact, JobCancelRequested, JobDecided
+from shared.history.facts import fact_headers
+from shared.kafka.producer import Producer
+from shared.kafka.topics import JOBS_HISTORY
+from shared.settings import Settings
+from shared.telemetry import metric_names, names
+from shared.telemetry.fact_trace import FactTrace, fact_trace
+from shared.telemetry.spans import span
+from shared.workloads import WorkloadRegistry
+
+_accepted_total = metrics.get_meter("eldermesh").create_counter(
+    metric_names.JOBS_ACCEPTED.name, metric_names.JOBS_ACCEPTED.unit, metric_names.JOBS_ACCEPTED.meaning
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A valid command and the job it speaks of. `repr` never shows the command."""
+
+    job_id: str
+    command: JobSubmit | JobCancel | JobDecide
+    content_hash: str = ""
+    """Of a submit."""
+
+    def __repr__(self) -> str:
+        return f"Admitted({type(self.command).__name__} of {self.job_id})"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class JobAdmission:
+    """The record handler of `jobs` and `jobs.decisions`.
+
+    Args:
+        settings: the settings in force.
+        producer: for its facts; it stays the caller's.
+        workloads: what may run, and who judges options.
+        tenant_of_inbox: the only tenant that this inbox is for; None where the record says whose it is.
+        now_ms: wall clock, milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        producer: Producer,
+        workloads: WorkloadRegistry,
+        *,
+        tenant_of_inbox: str | None = None,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._workloads = workloads
+        self._tenant_of_inbox = tenant_of_inbox
+        self._now_ms = now_ms
+        self._judges = PluginJudges(settings)
+
+    async def close(self) -> None:
+        """End the processes in which plug-ins judge."""
+        await self._judges.close()
+
+    def decode(self, record: ConsumedRecord) -> Admitted:
+        """The command of a record, judged.
+
+        Raises:
+            DeadLetterError: it is not valid, or asks for what is not supported yet; with the job's id where that can be
+                read or derived.
+        """
+        command, value = read_command(record)
+        if command == CANCEL:
+            return _of_job(JobCancel, value)
+        if command == DECIDE:
+            return _of_job(JobDecide, value)
+        job_id, submit = judged_submit(value, record, self._settings, self._workloads, self._tenant_of_inbox)
+        return Admitted(job_id, submit, submit.content_hash())
+
+    def root_trace_id(self, decoded: Admitted) -> str | None:
+        """The trace of a job that came without one is found from its id alone."""
+        return trace_id_of(decoded.job_id)
+
+    async def handle(self, record: ConsumedRecord, decoded: Admitted) -> None:
+        """Append the fact, acknowledged by all in-sync replicas.
+
+        Raises:
+            DeadLetterError: the fact is larger than the history takes, or the workload's plug-in refuses the submit.
+            RetryableError: the broker did not acknowledge it.
+        """
+        trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
+        if isinstance(decoded.command, JobSubmit):
+            await judged_by_plug_in(decoded.command, decoded.job_id, self._workloads, self._judges)
+            await self._accept(record, decoded, decoded.command)
+            return
+        context = fact_trace(trace.get_current_span(), decoded.job_id)
+        fact: JobCancelRequested | JobDecided
+        if isinstance(decoded.command, JobDecide):
+            fact = decided_fact(decoded.command, record)
+        else:
+            fact = JobCancelRequested(
+                inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
+            )
+        await self._append(decoded.job_id, fact, context)
+
+    async def _accept(self, record: ConsumedRecord, decoded: Admitted, submit: JobSubmit) -> None:
+        job_id = decoded.job_id
+        attributes: dict[str, AttributeValue] = {
+            names.JOB_ID: job_id,
+            names.JOB_TENANT: submit.tenant,
+            names.JOB_WORKLOAD: submit.workload,
+            names.JOB_ITEMS_TOTAL: len(submit.items or ()),
+        }
+        with span(names.ACCEPT_JOB, attributes=attributes) as accepting:
+            context = fact_trace(accepting, job_id)
+            fact = accepted_fact(submit, decoded.content_hash, record, self._settings, context, now_ms=self._now_ms())
+            await self._append(job_id, fact, context)
+        _accepted_total.add(1, {names.JOB_TENANT: submit.tenant, names.JOB_WORKLOAD: submit.workload})
+
+    async def _append(self, job_id: str, fact: Fact, context: FactTrace) -> None:
+        try:
+            await self._producer.send_and_wait(
+                self._settings.topic(JOBS_HISTORY),
+                fact.encode(),
+                key=job_id.encode(),
+                partition=partition_of(job_id, self._settings.partition_count),
+                headers=fact_headers(fact.fact_type, job_id, context.traceparent, context.tracestate),
+            )
+        except RecordTooLargeError as error:
+            raise DeadLetterError("too_large", str(error), job_id=job_id) from error
+
+
+def decided_fact(decide: JobDecide, record: ConsumedRecord) -> JobDecided:
+    """What the history keeps of a decision: all that a dead letter of it needs."""
+    return JobDecided(
+        inbox=inbox_of(record),
+        inbox_key_base64=key_of(record),
+        inbox_headers_base64=headers_of(record),
+        original=(record.value or b"").decode(),
+        decision=decide.decision,
+        by=decide.by,
+        reason=decide.reason,
+    )
+
+
+def _of_job(kind: type[JobCancel | JobDecide], value: dict[str, Any]) -> Admitted:
+    try:
+        command = kind.model_validate(value)
+    except ValidationError as error:
+        raise DeadLetterError("invalid", reason_of(error), job_id=readable_job_id(value)) from error
+    return Admitted(command.job_id, command)

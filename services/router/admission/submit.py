@@ -1,0 +1,140 @@
+"""A submit judged: is it valid, can it run here, and which terms does the history keep of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+from pydantic import JsonValue, ValidationError
+
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.vocabulary import DeadLetterType
+from services.router.admission.contract_support import unsupported
+from services.router.admission.job_id import job_id_of, job_id_of_invalid
+from services.router.admission.plugin_judge import PluginJudges
+from shared.consumer.invalid_reason import reason_of
+from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
+from shared.consumer.record import ConsumedRecord
+from shared.errors import DeadLetterError, RetryableError
+from shared.facts.jobs import JobAccepted, JobTerms
+from shared.history.keys import FOLD_VERSION
+from shared.logs.exceptions import ends_the_task
+from shared.settings import Settings
+from shared.telemetry.fact_trace import FactTrace
+from shared.text.surrogates import whole_characters
+from shared.workloads import WorkloadRegistry
+
+_MICROS = 1_000_000
+
+
+def judged_submit(
+    value: dict[str, JsonValue],
+    record: ConsumedRecord,
+    settings: Settings,
+    workloads: WorkloadRegistry,
+    tenant_of_inbox: str | None,
+) -> tuple[str, JobSubmit]:
+    """The job's id and the submit, if it is valid and can run.
+
+    Raises:
+        DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if the workload
+            fails to judge it. A plug-in of another distribution is not asked here, but by `judged_by_plug_in`.
+    """
+    try:
+        submit = JobSubmit.model_validate(value)
+    except ValidationError as error:
+        raise DeadLetterError("invalid", reason_of(error), job_id=job_id_of_invalid(value, record)) from error
+    job_id = job_id_of(submit, record)
+    if tenant_of_inbox is not None and submit.tenant != tenant_of_inbox:
+        raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
+    refusal = unsupported(submit)
+    if refusal is not None:
+        raise DeadLetterError("invalid", refusal, job_id=job_id)
+    _ask_workload(submit, job_id, settings, workloads)
+    return job_id, submit
+
+
+async def judged_by_plug_in(submit: JobSubmit, job_id: str, workloads: WorkloadRegistry, judges: PluginJudges) -> None:
+    """Return if the submit's workload is the mesh's own, which has judged it, or its plug-in takes it.
+
+    Raises:
+        DeadLetterError: `invalid` with the plug-in's reason, or `internal`: it could not judge it within its limits.
+        RetryableError: no process can be started for it now.
+    """
+    with _word_of_workload(submit, job_id):
+        if workloads.is_plug_in(submit.workload):
+            await judges.judge(submit.workload, submit.options, submit.items)
+
+
+def accepted_fact(
+    submit: JobSubmit, content_hash: str, record: ConsumedRecord, settings: Settings, trace: FactTrace, *, now_ms: int
+) -> JobAccepted:
+    """What the history keeps of a submit; `content_hash` is its own, `record` the one that it was read from.
+
+    A record that is delivered again gives the same content hash and the same inbox coordinates.
+    """
+    return JobAccepted(
+        inbox=inbox_of(record),
+        inbox_key_base64=key_of(record),
+        inbox_headers_base64=headers_of(record),
+        original=(record.value or b"").decode(),
+        content_hash=content_hash,
+        fold_version=FOLD_VERSION,
+        terms=_terms(submit, settings),
+        items_total=None if submit.items is None else len(submit.items),
+        submitted_at=submitted_at(record, now_ms),
+        trace_id=trace.trace_id,
+        traceparent=trace.traceparent,
+        tracestate=trace.tracestate,
+    )
+
+
+def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
+    max_age = settings.max_job_age_seconds
+    return JobTerms(
+        workload=submit.workload,
+        tenant=submit.tenant,
+        submitted_by=submit.submitted_by,
+        labels=submit.labels,
+        priority=submit.priority,
+        engine=submit.engine,
+        advice=submit.advice,
+        advise_within_ms=round(settings.advise_seconds * 1000) if submit.advice == "full" else 0,
+        active_timeout_ms=_milliseconds(submit.active_timeout_seconds),
+        expires_after_ms=_milliseconds(min(submit.expires_after_seconds or max_age, max_age)) or 1,
+        item_timeout_ms=_milliseconds(submit.item_timeout_seconds),
+        max_cost_micros=None if submit.max_cost_usd is None else max(1, round(submit.max_cost_usd * _MICROS)),
+        max_failed_items=submit.max_failed_items,
+        stream=submit.stream,
+    )
+
+
+def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads: WorkloadRegistry) -> None:
+    with _word_of_workload(submit, job_id):
+        if not workloads.is_plug_in(submit.workload):
+            workloads.get(submit.workload).validate(submit.options, submit.items, settings)
+
+
+@contextmanager
+def _word_of_workload(submit: JobSubmit, job_id: str) -> Iterator[None]:
+    try:
+        yield
+    except RetryableError:
+        raise
+    except DeadLetterError as error:
+        # A plug-in's word, too: with another one than the contract's the letter would be none that anybody can read.
+        error_type = error.error_type if error.error_type in get_args(DeadLetterType) else "internal"
+        reason = whole_characters(error.reason).strip() or f"workload {submit.workload} refused it and gave no reason"
+        raise DeadLetterError(error_type, reason, job_id=job_id) from error
+    except BaseException as error:
+        if ends_the_task(error):
+            raise
+        # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others. It may even
+        # call `sys.exit`.
+        reason = f"workload {submit.workload} could not judge the job: {type(error).__name__}"
+        raise DeadLetterError("internal", reason, job_id=job_id) from error
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))

@@ -1,0 +1,1 @@
+"""The Celery engine: dispatch, worker, broker, health."""

@@ -1,0 +1,156 @@
+"""The submit side of the Celery engine: one thread that publishes, so that no event loop waits for Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kombu import Connection
+
+from services.router.engines.celery.app import QUEUES, RUN_CHUNK, make_celery_app
+from services.router.engines.celery.broker import BROKER_ERRORS
+from services.router.engines.chunks.task import ChunkTask
+from shared.errors import RetryableError
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
+from shared.settings import Settings
+from shared.workloads import Queue
+
+MAX_WAITING_CALLS = 64
+
+T = TypeVar("T")
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepths:
+    """Tasks in Celery's hands: `waiting` in each queue, `unacknowledged` with workers (dead ones included)."""
+
+    waiting: dict[str, int]
+    unacknowledged: int
+
+
+class CeleryDispatcher:
+    """Sends tasks to Celery's queues, and looks at these.
+
+    Args:
+        settings: where Redis is.
+        timeout_seconds: longest time for one call.
+    """
+
+    def __init__(self, settings: Settings, *, timeout_seconds: float = 5.0) -> None:
+        self._app = make_celery_app(settings)
+        self._timeout_seconds = timeout_seconds
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
+        self._waiting = 0
+        # Its own, and the publisher thread's alone: those of Celery's pools live as long as the process.
+        self._connection: Connection | None = None
+
+    async def dispatch(
+        self,
+        tasks: Sequence[ChunkTask],
+        *,
+        queue: Queue,
+        priority: int,
+        workload: str = "",  # noqa: ARG002 - its queue says enough; part of `EngineQueue`
+    ) -> None:
+        """Put tasks into a queue; 0 is the highest priority.
+
+        Raises:
+            RetryableError: Redis did not take them; some may be queued all the same, which is harmless.
+        """
+        messages = [task.message() for task in tasks]
+        await self._in_thread(lambda: self._send(messages, queue, priority))
+
+    async def purge(self) -> int:
+        """Remove every waiting task; return how many there were. What workers hold already is not touched.
+
+        Raises:
+            RetryableError: Redis did not answer.
+        """
+        return await self._in_thread(self._purge)
+
+    async def queue_depths(self) -> QueueDepths:
+        """How many tasks wait, and how many are with workers.
+
+        Raises:
+            RetryableError: Redis did not answer.
+        """
+        return await self._in_thread(self._depths)
+
+    async def close(self) -> None:
+        """Close the connection; a call that still waits fails."""
+        try:
+            await self._in_thread(self._close)
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do it in the publisher thread, within the time limit; the thread goes on with what it began.
+
+        Raises:
+            RetryableError: Redis failed, the time is over, or too many calls wait already.
+        """
+        if self._waiting >= MAX_WAITING_CALLS:
+            raise RetryableError(f"{self._waiting} calls to Celery wait already")
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        future.add_done_callback(self._done)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await asyncio.shield(future)
+        except TimeoutError as error:
+            raise RetryableError(f"Celery's Redis did not answer in {self._timeout_seconds:g} s") from error
+        except BROKER_ERRORS as error:
+            raise RetryableError(f"Celery's Redis does not answer, or refuses: {error!r}") from error
+        except Exception as error:  # whatever it is, nothing was acknowledged, and whoever asks can only ask again
+            _log.exception("a call to Celery failed")
+            raise RetryableError(f"Celery failed: {told(error)}") from error
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # whoever asked has it, or has given up on it
+
+    def _send(self, messages: Sequence[dict[str, Any]], queue: str, priority: int) -> None:
+        with self._connected() as connection:
+            producer = self._app.amqp.Producer(connection, auto_declare=False)
+            for message in messages:
+                self._app.send_task(RUN_CHUNK, kwargs=message, queue=queue, priority=priority, producer=producer)
+
+    def _purge(self) -> int:
+        with self._connected() as connection:
+            channel: Any = connection.default_channel
+            return sum(int(channel.queue_purge(name)) for name in QUEUES)
+
+    def _depths(self) -> QueueDepths:
+        with self._connected() as connection:
+            channel: Any = connection.default_channel
+            # The queue's own count, by priority: `queue_declare(passive=True)` fails for an empty queue.
+            waiting = {name: int(channel._size(name)) for name in QUEUES}  # noqa: SLF001 - there is no public one
+            return QueueDepths(waiting, int(channel.client.hlen(channel.unacked_key)))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """The connection; after any failure the next call makes another one."""
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+        try:
+            yield self._connection
+        except BaseException:
+            self._release()
+            raise
+
+    def _release(self) -> None:
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None
+
+    def _close(self) -> None:
+        self._release()
+        self._app.close()

@@ -1,0 +1,284 @@
+"""The items of a chunk, one after another, each under a fresh renewal of the claim."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from pydantic import JsonValue
+
+from services.router.engines.chunks.item_pause import ItemPausedError
+from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, fact_result
+from services.router.engines.chunks.job_specs import JobSpec
+from services.router.engines.chunks.plugin_failure import concerns_the_run
+from services.router.engines.chunks.result_publisher import ResultPublisher, TimedResult
+from services.router.engines.chunks.runner_metrics import RunnerMetrics
+from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.python.item_host import describe
+from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
+from shared.facts.jobs import FactResult
+from shared.history.runs.lease import Lease
+from shared.logs.exceptions import ends_the_task
+from shared.retry.os_errors import passes
+from shared.retry.patience import with_patience
+from shared.telemetry import names
+from shared.telemetry.propagation import traceparent_of, tracestate_of
+from shared.telemetry.spans import fail_span, span
+from shared.workloads import (
+    ItemCall,
+    ItemFailed,
+    ItemOutcome,
+    ItemSucceeded,
+    PauseJobError,
+    RunContext,
+    UnknownWorkloadError,
+    Workload,
+    WorkloadRun,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class UnansweredError(RetryableError):
+    """Something that an item needs does not answer; nothing of the item runs."""
+
+
+class _CannotOpenError(MeshError):
+    """The workload cannot be opened for this chunk: its items have failed, and the message says why."""
+
+
+class ChunkItems:
+    """What one run does with its items."""
+
+    def __init__(self, ports: RunnerPorts, task: ChunkTask, lease: Lease, metrics: RunnerMetrics) -> None:
+        self._ports = ports
+        self._task = task
+        self._chunk = task.chunk_id
+        self._lease = lease
+        self._metrics = metrics
+        self._run: WorkloadRun | None = None
+
+    def kill(self) -> None:
+        """End the item that runs, if one does."""
+        if self._run is None:
+            return
+        try:
+            self._run.kill()
+        except BaseException as error:
+            if concerns_the_run(error):
+                raise
+            _log.exception("chunk %s: its workload failed to end what runs", self._task.chunk)
+
+    async def run(self, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher) -> None:
+        """Run the missing items to their results, and hand each to the publisher.
+
+        Raises:
+            LeaseLostError, RunKilledError: stop; nothing more is to be published.
+            ItemPausedError: stop and pause the job; what has ended before is with the publisher.
+            RetryableError: Kafka, the blob store, or something the workload needs did not answer. Items that it did
+                not need have run.
+        """
+        try:
+            workload = self._ports.workloads.get(spec.workload)
+        except (
+            UnknownWorkloadError,
+            ConfigurationError,
+        ) as error:  # not here, though the router has it
+            _log.error("chunk %s cannot run here: %s", self._task.chunk, error)
+            await self._fail_all(str(error), spec, missing, publisher)
+            return
+        if spec.items is None:
+            _log.error("chunk %s cannot run here: its job's items are not at hand", self._task.chunk)
+            await self._fail_all("the job's items are not at hand", spec, missing, publisher)
+            return
+        async with AsyncExitStack() as opened:
+            opening = partial(self._open, workload, spec, opened)
+            try:
+                run = await with_patience(opening, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+            except _CannotOpenError as error:
+                await self._fail_all(str(error), spec, missing, publisher)
+                return
+            self._run = run
+            unanswered: UnansweredError | None = None
+            try:
+                for index in missing:
+                    await self._lease.renew()
+                    try:
+                        timed = await self._item(run, spec, index, spec.items[index], is_patient=unanswered is None)
+                    except UnansweredError as error:
+                        unanswered = error
+                        continue
+                    await publisher.add(timed)
+                    if workload.flush_each_item:
+                        await publisher.flush()
+                if unanswered is not None:
+                    raise unanswered
+            finally:
+                self._run = None  # what the workload keeps warm is no longer this run's to kill
+
+    async def _open(self, workload: Workload, spec: JobSpec, opened: AsyncExitStack) -> WorkloadRun:
+        """A run of the workload, which `opened` closes.
+
+        Raises:
+            _CannotOpenError: it never will.
+            RetryableError: it may, a little later.
+        """
+        try:
+            context = workload.open(self._context(spec))
+            run = await context.__aenter__()
+        except BaseException as error:
+            if concerns_the_run(error):
+                raise
+            _log.exception("chunk %s: its workload could not be opened", self._task.chunk)
+            if passes(error):
+                raise RetryableError(f"workload {spec.workload} cannot be opened now: {describe(error)}") from error
+            raise _CannotOpenError(f"workload {spec.workload} cannot be opened: {describe(error)}") from error
+
+        async def close(*failure: Any) -> bool | None:
+            # Of the run it is told how it ended, and changes nothing of that: the results stand.
+            try:
+                await context.__aexit__(*failure)
+            except BaseException as error:
+                if error is failure[1]:
+                    return None
+                if concerns_the_run(error) and not isinstance(error, Exception):
+                    raise
+                _log.exception("chunk %s: its workload could not be closed", self._task.chunk)
+            return None
+
+        opened.push_async_exit(close)
+        return run
+
+    async def _fail_all(
+        self, message: str, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher
+    ) -> None:
+        for index in missing:
+            now = self._ports.clock.now_ms()
+            result = await self._result(ItemFailed("internal", message, duration_seconds=0.0), spec, index, 0.0)
+            await publisher.add(TimedResult(result, now, now, len(message)))
+
+    async def _item(
+        self, run: WorkloadRun, spec: JobSpec, index: int, item: JsonValue, *, is_patient: bool
+    ) -> TimedResult:
+        """An item's result.
+
+        Raises:
+            ItemPausedError: it met a quota.
+            UnansweredError: something that it needs did not answer, for `patience_seconds`; unless `is_patient`, once.
+        """
+        clock = self._ports.clock
+        attributes: dict[str, str | int] = {
+            names.JOB_ID: self._chunk.job_id,
+            names.JOB_WORKLOAD: spec.workload,
+            names.ITEM_INDEX: index,
+        }
+        started_at, began = clock.now_ms(), clock.monotonic()
+        with span(names.PROCESS_ITEM, attributes=attributes) as item_span:
+            call = ItemCall(
+                index=index,
+                item=item,
+                attempt=self._task.attempt,
+                idempotency_key=f"{self._chunk.job_id}/{self._chunk.stage}/{index}",
+                epoch=self._chunk.epoch,
+                traceparent=traceparent_of(item_span),
+                tracestate=tracestate_of(item_span),
+            )
+            try:
+                outcome = await self._answered(run, call, seconds=self._ports.patience_seconds if is_patient else 0.0)
+            except PauseJobError as pause:
+                paused = ItemPausedError(index, call.attempt, pause)
+                item_span.set_attribute(names.REASON, paused.reason)
+                raise paused from pause
+            result = await self._result(outcome, spec, index, clock.monotonic() - began)
+            item_span.set_attribute(names.ITEM_STATUS, result.status)
+            if result.error_type is not None:
+                item_span.set_attribute(names.ERROR_TYPE, result.error_type)
+                fail_span(item_span, result.error_type)  # the message is for who submitted it
+        self._metrics.item_ended(spec.workload, result)
+        inline = len(result.error_message or "")
+        if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
+            inline = len(outcome.output_json)
+        return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
+
+    async def _answered(self, run: WorkloadRun, call: ItemCall, *, seconds: float) -> ItemOutcome:
+        """What comes of an item, asked again for so long while something that it needs does not answer."""
+        began = False
+
+        async def ask() -> ItemOutcome | StillRunningError:
+            nonlocal began
+            if began:
+                await self._lease.renew()
+            began = True
+            try:
+                return await _outcome(run, call)
+            except StillRunningError as error:  # not to be begun again beside itself
+                return error
+
+        try:
+            outcome = await with_patience(ask, seconds=seconds, clock=self._ports.clock)
+        except RetryableError as error:
+            raise UnansweredError(f"item {call.idempotency_key} cannot run now: {describe(error)}") from error
+        if isinstance(outcome, StillRunningError):
+            raise outcome
+        return outcome
+
+    async def _result(self, outcome: ItemOutcome, spec: JobSpec, index: int, seconds: float) -> FactResult:
+        """The outcome as a result.
+
+        Raises:
+            RetryableError: the blob store did not take the output for `patience_seconds`.
+        """
+        convert = partial(
+            fact_result,
+            outcome,
+            index=index,
+            attempt=self._task.attempt,
+            measured_seconds=seconds,
+            blob_name=f"{spec.tenant}/{self._chunk.job_id}/{self._chunk.stage}/{self._chunk.epoch}/{index}.json",
+            blobs=self._ports.blobs,
+        )
+        try:
+            return await with_patience(convert, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        except RetryableError:
+            raise
+        except ConfigurationError as error:
+            failed = ItemFailed("internal", str(error))
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            # A plug-in's outcome that is none concerns its item alone.
+            _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
+            failed = ItemFailed("internal", describe(error))
+        return await self._result(failed, spec, index, seconds)
+
+    def _context(self, spec: JobSpec) -> RunContext:
+        return RunContext(
+            job_id=self._chunk.job_id,
+            tenant=spec.tenant,
+            labels=spec.labels,
+            stage=self._chunk.stage,
+            epoch=self._chunk.epoch,
+            chunk_id=self._task.chunk,
+            options=spec.options,
+            item_timeout_seconds=None if spec.item_timeout_ms is None else spec.item_timeout_ms / 1000,
+            stream=spec.stream,
+            settings=self._ports.settings,
+            advice=spec.advice,
+            check_claim=self._lease.check,
+        )
+
+
+async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
+    try:
+        return await run.item(call)
+    except PauseJobError:
+        raise
+    except BaseException as error:
+        if concerns_the_run(error):
+            raise
+        # A plug-in's own failure concerns this item alone.
+        _log.exception("item %s: its workload failed", call.idempotency_key)
+        return ItemFailed("internal", describe(error))

@@ -1,0 +1,71 @@
+"""What runners need to know of a job, read from Redis once for many chunks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from services.router.jobs.advice import read_annex
+from shared.facts.jobs import AdviceEntry
+from shared.history.runs.claims import ClaimStore
+
+_KEPT = 8
+
+
+class JobSpec(BaseModel):
+    """A job's specification; its items and options are as they were submitted."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    workload: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    items: tuple[JsonValue, ...] | None = None
+    item_timeout_ms: int | None = None
+    tenant: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    stream: bool = False
+    advice: tuple[AdviceEntry, ...] = ()
+    content_hash: str | None = None
+    """None: written by an earlier release."""
+
+
+class JobSpecs:
+    """The specifications that were used last; a job's never changes, and the annex not once a chunk is planned.
+
+    Another job may have the same id: of another incarnation of the log, or after the first one was forgotten. So they
+    are kept under the job's mark, as the claim on one of its chunks tells it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], JobSpec] = OrderedDict()
+
+    async def get(self, claims: ClaimStore, partition: int, job_id: str, mark: str | None = None) -> JobSpec | None:
+        """A job's specification; None when the job is not known or has ended.
+
+        One without a mark is not kept; nor is one whose mark is its id, as a router of an earlier release writes it.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        if mark is None or mark == job_id:
+            return await _read(claims, partition, job_id)
+        key = job_id, mark
+        spec = self._kept.get(key)
+        if spec is None:
+            spec = await _read(claims, partition, job_id)
+            if spec is None:
+                return None
+            self._kept[key] = spec
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return spec
+
+
+async def _read(claims: ClaimStore, partition: int, job_id: str) -> JobSpec | None:
+    raw = await claims.spec(partition, job_id)
+    if raw is None:
+        return None
+    annex = await claims.annex(partition, job_id)
+    return JobSpec.model_validate_json(raw).model_copy(update={"advice": read_annex(annex)})

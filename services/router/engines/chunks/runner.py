@@ -1,0 +1,106 @@
+"""Takes chunks: claims one, runs it under a lease, and says what became of it. The same on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import uuid4
+
+from services.router.engines.chunks.job_specs import JobSpecs
+from services.router.engines.chunks.run import GIVEN_BACK, ChunkRun
+from services.router.engines.chunks.runner_metrics import RunnerMetrics
+from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from shared.history.runs.claim_request import Unclaimed, claimed_lease
+from shared.history.runs.claims import Claimed
+from shared.history.runs.lease import Lease
+from shared.logs.setup import job_logs
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from
+from shared.telemetry.spans import record_span, span
+
+_log = logging.getLogger(__name__)
+
+
+class ChunkRunner:
+    """Runs chunks, several at once if asked to."""
+
+    def __init__(self, ports: RunnerPorts) -> None:
+        self._ports = ports
+        self._specs = JobSpecs()
+        self._metrics = RunnerMetrics(ports.engine)
+        self._stopping = asyncio.Event()
+
+    def interrupt(self) -> None:
+        """This process stops: begin nothing more, and stop what runs in order, so that nobody takes it for dead."""
+        self._stopping.set()
+
+    async def run(self, task: ChunkTask) -> ChunkOutcome:
+        """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
+
+        Raises:
+            RetryableError: Kafka did not answer for long, or something that was killed still runs. The chunk is not
+                finished; its claim dies by its lease, and the owner plans again.
+        """
+        with job_logs(task.chunk_id.job_id):
+            claimed = await self._claim(task)
+            return claimed if isinstance(claimed, ChunkOutcome) else await self._run(task, *claimed)
+
+    async def _run(self, task: ChunkTask, claimed: Claimed, lease: Lease) -> ChunkOutcome:
+        ports = self._ports
+        claimed_at, began = ports.clock.now_ms(), ports.clock.monotonic()
+        attributes: dict[str, str | int] = {
+            names.JOB_ID: task.chunk_id.job_id,
+            names.CHUNK_ID: task.chunk,
+            names.ENGINE: ports.engine,
+        }
+        parent = context_from(task.traceparent, task.tracestate)
+        record_span(
+            names.QUEUE_WAIT, start_ms=task.dispatched_at, end_ms=claimed_at, context=parent, attributes=attributes
+        )
+        attributes |= {names.CHUNK_ITEMS: len(claimed.missing), names.CHUNK_ATTEMPT: task.attempt}
+        with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
+            chunk = ChunkRun(
+                ports, task, claimed, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
+            )
+            self._metrics.began((claimed_at - task.dispatched_at) / 1000)
+            try:
+                reason = await chunk.run()
+            finally:
+                self._metrics.ended(ports.clock.monotonic() - began, chunk.workload)
+            if reason is None:
+                return ChunkOutcome.DONE
+            _log.info("chunk %s: run stopped: %s", task.chunk, reason)
+            chunk_span.set_attribute(names.REASON, reason)
+            return ChunkOutcome.GIVEN_BACK if reason in GIVEN_BACK else ChunkOutcome.KILLED
+
+    async def _claim(self, task: ChunkTask) -> tuple[Claimed, Lease] | ChunkOutcome:
+        """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
+
+        An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
+        While Redis is away, a claim is asked for as long as that lasts: the owner needs Redis, too, and may send the
+        task again only long after Redis is back.
+        """
+        ports = self._ports
+        claimed: tuple[Claimed, Lease] | Unclaimed = Unclaimed.NO_ANSWER
+        while claimed is Unclaimed.NO_ANSWER:
+            claimed = await claimed_lease(
+                ports.claims(task.topic),
+                task.partition,
+                task.chunk_id,
+                runner=ports.worker_id,
+                run=uuid4().hex,
+                settings=ports.settings,
+                clock=ports.clock,
+                is_stopping=self._stopping.is_set,
+            )
+        match claimed:
+            case Unclaimed.LEAVE:
+                return ChunkOutcome.LEFT
+            case Unclaimed.STOPPING:
+                return ChunkOutcome.PUT_BACK
+            case Unclaimed():
+                age_ms = ports.clock.now_ms() - task.dispatched_at
+                is_old = age_ms > ports.settings.claim_timeout_seconds * 1000
+                return ChunkOutcome.LEFT if is_old else ChunkOutcome.PUT_BACK
+        return claimed

@@ -1,0 +1,49 @@
+"""What a runner tells telemetry, besides spans."""
+
+from __future__ import annotations
+
+from opentelemetry import metrics
+
+from eldermesh.contract.vocabulary import Engine
+from shared.facts.jobs import FactResult
+from shared.telemetry import metric_names, names
+
+
+class RunnerMetrics:
+    """The metrics of one runner.
+
+    Args:
+        engine: which engine it is part of.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        meter = metrics.get_meter(__name__)
+        self._engine: dict[str, str] = {names.ENGINE: engine}
+        self._waits = meter.create_histogram(
+            metric_names.QUEUE_WAIT_DURATION.name, metric_names.QUEUE_WAIT_DURATION.unit
+        )
+        self._running = meter.create_gauge(metric_names.CHUNKS_RUNNING.name, metric_names.CHUNKS_RUNNING.unit)
+        self._running_now = 0
+        self._chunks = meter.create_histogram(metric_names.CHUNK_DURATION.name, metric_names.CHUNK_DURATION.unit)
+        self._items = meter.create_counter(metric_names.ITEMS_ENDED.name, metric_names.ITEMS_ENDED.unit)
+
+    def began(self, wait_seconds: float) -> None:
+        """A chunk was claimed, so long after its dispatch."""
+        self._waits.record(max(0.0, wait_seconds), self._engine)
+        self._count(1)
+
+    def ended(self, seconds: float, workload: str | None) -> None:
+        """A chunk that began no longer runs, whatever came of it; None: it ended before its workload was known."""
+        self._count(-1)
+        self._chunks.record(seconds, self._engine | ({} if workload is None else {names.JOB_WORKLOAD: workload}))
+
+    def item_ended(self, workload: str, result: FactResult) -> None:
+        """An item has its result."""
+        attributes = {names.JOB_WORKLOAD: workload, names.ITEM_STATUS: result.status}
+        if result.error_type is not None:
+            attributes[names.ERROR_TYPE] = result.error_type
+        self._items.add(1, attributes)
+
+    def _count(self, more: int) -> None:
+        self._running_now += more
+        self._running.set(self._running_now, self._engine)

@@ -1,0 +1,154 @@
+"""Dispatch: current chunks become tasks of an engine, with the trace context of their dispatch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+from opentelemetry import metrics
+
+from eldermesh.contract.vocabulary import Engine
+from services.router.engines.chunks.task import ChunkTask
+from services.router.jobs.state import JobState
+from shared.errors import RetryableError
+from shared.facts.jobs import JobTerms
+from shared.history.machine import DispatchDue
+from shared.history.ports import Clock, Dispatched
+from shared.telemetry import metric_names, names
+from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
+from shared.telemetry.spans import span
+from shared.workloads import Queue, WorkloadRegistry
+
+PRIORITIES = {"interactive": 0, "normal": 3, "batch": 6}
+"""Celery's priorities on Redis: 0 is the highest."""
+
+
+class EngineQueue(Protocol):
+    """The submit side of an engine."""
+
+    async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:
+        """Put tasks of a workload into its queue.
+
+        Raises:
+            RetryableError: the engine did not take them; some may be queued all the same.
+        """
+        ...
+
+
+class RayQueue(EngineQueue, Protocol):
+    """The submit side of an engine that may be in trouble for long."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a job had better not go there now; None: it may."""
+        ...
+
+
+class JobDispatcher:
+    """`Dispatcher[JobState]`.
+
+    What was routed to Ray, but had not asked for it, goes to Celery while Ray is in trouble: also a chunk that was sent
+    to Ray before and that nobody has claimed, when its turn comes again. Claims keep a chunk from running twice.
+
+    Args:
+        history_topic: full name of the job history.
+        celery: where chunks are queued, if not on Ray.
+        ray: where the chunks of jobs are queued that were routed to Ray; None: there is none, they run on Celery.
+        workloads: know their queue.
+        clock: stamps `dispatched_at`.
+    """
+
+    def __init__(
+        self,
+        history_topic: str,
+        celery: EngineQueue,
+        ray: RayQueue | None,
+        workloads: WorkloadRegistry,
+        clock: Clock,
+    ) -> None:
+        self._history_topic = history_topic
+        self._celery = celery
+        self._ray = ray
+        self._workloads = workloads
+        self._clock = clock
+        metric = metric_names.CHUNKS_DISPATCHED
+        self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
+
+    def rank(self, state: JobState) -> tuple[int, int]:
+        """By priority, then in the order of acceptance."""
+        priority = state.terms.priority if state.terms is not None else "batch"
+        return PRIORITIES[priority], state.first_offset
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> Dispatched:
+        """Queue chunks, those of each engine, workload and priority in one call.
+
+        An engine that does not answer is asked once. A job whose workload is not installed here waits: whoever
+        accepted it knew the workload, so a router that has it may be on its way.
+        """
+        groups: defaultdict[tuple[str, Engine, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
+        for state, due in chunks:
+            if state.terms is not None:
+                engine = self._engine(state, state.terms)
+                groups[due.lane, engine, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
+        taken: set[str] = set()
+        refused: dict[str, Exception] = {}
+        down: dict[Engine, Exception] = {}
+        closed: dict[str, Exception] = {}
+        for (lane, engine, workload, priority), members in groups.items():
+            if engine in down:
+                closed[lane] = down[engine]
+            if lane in closed:
+                continue
+            try:
+                await self._queue(partition, engine, workload, priority, members)
+            except RetryableError as error:
+                closed[lane] = down[engine] = error
+            except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
+                refused |= {str(due.chunk): error for _, due in members}
+            else:
+                taken.update(str(due.chunk) for _, due in members)
+        return Dispatched(frozenset(taken), refused, closed)
+
+    def _engine(self, state: JobState, terms: JobTerms) -> Engine:
+        """Where a job's chunks go now."""
+        if state.engine != "ray" or self._ray is None:
+            return "celery"
+        return "ray" if terms.engine == "ray" or self._ray.trouble is None else "celery"
+
+    async def _queue(
+        self,
+        partition: int,
+        engine: Engine,
+        workload: str,
+        priority: int,
+        members: Sequence[tuple[JobState, DispatchDue]],
+    ) -> None:
+        target = self._ray if engine == "ray" and self._ray is not None else self._celery
+        queue = self._workloads.get(workload).queue
+        tasks = [self._task(partition, state, due) for state, due in members]
+        await target.dispatch(tasks, workload=workload, queue=queue, priority=priority)
+        self._dispatched.add(len(tasks), {names.ENGINE: engine})
+
+    def _task(self, partition: int, state: JobState, due: DispatchDue) -> ChunkTask:
+        acceptance = state.acceptance
+        if acceptance is None:
+            raise ValueError(f"job {state.job_id} was never accepted")
+        attributes: dict[str, str | int] = {
+            names.JOB_ID: state.job_id,
+            names.CHUNK_ID: str(due.chunk),
+            names.CHUNK_ITEMS: due.chunk.last - due.chunk.first + 1,
+            names.CHUNK_ATTEMPT: due.attempt,
+            names.ENGINE: state.engine or "",
+        }
+        parent = context_from(acceptance.traceparent, acceptance.tracestate)
+        with span(names.DISPATCH_CHUNK, context=parent, attributes=attributes) as dispatching:
+            return ChunkTask(
+                topic=self._history_topic,
+                partition=partition,
+                chunk=str(due.chunk),
+                dispatched_at=self._clock.now_ms(),
+                attempt=due.attempt,
+                traceparent=traceparent_of(dispatching) or acceptance.traceparent,
+                tracestate=tracestate_of(dispatching) or acceptance.tracestate,
+            )

@@ -1,0 +1,263 @@
+"""The parent's side of an item host: start it when needed, ask it, kill it, tell how it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from eldermesh.launch import users_environment
+from eldermesh.shield import to_its_end
+from services.router.engines.python import item_host
+from services.router.engines.python.host_log import HostLog
+from shared.errors import RetryableError, StillRunningError
+from shared.processes import leash
+from shared.processes.child_signals import signal_child, signal_name
+from shared.processes.leashed_child import start_on_leash
+from shared.retry.os_errors import passes
+from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
+
+START_SECONDS = 60.0
+"""For the interpreter to start, and again for a function's module to be imported."""
+
+_CLOSE_SECONDS = 2.0
+_DEATH_SECONDS = 15.0
+_MAX_ENVELOPE_BYTES = 64 * 1024
+
+
+class HostDiedError(Exception):
+    """The host ended while it was asked. `status` is its exit status, or minus the signal that killed it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(describe_death(status))
+        self.status = status
+
+
+class HostTimeoutError(Exception):
+    """The host did not answer in time, and was killed."""
+
+
+def describe_death(status: int) -> str:
+    """Say in words how a process ended."""
+    if status == -signal.SIGKILL:
+        return "its process was killed by SIGKILL (out of memory?)"
+    if status < 0:
+        return f"its process was killed by {signal_name(-status)}"
+    return f"its process ended with exit status {status}"
+
+
+@dataclass(slots=True)
+class _Running:
+    """A host that runs."""
+
+    process: asyncio.subprocess.Process
+    requests: asyncio.StreamWriter
+    answers: asyncio.StreamReader
+    log: HostLog
+    draining: asyncio.Task[None]
+    pid: int
+    """Of the host itself, not of its leash."""
+    loaded: set[str]
+
+
+class ItemProcess:
+    """One item host at a time, started at the first call and after each death. One call at a time.
+
+    It is bound to the event loop and to the thread that it is first used in: the host dies with that thread.
+    """
+
+    def __init__(self) -> None:
+        self._running: _Running | None = None
+        self._killed = False
+        self.peak_bytes = 0
+        """Peak resident memory of the host that answered last."""
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was killed for good: it answers nothing any more."""
+        return self._killed
+
+    @property
+    def pid(self) -> int | None:
+        """Of the host that runs; None while there is none."""
+        return None if self._running is None else self._running.pid
+
+    async def call(
+        self,
+        function: str,
+        item: JsonValue,
+        *,
+        timeout_seconds: float | None,
+        before: Callable[[], None] | None = None,
+    ) -> ItemOutcome:
+        """Call `module:qualname` with an item. Starting the host and importing the module take none of its time.
+
+        `before` is called between the two; what it raises ends the host, and the function is not called.
+
+        Raises:
+            HostDiedError: the host ended before it had answered.
+            HostTimeoutError: it took longer than `timeout_seconds`, or the import longer than `START_SECONDS`.
+            RunKilledError: `kill` was called.
+            RetryableError: no host could be started.
+        """
+        answered = False
+        try:
+            outcome = await self._call(function, item, timeout_seconds, before)
+            answered = True
+        except (EOFError, ConnectionError) as end:
+            if self._killed:
+                raise RunKilledError from end
+            raise HostDiedError(await self._end()) from end
+        finally:
+            if not answered:
+                await to_its_end(self._end())
+        return outcome
+
+    def kill(self) -> None:
+        """Kill the host and all that user code started, at once and for good; may be called from another task."""
+        self._killed = True
+        self._kill_host()
+
+    async def close(self) -> None:
+        """End the host: by the end of its input, else by force. Nothing of it is left afterwards."""
+        self._killed = True
+        running = self._running
+        if running is not None:
+            running.requests.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await running.process.wait()
+        await self._end()
+
+    async def _call(
+        self, function: str, item: JsonValue, timeout_seconds: float | None, before: Callable[[], None] | None
+    ) -> ItemOutcome:
+        running = self._running or await self._start()
+        if self._killed:
+            raise RunKilledError
+        running.log.next_item()
+        if function not in running.loaded:
+            async with _limit(START_SECONDS, "importing its module took"):
+                answer = await self._ask(running, "load", function, None)
+            if answer["status"] != "loaded":
+                return ItemFailed(answer["error_type"], answer["error_message"], duration_seconds=0.0)
+            running.loaded.add(function)
+        if before is not None:
+            before()
+        began = time.monotonic()
+        async with _limit(timeout_seconds, "it took"):
+            answer = await self._ask(running, "call", function, item)
+            output = await _read_frame(running.answers, item_host.MAX_OUTPUT_BYTES) if _succeeded(answer) else b""
+        took = time.monotonic() - began
+        self.peak_bytes = answer["peak_bytes"]
+        if _succeeded(answer):
+            return ItemSucceeded(output, duration_seconds=took)
+        return ItemFailed(answer["error_type"], answer["error_message"], duration_seconds=took)
+
+    @staticmethod
+    async def _ask(running: _Running, ask: Literal["load", "call"], function: str, item: JsonValue) -> dict[str, Any]:
+        content = json.dumps({"ask": ask, "function": function, "item": item}).encode()
+        running.requests.write(item_host.HEADER.pack(len(content)) + content)
+        await running.requests.drain()
+        return await _read_answer(running.answers)
+
+    async def _start(self) -> _Running:
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            if passes(error):
+                raise RetryableError(f"no process for an item host: {error}") from error
+            raise
+        assert process.stdin is not None  # noqa: S101 - for the type checker: all three are pipes
+        assert process.stdout is not None  # noqa: S101 - the same
+        assert process.stderr is not None  # noqa: S101 - the same
+        log = HostLog(process.stderr, process.pid)
+        draining = asyncio.create_task(log.drain())
+        self._running = _Running(process, process.stdin, process.stdout, log, draining, process.pid, set())
+        if self._killed:  # meanwhile, when there was nothing to kill yet
+            self._kill_host()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._running.pid = log.pid = (await _read_answer(process.stdout))["pid"]
+        except (EOFError, TimeoutError) as error:
+            if self._killed:
+                raise RunKilledError from error
+            raise RetryableError(f"no item host could be started: {describe_death(await self._end())}") from error
+        return self._running
+
+    @staticmethod
+    async def _spawn() -> asyncio.subprocess.Process:
+        # The leash holds the host and everything user code starts, also when this process is killed.
+        return await start_on_leash(
+            (sys.executable, "-P", item_host.__file__),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=users_environment(),
+        )
+
+    def _kill_host(self) -> None:
+        if self._running is not None:
+            signal_child(self._running.process, leash.KILL_NOW)
+
+    async def _end(self) -> int:
+        """Make sure that nothing of the host is left, and tell how it ended; it may have been ending by itself."""
+        running = self._running
+        if running is None:
+            return 0
+        if running.answers.at_eof():  # it is ending, and how is worth knowing
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await running.process.wait()
+        self._kill_host()
+        try:
+            async with asyncio.timeout(_DEATH_SECONDS):
+                status = await running.process.wait()
+                await asyncio.wait({running.draining})
+        except TimeoutError as error:
+            raise StillRunningError(f"item host {running.pid} outlived SIGKILL") from error
+        finally:
+            running.draining.cancel()
+            running.requests.close()
+            self._running = None
+        return status
+
+
+@asynccontextmanager
+async def _limit(seconds: float | None, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise HostTimeoutError(f"{what} longer than {seconds:g} s") from error
+
+
+def _succeeded(answer: dict[str, Any]) -> bool:
+    return bool(answer["status"] == "succeeded")
+
+
+async def _read_answer(stream: asyncio.StreamReader) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(await _read_frame(stream, _MAX_ENVELOPE_BYTES))
+    return answer
+
+
+async def _read_frame(stream: asyncio.StreamReader, max_bytes: int) -> bytes:
+    """Read one frame.
+
+    Raises:
+        EOFError: the stream ended first (`asyncio.IncompleteReadError` is one).
+        ConnectionError: the frame is longer than anything the host writes: whatever wrote it, it is not trusted.
+    """
+    (length,) = item_host.HEADER.unpack(await stream.readexactly(item_host.HEADER.size))
+    if length > max_bytes:
+        raise ConnectionError(f"a frame of {length} bytes")
+    return await stream.readexactly(length)

@@ -1,0 +1,1 @@
+"""The Ray engine: dispatch, driver process, actors, nodes."""

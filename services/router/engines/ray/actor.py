@@ -1,0 +1,88 @@
+"""The actor of the Ray engine: a chunk runner in a process of Ray, which outlives the router that made it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import ray
+
+from services.router.engines.celery.runner_thread import RunnerThread
+from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from services.router.engines.ray.environment import become_runner
+from services.router.engines.ray.idle_watch import IdleWatch
+from shared.errors import DeadLetterError, RetryableError, StopServiceError
+from shared.logs.setup import configure_logging, get_logger
+from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
+
+SERVICE_NAME = "eldermesh-ray-runner"
+
+_STOP_SECONDS = 10.0
+
+_log = get_logger(__name__)
+
+
+class RayRunner:
+    """Runs one chunk after another, publishes what comes of them, and ends by itself when nobody asks it to.
+
+    Args:
+        environment: the router's settings.
+        stays: whether it stays when it is idle.
+    """
+
+    def __init__(self, environment: dict[str, str], *, stays: bool) -> None:
+        settings = become_runner(environment)
+        configure_logging(settings, SERVICE_NAME)
+        configure_telemetry(settings, SERVICE_NAME)
+        self._idle_seconds = settings.ray_idle_seconds
+        self._runner = RunnerThread(settings, engine="ray", worker_id=f"ray@{socket.gethostname()}:{os.getpid()}")
+        self._runner.start()
+        itself: Any = ray.get_runtime_context().current_actor
+
+        def leave() -> None:
+            # In its turn: after all calls that came before.
+            ray.wait([itself.leave.remote()], timeout=self._idle_seconds)
+
+        self._idle = IdleWatch(self._idle_seconds, leave=leave, end=self._end)
+        if not stays:
+            self._idle.start()
+
+    def ready(self) -> int:
+        """Answer, which it does once it was made: with its process id."""
+        return os.getpid()
+
+    def run(self, message: dict[str, Any]) -> str:
+        """Run a chunk; return what became of that, in a word. What the items gave is in Kafka by then."""
+        with self._idle.busy():
+            return self._run(message)
+
+    def leave(self) -> None:
+        """End, unless there was work meanwhile; calls that came before this one have been answered."""
+        if self._idle.is_idle():
+            ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # it never returns
+
+    def __ray_shutdown__(self) -> None:
+        """Called by Ray when the actor ends in order."""
+        self._runner.stop(_STOP_SECONDS)
+        shutdown_telemetry()
+
+    def _run(self, message: dict[str, Any]) -> str:
+        try:
+            return self._runner.run(ChunkTask.from_message(message)).value
+        except DeadLetterError as error:
+            _log.error("a task that is none was dropped", reason=error.reason)
+            return ChunkOutcome.LEFT.value
+        except RetryableError as error:
+            _log.warning("a chunk was given up; its claim dies by its lease", reason=str(error))
+            return ChunkOutcome.KILLED.value
+        except StopServiceError:
+            _log.critical("this process is of no more use", exc_info=True)
+            os._exit(1)
+
+    def _end(self) -> None:
+        """End without Ray, which does not answer."""
+        try:
+            self.__ray_shutdown__()
+        finally:
+            os._exit(1)

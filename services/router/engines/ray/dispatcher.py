@@ -1,0 +1,186 @@
+"""The submit side of the Ray engine: keeps what was dispatched until a driver has run it, and a driver as long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from eldermesh.counted import counted
+from eldermesh.shield import to_its_end
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.ray.driver_process import RayDriverProcess
+from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
+from shared.errors import RetryableError
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
+from shared.settings import Settings
+from shared.workloads import Queue
+
+MAX_OUTSTANDING = 10_000
+"""Tasks that one router keeps; far more than the windows of its partitions let through."""
+
+_REACH_SECONDS = 2.0
+_DOWN_SECONDS = 20.0
+_STEADY_SECONDS = 20.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 3.0
+
+_log = get_logger(__name__)
+
+
+class RayDispatcher:
+    """`EngineQueue` of a Ray cluster.
+
+    Nobody waits for the cluster: a task is kept here, sent to the driver of the moment, and sent to the next one if
+    that driver goes before the task has ended. So jobs on Ray wait while Ray is away, and no others do.
+
+    Args:
+        settings: where the head is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._head = None if settings.ray_address is None else head_address(settings)
+        self._outstanding: dict[str, dict[str, Any]] = {}
+        self._driver: RayDriverProcess | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._failing_since: float | None = None
+        self._reason = ""
+        self._depths: dict[str, dict[str, int]] = {}
+        self._write_trouble(None)  # what a router has told that was killed
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a job had better not go to Ray; None: it may."""
+        if self._head is None:
+            return "Ray is not configured"
+        if self._failing_since is not None and time.monotonic() - self._failing_since > _DOWN_SECONDS:
+            return "Ray does not answer"
+        return None
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._outstanding)
+
+    @property
+    def depths(self) -> dict[str, dict[str, int]]:
+        """By workload what the driver told last: `waiting`, `running`, `runners`; empty without a driver."""
+        return self._depths
+
+    async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:  # noqa: ARG002 - Ray's runners are of a workload
+        """Have chunks run; 0 is the highest priority.
+
+        Raises:
+            RetryableError: there is no Ray, or it has not taken what it was given for very long.
+        """
+        if self._head is None:
+            raise RetryableError("a job was routed to Ray, and MESH_RAY_ADDRESS is not set")
+        if len(self._outstanding) + len(tasks) > MAX_OUTSTANDING:
+            raise RetryableError(f"{counted(len(self._outstanding), 'task')} wait for Ray already")
+        requests = [
+            {"chunk": task.chunk, "workload": workload, "priority": priority, "message": task.message()}
+            for task in tasks
+        ]
+        self._outstanding |= {str(request["chunk"]): request for request in requests}
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_driver(*self._head))
+        if self._driver is not None:
+            with contextlib.suppress(RetryableError):  # then the next driver gets them
+                await self._driver.send(requests)
+
+    async def close(self) -> None:
+        """End the driver; what runners do goes on."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+            if not self._keeping.cancelled() and (error := self._keeping.exception()) is not None:
+                _log.error("the driver of Ray did not end in order", reason=repr(error))
+            self._keeping = None
+        await asyncio.to_thread(self._write_trouble, None)
+
+    async def _keep_driver(self, host: str, port: int) -> None:
+        """Have a driver, again and again, until this is cancelled; whatever befalls one costs that one alone."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            failing_since, began = self._failing_since, time.monotonic()
+            try:
+                await self._reach_head(host, port)
+                driver = await RayDriverProcess.start(self._settings)
+                began = time.monotonic()
+                self._reason = "its driver has ended"
+                was_of_use = await self._use(driver)
+            except (RetryableError, OSError) as error:
+                was_of_use = False
+                self._reason = str(error) or repr(error)
+            except Exception as error:  # noqa: BLE001 - told; the next driver may do better, and jobs must not hang
+                _log.exception("a driver of Ray failed")
+                was_of_use = False
+                self._reason = told(error)
+            if was_of_use or (self._failing_since is None and time.monotonic() - began > _STEADY_SECONDS):
+                failing_since, pause = None, _FIRST_PAUSE_SECONDS
+            await self._fails(failing_since)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _answers(self) -> None:
+        if self._failing_since is not None:
+            _log.info("Ray answers", tasks=len(self._outstanding))
+            self._failing_since = None
+            await asyncio.to_thread(self._write_trouble, None)
+
+    async def _fails(self, since: float | None) -> None:
+        """Note that Ray is in trouble: since then, or from now on. A driver that lived a moment is no end of it."""
+        is_new = self._failing_since is None
+        if is_new:
+            self._failing_since = time.monotonic() if since is None else since
+            _log.warning("Ray does not answer", reason=self._reason, tasks=len(self._outstanding))
+        if self.trouble is not None:
+            await asyncio.to_thread(self._write_trouble, self._reason)
+
+    def _write_trouble(self, reason: str | None) -> None:
+        """For `mesh doctor`, which another process runs; a disk that is full is said by another of its checks."""
+        file = trouble_file(self._settings)
+        with contextlib.suppress(OSError):
+            if reason is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                file.write_text(reason, encoding="utf-8", errors="replace")
+
+    async def _use(self, driver: RayDriverProcess) -> bool:
+        """Give it all that has not ended, and read what it says until it ends; return whether a task ended in it.
+
+        Raises:
+            RetryableError: it takes nothing, says what is no answer, lost the cluster, or would not die.
+        """
+        was_of_use = False
+        try:
+            await self._answers()
+            self._driver = driver  # from here on `dispatch` sends to it, too
+            await driver.send(list(self._outstanding.values()))
+            while (answer := await driver.read()) is not None:
+                if "ended" in answer:
+                    self._outstanding.pop(answer["ended"], None)
+                    was_of_use = True
+                self._depths = answer.get("depths", self._depths)
+                self._reason = answer.get("lost", self._reason)
+        finally:
+            self._driver = None
+            self._depths = {}
+            await to_its_end(driver.stop())
+        return was_of_use
+
+    async def _reach_head(self, host: str, port: int) -> None:
+        """Ask for a head that is started on demand, and see whether it listens before a process is made for it."""
+        if self._settings.ray_on_demand:
+            wanted_file(self._settings).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            wanted_file(self._settings).touch()
+        async with asyncio.timeout(_REACH_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

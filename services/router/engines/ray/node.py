@@ -1,0 +1,116 @@
+"""A node of Ray: `python -m services.router.engines.ray.node head|worker`, which becomes `ray start --block`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from services.router.engines.ray.environment import ray_dir, ray_environment
+from shared.errors import ConfigurationError
+from shared.processes.service_process import settings_of_process
+from shared.settings import Settings
+
+HEAD_PORT = 6379
+SOCKET_NAME = "session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
+"""What Ray puts behind its temporary directory, at its longest."""
+
+_MAX_SOCKET_PATH = 107
+_PLAIN = re.compile(r"[A-Za-z0-9._/+-]+")
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024
+"""Ray's least, nearly: no data goes through its object store."""
+
+_JOIN_SECONDS = 40.0
+_POLL_SECONDS = 0.1
+
+
+def temp_dir(settings: Settings) -> str:
+    """An empty directory for a node's files and sockets, below the data directory; what another node left is removed.
+
+    A unix socket's path takes 107 bytes, and Ray takes plain letters only: not every one of its parts reads others, or
+    quotes a space. Where the data directory has another name than that, the directory is named by a descriptor which
+    this process, and what it becomes, holds open: so there is nothing to remove afterwards.
+    """
+    directory = ray_dir(settings) / "node"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o700)  # Ray opens what lies in it to everybody
+    inner = directory / "t"
+    inner.mkdir()
+    if len(os.fsencode(inner / SOCKET_NAME)) <= _MAX_SOCKET_PATH and _PLAIN.fullmatch(str(inner)):
+        return str(inner)
+    descriptor = os.open(inner, os.O_PATH | os.O_DIRECTORY)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library takes it by position
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def raylet_socket(settings: Settings) -> Path | None:
+    """The socket of the node on this data directory, once it is there."""
+    return next((ray_dir(settings) / "node" / "t").glob("session_2*/sockets/raylet*"), None)
+
+
+def node_command(settings: Settings, kind: str, *, temp: str, port: int, cpus: int | None) -> list[str]:
+    """The command of a node; it runs until SIGTERM.
+
+    Raises:
+        ConfigurationError: there is no head to join.
+    """
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+    command += [f"--temp-dir={temp}", f"--object-store-memory={_OBJECT_STORE_BYTES}", "--log-color=false"]
+    # The system chooses ports: Ray's own range may be somebody's.
+    command += ["--min-worker-port=0", "--max-worker-port=0"]
+    if cpus is not None:
+        command.append(f"--num-cpus={cpus}")
+    if kind == "head":
+        return [*command, "--head", f"--port={port}", "--include-dashboard=false", "--include-log-monitor=false"]
+    if settings.ray_address is None:
+        raise ConfigurationError("MESH_RAY_ADDRESS does not say which head to join")
+    return [*command, f"--address={settings.ray_address}"]
+
+
+@contextlib.contextmanager
+def joined_node(settings: Settings) -> Iterator[None]:
+    """With `ray_join`, a node without CPUs on this host, for a driver of a cluster that has none here.
+
+    Raises:
+        ConfigurationError: it did not start.
+    """
+    if not settings.ray_join:
+        yield
+        return
+    command = node_command(settings, "worker", temp=temp_dir(settings), port=HEAD_PORT, cpus=0)
+    node = subprocess.Popen(command, close_fds=False, stdin=subprocess.DEVNULL, stdout=2)
+    deadline = time.monotonic() + _JOIN_SECONDS
+    try:
+        while raylet_socket(settings) is None:
+            if node.poll() is not None or time.monotonic() > deadline:
+                raise ConfigurationError("the Ray node beside the router did not start")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        node.terminate()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Become the node."""
+    parser = argparse.ArgumentParser(prog="ray_node", description="A node of a Ray cluster.")
+    parser.add_argument("kind", choices=("head", "worker"))
+    parser.add_argument("--port", type=int, default=HEAD_PORT, help="where the head listens")
+    parser.add_argument("--num-cpus", type=int, help="CPUs that runners may take; those of the machine by default")
+    chosen = parser.parse_args(arguments)
+    settings = settings_of_process("ray_node")
+    os.environ.update(ray_environment(settings))
+    temp = temp_dir(settings)
+    command = node_command(settings, chosen.kind, temp=temp, port=chosen.port, cpus=chosen.num_cpus)
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

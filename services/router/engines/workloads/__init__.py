@@ -1,1 +1,0 @@
-"""Workloads that come with the router."""

@@ -1,0 +1,100 @@
+"""The end of a job: built once, by the deciding fact, and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eldermesh.contract.canonical import canonical_bytes
+from eldermesh.contract.cloudevents import CANCELLED, COMPLETED, FAILED, REJECTED, binary_headers
+from eldermesh.contract.ends import JobEnd
+from eldermesh.contract.times import format_time
+from eldermesh.contract.topics import JOBS_DONE
+from eldermesh.contract.vocabulary import EndStatus, ErrorType
+from services.router.jobs.clock import stop_clock
+from services.router.jobs.state import Acceptance, End, JobState
+from services.router.jobs.waits import waits_over
+from shared.facts.jobs import JobEnded
+from shared.history.facts import fact_headers
+from shared.history.machine import EndDue, NewFact, Publication
+
+EVENT_SOURCE = "eldermesh/router"
+
+_EVENT_TYPES: dict[EndStatus, str] = {
+    "completed": COMPLETED,
+    "failed": FAILED,
+    "cancelled": CANCELLED,
+    "rejected": REJECTED,
+}
+_MICROS = 1_000_000
+
+
+def ended(
+    state: JobState, status: EndStatus, error_type: ErrorType | None = None, reason: str | None = None
+) -> JobState:
+    """The state with its end decided now (`state.t`); what only a live job needs is dropped."""
+    acceptance, terms = state.acceptance, state.terms
+    if acceptance is None or terms is None:
+        message = f"job {state.job_id} was never accepted"
+        raise ValueError(message)
+    state = waits_over(stop_clock(state))
+    not_run = None if state.items_total is None else state.items_total - state.succeeded - state.failed
+    end = JobEnd(
+        job_id=state.job_id,
+        status=status,
+        tenant=terms.tenant,
+        workload=terms.workload,
+        labels=terms.labels,
+        engine=state.engine,
+        items_total=state.items_total,
+        items_succeeded=state.succeeded,
+        items_failed=state.failed,
+        items_not_run=not_run,
+        progress_records_total=state.sequence,
+        error_type=error_type,
+        reason=reason,
+        accepted_at=format_time(acceptance.at),
+        ended_at=format_time(state.t),
+        active_seconds=state.active_ms / 1000,
+        cost_usd=None if state.cost_micros is None else state.cost_micros / _MICROS,
+        trace_id=acceptance.trace_id,
+    )
+    value = canonical_bytes(end.model_dump(mode="json")).decode()
+    return replace(
+        state,
+        end=End(status, _EVENT_TYPES[status], state.t, value),
+        terms=None,
+        stub_at=None,
+        stub_reason=None,
+        plan=(),
+        bitmap=b"",
+        timers={},
+        armings={},
+    )
+
+
+def end_due(state: JobState, acceptance: Acceptance, end: End) -> EndDue:
+    """The record for `jobs.done`, and the fact that says it stands there."""
+    publication = Publication(
+        topic=JOBS_DONE,
+        key=state.job_id,
+        value=end.value.encode(),
+        headers=binary_headers(
+            event_id=f"{state.job_id}:end",
+            event_type=end.event_type,
+            source=EVENT_SOURCE,
+            subject=state.job_id,
+            time_ms=end.at,
+            traceparent=acceptance.traceparent,
+            tracestate=acceptance.tracestate,
+        ),
+    )
+    mark = JobEnded(
+        content_hash=acceptance.content_hash,
+        event_type=end.event_type,
+        ended_at=end.at,
+        end=end.value,
+        traceparent=acceptance.traceparent,
+        tracestate=acceptance.tracestate,
+    )
+    headers = fact_headers(JobEnded.fact_type, state.job_id, acceptance.traceparent, acceptance.tracestate)
+    return EndDue(publication, NewFact(JobEnded.fact_type, mark.encode(), headers))

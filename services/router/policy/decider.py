@@ -1,0 +1,168 @@
+"""The router's decisions on jobs, each a fact of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+from opentelemetry.trace import Span
+
+from services.router.jobs.state import Acceptance, JobState
+from services.router.policy.engine_choice import Route, RouteRequest, static_policy
+from services.router.policy.incident_rules import JobContents, JudgingTime, Rules, incident_rules, judged
+from services.router.policy.risk import Ruling, incident_entry, risk_of, ruling, tools_can_write
+from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
+from shared.history.facts import fact_headers
+from shared.history.machine import DecisionDue, NewFact
+from shared.history.ports import Clock
+from shared.settings import Settings
+from shared.telemetry import names
+from shared.telemetry.propagation import context_from
+from shared.telemetry.spans import span
+from shared.workloads import WorkloadRegistry
+
+PANEL_LATE = AdviceEntry(sage="panel", status="late")
+"""What a decision says where the panel's time was over."""
+
+_MAX_SPAN_TEXT = 4096
+
+
+@dataclass(slots=True)
+class _Judgement:
+    """What is to be done with a job, and what the router said itself on the way there."""
+
+    ruling: Ruling
+    own: list[AdviceEntry] = field(default_factory=list)
+
+
+class JobDecider:
+    """`Decider[JobState]`: refuses or holds a job by its risk, else routes it by policy.
+
+    Args:
+        settings: slots, chunk size, how long holds last, what follows where incident is missing.
+        workloads: know whether their items are dear.
+        contents: of the jobs to judge where incident has not.
+        clock: says from when on a hold lasts.
+        ray_trouble: says why a job had better not go to Ray now.
+        rules: what incident would say.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        workloads: WorkloadRegistry,
+        contents: JobContents,
+        clock: Clock,
+        ray_trouble: Callable[[], str | None] = lambda: None,
+        rules: Rules = incident_rules,
+    ) -> None:
+        self._settings = settings
+        self._workloads = workloads
+        self._contents = contents
+        self._clock = clock
+        self._ray_trouble = ray_trouble
+        self._rules = rules
+        self._judging_time = JudgingTime(clock)
+
+    async def decide(self, state: JobState, due: DecisionDue) -> NewFact | None:
+        """The fact that routes, holds or refuses the job; None where that has to wait, as for its items to be counted.
+
+        Raises:
+            RetryableError, redis.RedisError: the job's content could not be read.
+            UnknownWorkloadError, ConfigurationError: its workload is not installed here, or cannot be loaded.
+        """
+        acceptance, terms = state.acceptance, state.terms
+        if acceptance is None or terms is None or state.items_total is None:
+            return None
+        # Before it is judged, which takes time: a job whose workload is not installed is asked for again each second.
+        self._workloads.get(terms.workload)
+        parent = context_from(acceptance.traceparent, acceptance.tracestate)
+        with span(names.DECIDE_JOB, context=parent, attributes={names.JOB_ID: state.job_id}) as deciding:
+            judgement = await self._judgement(state, terms)
+            if judgement is None:
+                return None
+            fact = self._fact(state, terms, state.items_total, due, judgement)
+            _describe(deciding, fact, (*state.advice, *fact.advice))
+        return _new_fact(state, acceptance, fact)
+
+    async def _judgement(self, state: JobState, terms: JobTerms) -> _Judgement | None:
+        """What the advice comes to; None if the job would have to be judged, and is not at hand or has to wait."""
+        if terms.advice == "none" or state.approved:
+            return _Judgement(Ruling("route"))
+        was_asked = terms.advise_within_ms > 0
+        own = [PANEL_LATE] if was_asked and not state.advice else []
+        entry = incident_entry(state.advice)
+        if risk_of(entry) is not None:
+            return _Judgement(ruling(entry, missing=None, can_write=False), own)
+        if not self._judging_time.is_left:
+            return None
+        with self._judging_time.spent():
+            content = await self._contents.read(state.job_id)
+            if content is None:
+                return None
+            entry = await judged(content, rules=self._rules)
+        # Where nobody was asked, nobody's word is missing; rules that came to no end are missing everywhere.
+        missing = self._settings.incident_missing if was_asked or risk_of(entry) is None else None
+        can_write = tools_can_write(content.workload, content.options)
+        return _Judgement(ruling(entry, missing=missing, can_write=can_write), [*own, entry])
+
+    def _fact(
+        self, state: JobState, terms: JobTerms, items_total: int, due: DecisionDue, judgement: _Judgement
+    ) -> JobRouted | JobHeld | JobRefused:
+        advice, reason = tuple(judgement.own), judgement.ruling.reason or ""
+        match judgement.ruling.action:
+            case "refuse":
+                return JobRefused(n=due.n, reason=reason, advice=advice)
+            case "hold":
+                settings, now = self._settings, max(state.t, self._clock.now_ms())
+                until = now + round(settings.hold_seconds * 1000)
+                remind_at = now + round(settings.hold_reminder_seconds * 1000)
+                return JobHeld(n=due.n, reason=reason, until=until, remind_at=remind_at, advice=advice)
+            case "route":
+                route = self._route(terms, items_total)
+                return JobRouted(
+                    n=due.n,
+                    engine=route.engine,
+                    chunk_items=route.chunk_items,
+                    policy=route.policy,
+                    reasons=route.reasons,
+                    advice=advice,
+                )
+
+    def _route(self, terms: JobTerms, items_total: int) -> Route:
+        settings = self._settings
+        return static_policy(
+            RouteRequest(
+                workload=terms.workload,
+                items_total=items_total,
+                engine=terms.engine,
+                slots=settings.slots,
+                forced_chunk_items=settings.chunk_items,
+                dear_items=self._workloads.get(terms.workload).flush_each_item,
+                ray_slots=settings.ray_resources.of(terms.workload).max_runners or settings.ray_runners,
+                ray_threshold_items=settings.ray_threshold_items,
+                ray_missing="ray is not configured" if settings.ray_address is None else None,
+                ray_trouble=self._ray_trouble(),
+            )
+        )
+
+
+def _describe(deciding: Span, fact: JobRouted | JobHeld | JobRefused, advice: tuple[AdviceEntry, ...]) -> None:
+    if isinstance(fact, JobRouted):
+        reasons = "; ".join(fact.reasons)
+        deciding.set_attributes({names.DECISION: "route", names.ENGINE: fact.engine, names.REASON: reasons})
+    else:
+        word = "hold" if isinstance(fact, JobHeld) else "refuse"
+        deciding.set_attributes({names.DECISION: word, names.REASON: fact.reason})
+    risk = risk_of(incident_entry(advice))
+    if risk is not None:
+        deciding.set_attribute(names.RISK, risk)
+    if advice:
+        said = orjson.dumps([entry.model_dump(mode="json") for entry in advice]).decode()
+        deciding.set_attribute(names.ADVICE, said[:_MAX_SPAN_TEXT])
+
+
+def _new_fact(state: JobState, acceptance: Acceptance, fact: JobRouted | JobHeld | JobRefused) -> NewFact:
+    headers = fact_headers(fact.fact_type, state.job_id, acceptance.traceparent, acceptance.tracestate)
+    return NewFact(fact.fact_type, fact.encode(), headers)

@@ -1,0 +1,251 @@
+"""A sage's memory: a global table, made of all partitions of some topics, without a group.
+
+Every replica reads everything. What was read and how far stands in one SQLite transaction, so a restart goes on where
+it was; another incarnation of the log, another schema, a deleted or broken file begin at the start, to the same rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from aiokafka import TopicPartition
+from opentelemetry import metrics
+
+from services.sages.memory.file import Frame, MemoryFile, Place
+from shared.consumer.record import ConsumedRecord
+from shared.kafka.clients import make_consumer
+from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.paced_consumer import PacedConsumer
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
+from shared.settings import Settings
+from shared.telemetry import metric_names, names
+
+_T = TypeVar("_T")
+
+Apply = Callable[[sqlite3.Connection, ConsumedRecord], None]
+"""Takes a record into the tables, inside a transaction of somebody else, on the writing thread."""
+
+BATCH_RECORDS: Final = 500
+PRUNE_EVERY: Final = 1000
+"""Records between two calls of `prune`."""
+
+_POLL_MS = 500
+_CALL_SECONDS = 15.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 10.0
+
+_ERRORS_OF_A_RECORD = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
+_log = get_logger(__name__)
+_skipped = metrics.get_meter("eldermesh").create_counter(
+    metric_names.MEMORY_SKIPPED.name, metric_names.MEMORY_SKIPPED.unit, metric_names.MEMORY_SKIPPED.meaning
+)
+
+
+def sages_directory(settings: Settings) -> Path:
+    """Where the files of all sages lie."""
+    return settings.data_dir / "sages"
+
+
+class Memory:
+    """Tables that are a function of topics.
+
+    A record that cannot be read, or that `apply` raises at, is counted, logged and passed over. A file has each record
+    once: rows and the offset behind them are written together.
+
+    Args:
+        settings: of the cluster, and where files lie.
+        name: of the file.
+        topics: names without prefix.
+        schema_sql: creates the tables; no `IF NOT EXISTS` is needed.
+        schema_version: another one than the file's throws the file away.
+        apply: takes one record into the tables.
+        prune: deletes what is over the sage's bound; called every `PRUNE_EVERY` records, in their transaction.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        topics: Sequence[str],
+        schema_sql: str,
+        schema_version: int,
+        apply: Apply,
+        *,
+        prune: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._topics = tuple(settings.topic(topic) for topic in topics)
+        self._schema_version = schema_version
+        self._apply = apply
+        self._prune = prune
+        self._unpruned = 0
+        self._file = MemoryFile(sages_directory(settings), name, schema_sql)
+        self._reading: asyncio.Task[None] | None = None
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._next: dict[Place, int] = {}
+        self._targets: dict[Place, int] = {}
+        self._unmeasured: set[Place] = set()
+        self.is_warming = True
+        """Whether there are records, older than the start, that the tables do not have yet."""
+        self.skipped = 0
+        """Records that could not be read or applied, since the start."""
+
+    @property
+    def path(self) -> Path:
+        """The file in use.
+
+        Raises:
+            RetryableError: none is, yet.
+        """
+        return self._file.path
+
+    async def start(self) -> None:
+        """Begin to read, in a task; whatever fails there is tried again with back-off."""
+        self._reading = asyncio.create_task(self._keep_reading(), name=f"memory {self._name}")
+
+    async def query(self, fn: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `fn` says of the tables, asked on the reading thread.
+
+        Raises:
+            RetryableError: the file is not open yet.
+            sqlite3.Error: the query's own.
+        """
+        return await self._file.read(fn)
+
+    async def close(self) -> None:
+        """Stop reading and let go of the file."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+            self._reading = None
+        await asyncio.to_thread(self._file.close)
+
+    async def _keep_reading(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except Exception as error:  # noqa: BLE001 - nothing may end a memory while its sage is asked
+                _log.warning("memory stopped reading; it goes on", memory=self._name, error=told(error))
+                if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                    self.is_warming = True
+                    await self._file.discard()
+            await asyncio.sleep(self._pause_seconds)
+            self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    async def _read(self) -> None:
+        incarnation = await read_or_create_incarnation(self._settings)
+        self._next = await self._file.open(Frame(incarnation, self._schema_version, self._topics))
+        consumer = make_consumer(self._settings)
+        try:
+            await consumer.start()
+            await self._seek(consumer)
+            while True:
+                self._look_whether_warm(consumer)
+                batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=BATCH_RECORDS)
+                await self._take([record for records in batches.values() for record in records])
+                self._pause_seconds = _FIRST_PAUSE_SECONDS
+        finally:
+            await consumer.stop()
+
+    async def _seek(self, consumer: PacedConsumer) -> None:
+        """To where the file ends, but before the log's last record, so that a fetch tells where its end is."""
+        partitions = [
+            TopicPartition(topic, number) for topic in self._topics for number in range(self._settings.partition_count)
+        ]
+        async with asyncio.timeout(_CALL_SECONDS):
+            starts = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        self._targets, self._unmeasured = {}, set()
+        for partition in partitions:
+            start, end = starts[partition], ends[partition]
+            following = max(self._next.get(_place(partition), 0), start)
+            if start < end:
+                # The embedded broker tells ends that are too small, so `end - 1` may lie before what the file has.
+                following = min(following, end - 1)
+                self._targets[_place(partition)] = end
+                self._unmeasured.add(_place(partition))
+            consumer.seek(partition, following)
+
+    async def _take(self, raw: Sequence[Any]) -> None:
+        prefix = self._settings.topic_prefix
+        offsets: dict[Place, int] = {}
+        records: list[ConsumedRecord] = []
+        for each in raw:
+            place = (each.topic, each.partition)
+            if each.offset >= self._next.get(place, 0):
+                records.append(ConsumedRecord.of(each, prefix=prefix))
+                offsets[place] = each.offset + 1
+        if not records:
+            return
+        self._unpruned += len(records)
+        is_pruning = self._prune is not None and self._unpruned >= PRUNE_EVERY
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            refused = [
+                (record.coordinates, error)
+                for record in records
+                if (error := self._refusal(connection, record)) is not None
+            ]
+            if is_pruning and self._prune is not None:
+                self._prune(connection)
+            return refused
+
+        refused = await self._file.write(work, offsets)
+        self._next |= offsets
+        if is_pruning:
+            self._unpruned = 0
+        if refused:
+            self.skipped += len(refused)
+            _skipped.add(len(refused), {names.SAGE: self._name})
+            coordinates, error = refused[0]
+            _log.warning(
+                "memory passes over records", memory=self._name, records=len(refused), first=coordinates, error=error
+            )
+
+    def _refusal(self, connection: sqlite3.Connection, record: ConsumedRecord) -> str | None:
+        """Take in a record; the class of what that raised, and no more: the message may hold what the record says."""
+        if record.unreadable is not None:
+            return record.unreadable.reason
+        connection.execute("SAVEPOINT record")
+        try:
+            self._apply(connection, record)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _ERRORS_OF_A_RECORD):
+                raise  # the disk or the file
+            # A record that cannot be taken in must not stop those behind it.
+            connection.execute("ROLLBACK TO record")
+            return type(error).__name__
+        finally:
+            if connection.in_transaction:
+                connection.execute("RELEASE record")
+        return None
+
+    def _look_whether_warm(self, consumer: PacedConsumer) -> None:
+        if not self.is_warming:
+            return
+        for topic, number in list(self._unmeasured):
+            highwater = consumer.highwater(TopicPartition(topic, number))
+            if highwater is not None:  # a fetch has told the end of then
+                self._targets[topic, number] = max(self._targets[topic, number], highwater)
+                self._unmeasured.discard((topic, number))
+        if self._unmeasured or any(self._next.get(place, 0) < target for place, target in self._targets.items()):
+            return
+        self.is_warming = False
+        _log.info("memory has caught up", memory=self._name, records=sum(self._next.values()), skipped=self.skipped)
+
+
+def _place(partition: TopicPartition) -> Place:
+    return partition.topic, partition.partition

@@ -1,0 +1,1 @@
+"""The panel: reads `job.accepted`, asks all sages, appends `job.advised`."""

@@ -1,0 +1,127 @@
+"""From `job.accepted` to `job.advised`: the panel's part in the way of a job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from opentelemetry import metrics, trace
+from pydantic import JsonValue
+
+from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+from eldermesh.contract.partitions import partition_of
+from services.sages.panel.panel import Panel
+from services.sages.sage import Question
+from shared.consumer.record import ConsumedRecord
+from shared.facts.jobs import FACT_TYPE_HEADER, JobAccepted, JobAdvised, UnreadableFactError, decode_job_fact
+from shared.history.facts import fact_headers
+from shared.kafka.producer import Producer
+from shared.kafka.topics import JOBS_HISTORY
+from shared.logs.setup import get_logger, job_logs
+from shared.settings import Settings
+from shared.telemetry import metric_names, names
+from shared.telemetry.propagation import traceparent_of, tracestate_of
+from shared.telemetry.spans import span
+
+_log = get_logger(__name__)
+_meter = metrics.get_meter("eldermesh")
+_advised = _meter.create_counter(
+    metric_names.JOBS_ADVISED.name, metric_names.JOBS_ADVISED.unit, metric_names.JOBS_ADVISED.meaning
+)
+_expired = _meter.create_counter(
+    metric_names.ADVICE_EXPIRED.name, metric_names.ADVICE_EXPIRED.unit, metric_names.ADVICE_EXPIRED.meaning
+)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def passes_over(record: ConsumedRecord) -> bool:
+    """Whether a record of the history is no `job.accepted`; told by its header."""
+    return record.header(FACT_TYPE_HEADER) != JobAccepted.fact_type
+
+
+class Advising:
+    """The record handler of `jobs.history` in the panel's group.
+
+    A fact that nobody can read is logged and passed over: its owner stops at it, and says so.
+
+    Args:
+        settings: the settings in force.
+        panel: started.
+        producer: for its facts; it stays the caller's.
+        now_ms: wall clock, milliseconds since 1970.
+    """
+
+    def __init__(
+        self, settings: Settings, panel: Panel, producer: Producer, *, now_ms: Callable[[], int] = _now_ms
+    ) -> None:
+        self._settings = settings
+        self._panel = panel
+        self._producer = producer
+        self._now_ms = now_ms
+
+    def decode(self, record: ConsumedRecord) -> Question | None:
+        """The question; None where nobody is to be asked."""
+        try:
+            fact = decode_job_fact(JobAccepted.fact_type, record.value or b"")
+        except UnreadableFactError:
+            _log.error("a job.accepted cannot be read; nobody is asked", record=record.coordinates)
+            return None
+        if not isinstance(fact, JobAccepted) or fact.terms.advise_within_ms <= 0:
+            return None
+        return question_of(fact, (record.key or b"").decode("utf-8", "replace"), record.timestamp_ms)
+
+    def root_trace_id(self, decoded: Question | None) -> str | None:  # noqa: ARG002 - the interface is the consumer's
+        """Facts carry the trace of their job."""
+        return None
+
+    async def handle(self, record: ConsumedRecord, decoded: Question | None) -> None:  # noqa: ARG002 - as above
+        """Ask the sages and append what they say, acknowledged by all in-sync replicas.
+
+        Raises:
+            RetryableError: the broker did not acknowledge it.
+        """
+        if decoded is None:
+            return
+        trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
+        if self._now_ms() - decoded.accepted_at > decoded.terms.advise_within_ms:
+            _expired.add(1)
+            return
+        attributes = {names.JOB_ID: decoded.job_id, names.JOB_WORKLOAD: decoded.workload}
+        with job_logs(decoded.job_id), span(names.ADVISE_JOB, attributes=attributes) as advising:
+            fact = JobAdvised(entries=await self._panel.ask(decoded))
+            await self._producer.send_and_wait(
+                self._settings.topic(JOBS_HISTORY),
+                fact.encode(),
+                key=decoded.job_id.encode(),
+                partition=partition_of(decoded.job_id, self._settings.partition_count),
+                headers=fact_headers(fact.fact_type, decoded.job_id, traceparent_of(advising), tracestate_of(advising)),
+            )
+        _advised.add(1, {names.JOB_WORKLOAD: decoded.workload})
+
+
+def question_of(fact: JobAccepted, job_id: str, accepted_at: int) -> Question:
+    """What the sages are asked about an accepted job. Items that the fact only refers to are not in it."""
+    try:
+        submit = parse_ijson(fact.original.encode())
+    except UndecodableJsonError:
+        submit = None
+    content = submit if isinstance(submit, dict) else {}
+    items, options = content.get("items"), content.get("options")
+    return Question(
+        job_id=job_id,
+        tenant=fact.terms.tenant,
+        workload=fact.terms.workload,
+        items=tuple(items) if isinstance(items, list) else (),
+        options=options if isinstance(options, dict) else _no_options(),
+        terms=fact.terms,
+        items_total=fact.items_total,
+        accepted_at=accepted_at,
+        content_hash=fact.content_hash,
+    )
+
+
+def _no_options() -> dict[str, JsonValue]:
+    return {}

@@ -1,0 +1,187 @@
+"""Past jobs and how they ended, in SQLite, made of the facts of `jobs.history`; and those that are like a new one.
+
+Of what a job asked for only the beginnings of its words are kept, each once, without secrets: enough to compare jobs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from pydantic import JsonValue
+
+from services.sages.memory.full_text import MAX_TERMS, likeness, match_query, rarest, stemmed, terms
+from services.sages.panel.advisor import question_of
+from services.sages.sage import Question
+from shared.consumer.record import ConsumedRecord
+from shared.facts.jobs import FACT_TYPE_HEADER, ItemsCompleted, JobAccepted, JobEnded, decode_job_fact
+from shared.text.secret_masks import excerpt, masked
+
+SCHEMA_SQL: Final = """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, workload TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL, stems TEXT NOT NULL, status TEXT, error_type TEXT, reason TEXT,
+    active_seconds REAL, item_error TEXT, item_message TEXT
+);
+CREATE INDEX jobs_by_time ON jobs (accepted_at);
+CREATE VIRTUAL TABLE job_words USING fts5 (
+    stems, content = 'jobs', content_rowid = 'id', tokenize = 'ascii'
+);
+CREATE VIRTUAL TABLE job_vocabulary USING fts5vocab (job_words, row);
+CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
+    INSERT INTO job_words (rowid, stems) VALUES (new.id, new.stems);
+END;
+CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
+    INSERT INTO job_words (job_words, rowid, stems) VALUES ('delete', old.id, old.stems);
+END;
+"""
+
+MAX_JOBS: Final = 20_000
+"""Above it the jobs that were accepted first are forgotten."""
+
+LEAST_LIKENESS: Final = 0.4
+"""Below it two jobs are not about the same."""
+
+MAX_LIKE_JOBS: Final = 50
+MAX_STEMS: Final = 300
+"""What is kept of a job's words."""
+
+_RAREST = 12
+_PROMPT_CHARACTERS = 2000
+_OPTION_CHARACTERS = 200
+_MESSAGE_CHARACTERS = 160
+_REASON_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LikeJob:
+    """A past job that is like the one in question, and how it ended. `likeness` is above 0, at most 1."""
+
+    job_id: str
+    likeness: float
+    status: str
+    error_type: str | None
+    reason: str | None
+    active_seconds: float | None
+    item_error: str | None
+    item_message: str | None
+
+
+def subject_of(question: Question) -> str:
+    """What a job is about: its first prompts and the short texts among its options, secrets hidden."""
+    texts = [text[:_PROMPT_CHARACTERS] for text in question.texts()]
+    options = [
+        f"{name}: {value[:_OPTION_CHARACTERS]}" for name, value in question.options.items() if isinstance(value, str)
+    ]
+    return masked("\n".join([*options, *texts]))
+
+
+def subject_stems(question: Question) -> list[str]:
+    """The stems of its words, the most frequent first."""
+    return stemmed(terms([subject_of(question)]))[:MAX_STEMS]
+
+
+def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
+    """Take in a fact; those that say nothing of a job's outcome are passed over.
+
+    Raises:
+        UnreadableFactError: it is none.
+    """
+    fact_type = record.header(FACT_TYPE_HEADER) or ""
+    if fact_type not in _LEARNT or record.key is None or record.value is None:
+        return
+    # Most results are good: they need not be read.
+    if fact_type == ItemsCompleted.fact_type and b'"failed"' not in record.value:
+        return
+    fact = decode_job_fact(fact_type, record.value)
+    job_id = record.key.decode("utf-8", "replace")
+    if isinstance(fact, JobAccepted):
+        _accept(connection, fact, job_id, record.timestamp_ms)
+    elif isinstance(fact, ItemsCompleted):
+        _note_failure(connection, fact, job_id)
+    elif isinstance(fact, JobEnded):
+        _end(connection, fact, job_id)
+
+
+_LEARNT = frozenset(fact.fact_type for fact in (JobAccepted, ItemsCompleted, JobEnded))
+
+
+def prune(connection: sqlite3.Connection, most: int = MAX_JOBS) -> None:
+    """Forget the jobs that were accepted first while there are more than `most`."""
+    connection.execute(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY accepted_at DESC, job_id DESC LIMIT -1 OFFSET ?)",
+        (most,),
+    )
+
+
+def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJob]:
+    """The ended jobs of the same tenant and workload that are about the same, the most alike first.
+
+    How alike two jobs are is Dice's coefficient of the stems of their words.
+    """
+    asked = subject_stems(question)
+    rare = rarest(connection, "job_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
+    if not rare:
+        return []
+    rows = connection.execute(
+        "SELECT jobs.stems, job_id, status, error_type, reason, active_seconds, item_error, item_message"
+        " FROM job_words JOIN jobs ON jobs.id = job_words.rowid"
+        " WHERE job_words MATCH ? AND tenant = ? AND workload = ? AND status IS NOT NULL AND job_id != ?"
+        " ORDER BY bm25(job_words), accepted_at DESC, job_id LIMIT ?",
+        (
+            match_query(rare),
+            question.tenant,
+            question.workload,
+            question.job_id,
+            MAX_LIKE_JOBS,
+        ),
+    )
+    mine = frozenset(asked)
+    found = [LikeJob(job_id, likeness(mine, frozenset(words.split())), *rest) for words, job_id, *rest in rows]
+    return sorted(
+        (each for each in found if each.likeness >= LEAST_LIKENESS), key=lambda each: (-each.likeness, each.job_id)
+    )
+
+
+def _accept(connection: sqlite3.Connection, fact: JobAccepted, job_id: str, accepted_at: int) -> None:
+    question = question_of(fact, job_id, accepted_at)
+    connection.execute(
+        "INSERT INTO jobs (job_id, tenant, workload, accepted_at, stems) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (job_id) DO NOTHING",  # the first acceptance of an id makes the job
+        (job_id, question.tenant, question.workload, accepted_at, " ".join(subject_stems(question))),
+    )
+
+
+def _note_failure(connection: sqlite3.Connection, fact: ItemsCompleted, job_id: str) -> None:
+    """Keep the first failure of an item: what follows in a job is often the same again."""
+    for result in fact.results:
+        if result.status == "failed":
+            message = None if result.error_message is None else excerpt(result.error_message, _MESSAGE_CHARACTERS)
+            connection.execute(
+                "UPDATE jobs SET item_error = ?, item_message = ? WHERE job_id = ? AND item_error IS NULL",
+                (result.error_type or "exception", message, job_id),
+            )
+            return
+
+
+def _end(connection: sqlite3.Connection, fact: JobEnded, job_id: str) -> None:
+    end = orjson.loads(fact.end)
+    content: Mapping[str, JsonValue] = end if isinstance(end, dict) else {}
+    reason, seconds = content.get("reason"), content.get("active_seconds")
+    connection.execute(
+        "UPDATE jobs SET status = ?, error_type = ?, reason = ?, active_seconds = ? WHERE job_id = ?",
+        (
+            _text(content.get("status")) or "ended",
+            _text(content.get("error_type")),
+            excerpt(reason, _REASON_CHARACTERS) if isinstance(reason, str) else None,
+            seconds if isinstance(seconds, int | float) else None,
+            job_id,
+        ),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

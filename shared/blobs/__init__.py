@@ -1,0 +1,1 @@
+"""The blob store: what is too large for a record."""

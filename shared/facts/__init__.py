@@ -1,0 +1,1 @@
+"""The facts of the histories, one module for each history topic."""

@@ -1,0 +1,155 @@
+"""The facts of `claude.history`: one prompt each that is asked for on its own. Units as in `shared.facts.jobs`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
+from eldermesh.contract.vocabulary import ErrorType, ReasonText
+from shared.facts.jobs import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
+
+
+class ClaudeTerms(BaseModel):
+    """What a request asks for, besides its prompt and options."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tenant: str
+    submitted_by: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    run_timeout_ms: int | None = None
+    expires_after_ms: int
+    """Wall-clock limit from acceptance; never above `max_job_age`."""
+    stream: bool = True
+
+
+class ClaudeAccepted(Fact):
+    """Admission found a request valid. The first of an id counts; other content under the id is a conflict."""
+
+    fact_type = "claude.accepted"
+
+    inbox: InboxRecord
+    inbox_key_base64: str | None = None
+    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
+    original: str
+    """The request as it came (I-JSON, hence text); prompt and options are read from here."""
+    content_hash: str
+    fold_version: int = 1
+    """The request is folded by this version, whichever release folds it."""
+    terms: ClaudeTerms
+    submitted_at: EpochMs
+    trace_id: str
+    traceparent: str
+    tracestate: str | None = None
+
+
+class ClaudeCancelRequested(Fact):
+    """Somebody asked that the request ends."""
+
+    fact_type = "claude.cancel_requested"
+
+    inbox: InboxRecord
+    reason: ReasonText | None = None
+    traceparent: str | None = None
+
+
+class ClaudeReplanned(Fact):
+    """The decision to run the prompt again under a higher epoch, because the claim on its run is dead."""
+
+    fact_type = "claude.replanned"
+
+    epoch: Annotated[int, Field(ge=2)]
+    replaced: str
+    deaths: int
+
+
+class ClaudeInterrupted(Fact):
+    """A runner that stops in order has killed its run of this epoch: run it again; nobody died."""
+
+    fact_type = "claude.interrupted"
+
+    epoch: Annotated[int, Field(ge=1)]
+    worker_id: str
+    content_hash: str | None = None
+    """As in `claude.answered`."""
+
+
+class ClaudeAnswered(Fact):
+    """The outcome of a run, appended by its runner (or, for a prompt that kills its runners, by the owner)."""
+
+    fact_type = "claude.answered"
+
+    epoch: Annotated[int, Field(ge=1)]
+    worker_id: str
+    outcome: OutcomeClass
+    result: JsonValue = None
+    result_url: str | None = None
+    error_type: ErrorType | None = None
+    message: str | None = None
+    model: str | None = None
+    turns: int | None = None
+    usage: ClaudeUsage | None = None
+    cost_micros: int | None = None
+    run_ms: int | None = None
+    output_records: int | None = None
+    times: ChunkTimes | None = None
+    content_hash: str | None = None
+    """Of the request that was run: the answer to another one with the same id (from another log) does not count."""
+    only_if_current: bool = False
+    """It counts only while its epoch is the current one. The owner reports so a run that seems dead."""
+
+
+class ClaudeEnded(Fact):
+    """The end stands on `claude.output`, and here it is again: it ends the request even if all other facts are gone."""
+
+    fact_type = "claude.ended"
+
+    content_hash: str
+    event_type: str
+    ended_at: EpochMs
+    end: str
+    """The value published on `claude.output`, as text."""
+    traceparent: str
+    tracestate: str | None = None
+
+
+ClaudeFact = (
+    ClaudeAccepted
+    | ClaudeCancelRequested
+    | ClaudeReplanned
+    | ClaudeInterrupted
+    | ClaudeAnswered
+    | TimerFired
+    | ClaudeEnded
+)
+
+CLAUDE_FACTS: dict[str, type[ClaudeFact]] = {
+    fact.fact_type: fact
+    for fact in (
+        ClaudeAccepted,
+        ClaudeCancelRequested,
+        ClaudeReplanned,
+        ClaudeInterrupted,
+        ClaudeAnswered,
+        TimerFired,
+        ClaudeEnded,
+    )
+}
+
+
+def decode_claude_fact(fact_type: str, value: bytes) -> ClaudeFact:
+    """Read a fact of `claude.history`.
+
+    Raises:
+        UnreadableFactError: unknown type or wrong fields.
+    """
+    fact = CLAUDE_FACTS.get(fact_type)
+    if fact is None:
+        raise UnreadableFactError(f"unknown fact type {fact_type!r}")
+    try:
+        return fact.model_validate_json(value)
+    except ValidationError as error:
+        errors = error.errors(include_input=False, include_url=False)
+        raise UnreadableFactError(f"unreadable {fact_type}: {errors}") from error

@@ -1,0 +1,162 @@
+"""The facts of `notifications`: one message each, by one rule, to one channel. Units as in `shared.facts.jobs`.
+
+No fact holds a channel's address or secret: a channel is known by its name, and looked up where the message is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from shared.facts.jobs import EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
+
+Severity = Literal["info", "success", "warning", "failure"]
+NotificationStatus = Literal["sent", "failed"]
+
+
+class NotificationPlanned(Fact):
+    """A rule wants something told on a channel: the message as it will be sent. The first of an id counts."""
+
+    fact_type = "notification.planned"
+
+    inbox: InboxRecord
+    job_id: str
+    event: str
+    """What happened to the job: `end`, `hold:1`, `hold-reminder:1`."""
+    rule: str
+    channel: str
+    severity: Severity
+    title: str
+    body: str
+    html: str | None = None
+    """The body of an e-mail, where its template has one."""
+    payload: str | None = None
+    """The body of a webhook, as it is signed."""
+    expires_at: EpochMs
+    """Not tried any more from then on."""
+    max_attempts: Annotated[int, Field(ge=1)]
+    fold_version: Annotated[int, Field(exclude_if=lambda version: version == 1)] = 1
+    """It is folded by this version. 1 is not written: the fact stands in dead letters, too, whose bytes stay."""
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+class NotificationSending(Fact):
+    """A run begins to send, for the so many-eth time: whether the message went out is not known until the next fact."""
+
+    fact_type = "notification.sending"
+
+    epoch: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    worker_id: str
+
+
+class NotificationSent(Fact):
+    """The channel took the message."""
+
+    fact_type = "notification.sent"
+
+    epoch: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    worker_id: str
+    detail: str | None = None
+
+
+class NotificationPostponed(Fact):
+    """The channel did not take the message, but may later: try again at `until`."""
+
+    fact_type = "notification.postponed"
+
+    epoch: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    worker_id: str
+    until: EpochMs
+    reason: str
+
+
+class NotificationFailed(Fact):
+    """The channel will never take the message."""
+
+    fact_type = "notification.failed"
+
+    worker_id: str
+    reason: str
+    only_epoch: int | None = None
+    """It counts only while this epoch is the current one; None: always. The owner reports so a run that seems dead."""
+
+
+class NotificationReplanned(Fact):
+    """The decision to send under a higher epoch, because the claim on the run is dead."""
+
+    fact_type = "notification.replanned"
+
+    epoch: Annotated[int, Field(ge=2)]
+    replaced: str
+    deaths: int
+
+
+class NotificationInterrupted(Fact):
+    """A notifier that stops in order has broken off its run of this epoch: send again; nobody died."""
+
+    fact_type = "notification.interrupted"
+
+    epoch: Annotated[int, Field(ge=1)]
+    worker_id: str
+
+
+class NotificationEnded(Fact):
+    """The dead letter of a failed message stands on `jobs.dead`: it ends the message even if all other facts are gone.
+
+    A message that was sent needs no such mark, since nothing is published of it, unless it is planned once more.
+    """
+
+    fact_type = "notification.ended"
+
+    status: NotificationStatus
+    ended_at: EpochMs
+    reason: str | None = None
+
+
+NotificationFact = (
+    NotificationPlanned
+    | NotificationSending
+    | NotificationSent
+    | NotificationPostponed
+    | NotificationFailed
+    | NotificationReplanned
+    | NotificationInterrupted
+    | TimerFired
+    | NotificationEnded
+)
+
+NOTIFICATION_FACTS: dict[str, type[NotificationFact]] = {
+    fact.fact_type: fact
+    for fact in (
+        NotificationPlanned,
+        NotificationSending,
+        NotificationSent,
+        NotificationPostponed,
+        NotificationFailed,
+        NotificationReplanned,
+        NotificationInterrupted,
+        TimerFired,
+        NotificationEnded,
+    )
+}
+
+
+def decode_notification_fact(fact_type: str, value: bytes) -> NotificationFact:
+    """Read a fact of `notifications`.
+
+    Raises:
+        UnreadableFactError: unknown type or wrong fields.
+    """
+    fact = NOTIFICATION_FACTS.get(fact_type)
+    if fact is None:
+        raise UnreadableFactError(f"unknown fact type {fact_type!r}")
+    try:
+        return fact.model_validate_json(value)
+    except ValidationError as error:
+        errors = error.errors(include_input=False, include_url=False)
+        raise UnreadableFactError(f"unreadable {fact_type}: {errors}") from error

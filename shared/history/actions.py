@@ -1,0 +1,245 @@
+"""What an owner does from advanced states, once caught up: ends, timers, decisions, dispatch, looks at claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+from redis.exceptions import RedisError
+
+from shared.errors import RetryableError
+from shared.history.chunks import ChunkId
+from shared.history.dispatch import Sender
+from shared.history.log import PartitionLog
+from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
+from shared.history.ports import Clock, Decider, Dispatcher, Observer
+from shared.history.snapshot import Advance, PartitionStore
+from shared.history.subject_failures import OwnTrouble
+from shared.history.suspension import Waking
+
+if TYPE_CHECKING:
+    from shared.history.owner import Memory, OwnerTimes
+
+_ASK_AGAIN_SECONDS = 1.0
+"""A timer that fired too early by the broker's clock, or a decision that could not be made, is asked again then."""
+
+_FORGET_AT_ONCE = 500
+"""Most states of one call to Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Appending:
+    what: str
+    subject: str
+    fact: NewFact
+
+
+class Actor(Generic[S]):
+    """Acts on the states of one partition. Everything it does may be done twice; nothing it skips is lost."""
+
+    def __init__(
+        self,
+        machine: Machine[S],
+        log: PartitionLog,
+        store: PartitionStore,
+        decider: Decider[S],
+        dispatcher: Dispatcher[S],
+        *,
+        partition: int,
+        times: OwnerTimes,
+        clock: Clock,
+        observer: Observer[S],
+        waking: Waking,
+    ) -> None:
+        self._machine = machine
+        self._log = log
+        self._store = store
+        self._decider = decider
+        self._trouble = OwnTrouble(machine.history_topic, clock)
+        self._sender = Sender(dispatcher, self._trouble, partition=partition, clock=clock)
+        self._times = times
+        self._clock = clock
+        self._observer = observer
+        self._waking = waking
+        self._swept_at = self._looked_at = self._forgot_at = clock.monotonic()
+
+    def shorten(self, memory: Memory[S], wait_seconds: float) -> float:
+        """How long to wait for facts at most, so that the next timer is not missed."""
+        wake = memory.agenda.next_wake()
+        if wake is None or not memory.is_caught_up:  # what is still to be folded may change or end the timer
+            return wait_seconds
+        return min(wait_seconds, max(0.0, (wake - self._clock.now_ms()) / 1000))
+
+    async def act(self, memory: Memory[S]) -> None:
+        """Do what is due. What fails for one subject, or at one engine, is told and stays due; all else goes on.
+
+        Raises:
+            LostOwnershipError: something moved underneath.
+            RetryableError, redis.RedisError: the broker or Redis did not answer; what is due stays due.
+        """
+        now = self._clock.monotonic()
+        await self._open_gate(memory, now)
+        if now - self._swept_at >= self._times.sweep:
+            self._swept_at = now
+            self._sweep(memory, now)
+        looks = memory.is_open and now - self._looked_at >= self._times.look
+        if looks:
+            self._looked_at = now
+            await self._look(memory, now)
+        subjects = memory.agenda.take(self._clock.now_ms())
+        try:
+            await self._act_on(memory, subjects, now)
+        except BaseException:
+            # What was done half-way stays due, and is taken up at the next step.
+            for subject in subjects:
+                memory.agenda.attend(subject)
+            raise
+        # Last: however long an engine takes to say no, what it has nothing to do with is done.
+        await self._sender.fill(memory)
+        if looks:
+            await self._send_again(memory, now)
+        if trouble := self._trouble.to_note():
+            await self._store.note_trouble(trouble)
+            self._trouble.noted(trouble)
+        if now - self._forgot_at >= self._times.forget:
+            self._forgot_at = now
+            await self._forget(memory)
+
+    async def _open_gate(self, memory: Memory[S], now: float) -> None:
+        if memory.is_open:
+            return
+        if not memory.was_ready:
+            holds_chunks = any(self._machine.chunks(state) for state in memory.states.values())
+            is_early = now - memory.loaded_at < self._times.lease or self._waking.was_within(self._times.lease)
+            if holds_chunks and is_early:
+                return
+            await self._store.open_gate(memory.guard)
+        memory.is_open = True
+
+    def _sweep(self, memory: Memory[S], now: float) -> None:
+        for subject, state in memory.states.items():
+            if not self._machine.is_settled(state):
+                memory.agenda.attend(subject)
+        memory.agenda.forget_passed(memory.position, now)
+
+    async def _act_on(self, memory: Memory[S], subjects: set[str], now: float) -> None:
+        now_ms, can_decide = self._clock.now_ms(), True
+        ends: list[tuple[str, EndDue]] = []
+        facts: list[_Appending] = []
+        for subject in subjects:
+            state = memory.states.get(subject)
+            due = () if state is None else self._due(subject, state, now_ms)
+            memory.waiting[subject] = [entry for entry in due if isinstance(entry, DispatchDue)]
+            for entry in due:
+                if isinstance(entry, EndDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
+                    ends.append((subject, entry))
+                elif isinstance(entry, MarkDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
+                    facts.append(_Appending(f"end {subject}", subject, entry.mark))
+                elif isinstance(entry, TimerDue) and memory.agenda.may_ask(entry.timer_id, memory.position, now):
+                    memory.agenda.postpone(entry.timer_id, now + _ASK_AGAIN_SECONDS)
+                    facts.append(_Appending(entry.timer_id, subject, entry.fact))
+                elif isinstance(entry, DecisionDue) and state is not None and can_decide:
+                    try:
+                        facts += await self._decided(memory, subject, state, entry, now)
+                    except (RetryableError, RedisError, OSError) as error:
+                        # Not the subject's own: the next one would wait as long for the same answer.
+                        self._trouble.tell(subject, "decide", error)
+                        can_decide = False
+        if ends:
+            await self._log.publish([due.publication for _, due in ends])
+            for subject, _ in ends:
+                self._tell_end(subject, memory.states[subject])
+            facts += [_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]
+        await self._append(memory, facts)
+
+    def _due(self, subject: str, state: S, now_ms: int) -> Sequence[Due]:
+        try:
+            return self._machine.due(state, now_ms)
+        except Exception as error:  # noqa: BLE001 - told, and asked again at the next sweep
+            self._trouble.tell(subject, "due", error)
+            return ()
+
+    def _tell_end(self, subject: str, state: S) -> None:
+        try:
+            self._observer.published_end(state)
+        except Exception as error:  # noqa: BLE001 - told; the end is published
+            self._trouble.tell(subject, "observe", error)
+
+    async def _decided(
+        self, memory: Memory[S], subject: str, state: S, due: DecisionDue, now: float
+    ) -> list[_Appending]:
+        what = f"decision {subject} {due.n}"
+        if not memory.agenda.may_ask(what, memory.position, now):
+            return []
+        fact: NewFact | None = None
+        try:
+            fact = await self._decider.decide(state, due)
+        except (RetryableError, RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - told; one subject that trips the decider must not stop all others
+            self._trouble.tell(subject, "decide", error)
+        if fact is None:
+            memory.agenda.postpone(what, now + _ASK_AGAIN_SECONDS)
+            return []
+        return [_Appending(what, subject, fact)]
+
+    async def _append(self, memory: Memory[S], facts: Sequence[_Appending]) -> None:
+        if not facts:
+            return
+        offsets = await self._log.append([(appending.subject, appending.fact) for appending in facts])
+        for appending, offset in zip(facts, offsets, strict=True):
+            memory.agenda.asked(appending.what, offset)
+
+    async def _look(self, memory: Memory[S], now: float) -> None:
+        # Leases went on while this machine was suspended: its runs say first that they have stopped. Redis is asked all
+        # the same, with nothing to look at, too: so an idle owner learns that it was wiped or is another's.
+        chunks = [] if self._waking.was_within(self._times.lease) else memory.window.chunks()
+        words = await self._store.look(memory.guard, chunks)
+        dead: dict[str, list[ChunkId]] = {}
+        for text, word in words.items():
+            if word == "absent":
+                memory.window.unclaimed(text, now)
+                continue
+            memory.window.claimed(text, now)
+            if word == "dead":
+                chunk = ChunkId.parse(text)
+                dead.setdefault(chunk.job_id, []).append(chunk)
+        facts: list[_Appending] = []
+        for subject, identities in dead.items():
+            state = memory.states.get(subject)
+            what = f"replan {subject}"
+            if state is not None and memory.agenda.may_ask(what, memory.position, now):
+                try:
+                    plan = self._machine.replan(state, identities)
+                except Exception as error:  # noqa: BLE001 - told, and asked again at the next look
+                    self._trouble.tell(subject, "replan", error)
+                    continue
+                facts += [_Appending(what, subject, fact) for fact in plan]
+        await self._append(memory, facts)
+
+    async def _send_again(self, memory: Memory[S], now: float) -> None:
+        again: list[tuple[S, DispatchDue]] = []
+        for text in memory.window.overdue(now):
+            subject = ChunkId.parse(text).job_id
+            state = memory.states.get(subject)
+            if state is not None:
+                due = self._due(subject, state, self._clock.now_ms())
+                again += [(state, d) for d in due if isinstance(d, DispatchDue) and str(d.chunk) == text]
+        await self._sender.again(memory, again)
+
+    async def _forget(self, memory: Memory[S]) -> None:
+        """Forget settled subjects all of whose facts the log has dropped."""
+        start, _ = await self._log.bounds()
+        gone = [
+            subject
+            for subject, state in memory.states.items()
+            if self._machine.is_settled(state) and self._machine.last_offset(state) < start
+        ]
+        for first in range(0, len(gone), _FORGET_AT_ONCE):
+            some = gone[first : first + _FORGET_AT_ONCE]
+            nothing: dict[str, bytes | None] = dict.fromkeys(some)
+            advance = Advance(memory.position, memory.last_record, states=dict(nothing), bitmaps=nothing)
+            memory.guard = await self._store.advance(memory.guard, advance)
+            for subject in some:
+                del memory.states[subject]

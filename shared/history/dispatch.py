@@ -1,0 +1,142 @@
+"""Sending chunks to engines: a window for each lane; an engine that takes nothing is left alone for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+from shared.errors import RetryableError
+from shared.history.machine import DispatchDue, S
+from shared.history.ports import Clock, Dispatched, Dispatcher
+from shared.history.subject_failures import OwnTrouble
+
+if TYPE_CHECKING:
+    from shared.history.owner import Memory
+
+_AGAIN_SECONDS = 1.0
+"""A chunk that its engine did not take is sent again then, at the earliest."""
+
+_LONGEST_REST_SECONDS = 16.0
+"""An engine may take as long as its own time limit to say no, and the partition stands still meanwhile."""
+
+_LAST = (2**31, 0)
+
+
+@dataclass(slots=True)
+class _Rest:
+    until: float
+    seconds: float
+
+
+class Sender(Generic[S]):
+    """Sends the chunks of one partition. What cannot be sent stays due, and nothing else waits for it."""
+
+    def __init__(self, dispatcher: Dispatcher[S], trouble: OwnTrouble, *, partition: int, clock: Clock) -> None:
+        self._dispatcher = dispatcher
+        self._trouble = trouble
+        self._partition = partition
+        self._clock = clock
+        self._rests: dict[str, _Rest] = {}
+        self._refused: set[str] = set()
+        """Subjects whose chunks were not taken, though their engine works."""
+
+    async def fill(self, memory: Memory[S]) -> None:
+        """Fill the window of each lane, the lowest rank first; last of all those that were refused before.
+
+        Else the many chunks of one that is refused again and again would take the turns of all behind it.
+        """
+        now = self._clock.monotonic()
+        memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
+        taken, size = memory.window.taken(), memory.window.size
+        with_room = [
+            subject
+            for subject, due in memory.waiting.items()
+            if taken[due[0].lane] < size and not self._rests_now(due[0].lane, now)
+        ]
+        self._refused &= memory.waiting.keys()
+        chunks: list[tuple[S, DispatchDue]] = []
+        for subject in sorted(with_room, key=lambda subject: (subject in self._refused, self._rank(memory, subject))):
+            for due in memory.waiting[subject]:
+                if taken[due.lane] < size and str(due.chunk) not in memory.window and _may_send(memory, due, now):
+                    taken[due.lane] += 1
+                    chunks.append((memory.states[subject], due))
+        await self._send(memory, chunks)
+
+    async def again(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
+        """Send chunks again that nobody has claimed for long; they are in the window already."""
+        now = self._clock.monotonic()
+        await self._send(
+            memory,
+            [
+                (state, due)
+                for state, due in chunks
+                if not self._rests_now(due.lane, now) and _may_send(memory, due, now)
+            ],
+        )
+
+    def _rank(self, memory: Memory[S], subject: str) -> tuple[int, int]:
+        try:
+            return self._dispatcher.rank(memory.states[subject])
+        except Exception as error:  # noqa: BLE001 - told; the others are ranked
+            self._trouble.tell(subject, "rank", error)
+            return _LAST
+
+    def _rests_now(self, lane: str, now: float) -> bool:
+        rest = self._rests.get(lane)
+        return rest is not None and now < rest.until
+
+    async def _send(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
+        if not chunks:
+            return
+        outcome = await self._dispatched(chunks)
+        now = self._clock.monotonic()
+        for _, due in chunks:
+            text = str(due.chunk)
+            if text in outcome.taken:
+                memory.window.sent(text, now, due.lane)
+                self._rests.pop(due.lane, None)
+                self._refused.discard(due.chunk.job_id)
+            elif due.lane not in outcome.closed:
+                memory.agenda.postpone(_what(due), now + _AGAIN_SECONDS)
+                self._refused.add(due.chunk.job_id)
+            if text in outcome.refused:
+                self._trouble.tell(due.chunk.job_id, "dispatch", outcome.refused[text])
+        for lane, error in outcome.closed.items():
+            self._trouble.tell(lane, "dispatch", error)
+            before = self._rests.get(lane)
+            seconds = _AGAIN_SECONDS if before is None else min(2 * before.seconds, _LONGEST_REST_SECONDS)
+            self._rests[lane] = _Rest(now + seconds, seconds)
+
+    async def _dispatched(self, chunks: Sequence[tuple[S, DispatchDue]]) -> Dispatched:
+        try:
+            outcome = await self._dispatcher.dispatch(self._partition, chunks)
+        except (RetryableError, OSError) as error:
+            lanes = frozenset(due.lane for _, due in chunks)
+            return Dispatched(frozenset(), closed=dict.fromkeys(lanes, error))
+        except Exception as error:  # noqa: BLE001 - told; one chunk that trips the dispatcher must not stop all others
+            if len(chunks) == 1:
+                return Dispatched(frozenset(), refused={str(chunks[0][1].chunk): error})
+        else:
+            return outcome or Dispatched(frozenset(str(due.chunk) for _, due in chunks))
+        return await self._one_by_one(chunks)
+
+    async def _one_by_one(self, chunks: Sequence[tuple[S, DispatchDue]]) -> Dispatched:
+        taken: set[str] = set()
+        refused: dict[str, Exception] = {}
+        closed: dict[str, Exception] = {}
+        for state, due in chunks:
+            if due.lane not in closed:  # an engine may take long to say no: it is asked once
+                outcome = await self._dispatched([(state, due)])
+                taken |= outcome.taken
+                refused |= outcome.refused
+                closed |= outcome.closed
+        return Dispatched(frozenset(taken), refused, closed)
+
+
+def _what(due: DispatchDue) -> str:
+    return f"chunk {due.chunk}"
+
+
+def _may_send(memory: Memory[S], due: DispatchDue, now: float) -> bool:
+    return memory.agenda.may_ask(_what(due), memory.position, now)

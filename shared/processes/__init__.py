@@ -1,0 +1,1 @@
+"""Processes: a service as a process, children on a leash, signals to children."""

@@ -1,0 +1,1 @@
+"""Retries of a dependency: with back-off, for a bounded time."""

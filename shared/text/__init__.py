@@ -1,0 +1,1 @@
+"""Text from outside: invisible characters, half characters, secrets, files of any kind."""
