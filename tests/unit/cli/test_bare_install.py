@@ -19,13 +19,16 @@ class Missing(importlib.abc.MetaPathFinder):
         if name.split(".")[0] in missing:
             raise ModuleNotFoundError(f"{name} is not part of a bare install", name=name)
 sys.meta_path.insert(0, Missing())
-import eldermesh_cli, eldermesh_cli.checks, eldermesh_cli.verbs
+import eldermesh_cli
 from importlib import import_module
 from eldermesh_cli.program.verb_group import load_verb
 from eldermesh_cli.program.verb_table import VERBS
-for package in (eldermesh_cli, eldermesh_cli.checks, eldermesh_cli.verbs):
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        import_module(module.name)
+modules = [module.name for module in pkgutil.walk_packages(eldermesh_cli.__path__, "eldermesh_cli.")]
+own_mesh = ("eldermesh_cli.stack", "eldermesh_cli.demo", "eldermesh_cli.operate.mesh.")
+assert len(modules) > 80, modules
+for module in modules:
+    if not module.startswith(own_mesh):
+        import_module(module)
 for verb in VERBS:
     load_verb(verb)
 print(len(VERBS))

@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from eldermesh_cli import progress_bar
+from eldermesh_cli.terminal import progress_bar
 from eldermesh_cli.terminal.output import Output
 progress_bar._LINE_EVERY_SECONDS = 0.0
 with progress_bar.ItemsBar(Output("--json" in sys.argv), 90) as bar:
