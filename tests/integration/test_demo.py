@@ -31,24 +31,29 @@ class Demo:
         self.env = {name: value for name, value in env.items() if not name.startswith(("MESH_", "XDG_"))}
         self.env |= {"HOME": str(self.home), "TMPDIR": str(self.temporary)}
         self.process: asyncio.subprocess.Process | None = None
+        self._told = directory / "told"
 
     async def start(self) -> asyncio.subprocess.Process:
         """Start it."""
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "eldermesh_cli.demo"),
-            cwd=self.cwd,
-            env=self.env,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        with self._told.open("wb") as told:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "eldermesh_cli.demo"),
+                cwd=self.cwd,
+                env=self.env,
+                stdout=told,
+                stderr=asyncio.subprocess.STDOUT,
+            )
         return self.process
 
     async def end(self) -> str:
         """Wait for its end, and return what it said."""
         assert self.process is not None
-        async with asyncio.timeout(DEMO_SECONDS):
-            told, _ = await self.process.communicate()
-        return told.decode()
+        try:
+            async with asyncio.timeout(DEMO_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            pytest.fail(f"after {DEMO_SECONDS:g} s the demo had said:\n{self._told.read_text('utf-8')}")
+        return self._told.read_text("utf-8")
 
     def processes(self) -> list[psutil.Process]:
         """All processes that have its home, whoever their parent is."""

@@ -80,12 +80,12 @@ async def test_a_tool_that_leaves_a_process(claude: Claude, left: str) -> None:
 
     async def look(message: Mapping[str, Any]) -> None:
         if message["type"] == "user":
-            seen.extend(each.pid for each in processes_named(seconds))
+            seen.append((await process_named(seconds)).pid)
 
     prompt = f'[[tool Bash {{"command": "bash {claude.code}/leave.sh"}}]] [[reply done]]'
     outcome = await claude.run(prompt, options=_BASH | {"cwd": str(claude.code)}, on_message=look)
     assert (outcome.outcome, outcome.output) == ("ok", "done")
-    assert seen, "the process was there when the tool had ended"
+    assert seen, "the process is there after the tool has ended"
     assert processes_named(seconds) == []
 
 
