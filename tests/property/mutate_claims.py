@@ -79,8 +79,8 @@ def all_items_handed_out(patch: pytest.MonkeyPatch) -> None:
 
 def done_before_flushed(patch: pytest.MonkeyPatch) -> None:
     """A claim is marked done, and then the last results are published."""
-    flush = "await publisher.flush()"
-    mutate_code(patch, ChunkRun, "_work", flush, f"await self._lease.finish(); {flush}")
+    flush = "await self._publisher.flush()"
+    mutate_code(patch, ChunkRun, "work", flush, f"await self._lease.finish(); {flush}")
 
 
 def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:

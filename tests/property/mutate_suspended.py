@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.engines.chunks.run import ChunkRun
 from shared.history.actions import Actor
+from shared.history.runs.claimed_run import ClaimedRun
 from tests.property.patches import mutate_code
 
 
 def suspended_leaves_silently(patch: pytest.MonkeyPatch) -> None:
     """A run whose lease lapsed while its machine was suspended leaves without a word."""
-    mutate_code(patch, ChunkRun, "_run_items", "reason not in (INTERRUPTED, SUSPENDED)", "reason != INTERRUPTED")
+    mutate_code(patch, ClaimedRun, "run", "reason not in (INTERRUPTED, SUSPENDED)", "reason != INTERRUPTED")
 
 
 def claims_judged_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -27,5 +27,5 @@ def gate_opened_at_once(patch: pytest.MonkeyPatch) -> None:
 def suspended_speaks_without_asking(patch: pytest.MonkeyPatch) -> None:
     """A run whose machine was suspended gives its chunk back whether the claim is its own still or not."""
     mutate_code(
-        patch, ChunkRun, "_given_back", " and not await self._lease.is_still_held(_INTERRUPTED_SECONDS)", " and False"
+        patch, ClaimedRun, "_given_back", " and not await self._lease.is_still_held(INTERRUPTED_SECONDS)", " and False"
     )

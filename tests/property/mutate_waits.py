@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.engines.chunks.run import ChunkRun
 from services.router.jobs import holds, pauses, plan
 from shared.history import batch
+from shared.history.runs.claimed_run import ClaimedRun
 from tests.property.patches import mutate_code
 
 
@@ -28,8 +28,8 @@ def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
 
 def told_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:
     """A run says that its chunk is to be run again, and stops then."""
-    stops = "            items.kill()\n"
-    mutate_code(patch, ChunkRun, "_run_items", stops.lstrip(" "), "await self._interrupted(publisher); items.kill()\n")
+    stops = "self._work.kill()\n"
+    mutate_code(patch, ClaimedRun, "run", stops, f"await self._work.interrupted(); {stops}")
 
 
 def pause_keeps_its_chunk(patch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,10 @@
-"""One run of one claimed request: lease, CLI and live output side by side; whatever ends first ends the rest."""
+"""What a claimed run of a request does: the prompt through the CLI, its live output published meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from opentelemetry.trace import Span
 
@@ -19,11 +16,11 @@ from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
 from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
 from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
-from shared.facts.claude import ClaudeAnswered, ClaudeInterrupted
+from shared.facts.claude import ClaudeInterrupted
 from shared.facts.jobs import ChunkTimes
-from shared.history.facts import fact_headers
-from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
-from shared.history.runs.run_end import end_run
+from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun
+from shared.history.runs.lease import Lease
+from shared.history.runs.run_facts import RunFacts
 from shared.kafka.topics import CLAUDE_OUTPUT
 from shared.logs.exceptions import ends_the_task, told
 from shared.retry.patience import with_patience
@@ -31,27 +28,7 @@ from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span
 
-_INTERRUPTED_SECONDS = 5.0
-"""How long a run that was stopped tries to say that nobody died."""
-
 _log = logging.getLogger(__name__)
-
-INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The tasks of a run."""
-
-    working: asyncio.Task[ClaudeAnswered]
-    keeping: asyncio.Task[LeaseLostError]
-    flushing: asyncio.Task[None]
-    stopping: asyncio.Task[bool]
-
-    @property
-    def others(self) -> set[asyncio.Task[Any]]:
-        """All but the heartbeat."""
-        return {self.working, self.flushing, self.stopping}
 
 
 class RequestRun:
@@ -86,6 +63,15 @@ class RequestRun:
         self._stopping = stopping
         self._traceparent = traceparent_of(run_span) or task.traceparent
         self._tracestate = tracestate_of(run_span) or task.tracestate
+        self._facts = RunFacts(
+            ports.facts,
+            ports.clock,
+            task.topic,
+            task.partition,
+            task.request_id,
+            self._traceparent,
+            self._tracestate,
+        )
         self._execution: Execution | None = None
         self._output = LiveOutput(
             OutputPlace(
@@ -108,56 +94,29 @@ class RequestRun:
         Raises:
             RetryableError: Kafka did not answer for long, or something that was killed still runs. The claim then dies
                 by its lease.
-            LeaseLostError: the run lost its claim before the CLI began.
         """
-        parts = _Parts(
-            asyncio.create_task(self._work()),
-            asyncio.create_task(self._lease.keep()),
-            asyncio.create_task(self._output.keep_flushing()),
-            asyncio.create_task(self._stopping.wait()),
+        whose = f"request {self._task.request_id}"
+        stopped = await ClaimedRun(self, self._lease, self._stopping, whose=whose).run()
+        return None if stopped is None else stopped.reason
+
+    async def flush(self) -> None:
+        """Publish live output; see `RunWork`."""
+        await self._output.keep_flushing()
+
+    def kill(self) -> None:
+        """Kill the CLI; see `RunWork`."""
+        if self._execution is not None:
+            self._execution.kill()
+
+    async def interrupted(self) -> None:
+        """Say it; see `RunWork`."""
+        fact = ClaudeInterrupted(
+            epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id, content_hash=self._spec.content_hash
         )
-        reason = INTERRUPTED
-        failure: RetryableError | None = None
-        try:
-            await asyncio.wait({*parts.others, parts.keeping}, return_when=asyncio.FIRST_COMPLETED)
-            if parts.working.done():
-                await self._finish(parts.working.result())
-                return None
-            if parts.keeping.done():
-                reason = parts.keeping.result().reason
-            elif parts.flushing.done():
-                parts.flushing.result()
-        except LeaseLostError as lost:
-            if lost.reason != SUSPENDED:
-                raise
-            reason = lost.reason
-        except StillRunningError:
-            raise
-        except RetryableError as error:
-            failure = error
-        finally:
-            if self._execution is not None:
-                self._execution.kill()
-            await end_run(parts.others, parts.keeping)
-        return await self._given_back(reason, failure) if reason in (INTERRUPTED, SUSPENDED) else reason
+        await self._facts.append(fact, patience_seconds=INTERRUPTED_SECONDS)
 
-    async def _given_back(self, reason: str, failure: RetryableError | None) -> str:
-        """Nothing of the run goes on: say so. Why it ended, in one word.
-
-        Raises:
-            RetryableError: `failure`, if that could not be said.
-        """
-        # What another run has begun meanwhile must not be given back.
-        if reason == SUSPENDED and not await self._lease.is_still_held(_INTERRUPTED_SECONDS):
-            return reason
-        is_told = await self._interrupted()
-        if failure is not None:
-            if not is_told:
-                raise failure
-            _log.warning("request %s is given back: %s", self._task.request_id, failure)
-        return INTERRUPTED
-
-    async def _work(self) -> ClaudeAnswered:
+    async def work(self) -> None:
+        """Run the prompt, finish its output, append its outcome; see `RunWork`."""
         started_at = self._ports.clock.now_ms()
         outcome = await self._outcome()
         if outcome.outcome == "cancelled":  # nobody but `run` does that, and then nobody waits for this
@@ -185,8 +144,7 @@ class RequestRun:
         )
         fact = await with_patience(answer, seconds=self._ports.patience_seconds, clock=self._ports.clock)
         fact = fact.model_copy(update={"content_hash": self._spec.content_hash})
-        await self._append(fact, self._ports.patience_seconds)
-        return fact
+        await self._facts.append(fact, patience_seconds=self._ports.patience_seconds)
 
     async def _outcome(self) -> ClaudeOutcome:
         settings = self._ports.settings
@@ -227,33 +185,3 @@ class RequestRun:
             # Our own failure concerns this prompt alone.
             _log.exception("request %s: its execution failed", self._task.request_id)
             return ClaudeOutcome("crashed", error_type="internal", message=told(error))
-
-    async def _finish(self, fact: ClaudeAnswered) -> None:
-        try:
-            await self._lease.finish()
-        except LeaseLostError as lost:  # the outcome is in, which is all that matters to the owner
-            _log.warning("request %s, attempt %d: %s", self._task.request_id, fact.epoch, lost)
-
-    async def _interrupted(self) -> bool:
-        fact = ClaudeInterrupted(
-            epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id, content_hash=self._spec.content_hash
-        )
-        try:
-            await self._append(fact, _INTERRUPTED_SECONDS)
-        except RetryableError as error:
-            _log.warning("request %s counts as a death: %s", self._task.request_id, error)
-            return False
-        return True
-
-    async def _append(self, fact: ClaudeAnswered | ClaudeInterrupted, patience_seconds: float) -> None:
-        task = self._task
-        headers = fact_headers(fact.fact_type, task.request_id, self._traceparent, self._tracestate)
-        append: Callable[[], Any] = partial(
-            self._ports.facts.append,
-            task.topic,
-            task.partition,
-            key=task.request_id,
-            value=fact.encode(),
-            headers=headers,
-        )
-        await with_patience(append, seconds=patience_seconds, clock=self._ports.clock)

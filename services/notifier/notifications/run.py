@@ -1,18 +1,15 @@
-"""One run of one claimed notification: the lease and the send side by side; whatever ends first ends the other."""
+"""What a claimed run of a notification does: says that it begins, sends, says what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
-from typing import Any
 
 from opentelemetry.trace import Span
 
 from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
 from services.notifier.notifications.backoff import pause_ms
 from services.notifier.notifications.runner_parts import SendPorts, SendTask
-from shared.errors import RetryableError
 from shared.facts.jobs import Fact
 from shared.facts.notifications import (
     NotificationFailed,
@@ -21,18 +18,12 @@ from shared.facts.notifications import (
     NotificationSending,
     NotificationSent,
 )
-from shared.history.facts import fact_headers
-from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
-from shared.history.runs.run_end import end_run
+from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun, Stopped
+from shared.history.runs.lease import Lease
+from shared.history.runs.run_facts import RunFacts
 from shared.logs.exceptions import ends_the_task
-from shared.retry.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.spans import fail_span
-
-_INTERRUPTED_SECONDS = 5.0
-"""How long a run that was stopped tries to say that nobody died."""
-
-INTERRUPTED = "interrupted"
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +45,16 @@ class SendRun:
         self._lease = lease
         self._span = run_span
         self._stopping = stopping
+        planned = task.planned
+        self._facts = RunFacts(
+            ports.facts,
+            ports.clock,
+            task.topic,
+            task.partition,
+            task.notification_id,
+            planned.traceparent,
+            planned.tracestate,
+        )
 
     async def run(self) -> str:
         """Send, and append what came of it. Returns that in one word.
@@ -61,43 +62,35 @@ class SendRun:
         Raises:
             RetryableError: Kafka did not answer for long. The claim then dies by its lease.
         """
-        working = asyncio.create_task(self._work())
-        keeping = asyncio.create_task(self._lease.keep())
-        stopping = asyncio.create_task(self._stopping.wait())
-        tasks: set[asyncio.Task[Any]] = {working, keeping, stopping}
-        reason = INTERRUPTED
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                word = working.result()
-                await self._finish()
-                return word
-            if keeping.done():
-                reason = keeping.result().reason
-        except LeaseLostError as lost:  # before it was sent
-            reason = lost.reason
-        finally:
-            await end_run({working, stopping}, keeping)
-        # What another run has begun meanwhile must not be given back.
-        if reason == SUSPENDED and await self._lease.is_still_held(_INTERRUPTED_SECONDS):
-            reason = INTERRUPTED
-        if reason == INTERRUPTED:
-            await self._interrupted()
-        return reason
+        whose = f"notification {self._task.notification_id}"
+        word = await ClaimedRun(self, self._lease, self._stopping, whose=whose).run()
+        return word.reason if isinstance(word, Stopped) else word
 
-    async def _work(self) -> str:
-        """Say that it begins, send, say how it went."""
+    async def flush(self) -> None:
+        """Nothing goes on beside a send; see `RunWork`."""
+        await asyncio.Event().wait()
+
+    def kill(self) -> None:
+        """A send is broken off by cancelling it; see `RunWork`."""
+
+    async def interrupted(self) -> None:
+        """Say it; see `RunWork`."""
+        fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id)
+        await self._facts.append(fact, patience_seconds=INTERRUPTED_SECONDS)
+
+    async def work(self) -> str:
+        """Say that it begins, send, say how it went; see `RunWork`."""
         sending = NotificationSending(
             epoch=self._task.chunk.epoch, attempt=self._task.attempt, worker_id=self._ports.worker_id
         )
-        await self._append(sending, self._ports.patience_seconds)
+        await self._facts.append(sending, patience_seconds=self._ports.patience_seconds)
         outcome = await self._outcome()
         fact, word = self._told(outcome)
         self._span.set_attribute(names.NOTIFICATION_OUTCOME, word)
         if not isinstance(outcome, Sent):
             self._span.set_attribute(names.REASON, outcome.reason)
             fail_span(self._span, outcome.reason)
-        await self._append(fact, self._ports.patience_seconds)
+        await self._facts.append(fact, patience_seconds=self._ports.patience_seconds)
         return word
 
     async def _outcome(self) -> SendOutcome:
@@ -135,29 +128,3 @@ class SendRun:
                     epoch=epoch, attempt=attempt, worker_id=worker_id, until=until, reason=outcome.reason
                 )
                 return fact, "postponed"
-
-    async def _finish(self) -> None:
-        try:
-            await self._lease.finish()
-        except LeaseLostError as lost:  # the outcome is in, which is all that matters to the owner
-            _log.warning("notification %s: %s", self._task.notification_id, lost)
-
-    async def _interrupted(self) -> None:
-        fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id)
-        try:
-            await self._append(fact, _INTERRUPTED_SECONDS)
-        except RetryableError as error:
-            _log.warning("notification %s counts as a death: %s", self._task.notification_id, error)
-
-    async def _append(self, fact: Fact, patience_seconds: float) -> None:
-        task, planned = self._task, self._task.planned
-        headers = fact_headers(fact.fact_type, task.notification_id, planned.traceparent, planned.tracestate)
-        append = partial(
-            self._ports.facts.append,
-            task.topic,
-            task.partition,
-            key=task.notification_id,
-            value=fact.encode(),
-            headers=headers,
-        )
-        await with_patience(append, seconds=patience_seconds, clock=self._ports.clock)

@@ -1,20 +1,17 @@
-"""The runner of notifications: claims what the owners of this process dispatch, and sends, a few at once a channel."""
+"""Sends notifications in this process: a few at once on each channel, each under a claim."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
-from uuid import uuid4
 
 from opentelemetry import metrics
 
 from services.notifier.notifications.run import SendRun
 from services.notifier.notifications.runner_parts import SendPorts, SendTask, claim_timeout_of
-from shared.errors import RetryableError
-from shared.history.runs.claim_request import Unclaimed, claimed_lease
-from shared.logs.exceptions import ends_the_task
-from shared.logs.setup import job_logs
+from shared.history.runs.lease import Lease
+from shared.history.runs.slots import SlotRunner
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span
@@ -25,99 +22,42 @@ SLOTS = 4
 _log = logging.getLogger(__name__)
 
 
-class SendRunner:
-    """Takes notifications as owners dispatch them; their windows bound how many wait here.
+class SendRunner(SlotRunner[SendTask]):
+    """The slots of each channel.
 
     Args:
         ports: what runs work with.
     """
 
     def __init__(self, ports: SendPorts) -> None:
+        super().__init__(
+            "notification",
+            ports.claims,
+            worker_id=ports.worker_id,
+            settings=ports.settings,
+            clock=ports.clock,
+            claim_timeout_seconds=claim_timeout_of(ports.settings),
+        )
         self._ports = ports
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(SLOTS))
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._taken_at: dict[str, float] = {}
-        self._closing = False
-        self._stopping = asyncio.Event()
-        self._running = 0
         self._attempts = metrics.get_meter(__name__).create_counter(
             metric_names.NOTIFICATION_ATTEMPTS.name, metric_names.NOTIFICATION_ATTEMPTS.unit
         )
 
-    def take(self, task: SendTask) -> None:
-        """Send when there is a free slot; what is here already is not taken twice."""
-        name = str(task.chunk)
-        if self._closing:
-            return
-        self._taken_at[name] = self._ports.clock.monotonic()
-        if name in self._tasks:
-            return
-        running = asyncio.create_task(self._take(task), name=f"notification {name}")
-        self._tasks[name] = running
-        running.add_done_callback(lambda _: self._forget(name))
+    def slots(self, task: SendTask) -> asyncio.Semaphore:
+        """Each channel has its own."""
+        return self._slots[task.planned.channel]
 
-    async def stop(self, drain_seconds: float) -> None:
-        """Begin nothing more; give what is being sent so long; then break it off."""
-        self._closing = True
-        if self._running and self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=drain_seconds)
-        self._stopping.set()
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+    def job_id(self, task: SendTask) -> str:
+        """The job that the message is about."""
+        return task.planned.job_id
 
-    def _forget(self, name: str) -> None:
-        del self._tasks[name], self._taken_at[name]
+    async def run(self, task: SendTask, lease: Lease) -> None:
+        """Send the message.
 
-    async def _take(self, task: SendTask) -> None:
-        while self._asks_again(task, await self._take_a_slot(task)):
-            pass  # those that wait for a slot were first
-
-    def _asks_again(self, task: SendTask, unclaimed: Unclaimed | None) -> bool:
-        """Whether a claim is to be asked for once more.
-
-        While Redis is away, for as long as that lasts: the owner, who needs Redis too, sends nothing again, and may do
-        so only long after Redis is back. Where Redis says "not yet", until the owner would dispatch it again.
+        Raises:
+            RetryableError: this run ends, and its claim dies by its lease.
         """
-        if unclaimed is Unclaimed.NOT_YET:
-            waited = self._ports.clock.monotonic() - self._taken_at[str(task.chunk)]
-            return waited <= claim_timeout_of(self._ports.settings)
-        return unclaimed is Unclaimed.NO_ANSWER
-
-    async def _take_a_slot(self, task: SendTask) -> Unclaimed | None:
-        """Send it, if it can be claimed; otherwise say why not."""
-        async with self._slots[task.planned.channel]:
-            if self._closing:
-                return None
-            self._running += 1
-            try:
-                with job_logs(task.planned.job_id):
-                    return await self._run(task)
-            except RetryableError as error:
-                _log.warning("notification %s: this run ends, its claim will die: %s", task.notification_id, error)
-            except BaseException as error:
-                if ends_the_task(error):
-                    raise
-                # It is logged, and concerns this run alone.
-                _log.exception("notification %s: this run failed, its claim will die", task.notification_id)
-            finally:
-                self._running -= 1
-        return None
-
-    async def _run(self, task: SendTask) -> Unclaimed | None:
-        ports = self._ports
-        claimed = await claimed_lease(
-            ports.claims,
-            task.partition,
-            task.chunk,
-            runner=ports.worker_id,
-            run=uuid4().hex,
-            settings=ports.settings,
-            clock=ports.clock,
-            is_stopping=lambda: self._closing,
-        )
-        if isinstance(claimed, Unclaimed):
-            return claimed
-        _, lease = claimed
         planned = task.planned
         attributes: dict[str, str | int] = {
             names.JOB_ID: planned.job_id,
@@ -127,8 +67,7 @@ class SendRunner:
         }
         parent = context_from(planned.traceparent, planned.tracestate)
         with span(names.SEND_NOTIFICATION, context=parent, attributes=attributes) as run_span:
-            word = await SendRun(self._ports, task, lease, run_span, self._stopping).run()
+            word = await SendRun(self._ports, task, lease, run_span, self.stopping).run()
         self._attempts.add(1, {names.NOTIFICATION_CHANNEL: planned.channel, names.NOTIFICATION_OUTCOME: word})
         if word != "sent":
             _log.info("notification %s on %s: %s", task.notification_id, planned.channel, word)
-        return None

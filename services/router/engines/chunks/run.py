@@ -1,11 +1,8 @@
-"""One run of one claimed chunk: lease, items and flushing side by side; whatever ends first ends the rest."""
+"""What a claimed run of a chunk does: items one after another, their results appended as they end."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from functools import partial
-from typing import Any
 
 from opentelemetry.trace import Span
 
@@ -16,30 +13,25 @@ from services.router.engines.chunks.result_publisher import ResultPublisher
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import RunnerPorts
 from services.router.engines.chunks.task import ChunkTask
-from shared.errors import RetryableError, StillRunningError
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.facts import fact_headers
+from shared.history.runs.claimed_run import INTERRUPTED, ClaimedRun, RunStoppedError
 from shared.history.runs.claims import Claimed
-from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
-from shared.history.runs.run_end import end_run
+from shared.history.runs.lease import Lease
+from shared.history.runs.run_facts import RunFacts
 from shared.history.runs.spec_read import read_spec
-from shared.retry.patience import with_patience
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.workloads import RunKilledError
 
 _STOP_SECONDS = 20.0
-_INTERRUPTED_SECONDS = 5.0
-"""How long a run that was stopped tries to say what it has done, and that nobody died."""
+"""How long an item gets to stop."""
 
 _LEAST_PAUSE_MS = 1000
 """Whoever says "at once" would say it again and again."""
 
 PAUSED = "paused"
-INTERRUPTED = "interrupted"
 GIVEN_BACK = frozenset({PAUSED, INTERRUPTED})
 """Why a run ended whose chunk the history plans again."""
-
-_log = logging.getLogger(__name__)
 
 
 class ChunkRun:
@@ -64,98 +56,69 @@ class ChunkRun:
         self._claimed_at = claimed_at
         self._lease = lease
         self._specs = specs
-        self._metrics = metrics
         self._stopping = stopping
-        self._traceparent = traceparent_of(chunk_span)
-        self._tracestate = tracestate_of(chunk_span)
+        self._items = ChunkItems(ports, task, lease, metrics)
+        traceparent, tracestate = traceparent_of(chunk_span), tracestate_of(chunk_span)
+        self._publisher = self._made_publisher(traceparent, tracestate)
+        self._facts = RunFacts(
+            ports.facts, ports.clock, task.topic, task.partition, task.chunk_id.job_id, traceparent, tracestate
+        )
         self.workload: str | None = None
         """The job's workload, once that is known."""
 
     async def run(self) -> str | None:
         """Run what is missing, and finish the claim. Return None, or in one word why the run was stopped.
 
-        A run that stops in order (see `GIVEN_BACK`) leaves its claim: the advance past its fact removes it.
-
         Raises:
             RetryableError: see `ChunkRunner.run`.
         """
-        if self._missing:
-            reason = await self._run_items()
-            if reason is not None:
-                return reason
-        try:
-            await self._lease.finish()
-        except LeaseLostError as lost:  # the results are in, which is all that matters to the owner
-            _log.warning("chunk %s: %s", self._task.chunk, lost)
-        return None
-
-    async def _run_items(self) -> str | None:
-        items = ChunkItems(self._ports, self._task, self._lease, self._metrics)
-        publisher = self._publisher()
-        keeping = asyncio.create_task(self._lease.keep())
-        flushing = asyncio.create_task(publisher.keep_flushing())
-        working = asyncio.create_task(self._work(items, publisher))
-        stopping = asyncio.create_task(self._stopping.wait())
-        tasks: set[asyncio.Task[Any]] = {keeping, flushing, working, stopping}
-        reason: str | None = INTERRUPTED
-        failure: RetryableError | None = None
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                reason = working.result()
-            elif keeping.done():
-                reason = keeping.result().reason
-            elif flushing.done():
-                flushing.result()
-        except StillRunningError:
-            raise
-        except RetryableError as error:
-            failure = error
-        finally:
-            items.kill()
-            all_ended = await end_run({flushing, working, stopping}, keeping, seconds=_STOP_SECONDS)
-            if not all_ended:
-                _log.error("chunk %s: the run does not stop", self._task.chunk)
-        if reason not in (INTERRUPTED, SUSPENDED):
-            return reason
-        return await self._given_back(reason, publisher, failure) if all_ended else "stuck"
-
-    async def _given_back(self, reason: str, publisher: ResultPublisher, failure: RetryableError | None) -> str:
-        """Nothing of the run goes on: say so. Why it ended, in one word.
-
-        Raises:
-            RetryableError: `failure`, if that could not be said.
-        """
-        # What another run has begun meanwhile must not be given back.
-        if reason == SUSPENDED and not await self._lease.is_still_held(_INTERRUPTED_SECONDS):
-            return reason
-        is_told = await self._interrupted(publisher)
-        if failure is None:
-            return INTERRUPTED
-        if not is_told:
-            raise failure
-        _log.warning("chunk %s is given back: %s", self._task.chunk, failure)
-        return INTERRUPTED
-
-    async def _interrupted(self, publisher: ResultPublisher) -> bool:
-        """Nothing runs any more: say so, after what has ended before. Without that the claim dies by its lease."""
-        fact = ChunkInterrupted(
-            chunk_id=self._task.chunk, worker_id=self._ports.worker_id, content_hash=publisher.content_hash
+        run = ClaimedRun(
+            self, self._lease, self._stopping, whose=f"chunk {self._task.chunk}", stop_seconds=_STOP_SECONDS
         )
-        try:
-            async with asyncio.timeout(_INTERRUPTED_SECONDS):
-                await publisher.flush()
-                await self._append(fact)
-        except (RetryableError, TimeoutError) as error:
-            _log.warning("chunk %s: its interruption counts as a death: %r", self._task.chunk, error)
-            return False
-        return True
+        if not self._missing:
+            await run.finish()
+            return None
+        stopped = await run.run()
+        return None if stopped is None else stopped.reason
 
-    async def _paused(self, paused: ItemPausedError, publisher: ResultPublisher) -> str:
+    async def work(self) -> None:
+        """Run the items; see `RunWork`."""
+        spec = await self._spec()
+        self.workload = spec.workload
+        self._publisher.content_hash = spec.content_hash
+        try:
+            await self._items.run(spec, self._missing, self._publisher)
+            await self._publisher.flush()
+        except RunKilledError as killed:
+            raise RunStoppedError("killed") from killed
+        except ItemPausedError as paused:
+            await self._paused(paused)
+            raise RunStoppedError(PAUSED) from paused
+
+    async def flush(self) -> None:
+        """Publish results a short time after they came; see `RunWork`."""
+        await self._publisher.keep_flushing()
+
+    def kill(self) -> None:
+        """Break off the item that runs; see `RunWork`."""
+        self._items.kill()
+
+    async def interrupted(self) -> None:
+        """Say it, after what has ended before; see `RunWork`."""
+        await self._publisher.flush()
+        await self._facts.append(
+            ChunkInterrupted(
+                chunk_id=self._task.chunk,
+                worker_id=self._ports.worker_id,
+                content_hash=self._publisher.content_hash,
+            )
+        )
+
+    async def _paused(self, paused: ItemPausedError) -> None:
         """The item has stopped, and none follows: say so, after what has ended before."""
         ports, seconds = self._ports, paused.resume_seconds
         resume_ms = None if seconds is None else max(_LEAST_PAUSE_MS, round(seconds * 1000))
-        await publisher.flush()
+        await self._publisher.flush()
         fact = JobPaused(
             reason=paused.reason,
             until=None if resume_ms is None else ports.clock.now_ms() + resume_ms,
@@ -165,30 +128,9 @@ class ChunkRun:
             item_index=paused.index,
             attempt=paused.attempt,
             cost_micros=paused.cost_micros,
-            content_hash=publisher.content_hash,
+            content_hash=self._publisher.content_hash,
         )
-        await with_patience(partial(self._append, fact), seconds=ports.patience_seconds, clock=ports.clock)
-        return PAUSED
-
-    async def _append(self, fact: JobPaused | ChunkInterrupted) -> None:
-        task, job_id = self._task, self._task.chunk_id.job_id
-        headers = fact_headers(fact.fact_type, job_id, self._traceparent, self._tracestate)
-        await self._ports.facts.append(task.topic, task.partition, key=job_id, value=fact.encode(), headers=headers)
-
-    async def _work(self, items: ChunkItems, publisher: ResultPublisher) -> str | None:
-        try:
-            spec = await self._spec()
-            self.workload = spec.workload
-            publisher.content_hash = spec.content_hash
-            await items.run(spec, self._missing, publisher)
-            await publisher.flush()
-        except LeaseLostError as lost:
-            return lost.reason
-        except RunKilledError:
-            return "killed"
-        except ItemPausedError as paused:
-            return await self._paused(paused, publisher)
-        return None
+        await self._facts.append(fact, patience_seconds=ports.patience_seconds)
 
     async def _spec(self) -> JobSpec:
         """What is to be done.
@@ -205,7 +147,7 @@ class ChunkRun:
         whose = f"chunk {self._task.chunk}"
         return await read_spec(read, self._lease, self._ports.clock, whose=whose, stopping=self._stopping)
 
-    def _publisher(self) -> ResultPublisher:
+    def _made_publisher(self, traceparent: str | None, tracestate: str | None) -> ResultPublisher:
         ports, task = self._ports, self._task
         return ResultPublisher(
             ports.facts,
@@ -213,7 +155,7 @@ class ChunkRun:
             claimed_at=self._claimed_at,
             engine=ports.engine,
             worker_id=ports.worker_id,
-            headers=fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, self._traceparent, self._tracestate),
+            headers=fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, traceparent, tracestate),
             flush_items=ports.settings.flush_items,
             flush_seconds=ports.settings.flush_seconds,
             patience_seconds=ports.patience_seconds,

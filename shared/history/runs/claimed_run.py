@@ -1,0 +1,178 @@
+"""One run of what was claimed: the work beside the lease's heartbeat; whatever ends first ends the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from shared.errors import MeshError, RetryableError, StillRunningError
+from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
+from shared.history.runs.run_end import end_run
+
+INTERRUPTED = "interrupted"
+"""Why a run ended that said so in the history: its subject is run again, and no death is counted."""
+STUCK = "stuck"
+"""Why a run ended whose parts did not stop: nobody may say that nothing of it goes on."""
+
+INTERRUPTED_SECONDS = 5.0
+"""How long a run that was stopped tries to say that nobody died."""
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_log = logging.getLogger(__name__)
+
+
+class RunStoppedError(MeshError):
+    """The work has stopped itself in order, and the claim stays as it is; `reason` says why in one word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the run has stopped: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A run that has no result; `reason` says why in one word."""
+
+    reason: str
+
+
+class RunWork(Protocol[T_co]):
+    """What is done under a claim."""
+
+    async def work(self) -> T_co:
+        """Do it. On return the history has its result.
+
+        Raises:
+            RunStoppedError: it stops itself; the claim is not marked done.
+            LeaseLostError: it must not begin, or go on: the claim is lost.
+            StillRunningError: something of it cannot be stopped; the claim dies by its lease.
+            RetryableError: a dependency was away for too long; the subject is given back.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """What goes on beside the work, such as publishing what it makes; ends only by failing.
+
+        Raises:
+            RetryableError: as above.
+        """
+        ...
+
+    def kill(self) -> None:
+        """The work is over, or is to end: called before its tasks are cancelled, also when it has ended."""
+        ...
+
+    async def interrupted(self) -> None:
+        """Say in the history, within `INTERRUPTED_SECONDS`, that nothing of the run goes on and nobody died.
+
+        Raises:
+            RetryableError: that could not be said.
+        """
+        ...
+
+
+class ClaimedRun(Generic[T]):
+    """From the claim to the claim's end.
+
+    Args:
+        work: what is done.
+        lease: of the claim.
+        stopping: set when this process stops.
+        whose: for logs: `chunk 4f97…`.
+        stop_seconds: how long parts get to stop; None: they bound their own ends.
+    """
+
+    def __init__(
+        self,
+        work: RunWork[T],
+        lease: Lease,
+        stopping: asyncio.Event,
+        *,
+        whose: str,
+        stop_seconds: float | None = None,
+    ) -> None:
+        self._work = work
+        self._lease = lease
+        self._stopping = stopping
+        self._whose = whose
+        self._stop_seconds = stop_seconds
+
+    async def run(self) -> T | Stopped:
+        """Do the work and mark the claim done. Returns the work's result, or why there is none.
+
+        A run that stops in order leaves its claim: the advance past its fact removes it.
+
+        Raises:
+            StillRunningError: something that was killed still runs. The claim dies by its lease.
+            RetryableError: a dependency was away for long, and the interruption could not be said either.
+        """
+        working = asyncio.create_task(self._work.work())
+        flushing = asyncio.create_task(self._work.flush())
+        stopping = asyncio.create_task(self._stopping.wait())
+        keeping = asyncio.create_task(self._lease.keep())
+        parts: set[asyncio.Task[Any]] = {working, flushing, stopping}
+        reason: str | None = INTERRUPTED
+        failure: RetryableError | None = None
+        try:
+            await asyncio.wait({*parts, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+                reason = None
+            elif keeping.done():
+                reason = keeping.result().reason
+            elif flushing.done():
+                flushing.result()
+        except (RunStoppedError, LeaseLostError) as stopped:
+            reason = stopped.reason
+        except StillRunningError:
+            raise
+        except RetryableError as error:
+            failure = error
+        finally:
+            self._work.kill()
+            all_ended = await end_run(parts, keeping, seconds=self._stop_seconds)
+            if not all_ended:
+                _log.error("%s: the run does not stop", self._whose)
+        if reason is None:
+            await self.finish()
+            return working.result()
+        if reason not in (INTERRUPTED, SUSPENDED):
+            return Stopped(reason)
+        return await self._given_back(reason, failure) if all_ended else Stopped(STUCK)
+
+    async def finish(self) -> None:
+        """Mark the claim done, as far as the lease lives: the result is in, which is all that matters to the owner."""
+        try:
+            await self._lease.finish()
+        except LeaseLostError as lost:
+            _log.warning("%s: %s", self._whose, lost)
+
+    async def _given_back(self, reason: str, failure: RetryableError | None) -> Stopped:
+        """Nothing of the run goes on: say so. Why it ended.
+
+        Raises:
+            RetryableError: `failure`, if that could not be said.
+        """
+        # What another run has begun meanwhile must not be given back.
+        if reason == SUSPENDED and not await self._lease.is_still_held(INTERRUPTED_SECONDS):
+            return Stopped(reason)
+        is_told = await self._interrupted()
+        if failure is not None:
+            if not is_told:
+                raise failure
+            _log.warning("%s is given back: %s", self._whose, failure)
+        return Stopped(INTERRUPTED)
+
+    async def _interrupted(self) -> bool:
+        """Whether the history says that nobody died. Without that the claim dies by its lease."""
+        try:
+            async with asyncio.timeout(INTERRUPTED_SECONDS):
+                await self._work.interrupted()
+        except (RetryableError, TimeoutError) as error:
+            _log.warning("%s: its interruption counts as a death: %r", self._whose, error)
+            return False
+        return True

@@ -1,0 +1,45 @@
+"""Where a run appends its facts: the history partition of its subject, below the run's span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from shared.facts.jobs import Fact
+from shared.history.fact_appender import FactSink
+from shared.history.facts import fact_headers
+from shared.history.ports import Clock
+from shared.retry.patience import with_patience
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """The history of one subject.
+
+    Attributes:
+        sink: appends.
+        clock: measures how long it is tried.
+        topic: the history's full name.
+        subject: whose history: the key of each fact.
+        traceparent, tracestate: what the facts lie below in the trace.
+    """
+
+    sink: FactSink
+    clock: Clock
+    topic: str
+    partition: int
+    subject: str
+    traceparent: str | None
+    tracestate: str | None
+
+    async def append(self, fact: Fact, *, patience_seconds: float = 0.0) -> None:
+        """Append a fact; while Kafka does not acknowledge it, again, for so long.
+
+        Raises:
+            RetryableError: Kafka has not acknowledged it.
+        """
+        headers = fact_headers(fact.fact_type, self.subject, self.traceparent, self.tracestate)
+        append = partial(
+            self.sink.append, self.topic, self.partition, key=self.subject, value=fact.encode(), headers=headers
+        )
+        await with_patience(append, seconds=patience_seconds, clock=self.clock)
