@@ -1,4 +1,4 @@
-"""Write docs/schemas, docs/asyncapi.json and the tables of docs/events.md from the registries of events and topics.
+"""Write docs/schemas, docs/asyncapi.json and the tables of docs/reference/events.md from their registries.
 
 With --check nothing is written: exit status 1 and the names of the files that differ.
 
@@ -43,7 +43,7 @@ def public_events() -> str:
             "<br>".join(f"`{event_type}`" for event_type in event.event_types),
             event.sender,
             event.summary.replace("|", "\\|"),
-            f"[{event.name}](schemas/{event.name}.json)",
+            f"[{event.name}](../schemas/{event.name}.json)",
         )
         for event in PUBLIC_EVENTS
     ]
@@ -113,7 +113,7 @@ def generated(directory: Path) -> dict[Path, str]:
     """The files that have to be in `directory`, with their text."""
     files = {directory / "schemas" / f"{name}.json": _json(named_schema(name)) for name in schema_names()}
     files[directory / "asyncapi.json"] = _json(asyncapi_document())
-    events = directory / "events.md"
+    events = directory / "reference" / "events.md"
     files[events] = with_tables(events.read_text("utf-8"))
     return files
 

@@ -1,4 +1,4 @@
-"""Write the table of docs/configuration.md from the settings class; with --check only say whether it is the same.
+"""Write the table of docs/reference/configuration.md from the settings class; with --check only compare.
 
 Usage: settings_table.py [--check] [DOCUMENT]
 """
@@ -84,7 +84,7 @@ def with_table(document: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the document; with --check compare it, exit status 1 if it differs."""
     paths = [Path(argument) for argument in arguments if argument != "--check"]
-    path = paths[0] if paths else ROOT / "docs" / "configuration.md"
+    path = paths[0] if paths else ROOT / "docs" / "reference" / "configuration.md"
     old = path.read_text("utf-8")
     new = with_table(old)
     if "--check" not in arguments:

@@ -1,4 +1,4 @@
-"""Write the tables of docs/telemetry.md from the registry of names; with --check only say whether they are the same.
+"""Write the tables of docs/reference/telemetry.md from the registry of names; with --check only compare.
 
 Usage: telemetry_tables.py [--check] [DOCUMENT]
 """
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     """Exit status 1 when --check finds a difference."""
     check = "--check" in arguments
     paths = [Path(argument) for argument in arguments if argument != "--check"]
-    path = paths[0] if paths else ROOT / "docs" / "telemetry.md"
+    path = paths[0] if paths else ROOT / "docs" / "reference" / "telemetry.md"
     found = path.read_text("utf-8")
     wanted = with_tables(found)
     if not check:

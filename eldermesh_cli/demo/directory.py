@@ -29,7 +29,7 @@ rules:
     on: [hold]
     channels: [terminal]
 """
-"""What people are told during the demo: see docs/notifications.md."""
+"""What people are told during the demo: see docs/how-to/notifications.md."""
 
 _PREFIX = "eldermesh-demo-"
 

@@ -55,7 +55,7 @@ def send_test(
         channels = load_rules(settings.notify_rules).channels
     except ConfigurationError as error:
         raise CliError(
-            ExitStatus.USAGE, "configuration", str(error), "docs/notifications.md describes the file"
+            ExitStatus.USAGE, "configuration", str(error), "docs/how-to/notifications.md describes the file"
         ) from error
     if channel is not None and channel not in channels:
         known = ", ".join(channels) or "none; MESH_NOTIFY_RULES names the file"

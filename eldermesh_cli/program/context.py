@@ -63,7 +63,7 @@ def load_settings(**given: object) -> Settings:
             ExitStatus.USAGE,
             "configuration",
             str(error),
-            "mend it, in the environment or in `.env`; docs/configuration.md lists all settings",
+            "mend it, in the environment or in `.env`; docs/reference/configuration.md lists all settings",
         ) from error
 
 

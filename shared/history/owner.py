@@ -1,4 +1,4 @@
-"""The owner of one history partition: fold, publish, advance, act (see the rules in docs/guarantees.md).
+"""The owner of one history partition: fold, publish, advance, act (see the rules in docs/explanation/guarantees.md).
 
 A prototype of this order of steps was model-checked; each obvious short cut lost, doubled or stuck a job.
 """

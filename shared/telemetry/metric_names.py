@@ -1,4 +1,4 @@
-"""All names of metrics, declared once. `docs/telemetry.md` has the same table; a test compares."""
+"""All names of metrics, declared once. `docs/reference/telemetry.md` has the same table; a test compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All names of spans and attributes, declared once. `docs/telemetry.md` has the same tables; a test compares.
+"""All names of spans and attributes, declared once. `docs/reference/telemetry.md` has the same tables; a test compares.
 
 Where the OpenTelemetry messaging conventions have a name it is used; all others begin with `eldermesh.`.
 """

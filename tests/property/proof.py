@@ -1,4 +1,4 @@
-"""The table of mutations in `docs/history-proof.md`. `python -m tests.property.proof` writes it."""
+"""The table of mutations in `docs/explanation/history-proof.md`. `python -m tests.property.proof` writes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.property.mutations import MUTATIONS
 
-PAGE = Path(__file__).parents[2] / "docs" / "history-proof.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "history-proof.md"
 _BEGINS = "<!-- mutations: written by `python -m tests.property.proof` -->\n"
 
 

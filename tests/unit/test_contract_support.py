@@ -10,7 +10,7 @@ import pytest
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from services.router.admission.contract_support import NOT_SUPPORTED_YET, SUPPORT, support_markdown, unsupported
 
-DOCS = Path(__file__).parents[2] / "docs" / "contract-support.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "contract-support.md"
 
 
 def _fields(command: str) -> set[str]:

@@ -124,20 +124,20 @@ def _settings_table(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_table_of_settings_is_up_to_date(tmp_path: Path) -> None:
-    """docs/configuration.md has every setting with its default; a difference is found, and written anew."""
+    """docs/reference/configuration.md has every setting with its default; a difference is found, and written anew."""
     checked = _settings_table("--check")
     assert checked.returncode == 0, checked.stderr
 
-    page = tmp_path / "configuration.md"
-    page.write_text((ROOT / "docs" / "configuration.md").read_text("utf-8").replace("`MESH_SLOTS`", "`MESH_PLACES`"))
+    page, shipped = tmp_path / "configuration.md", ROOT / "docs" / "reference" / "configuration.md"
+    page.write_text(shipped.read_text("utf-8").replace("`MESH_SLOTS`", "`MESH_PLACES`"))
     assert _settings_table("--check", str(page)).returncode == 1
     assert _settings_table(str(page)).returncode == 0
-    assert page.read_text("utf-8") == (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assert page.read_text("utf-8") == shipped.read_text("utf-8")
 
 
 def test_every_file_that_architecture_names_is_there() -> None:
     """A moved file takes its line of the module map along. A bare name is in the directory of the one before it."""
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     table = page.partition("## Which file answers which question")[2].partition("## Layers")[0]
     for line in table.splitlines():
         directory = ROOT
@@ -147,6 +147,15 @@ def test_every_file_that_architecture_names_is_there() -> None:
             else:
                 assert (directory / name).exists(), f"{line}: {name}"
                 directory = (directory / name).parent if name.endswith(".py") else directory
+
+
+def test_every_page_stands_in_the_folder_of_its_kind() -> None:
+    """Tutorial, how-to, reference, explanation; decisions have a folder of their own."""
+    kinds = {"tutorial", "how-to", "reference", "explanation", "adr"}
+    docs = ROOT / "docs"
+    for page in docs.rglob("*.md"):
+        assert page.parent.parent == docs, _name(page)
+        assert page.parent.name in kinds, _name(page)
 
 
 def test_every_decision_is_listed() -> None:

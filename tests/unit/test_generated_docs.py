@@ -1,4 +1,4 @@
-"""docs/schemas, docs/asyncapi.json and docs/events.md are what the registries say, and say what they should."""
+"""docs/schemas, docs/asyncapi.json and docs/reference/events.md say what the registries say, and are valid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_difference_is_found(tmp_path: Path) -> None:
     (docs / "asyncapi.json").write_text("{}", "utf-8")
     (docs / "schemas" / "job-end.json").unlink()
     (docs / "schemas" / "left-over.json").write_text("{}", "utf-8")
-    events = docs / "events.md"
+    events = docs / "reference" / "events.md"
     events.write_text(events.read_text("utf-8").replace("| `job.held` |", "| `job.halted` |"), "utf-8")
 
     found = _generate("--check", str(docs))
@@ -71,8 +71,8 @@ def test_asyncapi_is_asyncapi() -> None:
 
 
 def test_facts_are_private() -> None:
-    """No fact is in the AsyncAPI document, all of them are in docs/events.md."""
-    public, page = str(asyncapi_document()), (ROOT / "docs" / "events.md").read_text("utf-8")
+    """No fact is in the AsyncAPI document, all of them are in docs/reference/events.md."""
+    public, page = str(asyncapi_document()), (ROOT / "docs" / "reference" / "events.md").read_text("utf-8")
     for fact in JOB_FACTS:
         assert f"'{fact}'" not in public
         assert f"`{fact}`" in page

@@ -17,7 +17,7 @@ from shared.incident.injection_rules import RULES as INJECTION
 from shared.incident.secret_rules import rule_names
 from tests.incident_prompts import with_made_values
 
-PAGE = (Path(__file__).parents[2] / "docs" / "incident.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "incident.md").read_text("utf-8")
 ROW = re.compile(
     r"^\| `((?:secret|destructive|injection|scope)\.[a-z-]+)` \| (\w+) \| `(.+?)` \| `(.+?)` \|$", re.MULTILINE
 )

@@ -24,7 +24,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="default: a free one, which the log and --ready-file tell")
-    parser.add_argument("--script", type=Path, help="a file (YAML or JSON) of answers; see docs/loopback.md")
+    parser.add_argument("--script", type=Path, help="a file (YAML or JSON) of answers; see docs/how-to/loopback.md")
     parser.add_argument("--ready-file", type=Path, help="gets the base address once the endpoint listens")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Markers in a text, as `[[reply TEXT]]`, read as steps. docs/loopback.md describes them."""
+"""Markers in a text, as `[[reply TEXT]]`, read as steps. docs/how-to/loopback.md describes them."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def unsupported(job: JobSubmit) -> str | None:
 
 
 def support_markdown() -> str:
-    """The table as `docs/contract-support.md` has it."""
+    """The table as `docs/reference/contract-support.md` has it."""
     lines = [
         "# What of the contract works",
         "",

@@ -1,4 +1,4 @@
-"""Each class of outcome, through the real CLI against the loopback endpoint: the table of docs/claude_exec.md."""
+"""Each class of outcome, through the real CLI and the loopback endpoint: the table of docs/reference/claude_exec.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/claude_exec.md: each class of outcome has a row, and each row a test that is there."""
+"""docs/reference/claude_exec.md: each class of outcome has a row, and each row a test that is there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcomes.outcome import OutcomeClass
 
 _ROOT = Path(__file__).resolve().parents[3]
-_PAGE = (_ROOT / "docs" / "claude_exec.md").read_text("utf-8")
+_PAGE = (_ROOT / "docs" / "reference" / "claude_exec.md").read_text("utf-8")
 
 
 def _rows(begin: str, end: str) -> list[list[str]]:

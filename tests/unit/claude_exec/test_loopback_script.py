@@ -58,8 +58,8 @@ def test_a_wrong_script_is_said_at_the_start(tmp_path: Path, content: str, reaso
 
 
 def test_the_example_of_the_docs(tmp_path: Path) -> None:
-    """What docs/loopback.md shows is a script."""
-    page = (Path(__file__).parents[3] / "docs" / "loopback.md").read_text("utf-8")
+    """What docs/how-to/loopback.md shows is a script."""
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "loopback.md").read_text("utf-8")
     script = load(tmp_path, page.partition("```yaml\n")[2].partition("```")[0])
     assert script.steps("Review main.py, please") == (Wait(1.0), Reply("Looks good."))
     assert script.steps("Which tests fail?")[-1] == Reply("None that I can see.")

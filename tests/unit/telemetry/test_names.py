@@ -27,10 +27,10 @@ _SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "telemetry_tables.py
 
 
 def test_the_page_has_the_tables_of_the_registry(tmp_path: Path) -> None:
-    """`docs/telemetry.md` is what the registry says; a page that differs is found."""
+    """`docs/reference/telemetry.md` is what the registry says; a page that differs is found."""
     assert subprocess.run([sys.executable, _SCRIPT, "--check"], check=False, timeout=120).returncode == 0
     other = tmp_path / "telemetry.md"
-    page = (_SCRIPT.parents[1] / "docs" / "telemetry.md").read_text("utf-8")
+    page = (_SCRIPT.parents[1] / "docs" / "reference" / "telemetry.md").read_text("utf-8")
     other.write_text(page.replace("`queue wait` |", "`wait` |"), "utf-8")
     checked = subprocess.run(
         [sys.executable, _SCRIPT, "--check", other], check=False, timeout=120, capture_output=True, text=True
