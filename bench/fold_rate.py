@@ -26,13 +26,13 @@ from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
 from shared.facts.jobs import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
+from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer
 from shared.kafka.producer import make_plain_producer

@@ -24,6 +24,7 @@ from eldermesh.client.kafka import (
     started_producer,
 )
 from eldermesh.client.prompts import Prompts, SentRequest, cancel_request, known_request
+from eldermesh.client.send_span import send_span
 from eldermesh.client.sequence import ProgressSequence
 from eldermesh.client.submission import (
     SentRecord,
@@ -36,7 +37,6 @@ from eldermesh.client.submission import (
     known_submit,
 )
 from eldermesh.client.topic_reader import public_record
-from eldermesh.client.tracing import send_span
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CANCEL, CLAUDE_CANCEL, CLAUDE_REQUEST, DECIDE, SUBMIT, Headers

@@ -13,7 +13,7 @@ from eldermesh.contract.times import format_time
 from services.notifier.channels.console import ConsoleSender
 from services.notifier.channels.sender import Message, Sender, Sent
 from services.notifier.rules.channels import Channel, ConsoleChannel
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.settings import Settings
 
 TEST_TYPE = "eldermesh.notify.test.v1"

@@ -16,7 +16,7 @@ from services.notifier.notifications.dispatcher import NoDecider, NotificationDi
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.observer import NotificationObserver
 from services.notifier.notifications.runner import SLOTS, SendRunner
-from services.notifier.notifications.runner_parts import SendPorts, claim_timeout_of
+from services.notifier.notifications.runner_parts import SendRunnerParts, claim_timeout_of
 from services.notifier.notifications.state import NotificationState
 from services.notifier.planner.planner import Planner
 from services.notifier.rules.file import load_rules
@@ -24,13 +24,13 @@ from services.notifier.rules.schema import Rules
 from services.notifier.templates.process import TemplateProcess
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.ports import SystemClock
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
@@ -62,7 +62,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         producer = make_producer(settings, client_id="eldermesh-notifier")
         await producer.start()
         stack.push_async_callback(producer.stop)
-        runner = SendRunner(_ports(settings, rules, redis, FactAppender(producer)))
+        runner = SendRunner(_parts(settings, rules, redis, FactAppender(producer)))
         make_owner = partial(_owner, settings, redis, runner, Waking(SystemClock()))
         owners = Ownership(settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, make_owner)
         templates = TemplateProcess()
@@ -91,8 +91,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     _log.info("notifier stopped")
 
 
-def _ports(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) -> SendPorts:
-    return SendPorts(
+def _parts(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) -> SendRunnerParts:
+    return SendRunnerParts(
         settings=settings,
         worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         claims=ClaimStore(redis, settings.topic(NOTIFICATIONS), lease_ms=round(settings.lease_seconds * 1000)),

@@ -21,12 +21,12 @@ from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.history.clock import SystemClock
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer

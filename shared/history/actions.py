@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Generic
 from redis.exceptions import RedisError
 
 from shared.errors import RetryableError
+from shared.history.chunk_sender import Sender
 from shared.history.chunks import ChunkId
-from shared.history.dispatch import Sender
+from shared.history.clock import Clock
+from shared.history.decider import Decider
+from shared.history.dispatcher import Dispatcher
 from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
-from shared.history.ports import Clock, Decider, Dispatcher, Observer
+from shared.history.observer import Observer
 from shared.history.snapshot import Advance, PartitionStore
 from shared.history.subject_failures import OwnTrouble
 from shared.history.suspension import Waking

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import RetryableError
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 from shared.logs.setup import get_logger
 from shared.retry.patience import with_patience

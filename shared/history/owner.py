@@ -14,10 +14,13 @@ from shared.errors import LostOwnershipError, RetryableError
 from shared.history.actions import Actor
 from shared.history.agenda import Agenda
 from shared.history.batch import fold_batch
+from shared.history.clock import Clock
+from shared.history.decider import Decider
+from shared.history.dispatcher import Dispatcher
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import DispatchDue, Machine, S
-from shared.history.ports import Clock, Decider, Dispatcher, NoObserver, Observer
+from shared.history.observer import NoObserver, Observer
 from shared.history.snapshot import Guard, PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 from shared.history.suspension import Waking

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from shared.errors import MeshError
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 from shared.logs.setup import get_logger
 
 TELL_SECONDS = 60.0

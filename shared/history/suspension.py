@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 
 _NOISE_SECONDS = 0.5
 """Two clocks are not read at the same moment."""

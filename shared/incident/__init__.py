@@ -3,7 +3,7 @@
 The sage `incident` runs them, and so does the router where the sage is silent.
 """
 
-from shared.incident.judging import JudgedTooLongError, judge
+from shared.incident.rule_set import JudgedTooLongError, judge
 from shared.incident.secret_rules import load
 from shared.incident.verdict import MAX_REASONS, RULES_VERSION, Reason, Severity, Verdict, with_reason
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.router.engines.chunks.runner import ChunkRunner
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from shared.blobs.store import BlobStore
 from shared.history.fact_appender import FactAppender
 from shared.history.runs.claims import ClaimStore
@@ -40,7 +40,7 @@ async def runner_settings(bootstrap: str, redis_url: str, data_dir: Path, **over
 
 @asynccontextmanager
 async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkRunner]:
-    """A runner; `ports` replace parts of `RunnerPorts`."""
+    """A runner; `ports` replace parts of `ChunkRunnerParts`."""
     redis = make_redis(settings)
     producer = make_producer(settings)
     workloads = WorkloadRegistry.installed()
@@ -55,7 +55,7 @@ async def chunk_runner(settings: Settings, **ports: Any) -> AsyncIterator[ChunkR
         "blobs": blobs,
     } | ports
     try:
-        yield ChunkRunner(RunnerPorts(**whole))
+        yield ChunkRunner(ChunkRunnerParts(**whole))
     finally:
         await workloads.close()
         await producer.stop()

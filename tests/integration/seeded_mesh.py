@@ -18,12 +18,12 @@ from eldermesh.kafka.lifecycle import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.jobs import Fact, InboxRecord
+from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
 from shared.history.owner import Owner, OwnerTimes
-from shared.history.ports import SystemClock
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_producer
 from shared.kafka.producer import make_plain_producer

@@ -12,7 +12,7 @@ import pytest
 from services.router.engines.chunks.item_result import MAX_INLINE_BYTES
 from services.router.engines.chunks.runner import ChunkRunner
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.history.runs.claim_request import NOT_YET_SECONDS
 from shared.settings import Settings
 from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings

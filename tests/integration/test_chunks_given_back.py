@@ -14,7 +14,7 @@ from services.router.engines.chunks.runner import ChunkRunner
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.errors import RetryableError
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,

@@ -9,8 +9,8 @@ import pytest
 
 from eldermesh_cli.stack.servers.broker import EmbeddedBroker
 from shared.errors import RetryableError
+from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
-from shared.history.ports import SystemClock
 from shared.kafka.clients import make_producer
 from shared.kafka.topic_admin import apply_topics
 from shared.kafka.topics import JOBS_HISTORY

@@ -24,13 +24,13 @@ from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
 from shared.facts.jobs import AdviceEntry, Fact, InboxRecord, JobAccepted, JobAdvised, JobTerms
 from shared.history import gates, ownership
+from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.ports import SystemClock
 from shared.history.readiness import unowned_partitions
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer, make_producer

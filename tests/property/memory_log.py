@@ -10,10 +10,10 @@ from typing import Literal
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.records import PublicRecord
 from shared.errors import LostOwnershipError, RetryableError
+from shared.history.clock import Clock
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
-from shared.history.ports import Clock
 
 ProduceFault = Literal["lost", "ambiguous", "partial", "twice"]
 """lost: nothing is written and the call fails. ambiguous: all is written and it fails. partial: half is written and it

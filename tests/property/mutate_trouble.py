@@ -6,7 +6,7 @@ import pytest
 
 from services.router.jobs import fold
 from shared.history.actions import Actor
-from shared.history.dispatch import Sender
+from shared.history.chunk_sender import Sender
 from shared.history.owner import Owner
 from tests.property.patches import mutate_code
 

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.contract.cloudevents import Headers, header_text
 from services.router.engines.chunks.runner import ChunkRunner
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError
@@ -229,7 +229,7 @@ class RunnerProcess(Process):
         self._world = world
         claims = RunnerClaims(world, self)
         self._runner = ChunkRunner(
-            RunnerPorts(
+            ChunkRunnerParts(
                 settings=world.settings,
                 engine="celery",
                 worker_id=name,

@@ -16,10 +16,11 @@ from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.facts.jobs import JobRouted
 from shared.history.agenda import Agenda
-from shared.history.dispatch import Sender
+from shared.history.chunk_sender import Sender
+from shared.history.clock import Clock, SystemClock
+from shared.history.dispatcher import Dispatcher
 from shared.history.machine import DispatchDue
 from shared.history.owner import Memory
-from shared.history.ports import Clock, Dispatcher, SystemClock
 from shared.history.snapshot import Guard
 from shared.history.subject_failures import OwnTrouble
 from shared.history.window import DispatchWindow

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from services.claude_exec.requests.runner import RequestRunner
 from services.claude_exec.requests.runner_parts import RequestTask
 from services.claude_exec.requests.state import RequestState
+from shared.history.clock import Clock
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
-from shared.history.ports import Clock
 
 
 class RequestDispatcher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry import metrics
 
 from services.claude_exec.requests.state import RequestState
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span

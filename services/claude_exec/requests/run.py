@@ -13,7 +13,7 @@ from services.claude_exec.options import ClaudeOptions, judged_options
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
-from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
 from shared.facts.claude import ClaudeInterrupted
@@ -35,7 +35,7 @@ class RequestRun:
     """From the claim to the claim's end.
 
     Args:
-        ports: what it works with.
+        parts: what it works with.
         task: what was claimed.
         spec: what is to be run.
         lease: of the claim.
@@ -46,7 +46,7 @@ class RequestRun:
 
     def __init__(
         self,
-        ports: RunPorts,
+        parts: RequestRunnerParts,
         task: RequestTask,
         spec: RequestSpec,
         lease: Lease,
@@ -54,7 +54,7 @@ class RequestRun:
         run_span: Span,
         stopping: asyncio.Event,
     ) -> None:
-        self._ports = ports
+        self._parts = parts
         self._task = task
         self._spec = spec
         self._lease = lease
@@ -64,8 +64,8 @@ class RequestRun:
         self._traceparent = traceparent_of(run_span) or task.traceparent
         self._tracestate = tracestate_of(run_span) or task.tracestate
         self._facts = RunFacts(
-            ports.facts,
-            ports.clock,
+            parts.facts,
+            parts.clock,
             task.topic,
             task.partition,
             task.request_id,
@@ -75,7 +75,7 @@ class RequestRun:
         self._execution: Execution | None = None
         self._output = LiveOutput(
             OutputPlace(
-                topic=ports.settings.topic(CLAUDE_OUTPUT),
+                topic=parts.settings.topic(CLAUDE_OUTPUT),
                 partition=task.partition,
                 request_id=task.request_id,
                 attempt=task.chunk.epoch,
@@ -83,9 +83,9 @@ class RequestRun:
                 traceparent=self._traceparent,
                 tracestate=self._tracestate,
             ),
-            ports.facts,
-            ports.clock,
-            patience_seconds=ports.patience_seconds,
+            parts.facts,
+            parts.clock,
+            patience_seconds=parts.patience_seconds,
         )
 
     async def run(self) -> str | None:
@@ -111,13 +111,13 @@ class RequestRun:
     async def interrupted(self) -> None:
         """Say it; see `RunWork`."""
         fact = ClaudeInterrupted(
-            epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id, content_hash=self._spec.content_hash
+            epoch=self._task.chunk.epoch, worker_id=self._parts.worker_id, content_hash=self._spec.content_hash
         )
         await self._facts.append(fact, patience_seconds=INTERRUPTED_SECONDS)
 
     async def work(self) -> None:
         """Run the prompt, finish its output, append its outcome; see `RunWork`."""
-        started_at = self._ports.clock.now_ms()
+        started_at = self._parts.clock.now_ms()
         outcome = await self._outcome()
         if outcome.outcome == "cancelled":  # nobody but `run` does that, and then nobody waits for this
             raise RetryableError("the run was killed")
@@ -130,24 +130,24 @@ class RequestRun:
             dispatched_at=self._task.dispatched_at,
             claimed_at=self._claimed_at,
             started_at=started_at,
-            ended_at=self._ports.clock.now_ms(),
+            ended_at=self._parts.clock.now_ms(),
         )
         answer = partial(
             answer_of,
             outcome,
             epoch=self._task.chunk.epoch,
-            worker_id=self._ports.worker_id,
+            worker_id=self._parts.worker_id,
             output_records=self._output.records,
             times=times,
             blob_name=f"claude/{self._task.request_id}/{self._task.chunk.epoch}.json",
-            blobs=self._ports.blobs,
+            blobs=self._parts.blobs,
         )
-        fact = await with_patience(answer, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        fact = await with_patience(answer, seconds=self._parts.patience_seconds, clock=self._parts.clock)
         fact = fact.model_copy(update={"content_hash": self._spec.content_hash})
-        await self._facts.append(fact, patience_seconds=self._ports.patience_seconds)
+        await self._facts.append(fact, patience_seconds=self._parts.patience_seconds)
 
     async def _outcome(self) -> ClaudeOutcome:
-        settings = self._ports.settings
+        settings = self._parts.settings
         try:
             options = judged_options(self._spec.options, settings)
         except DeadLetterError as error:  # the settings of this service count, too
@@ -159,7 +159,7 @@ class RequestRun:
             except StillRunningError as error:  # not to be begun again beside itself
                 return error
 
-        outcome = await with_patience(execute, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+        outcome = await with_patience(execute, seconds=self._parts.patience_seconds, clock=self._parts.clock)
         if isinstance(outcome, StillRunningError):
             raise outcome
         return outcome
@@ -168,7 +168,7 @@ class RequestRun:
         self._execution = Execution(
             self._spec.prompt,
             options,
-            self._ports.settings,
+            self._parts.settings,
             timeout_seconds=self._spec.run_timeout_seconds,
             traceparent=self._traceparent,
             tracestate=self._tracestate,

@@ -8,7 +8,7 @@ import logging
 from opentelemetry import metrics
 
 from services.claude_exec.requests.run import RequestRun
-from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
 from shared.history.runs.lease import Lease, LeaseLostError
 from shared.history.runs.slots import SlotRunner
@@ -24,20 +24,20 @@ class RequestRunner(SlotRunner[RequestTask]):
     """The slots for prompts.
 
     Args:
-        ports: what runs work with.
+        parts: what runs work with.
         slots: how many run at once.
     """
 
-    def __init__(self, ports: RunPorts, *, slots: int) -> None:
+    def __init__(self, parts: RequestRunnerParts, *, slots: int) -> None:
         super().__init__(
             "request",
-            ports.claims,
-            worker_id=ports.worker_id,
-            settings=ports.settings,
-            clock=ports.clock,
-            claim_timeout_seconds=ports.settings.claim_timeout_seconds,
+            parts.claims,
+            worker_id=parts.worker_id,
+            settings=parts.settings,
+            clock=parts.clock,
+            claim_timeout_seconds=parts.settings.claim_timeout_seconds,
         )
-        self._ports = ports
+        self._parts = parts
         self._slots = asyncio.Semaphore(slots)
         self._running_gauge = metrics.get_meter(__name__).create_gauge(
             metric_names.REQUESTS_RUNNING.name, metric_names.REQUESTS_RUNNING.unit
@@ -57,8 +57,8 @@ class RequestRunner(SlotRunner[RequestTask]):
         Raises:
             RetryableError: this run ends, and its claim dies by its lease.
         """
-        ports = self._ports
-        claimed_at = ports.clock.now_ms()
+        parts = self._parts
+        claimed_at = parts.clock.now_ms()
         attributes: dict[str, str | int] = {names.REQUEST_ID: task.request_id, names.REQUEST_ATTEMPT: task.chunk.epoch}
         parent = context_from(task.traceparent, task.tracestate)
         record_span(
@@ -67,7 +67,7 @@ class RequestRunner(SlotRunner[RequestTask]):
         with span(names.PROCESS_REQUEST, context=parent, attributes=attributes) as run_span:
             try:
                 spec = await self._spec(task, lease)
-                reason = await RequestRun(ports, task, spec, lease, claimed_at, run_span, self.stopping).run()
+                reason = await RequestRun(parts, task, spec, lease, claimed_at, run_span, self.stopping).run()
             except LeaseLostError as lost:
                 reason = lost.reason
             if reason is not None:
@@ -83,8 +83,8 @@ class RequestRunner(SlotRunner[RequestTask]):
         """
 
         async def read() -> RequestSpec | None:
-            raw = await self._ports.claims.spec(task.partition, task.request_id)
+            raw = await self._parts.claims.spec(task.partition, task.request_id)
             return None if raw is None else RequestSpec.decode(raw)
 
         whose = f"request {task.request_id}"
-        return await read_spec(read, lease, self._ports.clock, whose=whose, stopping=self.stopping)
+        return await read_spec(read, lease, self._parts.clock, whose=whose, stopping=self.stopping)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from shared.blobs.store import BlobStore
 from shared.history.chunks import ChunkId
+from shared.history.clock import Clock, SystemClock
 from shared.history.fact_appender import FactSink
-from shared.history.ports import Clock, SystemClock
 from shared.history.runs.claims import ClaimStore
 from shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunPorts:
+class RequestRunnerParts:
     """The parts of a runner.
 
     Attributes:

@@ -18,18 +18,18 @@ from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.observer import RequestObserver
 from services.claude_exec.requests.runner import RequestRunner
-from services.claude_exec.requests.runner_parts import RunPorts
+from services.claude_exec.requests.runner_parts import RequestRunnerParts
 from services.claude_exec.requests.state import RequestState
 from shared.blobs.store import BlobStore
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.ports import SystemClock
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
@@ -89,14 +89,14 @@ async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: A
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     blobs = BlobStore(settings.blobs)
     stack.callback(blobs.close)
-    ports = RunPorts(
+    parts = RequestRunnerParts(
         settings=settings,
         worker_id=worker_id,
         claims=ClaimStore(redis, settings.topic(CLAUDE_HISTORY), lease_ms=round(settings.lease_seconds * 1000)),
         facts=FactAppender(producer),
         blobs=blobs,
     )
-    return RequestRunner(ports, slots=settings.claude_slots)
+    return RequestRunner(parts, slots=settings.claude_slots)
 
 
 def _owner(

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from eldermesh.contract.times import format_time
 from services.notifier.channels.sender import Message, NotNow, SendOutcome, Sent
-from shared.history.ports import Clock, SystemClock
+from shared.history.clock import Clock, SystemClock
 
 _log = logging.getLogger(__name__)
 

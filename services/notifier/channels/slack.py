@@ -14,7 +14,7 @@ from services.notifier.channels.answers import outcome_of
 from services.notifier.channels.lines import one_line
 from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome
 from shared.facts.notifications import Severity
-from shared.history.ports import Clock, SystemClock
+from shared.history.clock import Clock, SystemClock
 
 _INCOMING: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/services/\w+/\w+/\w+/?", re.ASCII | re.IGNORECASE)
 _OTHER: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/(?:workflows|triggers)/", re.IGNORECASE)

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from services.notifier.channels.addresses import RefusedAddressError, resolved
 from services.notifier.channels.answers import outcome_of
 from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome
-from shared.history.ports import Clock, SystemClock
+from shared.history.clock import Clock, SystemClock
 
 _MOST_ADDRESSES = 3
 _MOST_CHARACTERS = 300

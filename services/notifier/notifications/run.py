@@ -9,7 +9,7 @@ from opentelemetry.trace import Span
 
 from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
 from services.notifier.notifications.backoff import pause_ms
-from services.notifier.notifications.runner_parts import SendPorts, SendTask
+from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
 from shared.facts.jobs import Fact
 from shared.facts.notifications import (
     NotificationFailed,
@@ -32,23 +32,25 @@ class SendRun:
     """From the claim to the claim's end.
 
     Args:
-        ports: what it works with.
+        parts: what it works with.
         task: what was claimed.
         lease: of the claim.
         run_span: told how it went.
         stopping: set when this process stops.
     """
 
-    def __init__(self, ports: SendPorts, task: SendTask, lease: Lease, run_span: Span, stopping: asyncio.Event) -> None:
-        self._ports = ports
+    def __init__(
+        self, parts: SendRunnerParts, task: SendTask, lease: Lease, run_span: Span, stopping: asyncio.Event
+    ) -> None:
+        self._parts = parts
         self._task = task
         self._lease = lease
         self._span = run_span
         self._stopping = stopping
         planned = task.planned
         self._facts = RunFacts(
-            ports.facts,
-            ports.clock,
+            parts.facts,
+            parts.clock,
             task.topic,
             task.partition,
             task.notification_id,
@@ -75,26 +77,26 @@ class SendRun:
 
     async def interrupted(self) -> None:
         """Say it; see `RunWork`."""
-        fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._ports.worker_id)
+        fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._parts.worker_id)
         await self._facts.append(fact, patience_seconds=INTERRUPTED_SECONDS)
 
     async def work(self) -> str:
         """Say that it begins, send, say how it went; see `RunWork`."""
         sending = NotificationSending(
-            epoch=self._task.chunk.epoch, attempt=self._task.attempt, worker_id=self._ports.worker_id
+            epoch=self._task.chunk.epoch, attempt=self._task.attempt, worker_id=self._parts.worker_id
         )
-        await self._facts.append(sending, patience_seconds=self._ports.patience_seconds)
+        await self._facts.append(sending, patience_seconds=self._parts.patience_seconds)
         outcome = await self._outcome()
         fact, word = self._told(outcome)
         self._span.set_attribute(names.NOTIFICATION_OUTCOME, word)
         if not isinstance(outcome, Sent):
             self._span.set_attribute(names.REASON, outcome.reason)
             fail_span(self._span, outcome.reason)
-        await self._facts.append(fact, patience_seconds=self._ports.patience_seconds)
+        await self._facts.append(fact, patience_seconds=self._parts.patience_seconds)
         return word
 
     async def _outcome(self) -> SendOutcome:
-        sender = self._ports.senders.get(self._task.planned.channel)
+        sender = self._parts.senders.get(self._task.planned.channel)
         if sender is None:
             return Never("the rules file has no such channel any more")
         message = Message.of(self._task.notification_id, self._task.planned)
@@ -109,7 +111,7 @@ class SendRun:
             return NotNow(f"internal: {type(error).__name__}")
 
     def _told(self, outcome: SendOutcome) -> tuple[Fact, str]:
-        epoch, attempt, worker_id = self._task.chunk.epoch, self._task.attempt, self._ports.worker_id
+        epoch, attempt, worker_id = self._task.chunk.epoch, self._task.attempt, self._parts.worker_id
         match outcome:
             case Sent():
                 detail = outcome.detail
@@ -119,11 +121,11 @@ class SendRun:
             case NotNow():
                 pause = pause_ms(
                     attempt,
-                    first_ms=round(self._ports.settings.notify_retry_seconds * 1000),
+                    first_ms=round(self._parts.settings.notify_retry_seconds * 1000),
                     asked_ms=outcome.after_ms,
-                    chance=self._ports.chance(),
+                    chance=self._parts.chance(),
                 )
-                until = self._ports.clock.now_ms() + pause
+                until = self._parts.clock.now_ms() + pause
                 fact = NotificationPostponed(
                     epoch=epoch, attempt=attempt, worker_id=worker_id, until=until, reason=outcome.reason
                 )

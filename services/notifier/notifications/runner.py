@@ -9,7 +9,7 @@ from collections import defaultdict
 from opentelemetry import metrics
 
 from services.notifier.notifications.run import SendRun
-from services.notifier.notifications.runner_parts import SendPorts, SendTask, claim_timeout_of
+from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask, claim_timeout_of
 from shared.history.runs.lease import Lease
 from shared.history.runs.slots import SlotRunner
 from shared.telemetry import metric_names, names
@@ -26,19 +26,19 @@ class SendRunner(SlotRunner[SendTask]):
     """The slots of each channel.
 
     Args:
-        ports: what runs work with.
+        parts: what runs work with.
     """
 
-    def __init__(self, ports: SendPorts) -> None:
+    def __init__(self, parts: SendRunnerParts) -> None:
         super().__init__(
             "notification",
-            ports.claims,
-            worker_id=ports.worker_id,
-            settings=ports.settings,
-            clock=ports.clock,
-            claim_timeout_seconds=claim_timeout_of(ports.settings),
+            parts.claims,
+            worker_id=parts.worker_id,
+            settings=parts.settings,
+            clock=parts.clock,
+            claim_timeout_seconds=claim_timeout_of(parts.settings),
         )
-        self._ports = ports
+        self._parts = parts
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(SLOTS))
         self._attempts = metrics.get_meter(__name__).create_counter(
             metric_names.NOTIFICATION_ATTEMPTS.name, metric_names.NOTIFICATION_ATTEMPTS.unit
@@ -67,7 +67,7 @@ class SendRunner(SlotRunner[SendTask]):
         }
         parent = context_from(planned.traceparent, planned.tracestate)
         with span(names.SEND_NOTIFICATION, context=parent, attributes=attributes) as run_span:
-            word = await SendRun(self._ports, task, lease, run_span, self.stopping).run()
+            word = await SendRun(self._parts, task, lease, run_span, self.stopping).run()
         self._attempts.add(1, {names.NOTIFICATION_CHANNEL: planned.channel, names.NOTIFICATION_OUTCOME: word})
         if word != "sent":
             _log.info("notification %s on %s: %s", task.notification_id, planned.channel, word)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from services.notifier.channels.sender import SEND_SECONDS, Sender
 from shared.facts.notifications import NotificationPlanned
 from shared.history.chunks import ChunkId
+from shared.history.clock import Clock, SystemClock
 from shared.history.fact_appender import FactSink
-from shared.history.ports import Clock, SystemClock
 from shared.history.runs.claims import ClaimStore
 from shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendPorts:
+class SendRunnerParts:
     """The parts of a runner.
 
     Attributes:

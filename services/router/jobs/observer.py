@@ -6,7 +6,7 @@ from opentelemetry import metrics
 from opentelemetry.context import Context
 
 from services.router.jobs.state import JobState, PastWait
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span

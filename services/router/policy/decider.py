@@ -13,9 +13,9 @@ from services.router.policy.engine_choice import Route, RouteRequest, static_pol
 from services.router.policy.incident_rules import JobContents, JudgingTime, Rules, incident_rules, judged
 from services.router.policy.risk import Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
+from shared.history.clock import Clock
 from shared.history.facts import fact_headers
 from shared.history.machine import DecisionDue, NewFact
-from shared.history.ports import Clock
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from

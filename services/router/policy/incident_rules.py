@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from services.router.policy.risk import INCIDENT
 from shared.errors import RetryableError
 from shared.facts.jobs import AdviceEntry
+from shared.history.clock import Clock
 from shared.history.keys import PartitionKeys
-from shared.history.ports import Clock
 from shared.incident import JudgedTooLongError, judge
 from shared.logs.setup import get_logger
 

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from shared.errors import MeshError
 from shared.history.chunks import ChunkId
-from shared.history.ports import Clock, Instant
+from shared.history.clock import Clock, Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 
 SUSPENDED = "suspended"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.facts.jobs import Fact
+from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
 from shared.history.facts import fact_headers
-from shared.history.ports import Clock
 from shared.retry.patience import with_patience
 
 

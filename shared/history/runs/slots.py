@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from shared.errors import RetryableError
 from shared.history.chunks import ChunkId
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 from shared.history.runs.claim_request import Unclaimed, claimed_lease
 from shared.history.runs.claims import ClaimStore
 from shared.history.runs.lease import Lease

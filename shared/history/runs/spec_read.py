@@ -10,7 +10,7 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from shared.errors import RetryableError
-from shared.history.ports import Clock
+from shared.history.clock import Clock
 from shared.history.runs.lease import Lease
 
 MISSING_SECONDS = 10.0

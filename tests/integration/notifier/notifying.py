@@ -18,7 +18,7 @@ from eldermesh.contract.times import format_time
 from services.notifier.health import notifier_trouble
 from services.notifier.service import run
 from shared.facts.notifications import NotificationFact, decode_notification_fact
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from shared.settings import Settings

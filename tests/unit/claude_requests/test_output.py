@@ -13,7 +13,7 @@ from eldermesh.contract.cloudevents import Headers, header_text
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
 from services.claude_exec.requests.pieces import Piece, PieceReader
 from shared.errors import RetryableError
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 
 REQUEST = "00000000-0000-0000-0000-000000000001"
 PLACE = OutputPlace("claude.output", 2, REQUEST, 1, "0" * 31 + "1", None, None)

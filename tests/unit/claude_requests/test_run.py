@@ -12,12 +12,12 @@ from opentelemetry.trace import INVALID_SPAN
 
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
-from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError
 from shared.history.chunks import ChunkId
-from shared.history.ports import Instant
+from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease
 from shared.settings import Settings
@@ -73,7 +73,7 @@ def made_run(
     """A run that was claimed just now."""
     chunk = ChunkId(REQUEST, 0, 1, 0, 0)
     store = cast("ClaimStore", claims)
-    ports = RunPorts(
+    parts = RequestRunnerParts(
         settings=Settings(_env_file=None),
         worker_id="w",
         claims=store,
@@ -98,7 +98,7 @@ def made_run(
     spec = RequestSpec(
         prompt="hello", options={}, run_timeout_seconds=None, stream=False, trace_id="0" * 32, content_hash="abc"
     )
-    return request_run.RequestRun(ports, task, spec, lease, clock.now_ms(), INVALID_SPAN, stopping)
+    return request_run.RequestRun(parts, task, spec, lease, clock.now_ms(), INVALID_SPAN, stopping)
 
 
 async def test_no_prompt_runs_on_a_lease_that_lapsed(execution: type[PlayedExecution]) -> None:

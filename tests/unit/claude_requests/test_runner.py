@@ -13,7 +13,7 @@ import pytest
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
 from services.claude_exec.requests.runner import RequestRunner
-from services.claude_exec.requests.runner_parts import RequestTask, RunPorts
+from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from shared.blobs.store import BlobStore
 from shared.history.chunks import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore
@@ -51,7 +51,7 @@ class PlayedExecution:
 def a_runner(claims: RefusingClaims, monkeypatch: pytest.MonkeyPatch) -> tuple[RequestRunner, RequestTask]:
     """A runner of one slot, and a request for it."""
     monkeypatch.setattr(request_run, "Execution", PlayedExecution)
-    ports = RunPorts(
+    parts = RequestRunnerParts(
         settings=Settings(_env_file=None),
         worker_id="w",
         claims=cast("ClaimStore", claims),
@@ -60,7 +60,7 @@ def a_runner(claims: RefusingClaims, monkeypatch: pytest.MonkeyPatch) -> tuple[R
         clock=claims.clock,
     )
     task = RequestTask("t.claude.history", 0, ChunkId(REQUEST, 0, 1, 0, 0), claims.clock.now_ms(), None, None)
-    return RequestRunner(ports, slots=1), task
+    return RequestRunner(parts, slots=1), task
 
 
 async def test_a_prompt_runs_as_soon_as_redis_is_back(monkeypatch: pytest.MonkeyPatch) -> None:

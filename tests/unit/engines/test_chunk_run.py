@@ -16,7 +16,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.engines.chunks.runner import ChunkRunner
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from services.router.engines.python.item_host import describe
 from shared.blobs.store import BlobStore
@@ -126,7 +126,7 @@ def runner(claims: PlayedClaims, workload: PlayedWorkload, *, patience_seconds: 
         lease_seconds=LEASE_SECONDS, heartbeat_seconds=0.01, flush_items=2, flush_seconds=60.0, _env_file=None
     )
     return ChunkRunner(
-        RunnerPorts(
+        ChunkRunnerParts(
             settings=settings,
             engine="celery",
             worker_id="w",

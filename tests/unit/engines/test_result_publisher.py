@@ -11,7 +11,7 @@ from services.router.engines.chunks.result_publisher import MAX_FACT_BYTES, Resu
 from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
 from shared.facts.jobs import FactResult, ItemsCompleted
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from tests.waiting import wait_until
 
 TASK = ChunkTask(

@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.history.chunks import ChunkId
-from shared.history.ports import Instant
+from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease, LeaseLostError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.history import subject_failures
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.history.subject_failures import TELL_SECONDS, OwnTrouble
 
 

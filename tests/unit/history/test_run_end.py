@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from shared.history.chunks import ChunkId
-from shared.history.ports import Instant
+from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease, LeaseLostError
 from shared.history.runs.run_end import end_run

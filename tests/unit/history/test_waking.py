@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from shared.history.ports import SystemClock
+from shared.history.clock import SystemClock
 from shared.history.suspension import Waking
 from tests.unit.runs import MovedClock
 

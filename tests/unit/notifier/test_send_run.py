@@ -11,9 +11,9 @@ from opentelemetry.trace import INVALID_SPAN
 
 from services.notifier.channels.sender import Message, SendOutcome, Sent
 from services.notifier.notifications.run import SendRun
-from services.notifier.notifications.runner_parts import SendPorts, SendTask
+from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
 from shared.history.chunks import ChunkId
-from shared.history.ports import Instant
+from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease
 from shared.settings import Settings
@@ -63,7 +63,7 @@ def send_run(claims: SlowHistory, sender: PlayedSender, stopping: asyncio.Event)
     claims.clock = MovedClock()
     chunk = ChunkId(ID, 0, 1, 0, 0)
     store = cast("ClaimStore", claims)
-    ports = SendPorts(
+    parts = SendRunnerParts(
         settings=Settings(_env_file=None),
         worker_id="w",
         claims=store,
@@ -84,7 +84,7 @@ def send_run(claims: SlowHistory, sender: PlayedSender, stopping: asyncio.Event)
         taken_at=Instant.now(claims.clock),
     )
     task = SendTask(topic="t.notifications", partition=0, chunk=chunk, attempt=1, planned=planned())
-    return SendRun(ports, task, lease, INVALID_SPAN, stopping)
+    return SendRun(parts, task, lease, INVALID_SPAN, stopping)
 
 
 async def test_nothing_is_sent_on_a_lease_that_lapsed() -> None:

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from services.notifier.notifications.runner import SendRunner
-from services.notifier.notifications.runner_parts import SendPorts, SendTask
+from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
 from shared.history.chunks import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
@@ -31,7 +31,7 @@ async def test_a_notice_is_sent_as_soon_as_it_can_be_claimed(
 ) -> None:
     """Longer than one round of asking: its owner sends nothing again before the claim's time-out."""
     sender, claims = PlayedSender(), RefusingClaims(answers=deque([refusal] * round(seconds / ASKING_SECONDS)))
-    ports = SendPorts(
+    parts = SendRunnerParts(
         settings=Settings(claim_timeout_seconds=claim_timeout, _env_file=None),
         worker_id="w",
         claims=cast("ClaimStore", claims),
@@ -39,7 +39,7 @@ async def test_a_notice_is_sent_as_soon_as_it_can_be_claimed(
         senders={"ops": sender},
         clock=claims.clock,
     )
-    runner = SendRunner(ports)
+    runner = SendRunner(parts)
     runner.take(SendTask("t.notifications", 0, ChunkId(ID, 0, 1, 0, 0), attempt=1, planned=planned()))
     await wait_until(lambda: "finish" in claims.calls, description="it is sent")
     assert sender.messages == [ID]

@@ -13,7 +13,7 @@ from typing import Any
 
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunks.runner import ChunkRunner
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StopServiceError
@@ -140,7 +140,7 @@ class RunnerThread:
             workloads = WorkloadRegistry.installed()
             stack.push_async_callback(workloads.close)
             lease_ms = round(settings.lease_seconds * 1000)
-            ports = RunnerPorts(
+            parts = ChunkRunnerParts(
                 settings=settings,
                 engine=self._engine,
                 worker_id=self._worker_id,
@@ -150,7 +150,7 @@ class RunnerThread:
                 blobs=blobs,
             )
             stopping = asyncio.Event()
-            runner = ChunkRunner(ports)
+            runner = ChunkRunner(parts)
             self._serving.set_result((asyncio.get_running_loop(), runner, stopping))
             connecting = asyncio.create_task(_connect(producer))
             await stopping.wait()

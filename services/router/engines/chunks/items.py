@@ -15,7 +15,7 @@ from services.router.engines.chunks.job_specs import JobSpec
 from services.router.engines.chunks.plugin_failure import concerns_the_run
 from services.router.engines.chunks.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.python.item_host import describe
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
@@ -53,8 +53,8 @@ class _CannotOpenError(MeshError):
 class ChunkItems:
     """What one run does with its items."""
 
-    def __init__(self, ports: RunnerPorts, task: ChunkTask, lease: Lease, metrics: RunnerMetrics) -> None:
-        self._ports = ports
+    def __init__(self, parts: ChunkRunnerParts, task: ChunkTask, lease: Lease, metrics: RunnerMetrics) -> None:
+        self._parts = parts
         self._task = task
         self._chunk = task.chunk_id
         self._lease = lease
@@ -82,7 +82,7 @@ class ChunkItems:
                 not need have run.
         """
         try:
-            workload = self._ports.workloads.get(spec.workload)
+            workload = self._parts.workloads.get(spec.workload)
         except (
             UnknownWorkloadError,
             ConfigurationError,
@@ -97,7 +97,7 @@ class ChunkItems:
         async with AsyncExitStack() as opened:
             opening = partial(self._open, workload, spec, opened)
             try:
-                run = await with_patience(opening, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+                run = await with_patience(opening, seconds=self._parts.patience_seconds, clock=self._parts.clock)
             except _CannotOpenError as error:
                 await self._fail_all(str(error), spec, missing, publisher)
                 return
@@ -156,7 +156,7 @@ class ChunkItems:
         self, message: str, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher
     ) -> None:
         for index in missing:
-            now = self._ports.clock.now_ms()
+            now = self._parts.clock.now_ms()
             result = await self._result(ItemFailed("internal", message, duration_seconds=0.0), spec, index, 0.0)
             await publisher.add(TimedResult(result, now, now, len(message)))
 
@@ -169,7 +169,7 @@ class ChunkItems:
             ItemPausedError: it met a quota.
             UnansweredError: something that it needs did not answer, for `patience_seconds`; unless `is_patient`, once.
         """
-        clock = self._ports.clock
+        clock = self._parts.clock
         attributes: dict[str, str | int] = {
             names.JOB_ID: self._chunk.job_id,
             names.JOB_WORKLOAD: spec.workload,
@@ -187,7 +187,7 @@ class ChunkItems:
                 tracestate=tracestate_of(item_span),
             )
             try:
-                outcome = await self._answered(run, call, seconds=self._ports.patience_seconds if is_patient else 0.0)
+                outcome = await self._answered(run, call, seconds=self._parts.patience_seconds if is_patient else 0.0)
             except PauseJobError as pause:
                 paused = ItemPausedError(index, call.attempt, pause)
                 item_span.set_attribute(names.REASON, paused.reason)
@@ -218,7 +218,7 @@ class ChunkItems:
                 return error
 
         try:
-            outcome = await with_patience(ask, seconds=seconds, clock=self._ports.clock)
+            outcome = await with_patience(ask, seconds=seconds, clock=self._parts.clock)
         except RetryableError as error:
             raise UnansweredError(f"item {call.idempotency_key} cannot run now: {describe(error)}") from error
         if isinstance(outcome, StillRunningError):
@@ -238,10 +238,10 @@ class ChunkItems:
             attempt=self._task.attempt,
             measured_seconds=seconds,
             blob_name=f"{spec.tenant}/{self._chunk.job_id}/{self._chunk.stage}/{self._chunk.epoch}/{index}.json",
-            blobs=self._ports.blobs,
+            blobs=self._parts.blobs,
         )
         try:
-            return await with_patience(convert, seconds=self._ports.patience_seconds, clock=self._ports.clock)
+            return await with_patience(convert, seconds=self._parts.patience_seconds, clock=self._parts.clock)
         except RetryableError:
             raise
         except ConfigurationError as error:
@@ -265,7 +265,7 @@ class ChunkItems:
             options=spec.options,
             item_timeout_seconds=None if spec.item_timeout_ms is None else spec.item_timeout_ms / 1000,
             stream=spec.stream,
-            settings=self._ports.settings,
+            settings=self._parts.settings,
             advice=spec.advice,
             check_claim=self._lease.check,
         )

@@ -10,8 +10,8 @@ from eldermesh.contract.cloudevents import Headers
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ChunkTimes, FactResult, ItemsCompleted
+from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
-from shared.history.ports import Clock
 from shared.retry.patience import with_patience
 
 MAX_FACT_BYTES = 700_000

@@ -11,7 +11,7 @@ from services.router.engines.chunks.items import ChunkItems
 from services.router.engines.chunks.job_specs import JobSpec, JobSpecs
 from services.router.engines.chunks.result_publisher import ResultPublisher
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.facts import fact_headers
@@ -39,7 +39,7 @@ class ChunkRun:
 
     def __init__(
         self,
-        ports: RunnerPorts,
+        parts: ChunkRunnerParts,
         task: ChunkTask,
         claimed: Claimed,
         claimed_at: int,
@@ -49,7 +49,7 @@ class ChunkRun:
         metrics: RunnerMetrics,
         stopping: asyncio.Event,
     ) -> None:
-        self._ports = ports
+        self._parts = parts
         self._task = task
         self._missing = claimed.missing
         self._mark = claimed.mark
@@ -57,11 +57,11 @@ class ChunkRun:
         self._lease = lease
         self._specs = specs
         self._stopping = stopping
-        self._items = ChunkItems(ports, task, lease, metrics)
+        self._items = ChunkItems(parts, task, lease, metrics)
         traceparent, tracestate = traceparent_of(chunk_span), tracestate_of(chunk_span)
         self._publisher = self._made_publisher(traceparent, tracestate)
         self._facts = RunFacts(
-            ports.facts, ports.clock, task.topic, task.partition, task.chunk_id.job_id, traceparent, tracestate
+            parts.facts, parts.clock, task.topic, task.partition, task.chunk_id.job_id, traceparent, tracestate
         )
         self.workload: str | None = None
         """The job's workload, once that is known."""
@@ -109,28 +109,28 @@ class ChunkRun:
         await self._facts.append(
             ChunkInterrupted(
                 chunk_id=self._task.chunk,
-                worker_id=self._ports.worker_id,
+                worker_id=self._parts.worker_id,
                 content_hash=self._publisher.content_hash,
             )
         )
 
     async def _paused(self, paused: ItemPausedError) -> None:
         """The item has stopped, and none follows: say so, after what has ended before."""
-        ports, seconds = self._ports, paused.resume_seconds
+        parts, seconds = self._parts, paused.resume_seconds
         resume_ms = None if seconds is None else max(_LEAST_PAUSE_MS, round(seconds * 1000))
         await self._publisher.flush()
         fact = JobPaused(
             reason=paused.reason,
-            until=None if resume_ms is None else ports.clock.now_ms() + resume_ms,
-            first_ms=round(ports.settings.pause_seconds * 1000),
-            longest_ms=round(ports.settings.pause_longest_seconds * 1000),
+            until=None if resume_ms is None else parts.clock.now_ms() + resume_ms,
+            first_ms=round(parts.settings.pause_seconds * 1000),
+            longest_ms=round(parts.settings.pause_longest_seconds * 1000),
             chunk_id=self._task.chunk,
             item_index=paused.index,
             attempt=paused.attempt,
             cost_micros=paused.cost_micros,
             content_hash=self._publisher.content_hash,
         )
-        await self._facts.append(fact, patience_seconds=ports.patience_seconds)
+        await self._facts.append(fact, patience_seconds=parts.patience_seconds)
 
     async def _spec(self) -> JobSpec:
         """What is to be done.
@@ -141,23 +141,23 @@ class ChunkRun:
         """
 
         async def read() -> JobSpec | None:
-            claims = self._ports.claims(self._task.topic)
+            claims = self._parts.claims(self._task.topic)
             return await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id, self._mark)
 
         whose = f"chunk {self._task.chunk}"
-        return await read_spec(read, self._lease, self._ports.clock, whose=whose, stopping=self._stopping)
+        return await read_spec(read, self._lease, self._parts.clock, whose=whose, stopping=self._stopping)
 
     def _made_publisher(self, traceparent: str | None, tracestate: str | None) -> ResultPublisher:
-        ports, task = self._ports, self._task
+        parts, task = self._parts, self._task
         return ResultPublisher(
-            ports.facts,
+            parts.facts,
             task,
             claimed_at=self._claimed_at,
-            engine=ports.engine,
-            worker_id=ports.worker_id,
+            engine=parts.engine,
+            worker_id=parts.worker_id,
             headers=fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, traceparent, tracestate),
-            flush_items=ports.settings.flush_items,
-            flush_seconds=ports.settings.flush_seconds,
-            patience_seconds=ports.patience_seconds,
-            clock=ports.clock,
+            flush_items=parts.settings.flush_items,
+            flush_seconds=parts.settings.flush_seconds,
+            patience_seconds=parts.patience_seconds,
+            clock=parts.clock,
         )

@@ -9,7 +9,7 @@ from uuid import uuid4
 from services.router.engines.chunks.job_specs import JobSpecs
 from services.router.engines.chunks.run import GIVEN_BACK, ChunkRun
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
-from services.router.engines.chunks.runner_parts import RunnerPorts
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.history.runs.claim_request import Unclaimed, claimed_lease
 from shared.history.runs.claims import Claimed
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 class ChunkRunner:
     """Runs chunks, several at once if asked to."""
 
-    def __init__(self, ports: RunnerPorts) -> None:
-        self._ports = ports
+    def __init__(self, parts: ChunkRunnerParts) -> None:
+        self._parts = parts
         self._specs = JobSpecs()
-        self._metrics = RunnerMetrics(ports.engine)
+        self._metrics = RunnerMetrics(parts.engine)
         self._stopping = asyncio.Event()
 
     def interrupt(self) -> None:
@@ -47,12 +47,12 @@ class ChunkRunner:
             return claimed if isinstance(claimed, ChunkOutcome) else await self._run(task, *claimed)
 
     async def _run(self, task: ChunkTask, claimed: Claimed, lease: Lease) -> ChunkOutcome:
-        ports = self._ports
-        claimed_at, began = ports.clock.now_ms(), ports.clock.monotonic()
+        parts = self._parts
+        claimed_at, began = parts.clock.now_ms(), parts.clock.monotonic()
         attributes: dict[str, str | int] = {
             names.JOB_ID: task.chunk_id.job_id,
             names.CHUNK_ID: task.chunk,
-            names.ENGINE: ports.engine,
+            names.ENGINE: parts.engine,
         }
         parent = context_from(task.traceparent, task.tracestate)
         record_span(
@@ -61,13 +61,13 @@ class ChunkRunner:
         attributes |= {names.CHUNK_ITEMS: len(claimed.missing), names.CHUNK_ATTEMPT: task.attempt}
         with span(names.PROCESS_CHUNK, context=parent, attributes=attributes) as chunk_span:
             chunk = ChunkRun(
-                ports, task, claimed, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
+                parts, task, claimed, claimed_at, lease, self._specs, chunk_span, self._metrics, self._stopping
             )
             self._metrics.began((claimed_at - task.dispatched_at) / 1000)
             try:
                 reason = await chunk.run()
             finally:
-                self._metrics.ended(ports.clock.monotonic() - began, chunk.workload)
+                self._metrics.ended(parts.clock.monotonic() - began, chunk.workload)
             if reason is None:
                 return ChunkOutcome.DONE
             _log.info("chunk %s: run stopped: %s", task.chunk, reason)
@@ -81,17 +81,17 @@ class ChunkRunner:
         While Redis is away, a claim is asked for as long as that lasts: the owner needs Redis, too, and may send the
         task again only long after Redis is back.
         """
-        ports = self._ports
+        parts = self._parts
         claimed: tuple[Claimed, Lease] | Unclaimed = Unclaimed.NO_ANSWER
         while claimed is Unclaimed.NO_ANSWER:
             claimed = await claimed_lease(
-                ports.claims(task.topic),
+                parts.claims(task.topic),
                 task.partition,
                 task.chunk_id,
-                runner=ports.worker_id,
+                runner=parts.worker_id,
                 run=uuid4().hex,
-                settings=ports.settings,
-                clock=ports.clock,
+                settings=parts.settings,
+                clock=parts.clock,
                 is_stopping=self._stopping.is_set,
             )
         match claimed:
@@ -100,7 +100,7 @@ class ChunkRunner:
             case Unclaimed.STOPPING:
                 return ChunkOutcome.PUT_BACK
             case Unclaimed():
-                age_ms = ports.clock.now_ms() - task.dispatched_at
-                is_old = age_ms > ports.settings.claim_timeout_seconds * 1000
+                age_ms = parts.clock.now_ms() - task.dispatched_at
+                is_old = age_ms > parts.settings.claim_timeout_seconds * 1000
                 return ChunkOutcome.LEFT if is_old else ChunkOutcome.PUT_BACK
         return claimed

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from eldermesh.contract.vocabulary import Engine
 from shared.blobs.store import BlobStore
+from shared.history.clock import Clock, SystemClock
 from shared.history.fact_appender import FactSink
-from shared.history.ports import Clock, SystemClock
 from shared.history.runs.claims import ClaimStore
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerPorts:
+class ChunkRunnerParts:
     """The parts of a chunk runner.
 
     Attributes:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
 from shared.errors import RetryableError
+from shared.history.clock import Clock
+from shared.history.dispatcher import Dispatched, Dispatcher
 from shared.history.machine import DispatchDue, S
-from shared.history.ports import Clock, Dispatched, Dispatcher
 from shared.history.subject_failures import OwnTrouble
 
 if TYPE_CHECKING:
