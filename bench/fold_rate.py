@@ -25,7 +25,8 @@ from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
-from shared.facts.jobs import FactResult, InboxRecord, ItemsCompleted, JobAccepted, JobTerms
+from shared.facts.fact import InboxRecord
+from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobTerms
 from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog

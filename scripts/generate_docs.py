@@ -19,7 +19,8 @@ from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
 from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
 from eldermesh_cli.answers.schemas import named_schema, schema_names  # noqa: E402 - it is run by path, see above
 from shared.facts.claude import CLAUDE_FACTS  # noqa: E402
-from shared.facts.jobs import JOB_FACTS, Fact  # noqa: E402
+from shared.facts.fact import Fact  # noqa: E402
+from shared.facts.jobs import JOB_FACTS  # noqa: E402
 from shared.facts.notifications import NOTIFICATION_FACTS  # noqa: E402
 from shared.kafka.topics import TOPICS, TopicSpec  # noqa: E402
 

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 
-from shared.facts.jobs import FACT_TYPE_HEADER, AdviceEntry, JobAccepted, JobAdvised
+from shared.facts.fact import FACT_TYPE_HEADER
+from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised
 from shared.history.facts import fact_headers
 from shared.kafka.clients import make_consumer, make_producer
 from shared.kafka.topics import JOBS_HISTORY

@@ -68,7 +68,7 @@ async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
     from eldermesh_cli.follow.job_history import read_facts
     from eldermesh_cli.follow.notable_item import item_of_note
     from services.router.jobs.why import first_error
-    from shared.facts.jobs import UnreadableFactError
+    from shared.facts.fact import UnreadableFactError
 
     state = await opened.jobs.state(job_id)
     offset = 0 if state is None else state.first_offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
-from shared.facts.jobs import InboxRecord
+from shared.facts.fact import InboxRecord
 from shared.kafka.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
 
 _OLDEST_MS = PUBLIC_RETENTION_MS + SEGMENT_MS

@@ -1,14 +1,14 @@
-"""The facts of `claude.history`: one prompt each that is asked for on its own. Units as in `shared.facts.jobs`."""
+"""The facts of `claude.history`: one prompt each that is asked for on its own. Units as in `shared.facts.fact`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
 from eldermesh.contract.vocabulary import ErrorType, ReasonText
-from shared.facts.jobs import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.fact import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, decode_fact
 
 
 class ClaudeTerms(BaseModel):
@@ -125,18 +125,7 @@ ClaudeFact = (
     | ClaudeEnded
 )
 
-CLAUDE_FACTS: dict[str, type[ClaudeFact]] = {
-    fact.fact_type: fact
-    for fact in (
-        ClaudeAccepted,
-        ClaudeCancelRequested,
-        ClaudeReplanned,
-        ClaudeInterrupted,
-        ClaudeAnswered,
-        TimerFired,
-        ClaudeEnded,
-    )
-}
+CLAUDE_FACTS: dict[str, type[ClaudeFact]] = {fact.fact_type: fact for fact in get_args(ClaudeFact)}
 
 
 def decode_claude_fact(fact_type: str, value: bytes) -> ClaudeFact:
@@ -145,11 +134,4 @@ def decode_claude_fact(fact_type: str, value: bytes) -> ClaudeFact:
     Raises:
         UnreadableFactError: unknown type or wrong fields.
     """
-    fact = CLAUDE_FACTS.get(fact_type)
-    if fact is None:
-        raise UnreadableFactError(f"unknown fact type {fact_type!r}")
-    try:
-        return fact.model_validate_json(value)
-    except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False)
-        raise UnreadableFactError(f"unreadable {fact_type}: {errors}") from error
+    return decode_fact(CLAUDE_FACTS, fact_type, value)

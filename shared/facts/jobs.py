@@ -1,55 +1,13 @@
-"""The facts of the job history, declared once. Facts are tolerant of unknown fields, so that releases can meet.
-
-Times are integer milliseconds since 1970, durations integer milliseconds, money integer micro-dollars: integers repeat
-byte by byte where floats may not. A fact's job is its record's key; its time is its record's time.
-"""
+"""The facts of the job history, declared once. Units as in `shared.facts.fact`."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, get_args
 
-import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from eldermesh.contract.times import printable_ms
 from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus, ReasonText
-from shared.errors import StopServiceError
-
-FACT_TYPE_HEADER = "ce_type"
-
-
-EpochMs = Annotated[int, AfterValidator(printable_ms)]
-"""An instant; one that cannot be printed becomes the nearest that can, so that no state ever holds one."""
-
-
-class UnreadableFactError(StopServiceError):
-    """A history holds a record that no release of ours can have written: stop, rather than fold past it."""
-
-
-class Fact(BaseModel):
-    """An event in a history topic."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    fact_type: ClassVar[str]
-
-    def encode(self) -> bytes:
-        """The record value."""
-        return orjson.dumps(self.model_dump(mode="json"))
-
-
-class InboxRecord(BaseModel):
-    """Coordinates of the inbox record a fact was made of. `topic` carries the environment's prefix."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    topic: str
-    partition: int
-    offset: int
-
-    @property
-    def coordinates(self) -> str:
-        """One string that names the record."""
-        return f"{self.topic}/{self.partition}/{self.offset}"
+from shared.facts.fact import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, decode_fact
 
 
 class JobTerms(BaseModel):
@@ -251,17 +209,6 @@ class FactResult(BaseModel):
     cost_micros: int | None = None
 
 
-class ChunkTimes(BaseModel):
-    """When the run that speaks was dispatched, claimed its chunk, and began and ended these items."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    dispatched_at: EpochMs
-    claimed_at: EpochMs
-    started_at: EpochMs
-    ended_at: EpochMs
-
-
 class ItemsCompleted(Fact):
     """Results of items, appended by a runner (or, for an item that kills its runners, by the owner)."""
 
@@ -278,14 +225,6 @@ class ItemsCompleted(Fact):
     """Of the job that was run: results of another job with the same id (from another log) do not count."""
     only_if_current: bool = False
     """It counts only while its chunk stands in the plan. The owner reports so a run that seems dead."""
-
-
-class TimerFired(Fact):
-    """An armed timer came due. `timer_id` is `{job_id}:{name}:{arming}`; only the armed number counts."""
-
-    fact_type = "timer.fired"
-
-    timer_id: str
 
 
 class JobEnded(Fact):
@@ -318,24 +257,7 @@ JobFact = (
     | JobEnded
 )
 
-JOB_FACTS: dict[str, type[JobFact]] = {
-    fact.fact_type: fact
-    for fact in (
-        JobAccepted,
-        JobCancelRequested,
-        JobAdvised,
-        JobRouted,
-        JobReplanned,
-        JobRefused,
-        JobHeld,
-        JobDecided,
-        JobPaused,
-        ChunkInterrupted,
-        ItemsCompleted,
-        TimerFired,
-        JobEnded,
-    )
-}
+JOB_FACTS: dict[str, type[JobFact]] = {fact.fact_type: fact for fact in get_args(JobFact)}
 
 
 def decode_job_fact(fact_type: str, value: bytes) -> JobFact:
@@ -344,12 +266,4 @@ def decode_job_fact(fact_type: str, value: bytes) -> JobFact:
     Raises:
         UnreadableFactError: unknown type or wrong fields.
     """
-    fact = JOB_FACTS.get(fact_type)
-    if fact is None:
-        message = f"unknown fact type {fact_type!r}"
-        raise UnreadableFactError(message)
-    try:
-        return fact.model_validate_json(value)
-    except ValidationError as error:
-        message = f"unreadable {fact_type}: {error.errors(include_input=False, include_url=False)}"
-        raise UnreadableFactError(message) from error
+    return decode_fact(JOB_FACTS, fact_type, value)

@@ -1,15 +1,15 @@
-"""The facts of `notifications`: one message each, by one rule, to one channel. Units as in `shared.facts.jobs`.
+"""The facts of `notifications`: one message each, by one rule, to one channel. Units as in `shared.facts.fact`.
 
 No fact holds a channel's address or secret: a channel is known by its name, and looked up where the message is sent.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from shared.facts.jobs import EpochMs, Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.fact import EpochMs, Fact, InboxRecord, TimerFired, decode_fact
 
 Severity = Literal["info", "success", "warning", "failure"]
 NotificationStatus = Literal["sent", "failed"]
@@ -130,20 +130,7 @@ NotificationFact = (
     | NotificationEnded
 )
 
-NOTIFICATION_FACTS: dict[str, type[NotificationFact]] = {
-    fact.fact_type: fact
-    for fact in (
-        NotificationPlanned,
-        NotificationSending,
-        NotificationSent,
-        NotificationPostponed,
-        NotificationFailed,
-        NotificationReplanned,
-        NotificationInterrupted,
-        TimerFired,
-        NotificationEnded,
-    )
-}
+NOTIFICATION_FACTS: dict[str, type[NotificationFact]] = {fact.fact_type: fact for fact in get_args(NotificationFact)}
 
 
 def decode_notification_fact(fact_type: str, value: bytes) -> NotificationFact:
@@ -152,11 +139,4 @@ def decode_notification_fact(fact_type: str, value: bytes) -> NotificationFact:
     Raises:
         UnreadableFactError: unknown type or wrong fields.
     """
-    fact = NOTIFICATION_FACTS.get(fact_type)
-    if fact is None:
-        raise UnreadableFactError(f"unknown fact type {fact_type!r}")
-    try:
-        return fact.model_validate_json(value)
-    except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False)
-        raise UnreadableFactError(f"unreadable {fact_type}: {errors}") from error
+    return decode_fact(NOTIFICATION_FACTS, fact_type, value)

@@ -14,7 +14,7 @@ from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.producer import OutgoingRecord
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
-from shared.facts.jobs import UnreadableFactError
+from shared.facts.fact import UnreadableFactError
 from shared.history.facts import FactRecord
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication

@@ -17,7 +17,7 @@ from eldermesh.contract.topics import JOBS
 from eldermesh.kafka.lifecycle import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.facts.jobs import Fact, InboxRecord
+from shared.facts.fact import Fact, InboxRecord
 from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.kafka_log import KafkaPartitionLog

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused
 from tests.fresh_topics import AnyBroker
 from tests.integration.seeded_mesh import SeededMesh, seeded_mesh
 from tests.unit.cli.job_facts import accepted, routed

@@ -17,7 +17,8 @@ from eldermesh.contract.times import format_time
 from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.facts.jobs import JobDecided, JobHeld, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import JobDecided, JobHeld
 from shared.kafka.topics import JOBS_DECISIONS, JOBS_HISTORY
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import AnyBroker

@@ -18,7 +18,8 @@ from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
 from eldermesh_cli.program.topic_scan import read_stretches
-from shared.facts.jobs import InboxRecord, JobCancelRequested, JobDecided, JobHeld, JobPaused
+from shared.facts.fact import InboxRecord
+from shared.facts.jobs import JobCancelRequested, JobDecided, JobHeld, JobPaused
 from shared.history.keys import PartitionKeys
 from shared.history.snapshot import PartitionStore
 from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_HISTORY

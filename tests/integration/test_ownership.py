@@ -22,7 +22,8 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
-from shared.facts.jobs import AdviceEntry, Fact, InboxRecord, JobAccepted, JobAdvised, JobTerms
+from shared.facts.fact import Fact, InboxRecord
+from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
 from shared.history import gates, ownership
 from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers

@@ -10,11 +10,10 @@ import orjson
 
 from eldermesh.contract.canonical import content_hash
 from eldermesh.contract.vocabulary import Decision
+from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import (
     AdviceEntry,
-    Fact,
     FactResult,
-    InboxRecord,
     ItemsCompleted,
     JobAccepted,
     JobAdvised,

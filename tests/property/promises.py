@@ -15,6 +15,7 @@ from eldermesh.contract.results import JobProgress
 from eldermesh.contract.times import format_time, parse_time
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from services.router.jobs.machine import JobMachine
+from shared.facts.fact import TimerFired
 from shared.facts.jobs import (
     FactResult,
     ItemsCompleted,
@@ -25,7 +26,6 @@ from shared.facts.jobs import (
     JobHeld,
     JobReplanned,
     JobRouted,
-    TimerFired,
     decode_job_fact,
 )
 from tests.property.breach import Breach

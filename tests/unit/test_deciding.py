@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from services.router.policy.decider import PANEL_LATE, JobDecider
 from services.router.policy.incident_rules import JobContent, SpecContents, incident_rules, judged
 from shared.errors import RetryableError
-from shared.facts.jobs import AdviceEntry, Fact, JobAdvised, JobHeld, JobRefused, JobRouted, TimerFired, decode_job_fact
+from shared.facts.fact import Fact, TimerFired
+from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobRouted, decode_job_fact
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue
 from shared.settings import Settings

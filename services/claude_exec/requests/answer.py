@@ -15,7 +15,7 @@ from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.blobs.store import BlobStore
 from shared.errors import ConfigurationError
 from shared.facts.claude import ClaudeAnswered
-from shared.facts.jobs import ChunkTimes
+from shared.facts.fact import ChunkTimes
 from shared.text.surrogates import whole_characters
 
 MAX_INLINE_BYTES = 32 * 1024

@@ -10,7 +10,7 @@ from services.claude_exec.requests.end import end_due
 from services.claude_exec.requests.fold import fold_request
 from services.claude_exec.requests.state import RequestState, state_adapter
 from shared.facts.claude import ClaudeAnswered, ClaudeEnded, ClaudeReplanned
-from shared.facts.jobs import TimerFired
+from shared.facts.fact import TimerFired
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue

@@ -17,7 +17,7 @@ from services.claude_exec.requests.runner_parts import RequestRunnerParts, Reque
 from services.claude_exec.requests.spec import RequestSpec
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
 from shared.facts.claude import ClaudeInterrupted
-from shared.facts.jobs import ChunkTimes
+from shared.facts.fact import ChunkTimes
 from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun
 from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.notifier.notifications.state import End, NotificationState
-from shared.facts.jobs import TimerFired
+from shared.facts.fact import TimerFired
 from shared.facts.notifications import (
     NotificationEnded,
     NotificationFact,

@@ -10,7 +10,7 @@ from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.counted import counted
 from services.notifier.notifications.fold import fold_notification
 from services.notifier.notifications.state import End, NotificationState, state_adapter
-from shared.facts.jobs import TimerFired
+from shared.facts.fact import TimerFired
 from shared.facts.notifications import (
     NotificationEnded,
     NotificationFailed,

@@ -10,7 +10,7 @@ from opentelemetry.trace import Span
 from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
 from services.notifier.notifications.backoff import pause_ms
 from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
-from shared.facts.jobs import Fact
+from shared.facts.fact import Fact
 from shared.facts.notifications import (
     NotificationFailed,
     NotificationInterrupted,

@@ -28,7 +28,8 @@ from shared.consumer.invalid_reason import reason_of
 from shared.consumer.origin import headers_of, inbox_of, key_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError, RecordTooLargeError
-from shared.facts.jobs import Fact, JobCancelRequested, JobDecided
+from shared.facts.fact import Fact
+from shared.facts.jobs import JobCancelRequested, JobDecided
 from shared.history.facts import fact_headers
 from shared.kafka.producer import Producer
 from shared.kafka.topics import JOBS_HISTORY

@@ -18,6 +18,7 @@ from services.router.jobs.results import fold_results
 from services.router.jobs.spec import job_spec
 from services.router.jobs.state import Acceptance, End, JobState
 from services.router.jobs.waits import pause_over, waits_over
+from shared.facts.fact import TimerFired
 from shared.facts.jobs import (
     ChunkInterrupted,
     ItemsCompleted,
@@ -32,7 +33,6 @@ from shared.facts.jobs import (
     JobRefused,
     JobReplanned,
     JobRouted,
-    TimerFired,
     decode_job_fact,
 )
 from shared.history.facts import FactRecord

@@ -11,7 +11,8 @@ from services.router.jobs.end import end_due
 from services.router.jobs.fold import fold_job
 from services.router.jobs.plan import successors
 from services.router.jobs.state import JobState, state_adapter
-from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue

@@ -13,7 +13,8 @@ from eldermesh.contract.partitions import partition_of
 from services.sages.panel.panel import Panel
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
-from shared.facts.jobs import FACT_TYPE_HEADER, JobAccepted, JobAdvised, UnreadableFactError, decode_job_fact
+from shared.facts.fact import FACT_TYPE_HEADER, UnreadableFactError
+from shared.facts.jobs import JobAccepted, JobAdvised, decode_job_fact
 from shared.history.facts import fact_headers
 from shared.kafka.producer import Producer
 from shared.kafka.topics import JOBS_HISTORY

@@ -10,7 +10,8 @@ import orjson
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from services.sages.past_jobs.similar import subject_of
 from shared.consumer.record import ConsumedRecord
-from shared.facts.jobs import FACT_TYPE_HEADER, ItemsCompleted, JobAccepted, JobEnded, JobRouted, decode_job_fact
+from shared.facts.fact import FACT_TYPE_HEADER
+from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted, decode_job_fact
 
 SCHEMA_VERSION: Final = 1
 SCHEMA_SQL: Final = """

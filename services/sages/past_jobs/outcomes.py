@@ -17,7 +17,8 @@ from services.sages.memory.full_text import MAX_TERMS, likeness, match_query, ra
 from services.sages.panel.advisor import question_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
-from shared.facts.jobs import FACT_TYPE_HEADER, ItemsCompleted, JobAccepted, JobEnded, decode_job_fact
+from shared.facts.fact import FACT_TYPE_HEADER
+from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, decode_job_fact
 from shared.text.secret_masks import excerpt, masked
 
 SCHEMA_SQL: Final = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from shared.facts.jobs import Fact
+from shared.facts.fact import Fact
 from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
 from shared.history.facts import fact_headers

@@ -14,7 +14,7 @@ from eldermesh.client.kafka import started_consumer
 from eldermesh.kafka import decompression, unreadable
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import ConfigurationError
-from shared.facts.jobs import UnreadableFactError
+from shared.facts.fact import UnreadableFactError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.kafka.clients import make_producer
 from shared.kafka.incarnation import read_or_create_incarnation

@@ -15,17 +15,8 @@ from pydantic import JsonValue
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.vocabulary import Engine
-from shared.facts.jobs import (
-    ChunkTimes,
-    Fact,
-    FactResult,
-    InboxRecord,
-    ItemsCompleted,
-    JobAccepted,
-    JobEnded,
-    JobRouted,
-    JobTerms,
-)
+from shared.facts.fact import ChunkTimes, Fact, InboxRecord
+from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobEnded, JobRouted, JobTerms
 from shared.history.facts import fact_headers
 from shared.kafka.producer import make_plain_producer
 from shared.kafka.topics import JOBS_HISTORY

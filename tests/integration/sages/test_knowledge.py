@@ -15,7 +15,8 @@ import pytest
 from services.sages.knowledge import KnowledgeSage
 from services.sages.past_jobs.outcomes import prune as prune_jobs
 from shared.documents import Note
-from shared.facts.jobs import Fact, FactResult, ItemsCompleted, JobEnded
+from shared.facts.fact import Fact
+from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import SAGES_NOTES
 from shared.settings import Settings

@@ -16,7 +16,7 @@ from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.workload import item_outcome
 from shared.blobs.store import BlobStore
 from shared.facts.claude import ClaudeAnswered
-from shared.facts.jobs import ChunkTimes
+from shared.facts.fact import ChunkTimes
 from shared.workloads import ItemFailed, ItemSucceeded
 
 _GOOD = ResultMessage(

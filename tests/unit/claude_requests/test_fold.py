@@ -25,7 +25,7 @@ from shared.facts.claude import (
     ClaudeTerms,
     decode_claude_fact,
 )
-from shared.facts.jobs import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.fact import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, EndDue, Folded, MarkDue, TimerDue

@@ -7,16 +7,8 @@ from typing import Any
 
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ids import trace_id_of
-from shared.facts.jobs import (
-    ChunkTimes,
-    Fact,
-    FactResult,
-    InboxRecord,
-    ItemsCompleted,
-    JobAccepted,
-    JobRouted,
-    JobTerms,
-)
+from shared.facts.fact import ChunkTimes, Fact, InboxRecord
+from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobRouted, JobTerms
 from shared.history.facts import FactRecord
 
 T0 = 1_795_000_000_000

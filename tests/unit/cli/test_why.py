@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.router.jobs.why import Explanation, explain, first_error
+from shared.facts.fact import Fact, InboxRecord, TimerFired
 from shared.facts.jobs import (
-    Fact,
     FactResult,
-    InboxRecord,
     ItemsCompleted,
     JobCancelRequested,
     JobDecided,
@@ -21,7 +20,6 @@ from shared.facts.jobs import (
     JobPaused,
     JobReplanned,
     PlannedChunk,
-    TimerFired,
 )
 from shared.history.facts import FactRecord
 from tests.unit.cli.job_facts import T0, accepted, completed, log_of, routed

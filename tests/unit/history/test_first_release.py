@@ -20,7 +20,7 @@ from shared.history.facts import FactRecord
 from shared.history.machine import EndDue, Folded, Publication
 
 _LINES = (Path(__file__).parents[2] / "data" / "first_release_histories.jsonl").read_bytes().splitlines()
-_MACHINES: dict[str, Any] = {
+MACHINES: dict[str, Any] = {
     "jobs": JobMachine(),
     "claude": RequestMachine(),
     "notifications": NotificationMachine("t.notifications", 2),
@@ -55,7 +55,7 @@ def test_what_is_published_of_a_history_of_the_first_release(name: str) -> None:
     """Byte by byte, fact by fact: a rebuild may publish again what that release published, under the same ids."""
     state: Any = None
     for offset, fact in enumerate(STORIES[name]):
-        machine = _MACHINES[fact["history"]]
+        machine = MACHINES[fact["history"]]
         value = fact["value"].encode()
         folded = machine.fold(state, FactRecord(offset, fact["time_ms"], fact["key"], fact["fact_type"], value))
         assert _published(folded) == fact["published"], f"fact {offset}: {fact['fact_type']}"
@@ -70,6 +70,6 @@ def test_the_stories_have_every_fact_of_that_release() -> None:
     """And each kind of history has ends and public records."""
     facts = {fact["fact_type"] for story in STORIES.values() for fact in story}
     assert len(facts) == 27
-    for history in _MACHINES:
+    for history in MACHINES:
         of_history = [fact for story in STORIES.values() for fact in story if fact["history"] == history]
         assert any(fact["end"] for fact in of_history)

@@ -13,7 +13,8 @@ from services.claude_exec.requests.machine import RequestMachine
 from services.notifier.notifications.machine import NotificationMachine
 from services.router.jobs.machine import JobMachine
 from shared.facts.claude import ClaudeCancelRequested
-from shared.facts.jobs import Fact, InboxRecord, JobCancelRequested
+from shared.facts.fact import Fact, InboxRecord
+from shared.facts.jobs import JobCancelRequested
 from shared.history import fold_versions
 from shared.history.facts import FactRecord
 from shared.history.keys import FOLD_VERSION

@@ -10,16 +10,8 @@ import orjson
 from eldermesh.contract.vocabulary import Decision, ErrorType
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.facts.jobs import (
-    Fact,
-    FactResult,
-    InboxRecord,
-    ItemsCompleted,
-    JobAccepted,
-    JobCancelRequested,
-    JobDecided,
-    JobTerms,
-)
+from shared.facts.fact import Fact, InboxRecord
+from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobCancelRequested, JobDecided, JobTerms
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from services.router.jobs.advice import read_annex
 from services.router.jobs.machine import JobMachine
-from shared.facts.jobs import (
-    AdviceEntry,
-    JobAdvised,
-    JobHeld,
-    JobPaused,
-    JobRefused,
-    JobReplanned,
-    JobRouted,
-    TimerFired,
-)
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobPaused, JobRefused, JobReplanned, JobRouted
 from shared.history.machine import DecisionDue, TimerDue
 from tests.unit.jobs.story import JOB, T0, Story, accepted, cancel, decided
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from services.router.jobs import clock
-from shared.facts.jobs import JobHeld, JobPaused, JobRouted, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import JobHeld, JobPaused, JobRouted
 from tests.unit.jobs.story import JOB, T0, Story, accepted, cancel, decided, results, succeeded
 
 ROUTED = JobRouted(n=0, engine="celery", chunk_items=2, policy="static")

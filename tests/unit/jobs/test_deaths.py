@@ -8,16 +8,8 @@ import pytest
 
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
-from shared.facts.jobs import (
-    ChunkInterrupted,
-    Fact,
-    ItemsCompleted,
-    JobPaused,
-    JobReplanned,
-    JobRouted,
-    TimerFired,
-    decode_job_fact,
-)
+from shared.facts.fact import Fact, TimerFired
+from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused, JobReplanned, JobRouted, decode_job_fact
 from tests.unit.jobs.story import JOB, T0, Story, accepted, results, succeeded
 
 MACHINE = JobMachine()

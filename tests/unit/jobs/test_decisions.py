@@ -8,6 +8,7 @@ import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.router.jobs.state import Chunk
+from shared.facts.fact import TimerFired
 from shared.facts.jobs import (
     AdviceEntry,
     JobAdvised,
@@ -17,7 +18,6 @@ from shared.facts.jobs import (
     JobReplanned,
     JobRouted,
     PlannedChunk,
-    TimerFired,
 )
 from tests.unit.jobs.story import JOB, T0, Story, accepted, cancel, decided, failed, results, succeeded
 

@@ -15,7 +15,8 @@ from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.times import format_time
 from services.router.jobs.holds import MAX_DECIDED
 from services.router.jobs.machine import JobMachine
-from shared.facts.jobs import JobAccepted, JobEnded, JobHeld, JobRouted, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import JobAccepted, JobEnded, JobHeld, JobRouted
 from shared.history.machine import Folded
 from tests.unit.jobs.story import DAY_MS, JOB, T0, TRACE_ID, Story, accepted, cancel, decided, results, succeeded
 

@@ -10,7 +10,8 @@ import pytest
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
 from services.router.jobs.waits import MAX_WAITS
-from shared.facts.jobs import ChunkInterrupted, JobPaused, JobReplanned, JobRouted, TimerFired
+from shared.facts.fact import TimerFired
+from shared.facts.jobs import ChunkInterrupted, JobPaused, JobReplanned, JobRouted
 from shared.history.chunks import ChunkId
 from shared.history.machine import DispatchDue
 from tests.unit.jobs.story import JOB, T0, Story, accepted, cancel, failed, results, succeeded

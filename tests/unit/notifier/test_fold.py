@@ -10,7 +10,7 @@ import pytest
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.state import End, NotificationState
-from shared.facts.jobs import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.facts.fact import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.facts.notifications import (
     NotificationEnded,
     NotificationFailed,

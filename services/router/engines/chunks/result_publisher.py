@@ -9,7 +9,8 @@ from functools import partial
 from eldermesh.contract.cloudevents import Headers
 from eldermesh.contract.vocabulary import Engine
 from services.router.engines.chunks.task import ChunkTask
-from shared.facts.jobs import ChunkTimes, FactResult, ItemsCompleted
+from shared.facts.fact import ChunkTimes
+from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
 from shared.retry.patience import with_patience
