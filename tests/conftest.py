@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.ray_head",
     "tests.leaks",
     "tests.slow_first",
+    "tests.thorough",
     "tests.coverage_files",
     "tests.configured_logging",
 ]

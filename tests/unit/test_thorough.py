@@ -1,0 +1,70 @@
+"""Which variants of long tests every run takes, and which a thorough one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.thorough import VARIABLE, VARIANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def collected() -> list[str]:
+    """The ids of all tests that run on real parts."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/faults", "tests/integration"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return [line for line in ran.stdout.splitlines() if "::" in line]
+
+
+@pytest.mark.parametrize("pattern", VARIANTS)
+def test_a_variant_is_left_to_every_run(pattern: str, collected: list[str]) -> None:
+    """A pattern matches something, and of a test with parameters never all of them."""
+    left_out = [test for test in collected if re.search(pattern, test)]
+    assert left_out
+    for test in left_out:
+        function, bracket, _ = test.partition("[")
+        if bracket:
+            taken = [other for other in collected if other.startswith(f"{function}[") and not _is_left_out(other)]
+            assert taken, test
+
+
+def _is_left_out(test: str) -> bool:
+    return any(re.search(pattern, test) for pattern in VARIANTS)
+
+
+TESTS = """
+import pytest
+
+@pytest.mark.parametrize("any_broker", ["embedded", "kafka"])
+def test_a_fault(any_broker):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("thorough", "passed", "skipped"), [("0", 1, 1), ("1", 2, 0)])
+def test_the_others_are_skipped(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, thorough: str, passed: int, skipped: int
+) -> None:
+    """With a reason that names the variable; a thorough run takes all."""
+    monkeypatch.setenv(VARIABLE, thorough)
+    pytester.makeini(
+        "[pytest]\naddopts = -p tests.thorough -p no:cacheprovider\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    directory = pytester.mkdir("tests") / "faults"
+    directory.mkdir()
+    (directory / "test_faults.py").write_text(TESTS, encoding="utf-8")
+    ran = pytester.runpytest_inprocess("-rs")
+    ran.assert_outcomes(passed=passed, skipped=skipped)
+    assert (VARIABLE in ran.stdout.str()) is bool(skipped)
