@@ -55,7 +55,7 @@ lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find bench eldermesh eldermesh_cli services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	find bench eldermesh eldermesh_cli examples services shared scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV)

@@ -1,13 +1,13 @@
 """Fail when a Python file is longer than the cap: a file that needs more is two files.
 
-Usage: check_file_length.py [DIRECTORY ...] (default: the packages, the scripts and the tests of this project)
+Usage: check_file_length.py [DIRECTORY ...] (default: the packages, examples, scripts and tests of this project)
 """
 
 import sys
 from pathlib import Path
 
 MAX_LINES = 500
-DEFAULT_DIRECTORIES = ("bench", "eldermesh", "eldermesh_cli", "services", "shared", "scripts", "tests")
+DEFAULT_DIRECTORIES = ("bench", "eldermesh", "eldermesh_cli", "examples", "services", "shared", "scripts", "tests")
 
 
 def too_long(directories: list[Path]) -> list[tuple[Path, int]]:
