@@ -7,8 +7,9 @@ from typing import Annotated, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
-from eldermesh.contract.vocabulary import ErrorType, ReasonText
-from shared.facts.fact import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, decode_fact
+from eldermesh.contract.vocabulary import ErrorType
+from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
+from shared.facts.fact import ChunkTimes, EpochMs, Fact, TimerFired, decode_fact
 
 
 class ClaudeTerms(BaseModel):
@@ -25,19 +26,11 @@ class ClaudeTerms(BaseModel):
     stream: bool = True
 
 
-class ClaudeAccepted(Fact):
+class ClaudeAccepted(AcceptedFact):
     """Admission found a request valid. The first of an id counts; other content under the id is a conflict."""
 
     fact_type = "claude.accepted"
 
-    inbox: InboxRecord
-    inbox_key_base64: str | None = None
-    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
-    original: str
-    """The request as it came (I-JSON, hence text); prompt and options are read from here."""
-    content_hash: str
-    fold_version: int = 1
-    """The request is folded by this version, whichever release folds it."""
     terms: ClaudeTerms
     submitted_at: EpochMs
     trace_id: str
@@ -45,14 +38,10 @@ class ClaudeAccepted(Fact):
     tracestate: str | None = None
 
 
-class ClaudeCancelRequested(Fact):
+class ClaudeCancelRequested(CancelRequested):
     """Somebody asked that the request ends."""
 
     fact_type = "claude.cancel_requested"
-
-    inbox: InboxRecord
-    reason: ReasonText | None = None
-    traceparent: str | None = None
 
 
 class ClaudeReplanned(Fact):
@@ -101,18 +90,10 @@ class ClaudeAnswered(Fact):
     """It counts only while its epoch is the current one. The owner reports so a run that seems dead."""
 
 
-class ClaudeEnded(Fact):
+class ClaudeEnded(EndedFact):
     """The end stands on `claude.output`, and here it is again: it ends the request even if all other facts are gone."""
 
     fact_type = "claude.ended"
-
-    content_hash: str
-    event_type: str
-    ended_at: EpochMs
-    end: str
-    """The value published on `claude.output`, as text."""
-    traceparent: str
-    tracestate: str | None = None
 
 
 ClaudeFact = (

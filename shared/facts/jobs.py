@@ -6,8 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus, ReasonText
-from shared.facts.fact import ChunkTimes, EpochMs, Fact, InboxRecord, TimerFired, decode_fact
+from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus
+from shared.facts.command import AcceptedFact, CancelRequested, CommandFact, EndedFact
+from shared.facts.fact import ChunkTimes, EpochMs, Fact, TimerFired, decode_fact
 
 
 class JobTerms(BaseModel):
@@ -33,19 +34,11 @@ class JobTerms(BaseModel):
     stream: bool = False
 
 
-class JobAccepted(Fact):
+class JobAccepted(AcceptedFact):
     """Admission found a submit valid. The first of an id makes the job; other content under the id is a conflict."""
 
     fact_type = "job.accepted"
 
-    inbox: InboxRecord
-    inbox_key_base64: str | None = None
-    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
-    original: str
-    """The submit as it came (I-JSON, hence text); items and options are read from here."""
-    content_hash: str
-    fold_version: int = 1
-    """The job is folded by this version, whichever release folds it."""
     terms: JobTerms
     items_total: int | None
     submitted_at: EpochMs
@@ -55,14 +48,10 @@ class JobAccepted(Fact):
     tracestate: str | None = None
 
 
-class JobCancelRequested(Fact):
+class JobCancelRequested(CancelRequested):
     """Somebody asked that the job ends."""
 
     fact_type = "job.cancel_requested"
-
-    inbox: InboxRecord
-    reason: ReasonText | None = None
-    traceparent: str | None = None
 
 
 class AdviceEntry(BaseModel):
@@ -145,16 +134,11 @@ class JobHeld(Fact):
     advice: tuple[AdviceEntry, ...] = ()
 
 
-class JobDecided(Fact):
+class JobDecided(CommandFact):
     """A person's decision on a hold. One that does not count becomes a dead letter of `original`."""
 
     fact_type = "job.decided"
 
-    inbox: InboxRecord
-    inbox_key_base64: str | None = None
-    inbox_headers_base64: tuple[tuple[str, str], ...] = ()
-    original: str
-    """The command as it came (I-JSON, hence text)."""
     decision: Decision
     by: str
     reason: str | None = None
@@ -227,18 +211,10 @@ class ItemsCompleted(Fact):
     """It counts only while its chunk stands in the plan. The owner reports so a run that seems dead."""
 
 
-class JobEnded(Fact):
+class JobEnded(EndedFact):
     """The job's end stands on `jobs.done`, and here it is again: it ends the job even if all other facts are gone."""
 
     fact_type = "job.ended"
-
-    content_hash: str
-    event_type: str
-    ended_at: EpochMs
-    end: str
-    """The value published on `jobs.done`, as text."""
-    traceparent: str
-    tracestate: str | None = None
 
 
 JobFact = (
