@@ -22,9 +22,9 @@ from eldermesh.contract.cloudevents import header_text
 from eldermesh.launch import python_command
 from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.service import Service, ServiceSpec
-from services.sages.health import sages_trouble
 from services.sages.memory.table import sages_directory
 from shared.facts.jobs import JobAdvised
+from shared.health.parts import SAGES
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -81,7 +81,7 @@ def _job(number: int) -> PastJob:
 @asynccontextmanager
 async def _sages(settings: Settings, directory: Path) -> AsyncIterator[psutil.Process]:
     async def works() -> None:
-        found = await sages_trouble(settings)
+        found = await SAGES.trouble(settings)
         if found is not None:
             raise NotReadyError(found)
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from services.notifier.groups import ENDS_GROUP, HOLDS_GROUP, OWNER_GROUP
 from services.notifier.notifications.dispatcher import NoDecider, NotificationDispatcher
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.observer import NotificationObserver
@@ -24,6 +23,7 @@ from services.notifier.rules.schema import Rules
 from services.notifier.templates.process import TemplateProcess
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
@@ -35,8 +35,8 @@ from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
+from shared.kafka.groups import NOTIFIER_ENDS, NOTIFIER_HOLDS, NOTIFIER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.producer_health import ProducingReport
 from shared.kafka.topics import JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once, until_stopped
@@ -64,15 +64,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(producer.stop)
         runner = SendRunner(_parts(settings, rules, redis, FactAppender(producer)))
         make_owner = partial(_owner, settings, redis, runner, Waking(SystemClock()))
-        owners = Ownership(settings, NOTIFICATIONS, settings.topic(OWNER_GROUP), producer, make_owner)
+        owners = Ownership(settings, NOTIFICATIONS, settings.topic(NOTIFIER_OWNERS), producer, make_owner)
         templates = TemplateProcess()
         stack.push_async_callback(templates.close)
         planner = Planner(settings, rules, producer, templates)
         inbox = InboxConsumer(
             settings,
             [
-                Subscription(JOBS_DONE, ENDS_GROUP, planner, planner.passes_over),
-                Subscription(JOBS_HOLDS, HOLDS_GROUP, planner, planner.passes_over),
+                Subscription(JOBS_DONE, NOTIFIER_ENDS, planner, planner.passes_over),
+                Subscription(JOBS_HOLDS, NOTIFIER_HOLDS, planner, planner.passes_over),
             ],
             producer,
         )

@@ -12,18 +12,13 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
-from eldermesh.contract.vocabulary import Engine
 from services.router.engines.ray.environment import head_address
 from services.router.engines.ray.node import raylet_socket
-from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
-from shared.health import check_health
-from shared.history.readiness import unowned_partitions, unsettled_groups
-from shared.kafka.producer_health import producing_trouble, runners_of
-from shared.kafka.topics import JOBS_HISTORY
+from shared.health.container_check import Trouble, check_health
+from shared.health.parts import CELERY_RUNNERS, RAY_RUNNERS, ROUTER
 from shared.settings import Settings
 
 _T = TypeVar("_T")
@@ -32,15 +27,6 @@ _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 2.0
 _PING_LIMIT_SECONDS = 8.0
 """For the ping with its connections, which Celery itself does not limit."""
-
-
-async def router_trouble(settings: Settings) -> str | None:
-    """Why jobs would not go on: a partition of the job history without an owner, or an inbox that nobody reads.
-
-    It looks at what the routers do together, not at one of them.
-    """
-    stuck = await producing_trouble(settings, "router") or await unowned_partitions(settings, JOBS_HISTORY, OWNER_GROUP)
-    return stuck or await unsettled_groups(settings, ADMISSION_GROUPS.values())
 
 
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
@@ -104,28 +90,22 @@ async def _in_own_thread(work: Callable[[], _T]) -> _T:
     return await outcome
 
 
-async def results_trouble(settings: Settings, engine: Engine, hostname: str) -> str | None:
-    """Why runs on this host would not end: Kafka does not take their results, which are tried again for minutes.
-
-    The router cannot tell: while results do not come it has nothing to send.
-    """
-    return await producing_trouble(settings, runners_of(engine, hostname))
+async def _this_worker_trouble(settings: Settings) -> str | None:
+    return await worker_trouble(settings, socket.gethostname())
 
 
-async def _trouble(part: str, settings: Settings) -> str | None:
-    hostname = socket.gethostname()
-    if part == "router":
-        return await router_trouble(settings)
-    if part == "ray":
-        return await results_trouble(settings, "ray", hostname) or await ray_trouble(settings)
-    return await results_trouble(settings, "celery", hostname) or await worker_trouble(settings, hostname)
+_CHECKS: Mapping[str, Sequence[Trouble]] = {
+    "router": (ROUTER.trouble,),
+    "worker": (CELERY_RUNNERS.trouble, _this_worker_trouble),
+    "ray": (RAY_RUNNERS.trouble, ray_trouble),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the part that is named; worker and Ray node are those of this host."""
     parser = argparse.ArgumentParser(prog="health", description="Is it at work?")
-    parser.add_argument("part", choices=("router", "worker", "ray"))
-    return check_health(partial(_trouble, parser.parse_args(arguments).part))
+    parser.add_argument("part", choices=tuple(_CHECKS))
+    return check_health(*_CHECKS[parser.parse_args(arguments).part])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.engines.celery.queue_depths import QueueDepthMetrics
 from services.router.engines.dispatcher import JobDispatcher
 from services.router.engines.ray.dispatcher import RayDispatcher
-from services.router.groups import ADMISSION_GROUPS, OWNER_GROUP
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
@@ -21,6 +20,7 @@ from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
@@ -30,8 +30,8 @@ from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
+from shared.kafka.groups import ROUTER_INBOXES, ROUTER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.producer_health import ProducingReport
 from shared.kafka.topics import JOBS_HISTORY
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once, until_stopped
@@ -77,12 +77,12 @@ class RouterService:
             await self._producer.start()
             stack.push_async_callback(self._producer.stop)
             self._ownership = Ownership(
-                settings, JOBS_HISTORY, settings.topic(OWNER_GROUP), self._producer, self._make_owner
+                settings, JOBS_HISTORY, settings.topic(ROUTER_OWNERS), self._producer, self._make_owner
             )
             admission = JobAdmission(settings, self._producer, self._workloads)
             self._inboxes = [
                 InboxConsumer(settings, [Subscription(topic=topic, group=group, handler=admission)], self._producer)
-                for topic, group in ADMISSION_GROUPS.items()
+                for topic, group in ROUTER_INBOXES.items()
             ]
             stack.push_async_callback(admission.close)
             stack.push_async_callback(self._ownership.stop)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.sages.groups import PANEL_GROUP
 from services.sages.panel.advisor import Advising, passes_over
 from services.sages.panel.panel import Panel
 from services.sages.panel.registry import installed_sages
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.health.producer_report import ProducingReport
 from shared.kafka.clients import make_producer
+from shared.kafka.groups import SAGES_PANEL
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.producer_health import ProducingReport
 from shared.kafka.topics import JOBS_HISTORY
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once, until_stopped
@@ -41,7 +41,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         panel = Panel(sages, settings)
         await panel.start()
         stack.push_async_callback(panel.close)
-        advising = Subscription(JOBS_HISTORY, PANEL_GROUP, Advising(settings, panel, producer), passes_over)
+        advising = Subscription(JOBS_HISTORY, SAGES_PANEL, Advising(settings, panel, producer), passes_over)
         inbox = InboxConsumer(settings, [advising], producer)
         stack.push_async_callback(inbox.stop)
         redis = make_redis(settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,7 +19,7 @@ import pytest
 from confluent_kafka import admin as confluent_admin
 
 from eldermesh.client import Client
-from services.router.health import results_trouble, router_trouble
+from shared.health.parts import CELERY_RUNNERS, ROUTER
 from shared.settings import Settings
 from tests.kafka_server import KafkaServer, kafka_missing
 from tests.mesh_services import mesh_services
@@ -74,19 +73,19 @@ async def frozen(kafka: KafkaServer, prefix: str) -> AsyncIterator[None]:
 
 async def told_by_workers(settings: Settings) -> bool:
     """Whether the health check of the worker's container says that results are not acknowledged."""
-    trouble = await results_trouble(settings, "celery", socket.gethostname())
+    trouble = await CELERY_RUNNERS.trouble(settings)
     return "acknowledged no record" in (trouble or "")
 
 
 async def told_by_router(settings: Settings) -> bool:
     """Whether the health check of the router's container says that its records are not, or that Kafka is silent."""
-    trouble = await router_trouble(settings) or ""
+    trouble = await ROUTER.trouble(settings) or ""
     return "acknowledged no record" in trouble or "the broker does not answer" in trouble
 
 
 async def nobody_tells(settings: Settings) -> bool:
     """Whether both are content."""
-    return await router_trouble(settings) is None and not await told_by_workers(settings)
+    return await ROUTER.trouble(settings) is None and not await told_by_workers(settings)
 
 
 @pytest.mark.timeout(900 + 2 * REFUSAL_SECONDS)

@@ -24,6 +24,7 @@ from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
+from shared.health.readiness import unowned_partitions
 from shared.history import gates, ownership
 from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
@@ -32,7 +33,6 @@ from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner, OwnerTimes
 from shared.history.ownership import Ownership
-from shared.history.readiness import unowned_partitions
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer, make_producer
 from shared.kafka.topics import JOBS_HISTORY

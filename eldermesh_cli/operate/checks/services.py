@@ -16,15 +16,12 @@ from eldermesh.contract.topics import JOBS_PROGRESS
 from eldermesh.counted import counted
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.context import Mesh
-from services.claude_exec.requests.groups import OWNER_GROUP as CLAUDE_OWNERS
-from services.notifier.groups import OWNER_GROUP as NOTIFIER_OWNERS
 from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
-from services.router.groups import OWNER_GROUP as ROUTER_OWNERS
 from services.router.jobs.lookup import JobLookup
-from services.sages.groups import PANEL_GROUP
+from shared.health.readiness import unowned_partitions, unsettled_groups
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
-from shared.history.readiness import unowned_partitions, unsettled_groups
+from shared.kafka.groups import CLAUDE_OWNERS, NOTIFIER_OWNERS, ROUTER_OWNERS, SAGES_PANEL
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 from shared.redis_client import make_redis
 
@@ -81,7 +78,7 @@ async def prompts_run(mesh: Mesh) -> Found:
 
 async def sages_listen(mesh: Mesh) -> Found:
     """Whether anybody would be asked for advice."""
-    trouble = await unsettled_groups(mesh.settings, [PANEL_GROUP])
+    trouble = await unsettled_groups(mesh.settings, [SAGES_PANEL])
     return _beside(trouble, "sages", "jobs go on without advice, each after MESH_ADVISE_SECONDS")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from eldermesh.launch import python_command
@@ -10,10 +9,9 @@ from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.broker import BROKER_NAME
 from eldermesh_cli.stack.servers.redis import REDIS_NAME
 from eldermesh_cli.stack.service import ServiceSpec
-from services.claude_exec.health import requests_trouble
-from services.notifier.health import notifier_trouble
-from services.router.health import router_trouble, worker_trouble
-from services.sages.health import sages_trouble
+from services.router.health import worker_trouble
+from shared.health.container_check import Trouble
+from shared.health.parts import CLAUDE_EXEC, NOTIFIER, ROUTER, SAGES
 from shared.settings import Settings
 
 TELEMETRY_NAME = "telemetry"
@@ -31,7 +29,7 @@ _KILLING_SECONDS = 15.0
 
 def router_service(settings: Settings) -> ServiceSpec:
     """A router; ready when every partition of the job history has an owner and the inboxes are read."""
-    return _service(ROUTER_NAME, "services.router", settings, router_trouble)
+    return _service(ROUTER_NAME, "services.router", settings, ROUTER.trouble)
 
 
 def worker_service(settings: Settings) -> ServiceSpec:
@@ -43,25 +41,25 @@ def claude_exec_service(settings: Settings) -> ServiceSpec:
     """A `claude_exec`; ready when every partition of its history has an owner and its inbox is read."""
     # Runs get the drain time, and what is left of them is killed.
     stop = settings.drain_seconds + _KILLING_SECONDS
-    return _service(CLAUDE_EXEC_NAME, "services.claude_exec", settings, requests_trouble, stop_grace_seconds=stop)
+    return _service(CLAUDE_EXEC_NAME, "services.claude_exec", settings, CLAUDE_EXEC.trouble, stop_grace_seconds=stop)
 
 
 def sages_service(settings: Settings) -> ServiceSpec:
     """The sages; ready when somebody reads the questions. Jobs go on without them."""
-    spec = _service(SAGES_NAME, "services.sages", settings, sages_trouble)
+    spec = _service(SAGES_NAME, "services.sages", settings, SAGES.trouble)
     return replace(spec, depends_on=(BROKER_NAME,))
 
 
 def notifier_service(settings: Settings) -> ServiceSpec:
     """A notifier; ready when every partition of its history has an owner and the events are read."""
-    return _service(NOTIFIER_NAME, "services.notifier", settings, notifier_trouble)
+    return _service(NOTIFIER_NAME, "services.notifier", settings, NOTIFIER.trouble)
 
 
 def _service(
     name: str,
     module: str,
     settings: Settings,
-    trouble: Callable[[Settings], Awaitable[str | None]],
+    trouble: Trouble,
     *,
     stop_grace_seconds: float = _STOP_SECONDS,
 ) -> ServiceSpec:

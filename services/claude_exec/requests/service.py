@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from services.claude_exec.cli.run_directory import remove_abandoned
 from services.claude_exec.requests.admission import RequestAdmission
 from services.claude_exec.requests.dispatcher import NoDecider, RequestDispatcher
-from services.claude_exec.requests.groups import ADMISSION_GROUP, OWNER_GROUP
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.observer import RequestObserver
 from services.claude_exec.requests.runner import RequestRunner
@@ -23,6 +22,7 @@ from services.claude_exec.requests.state import RequestState
 from shared.blobs.store import BlobStore
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
@@ -34,9 +34,9 @@ from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
+from shared.kafka.groups import CLAUDE_INBOX, CLAUDE_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.producer import Producer
-from shared.kafka.producer_health import ProducingReport
 from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once, until_stopped
@@ -66,11 +66,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         owners = Ownership(
             settings,
             CLAUDE_HISTORY,
-            settings.topic(OWNER_GROUP),
+            settings.topic(CLAUDE_OWNERS),
             producer,
             partial(_owner, settings, redis, runner, Waking(SystemClock())),
         )
-        admission = Subscription(CLAUDE_REQUESTS, ADMISSION_GROUP, RequestAdmission(settings, producer))
+        admission = Subscription(CLAUDE_REQUESTS, CLAUDE_INBOX, RequestAdmission(settings, producer))
         inbox = InboxConsumer(settings, [admission], producer)
         stack.push_async_callback(owners.stop)
         # Before the owners: what it tells them, they or their successors are to read.

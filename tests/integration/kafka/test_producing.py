@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from shared.errors import RetryableError
+from shared.health.producer_report import ProducingReport, producing_trouble
 from shared.kafka.clients import make_producer
-from shared.kafka.producer_health import ProducingReport, producing_trouble
 from shared.redis_client import make_redis
 from tests.fresh_topics import fresh_settings
 from tests.waiting import wait_until
@@ -24,7 +24,7 @@ class TroubledProducer:
 
 async def test_it_is_told_while_it_lasts(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the service that has it, and of no other; with the trouble the note goes."""
-    monkeypatch.setattr("shared.kafka.producer_health.TELL_SECONDS", 0.05)
+    monkeypatch.setattr("shared.health.producer_report.TELL_SECONDS", 0.05)
     settings = fresh_settings("127.0.0.1:9", "kafka", redis_url=SecretStr(redis_server))
     producer = TroubledProducer()
     async with aclosing(make_redis(settings)) as redis:

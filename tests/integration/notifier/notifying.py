@@ -15,9 +15,9 @@ import orjson
 from eldermesh.contract.cloudevents import COMPLETED, FAILED, HELD, HOLD_REMINDER, Headers, binary_headers
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
-from services.notifier.health import notifier_trouble
 from services.notifier.service import run
 from shared.facts.notifications import NotificationFact, decode_notification_fact
+from shared.health.parts import NOTIFIER
 from shared.history.clock import SystemClock
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
@@ -141,7 +141,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     async def ready() -> bool:
         if task.done():
             await task
-        return await notifier_trouble(settings) is None
+        return await NOTIFIER.trouble(settings) is None
 
     try:
         await wait_until(ready, description="the notifier is ready", interval_seconds=0.1)

@@ -17,11 +17,11 @@ from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh_cli.stack.processes.child import OwnedProcess
-from services.sages.groups import PANEL_GROUP
-from services.sages.health import sages_trouble
 from services.sages.panel.advisor import question_of
 from services.sages.service import run
 from shared.facts.jobs import JobAdvised
+from shared.health.parts import SAGES
+from shared.kafka.groups import SAGES_PANEL
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import names
@@ -45,7 +45,7 @@ async def service(settings: Settings) -> AsyncIterator[None]:
     async def ready() -> bool:
         if running.done():
             await running
-        return await sages_trouble(settings) is None
+        return await SAGES.trouble(settings) is None
 
     try:
         await wait_until(ready, description="the sages are ready", interval_seconds=0.1)
@@ -82,7 +82,7 @@ async def read_to_end(settings: Settings, ends: dict[int, int]) -> None:
     """Wait until the panel's group has committed what stood there then."""
 
     async def look() -> bool:
-        offsets = await committed(settings, JOBS_HISTORY, PANEL_GROUP)
+        offsets = await committed(settings, JOBS_HISTORY, SAGES_PANEL)
         return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     await wait_until(look, description="the panel has read everything", interval_seconds=0.1)
@@ -190,7 +190,7 @@ async def test_a_kill_in_the_middle_of_work_loses_no_question(embedded_broker: s
 
             async def ready() -> bool:
                 assert process.poll() is None, (tmp_path / "sages.log").read_text("utf-8")
-                return await sages_trouble(settings) is None
+                return await SAGES.trouble(settings) is None
 
             await wait_until(ready, description="the sages are ready", interval_seconds=0.1)
             return process

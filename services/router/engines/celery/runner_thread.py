@@ -17,11 +17,11 @@ from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StopServiceError
+from shared.health.producer_report import ProducingReport, runners_of
 from shared.history.fact_appender import FactAppender
 from shared.history.runs.claims import ClaimStore
 from shared.kafka.clients import make_producer
 from shared.kafka.producer import Producer
-from shared.kafka.producer_health import ProducingReport, runners_of
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
