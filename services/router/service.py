@@ -25,7 +25,8 @@ from shared.history.clock import SystemClock
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
-from shared.history.owner import Owner, OwnerTimes
+from shared.history.owner import Owner
+from shared.history.owner_times import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking

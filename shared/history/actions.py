@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from redis.exceptions import RedisError
 
@@ -16,13 +16,12 @@ from shared.history.decider import Decider
 from shared.history.dispatcher import Dispatcher
 from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
+from shared.history.memory import Memory
 from shared.history.observer import Observer
+from shared.history.owner_times import OwnerTimes
 from shared.history.snapshot import Advance, PartitionStore
 from shared.history.subject_failures import OwnTrouble
 from shared.history.suspension import Waking
-
-if TYPE_CHECKING:
-    from shared.history.owner import Memory, OwnerTimes
 
 _ASK_AGAIN_SECONDS = 1.0
 """A timer that fired too early by the broker's clock, or a decision that could not be made, is asked again then."""

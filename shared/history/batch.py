@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.keys import annex_field
 from shared.history.log import record_hash
 from shared.history.machine import Machine, Publication, S
+from shared.history.memory import Memory
 from shared.history.snapshot import Advance
-
-if TYPE_CHECKING:
-    from shared.history.owner import Memory
 
 
 @dataclass(slots=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from shared.errors import RetryableError
 from shared.history.clock import Clock
 from shared.history.dispatcher import Dispatched, Dispatcher
 from shared.history.machine import DispatchDue, S
+from shared.history.memory import Memory
 from shared.history.subject_failures import OwnTrouble
-
-if TYPE_CHECKING:
-    from shared.history.owner import Memory
 
 _AGAIN_SECONDS = 1.0
 """A chunk that its engine did not take is sent again then, at the earliest."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Generic
 
 from shared.errors import LostOwnershipError, RetryableError
@@ -19,9 +18,11 @@ from shared.history.decider import Decider
 from shared.history.dispatcher import Dispatcher
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
-from shared.history.machine import DispatchDue, Machine, S
+from shared.history.machine import Machine, S
+from shared.history.memory import Memory
 from shared.history.observer import NoObserver, Observer
-from shared.history.snapshot import Guard, PartitionStore, Snapshot
+from shared.history.owner_times import OwnerTimes
+from shared.history.snapshot import PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 from shared.history.suspension import Waking
 from shared.history.window import DispatchWindow
@@ -31,43 +32,6 @@ BATCH_RECORDS = 500
 
 _MAX_LOADS = 5
 _SURE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerTimes:
-    """Seconds. `lease` is a claim's; `claim_timeout` the wait for one; `look` the time between looks at the claims."""
-
-    lease: float
-    claim_timeout: float
-    look: float = 1.0
-    sweep: float = 1.0
-    forget: float = 60.0
-
-
-@dataclass(slots=True)
-class Memory(Generic[S]):
-    """What an owner knows between a load and the next: dropped as a whole when ownership is in doubt."""
-
-    guard: Guard
-    position: int
-    caught_up_at: int
-    """The log's end when it was loaded (E)."""
-    marked_ahead: frozenset[str]
-    """Subjects whose end mark lies between `applied` and E (M)."""
-    states: dict[str, S]
-    was_ready: bool
-    loaded_at: float
-    agenda: Agenda
-    window: DispatchWindow
-    last_record: str = ""
-    waiting: dict[str, list[DispatchDue]] = field(default_factory=dict)
-    """Chunks that wait for room in the window, by subject."""
-    is_open: bool = False
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether everything that stood in the log at load has been folded."""
-        return self.position >= self.caught_up_at
 
 
 class Owner(Generic[S]):

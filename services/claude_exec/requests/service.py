@@ -28,7 +28,8 @@ from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
-from shared.history.owner import Owner, OwnerTimes
+from shared.history.owner import Owner
+from shared.history.owner_times import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore

@@ -1,0 +1,37 @@
+"""What the owner of a partition keeps in memory between a load and the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic
+
+from shared.history.agenda import Agenda
+from shared.history.machine import DispatchDue, S
+from shared.history.snapshot import Guard
+from shared.history.window import DispatchWindow
+
+
+@dataclass(slots=True)
+class Memory(Generic[S]):
+    """What an owner knows between a load and the next: dropped as a whole when ownership is in doubt."""
+
+    guard: Guard
+    position: int
+    caught_up_at: int
+    """The log's end when it was loaded (E)."""
+    marked_ahead: frozenset[str]
+    """Subjects whose end mark lies between `applied` and E (M)."""
+    states: dict[str, S]
+    was_ready: bool
+    loaded_at: float
+    agenda: Agenda
+    window: DispatchWindow
+    last_record: str = ""
+    waiting: dict[str, list[DispatchDue]] = field(default_factory=dict)
+    """Chunks that wait for room in the window, by subject."""
+    is_open: bool = False
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that stood in the log at load has been folded."""
+        return self.position >= self.caught_up_at
