@@ -155,9 +155,10 @@ def support_markdown() -> str:
     lines = [
         "# What of the contract works",
         "",
-        "Made by `python -m services.router.admission.contract_support`; a test compares. What is",
-        f"refused goes to `jobs.dead` as `invalid`, with a reason that begins with `{NOT_SUPPORTED_YET}`. No field is",
-        "accepted and ignored.",
+        "For everyone who writes submits, cancels and decisions: each field works, or is refused.",
+        "",
+        f"What is refused goes to `jobs.dead` as `invalid`, with a reason that begins with `{NOT_SUPPORTED_YET}`. No field",
+        "is accepted and ignored. `python -m services.router.admission.contract_support` writes this page.",
         "",
         "| command | field | value | status | what it does, or why not |",
         "|---|---|---|---|---|",
