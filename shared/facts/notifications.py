@@ -43,7 +43,7 @@ class NotificationPlanned(Fact):
 
 
 class NotificationSending(Fact):
-    """A run begins to send, for the so many-eth time: whether the message went out is not known until the next fact."""
+    """A run begins the attempt `attempt`: whether the message went out is not known until the next fact."""
 
     fact_type = "notification.sending"
 

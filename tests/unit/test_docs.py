@@ -158,6 +158,18 @@ def test_every_page_stands_in_the_folder_of_its_kind() -> None:
         assert page.parent.name in kinds, _name(page)
 
 
+_PAGES_WITH_READERS = [page for page in PAGES if page.name != "CHANGELOG.md" and not page.name[0].isdigit()]
+
+
+@pytest.mark.parametrize("page", _PAGES_WITH_READERS, ids=_name)
+def test_a_page_says_first_whom_it_is_for(page: Path) -> None:
+    """The line after the title begins with "For". Of decisions their list says it."""
+    title, blank, first, *_ = page.read_text("utf-8").splitlines()
+    assert title.startswith("# ")
+    assert blank == ""
+    assert first.startswith("For "), first
+
+
 def test_every_decision_is_listed() -> None:
     """docs/adr/README.md links each decision, under its title; the numbers have no gap."""
     directory = ROOT / "docs" / "adr"
