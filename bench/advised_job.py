@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from bench.figures import Figure, percentile
 from bench.noop_job import clients, one_job
-from bench.parts import parts
+from bench.parts import parts, running
 from eldermesh_cli.stack.servers.mesh_services import router_service, sages_service, worker_service
-from eldermesh_cli.stack.service import Service
 from tests.fresh_topics import Profile
 
 _ADVICE = ("none", "rules", "full")
@@ -24,10 +22,8 @@ async def measure_advised_job(profile: Profile, directory: Path, jobs: int) -> l
         settings = await stack.enter_async_context(
             parts(profile, directory, python_functions="math:*", advise_seconds=2.0)
         )
-        for spec in (router_service(settings), worker_service(settings), sages_service(settings)):
-            service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-            await service.bring_up()
-            stack.push_async_callback(service.shut_down)
+        services = (router_service(settings), worker_service(settings), sages_service(settings))
+        await stack.enter_async_context(running(directory, *services))
         producer, done = await stack.enter_async_context(clients(settings))
         for number in range(_WARM_UP + jobs):
             for advice, values in milliseconds.items():

@@ -9,17 +9,15 @@ import asyncio
 import os
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.figures import Figure, percentile
-from bench.parts import parts
+from bench.parts import parts, running
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh_cli.stack.mesh import CLAUDE_NAME, embedded_mesh
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
-from eldermesh_cli.stack.service import Service
 from services.claude_exec.cli.command import BUNDLED_CLI
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -34,10 +32,7 @@ async def measure_claude_prompt(profile: Profile, directory: Path, prompts: int)
     async with AsyncExitStack() as stack:
         endpoint = await _endpoint(stack, directory / "endpoint")
         settings = await stack.enter_async_context(parts(profile, directory, anthropic_base_url=endpoint))
-        for spec in (router_service(settings), worker_service(settings)):
-            service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-            await service.bring_up()
-            stack.push_async_callback(service.shut_down)
+        await stack.enter_async_context(running(directory, router_service(settings), worker_service(settings)))
         client = await stack.enter_async_context(Client(settings.kafka_bootstrap, settings.topic_prefix))
         mesh: list[float] = []
         bare: list[float] = []
@@ -63,9 +58,7 @@ async def _endpoint(stack: AsyncExitStack, directory: Path) -> str:
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     mesh = embedded_mesh(Settings(data_dir=directory, anthropic_base_url=None, anthropic_api_key=None))
     spec = next(each for each in mesh.services if each.name == CLAUDE_NAME)
-    service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-    await service.bring_up()
-    stack.push_async_callback(service.shut_down)
+    await stack.enter_async_context(running(directory, spec))
     return mesh.addresses.claude_endpoint or ""
 
 

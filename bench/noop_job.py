@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,11 +17,10 @@ from uuid import uuid4
 import orjson
 
 from bench.figures import Figure, percentile
-from bench.parts import following, parts
+from bench.parts import following, parts, running
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
-from eldermesh_cli.stack.service import Service
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
@@ -41,18 +39,9 @@ async def measure_noop_job(profile: Profile, directory: Path, jobs: int) -> list
         parts(profile, directory, python_functions="math:*") as settings,
         raw_hops(settings, HOPS) as hops,
         raw_celery(settings.redis_url.get_secret_value(), settings.slots, directory / "logs") as celery,
+        running(directory, router_service(settings), worker_service(settings)),
     ):
-        services = [
-            Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-            for spec in (router_service(settings), worker_service(settings))
-        ]
-        try:
-            for service in services:
-                await service.bring_up()
-            mesh, raw_kafka, raw_task = await _interleaved(settings, hops, celery, jobs)
-        finally:
-            for service in reversed(services):
-                await service.shut_down()
+        mesh, raw_kafka, raw_task = await _interleaved(settings, hops, celery, jobs)
     figures = []
     for percent in (50, 90):
         value = percentile(mesh, percent)

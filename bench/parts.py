@@ -16,7 +16,7 @@ from eldermesh_cli.stack.mesh import embedded_mesh
 from eldermesh_cli.stack.servers.broker import EmbeddedBroker
 from eldermesh_cli.stack.servers.mesh_services import TELEMETRY_NAME
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from eldermesh_cli.stack.service import Service
+from eldermesh_cli.stack.service import Service, ServiceSpec
 from shared.kafka.clients import make_consumer
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
@@ -54,12 +54,19 @@ async def _receiver(directory: Path) -> AsyncIterator[str]:
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     mesh = embedded_mesh(Settings(data_dir=directory))
     spec = next(each for each in mesh.services if each.name == TELEMETRY_NAME)
-    service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-    await service.bring_up()
-    try:
+    async with running(directory, spec):
         yield mesh.addresses.otlp_endpoint or ""
-    finally:
-        await service.shut_down()
+
+
+@asynccontextmanager
+async def running(directory: Path, *specs: ServiceSpec) -> AsyncIterator[None]:
+    """Services that run, whatever they depend on; started in this order, stopped in the other."""
+    async with AsyncExitStack() as stack:
+        for spec in specs:
+            service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
+            await service.bring_up()
+            stack.push_async_callback(service.shut_down)
+        yield
 
 
 @asynccontextmanager

@@ -10,12 +10,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from bench.figures import Figure
-from bench.parts import parts
+from bench.parts import parts, running
 from bench.raw_celery import raw_celery
 from bench.raw_ray import raw_ray
 from eldermesh.client import Client
@@ -23,7 +22,6 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import EngineChoice
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
 from eldermesh_cli.stack.servers.ray import EmbeddedRay
-from eldermesh_cli.stack.service import Service
 from shared.settings import Settings
 from tests.fresh_topics import Profile
 
@@ -70,18 +68,11 @@ async def measure_ray_job(profile: Profile, directory: Path) -> list[Figure]:
 
 @asynccontextmanager
 async def _running(settings: Settings, directory: Path) -> AsyncIterator[Client]:
-    services = [
-        Service(replace(spec, depends_on=()), log_dir=directory / "logs")
-        for spec in (router_service(settings), worker_service(settings))
-    ]
-    try:
-        for service in services:
-            await service.bring_up()
-        async with Client(settings.kafka_bootstrap, settings.topic_prefix) as client:
-            yield client
-    finally:
-        for service in reversed(services):
-            await service.shut_down()
+    async with (
+        running(directory, router_service(settings), worker_service(settings)),
+        Client(settings.kafka_bootstrap, settings.topic_prefix) as client,
+    ):
+        yield client
 
 
 async def _job(client: Client, engine: EngineChoice) -> float:

@@ -12,7 +12,7 @@ _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
 OutputKind = Literal["started", "text", "thinking", "tool_use", "tool_result", "retry", "omitted"]
 ClaudeEndStatus = Literal["completed", "failed", "cancelled"]
-OutcomeClass = Literal[
+RunOutcome = Literal[
     "ok",
     "refused",
     "invalid",
@@ -25,8 +25,10 @@ OutcomeClass = Literal[
     "auth",
     "crashed",
     "cancelled",
-    "expired",
 ]
+"""What may become of a run of the CLI."""
+OutcomeClass = Literal[RunOutcome, "expired"]
+"""What may become of a request: its run's outcome, or none in time."""
 
 MAX_OUTPUT_TEXT_BYTES = 16 * 1024
 """Most of a record's `text`, in UTF-8; what is longer comes in several records, or is cut."""

@@ -34,29 +34,6 @@ _END_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-async def run(
-    prompt: str,
-    options: ClaudeOptions,
-    settings: Settings,
-    *,
-    timeout_seconds: float | None = None,
-    traceparent: str | None = None,
-    tracestate: str | None = None,
-    on_message: OnMessage | None = None,
-) -> ClaudeOutcome:
-    """Run one prompt; see `Execution`. Cancelling this ends the CLI, and waits until it has ended."""
-    execution = Execution(
-        prompt,
-        options,
-        settings,
-        timeout_seconds=timeout_seconds,
-        traceparent=traceparent,
-        tracestate=tracestate,
-        on_message=on_message,
-    )
-    return await execution.run()
-
-
 class Execution:
     """One prompt that runs once.
 

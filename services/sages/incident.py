@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from services.sages.memory.sage import LearningSage
 from services.sages.memory.table import Memory
 from services.sages.past_jobs.ends import SCHEMA_SQL, SCHEMA_VERSION, apply_end, failure_rate, prune
 from services.sages.past_jobs.failure_rate import FailureRate
@@ -27,28 +28,30 @@ _ADVICE: Final = "See why the last jobs of this workload failed before more of t
 _log = get_logger(__name__)
 
 
-class IncidentSage:
+class IncidentSage(LearningSage):
     """`Sage` that runs the rules of `shared.incident` and learns from `jobs.done`.
 
     It never warms: while its memory does, the rules speak, and `failure_rate` is null.
     """
 
     name = "incident"
-    is_warming = False
 
-    def __init__(self) -> None:
-        self._memory: Memory | None = None
+    @property
+    def is_warming(self) -> bool:
+        """Never."""
+        return False
 
     async def start(self, settings: Settings) -> None:
         """Open the memory of ended jobs, begin to read, and import the detectors."""
-        self._memory = Memory(settings, self.name, [JOBS_DONE], SCHEMA_SQL, SCHEMA_VERSION, apply_end, prune=prune)
-        await self._memory.start()
+        await self.remember(
+            Memory(settings, self.name, [JOBS_DONE], SCHEMA_SQL, SCHEMA_VERSION, apply_end, prune=prune)
+        )
         await asyncio.to_thread(load)
 
     @property
     def knows_past(self) -> bool:
         """Whether the memory has caught up with what was there at the start."""
-        return self._memory is not None and not self._memory.is_warming
+        return self.memory is not None and not self.memory.is_warming
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
         """Risk, reasons, mitigations, the rules' version, and how often jobs of this workload failed."""
@@ -58,17 +61,12 @@ class IncidentSage:
         advice = _with_history(verdict, past).as_advice()
         return advice if past is None else {**advice, "failure_rate": past.as_json()}
 
-    async def close(self) -> None:
-        """Let go of the memory."""
-        if self._memory is not None:
-            await self._memory.close()
-
     async def _past(self, question: Question) -> FailureRate | None:
         """The failures of the tenant's workload; None while they are not known. The rules count all the same."""
-        if self._memory is None or not self.knows_past:
+        if self.memory is None or not self.knows_past:
             return None
         try:
-            return await self._memory.query(
+            return await self.memory.query(
                 lambda connection: failure_rate(connection, question.tenant, question.workload)
             )
         except (RetryableError, sqlite3.Error) as error:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from services.sages import curated_notes
 from services.sages.lessons import Lesson, lessons_of
+from services.sages.memory.sage import LearningSage
 from services.sages.memory.table import Memory
 from services.sages.past_jobs import outcomes
 from services.sages.sage import Question
@@ -22,7 +23,7 @@ MAX_BYTES: Final = 7 * 1024
 """Of all lessons together, as JSON; below what a sage may say."""
 
 
-class KnowledgeSage:
+class KnowledgeSage(LearningSage):
     """Answers `{"lessons": [{"text", "source", "confidence"}]}`: at most five, those that warn first.
 
     It learns from every job that ends; a job learns from those of its own tenant and workload only.
@@ -30,20 +31,11 @@ class KnowledgeSage:
 
     name = "knowledge"
 
-    def __init__(self) -> None:
-        self._memory: Memory | None = None
-
     async def start(self, settings: Settings) -> None:
         """Begin to read `jobs.history` and `sages.notes`."""
         schema = outcomes.SCHEMA_SQL + curated_notes.SCHEMA_SQL
         topics = [JOBS_HISTORY, SAGES_NOTES]
-        self._memory = Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune)
-        await self._memory.start()
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether jobs or notes that were there at the start are not read yet."""
-        return self._memory is None or self._memory.is_warming
+        await self.remember(Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune))
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
         """The lessons; none where no past job and no note is about the same.
@@ -52,14 +44,9 @@ class KnowledgeSage:
             RetryableError: the memory is not open.
             sqlite3.Error: it cannot be read.
         """
-        if self._memory is None:
+        if self.memory is None:
             return {"lessons": []}
-        return {"lessons": fitting(await self._memory.query(lambda connection: lessons(connection, question)))}
-
-    async def close(self) -> None:
-        """Stop reading."""
-        if self._memory is not None:
-            await self._memory.close()
+        return {"lessons": fitting(await self.memory.query(lambda connection: lessons(connection, question)))}
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:

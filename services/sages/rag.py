@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
+from services.sages.memory.sage import LearningSage
 from services.sages.memory.table import Memory
 from services.sages.passage_index import SCHEMA_SQL, SCHEMA_VERSION, FoundPassage, apply, prune, search
 from services.sages.sage import Question
@@ -18,7 +19,7 @@ MAX_BYTES: Final = 7 * 1024
 """Of all passages together, as JSON; below what a sage may say."""
 
 
-class RagSage:
+class RagSage(LearningSage):
     """Answers `{"passages": [{"text", "source", "title", "score", "citation"}]}`, best first.
 
     What is asked is made of the job's first prompts. Only documents of the job's tenant, or of all, are looked at.
@@ -26,18 +27,11 @@ class RagSage:
 
     name = "rag"
 
-    def __init__(self) -> None:
-        self._memory: Memory | None = None
-
     async def start(self, settings: Settings) -> None:
         """Begin to read `sages.documents`."""
-        self._memory = Memory(settings, self.name, [SAGES_DOCUMENTS], SCHEMA_SQL, SCHEMA_VERSION, apply, prune=prune)
-        await self._memory.start()
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether documents that were there at the start are not read yet."""
-        return self._memory is None or self._memory.is_warming
+        await self.remember(
+            Memory(settings, self.name, [SAGES_DOCUMENTS], SCHEMA_SQL, SCHEMA_VERSION, apply, prune=prune)
+        )
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
         """The passages; none where the job has no texts, or nothing that is indexed speaks of them.
@@ -47,17 +41,12 @@ class RagSage:
             sqlite3.Error: it cannot be read.
         """
         texts = question.texts()
-        if self._memory is None or not texts:
+        if self.memory is None or not texts:
             return {"passages": []}
-        found = await self._memory.query(
+        found = await self.memory.query(
             lambda connection: search(connection, texts, question.tenant, limit=MAX_PASSAGES)
         )
         return {"passages": fitting(found)}
-
-    async def close(self) -> None:
-        """Stop reading."""
-        if self._memory is not None:
-            await self._memory.close()
 
 
 def fitting(found: list[FoundPassage], most_bytes: int = MAX_BYTES) -> list[JsonValue]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from services.sages.memory.sage import LearningSage
 from services.sages.memory.table import Memory
 from services.sages.past_jobs.jobs import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
 from services.sages.past_jobs.similar import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
@@ -31,29 +32,25 @@ LEAST_CHUNK_SECONDS: Final = 0.05
 _QUANTILES: Final = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))
 
 
-class TaskSage:
+class TaskSage(LearningSage):
     """`Sage` that learns from `jobs.history`."""
 
     name = "task"
 
     def __init__(self) -> None:
-        self._memory: Memory | None = None
+        super().__init__()
         self._slots = 1
 
     async def start(self, settings: Settings) -> None:
         """Open the memory of past jobs and begin to read."""
         self._slots = settings.slots
-        self._memory = Memory(settings, self.name, [JOBS_HISTORY], SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune=prune)
-        await self._memory.start()
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether there are jobs, older than the start, that it does not know yet."""
-        return self._memory is None or self._memory.is_warming
+        await self.remember(
+            Memory(settings, self.name, [JOBS_HISTORY], SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune=prune)
+        )
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
         """Quantiles with their sample counts, a priority, a chunk size, and a job that did the same already."""
-        if self._memory is None:
+        if self.memory is None:
             raise RuntimeError("not started")
         likeness = Likeness(
             job_id=question.job_id,
@@ -62,7 +59,7 @@ class TaskSage:
             items_total=question.items_total,
         )
 
-        similar, duplicate = await self._memory.query(
+        similar, duplicate = await self.memory.query(
             lambda connection: (
                 find_similar(connection, likeness),
                 find_duplicate(
@@ -80,11 +77,6 @@ class TaskSage:
             "chunk_items": proposed_chunk_items(question.items_total, similar.item_seconds, self._slots),
             "duplicate_of": duplicate,
         }
-
-    async def close(self) -> None:
-        """Let go of the memory."""
-        if self._memory is not None:
-            await self._memory.close()
 
 
 def quantiles(samples: tuple[float, ...]) -> dict[str, JsonValue] | None:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from eldermesh.kafka.lifecycle import WholeAdminClient
 from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
 
@@ -97,22 +98,10 @@ async def kafka_answers(bootstrap: str) -> None:
         raise NotReadyError(f"{bootstrap} says that the brokers are {', '.join(sorted(brokers)) or 'none'}")
 
 
-class EmbeddedBroker:
+class EmbeddedBroker(EmbeddedServer):
     """A broker of its own, for one test or one program, at `bootstrap`."""
 
     def __init__(self, data_dir: Path, *, port: int | None = None) -> None:
         self.port = port or free_port()
         self.bootstrap = f"{LOOPBACK}:{self.port}"
         self.service = Service(broker_service(data_dir, self.port), log_dir=data_dir / "logs")
-
-    async def start(self) -> None:
-        """Start it, empty, and wait until it answers.
-
-        Raises:
-            StartFailedError: it does not; nothing of it is left.
-        """
-        await self.service.bring_up()
-
-    async def stop(self) -> bool:
-        """Stop it, and with it all it holds; return whether it had to be killed."""
-        return await self.service.shut_down()

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from eldermesh.launch import python_command
 from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
 from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
@@ -64,7 +65,7 @@ async def ray_listens(settings: Settings) -> None:
         raise NotReadyError(trouble)
 
 
-class EmbeddedRay:
+class EmbeddedRay(EmbeddedServer):
     """A head of its own, for one test or one program: `settings` tell a router how to reach it."""
 
     def __init__(self, data_dir: Path, *, cpus: int = 2) -> None:
@@ -78,15 +79,3 @@ class EmbeddedRay:
             _env_file=None,
         )
         self.service = Service(ray_service(settings), log_dir=data_dir / "logs")
-
-    async def start(self) -> None:
-        """Start it and wait until it listens.
-
-        Raises:
-            StartFailedError: it does not; nothing of it is left.
-        """
-        await self.service.bring_up()
-
-    async def stop(self) -> bool:
-        """Stop it, and with it all runners; return whether it had to be killed."""
-        return await self.service.shut_down()

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from eldermesh_cli.stack.errors import NotReadyError
+from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
 from shared.redis_client import heeding_cancellation
@@ -74,22 +75,10 @@ async def redis_answers(url: str) -> None:
         await client.aclose()
 
 
-class EmbeddedRedis:
+class EmbeddedRedis(EmbeddedServer):
     """A Redis of its own, for one test or one program, at `url`."""
 
     def __init__(self, data_dir: Path, *, port: int | None = None, append_only: bool = False) -> None:
         self.port = port or free_port()
         self.url = redis_url(self.port)
         self.service = Service(redis_service(data_dir, self.port, append_only=append_only), log_dir=data_dir / "logs")
-
-    async def start(self) -> None:
-        """Start it, with what it kept, and wait until it answers.
-
-        Raises:
-            StartFailedError: it does not; nothing of it is left.
-        """
-        await self.service.bring_up()
-
-    async def stop(self) -> bool:
-        """Stop it; return whether it had to be killed."""
-        return await self.service.shut_down()

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Generator
 from types import TracebackType
 from typing import Self
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from eldermesh_cli.stack.errors import StackError
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK
+from shared.http_server import HttpServer
 
-MAX_CONNECTIONS = 256
 START_SECONDS = 10.0
-STOP_SECONDS = 3
-KEEP_ALIVE_SECONDS = 30
 
 
 class LoopbackServer:
@@ -58,32 +54,12 @@ class LoopbackServer:
         await self._closing.aclose()
 
 
-class _Server(uvicorn.Server):
-    """Leaves the process' signals alone, and says when it listens."""
+class _Server(HttpServer):
+    """Says within a time that it listens."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
         self._listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+        super().__init__(app, self._listening.set)
 
     async def started_within(self, seconds: float, serving: asyncio.Task[None]) -> None:
         listening = asyncio.create_task(self._listening.wait())

@@ -12,6 +12,7 @@ from pathlib import Path
 from eldermesh.shield import to_its_end
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
+from shared.processes.child_end import ends_within
 from shared.processes.child_signals import signal_child
 from shared.retry.os_errors import passes, told_passes
 
@@ -123,12 +124,7 @@ class CliProcess:
 
     async def ends_within(self, seconds: float) -> bool:
         """Wait for its end, and that of all its descendants; whether that came in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await ends_within(self._process, seconds)
 
     def terminate(self) -> None:
         """Send SIGTERM to the CLI alone: it ends its tools and sends its last spans."""

@@ -6,22 +6,15 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable, Generator
 from pathlib import Path
 
-import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.claude_exec.loopback.application import loopback_application
 from services.claude_exec.loopback.script import Script
 from shared.errors import ConfigurationError
+from shared.http_server import HttpServer
 from shared.logs.setup import get_logger
-
-MAX_CONNECTIONS = 256
-KEEP_ALIVE_SECONDS = 30
-STOP_SECONDS = 3
-"""For answers that are on their way when the endpoint is told to stop."""
 
 _log = get_logger(__name__)
 
@@ -74,7 +67,7 @@ async def serve(
                 opened.callback(ready_file.unlink, missing_ok=True)
             _log.info("loopback endpoint listens", url=url)
 
-        server = _Server(loopback_application(script, stopping, host=host), listening)
+        server = _Server(loopback_application(script, stopping, host=host), listening, http=_Protocol)
         ending = asyncio.create_task(server.exit_after(stopping))
         try:
             await server.serve(sockets=[listener])
@@ -92,33 +85,8 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-class _Server(uvicorn.Server):
-    """Leaves the process' signals alone, and says when it listens."""
-
-    def __init__(self, app: ASGIApp, listening: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=_Protocol,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
-        self._say_listening = listening
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._say_listening()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+class _Server(HttpServer):
+    """Ends when it is told to."""
 
     async def exit_after(self, stopping: asyncio.Event) -> None:
         await stopping.wait()

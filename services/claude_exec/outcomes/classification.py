@@ -13,10 +13,11 @@ from typing import Final
 from claude_agent_sdk import ResultMessage
 from pydantic import JsonValue
 
+from eldermesh.contract.claude_output import RunOutcome
 from eldermesh.contract.vocabulary import ErrorType
 from services.claude_exec.cli.figures import count_of, micros_of
 from services.claude_exec.outcomes.evidence import Evidence
-from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome, OutcomeClass
+from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome
 from shared.processes.child_signals import signal_name
 
 _STDERR_CHARACTERS = 500
@@ -25,7 +26,7 @@ _AUTH = frozenset({401, 403})
 _UNANSWERED: Final = range(500, 600)
 _NAMES_THE_SCHEMA = re.compile(r"--json-schema|JSON schema", re.IGNORECASE)
 
-_BY_REASON: Final[dict[str, OutcomeClass]] = {
+_BY_REASON: Final[dict[str, RunOutcome]] = {
     "budget_exhausted": "budget",
     "error_max_budget_usd": "budget",
     "max_turns": "turns",
@@ -34,7 +35,7 @@ _BY_REASON: Final[dict[str, OutcomeClass]] = {
 }
 """By `terminal_reason`, else by `subtype`."""
 
-_BY_ERROR: Final[dict[str, OutcomeClass]] = {
+_BY_ERROR: Final[dict[str, RunOutcome]] = {
     "authentication_failed": "auth",
     "billing_error": "budget",
     "rate_limit": "rate_limited",
@@ -46,7 +47,7 @@ _BY_ERROR: Final[dict[str, OutcomeClass]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    outcome: OutcomeClass
+    outcome: RunOutcome
     message: str = ""
     error_type: ErrorType | None = None
 
@@ -113,7 +114,7 @@ def _failed_request(result: ResultMessage, evidence: Evidence, message: str) -> 
     return _Verdict("crashed", message)
 
 
-def _of_status(status: int, message: str) -> tuple[OutcomeClass, str, ErrorType | None]:
+def _of_status(status: int, message: str) -> tuple[RunOutcome, str, ErrorType | None]:
     if status == _TOO_MANY:
         return "rate_limited", message, None
     if status in _AUTH:

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import JsonValue
 
+from eldermesh.contract.claude_output import RunOutcome
 from eldermesh.contract.vocabulary import ErrorType
 
-OutcomeClass = Literal[
-    "ok",
-    "refused",
-    "invalid",
-    "budget",
-    "turns",
-    "timeout",
-    "idle",
-    "rate_limited",
-    "overloaded",
-    "auth",
-    "crashed",
-    "cancelled",
-]
-
-ERROR_TYPES: Final[Mapping[OutcomeClass, ErrorType]] = {
+ERROR_TYPES: Final[Mapping[RunOutcome, ErrorType]] = {
     "refused": "refused",
     "invalid": "invalid_output",
     "budget": "budget",
@@ -62,7 +48,7 @@ class ClaudeOutcome:
         duration_seconds: From the first CLI's start to the last one's end.
     """
 
-    outcome: OutcomeClass
+    outcome: RunOutcome
     output: JsonValue = None
     error_type: ErrorType | None = None
     message: str = ""

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from services.claude_exec.executor import run
+from services.claude_exec.executor import Execution
 from services.claude_exec.options import ClaudeOptions
 from shared.settings import Settings
 
@@ -17,7 +17,7 @@ from shared.settings import Settings
 async def main(url: str, directory: Path, prompt: str) -> None:
     """Run the prompt."""
     settings = Settings(data_dir=directory, anthropic_base_url=url)
-    outcome = await run(prompt, ClaudeOptions(allowed_tools=("Bash",)), settings)
+    outcome = await Execution(prompt, ClaudeOptions(allowed_tools=("Bash",)), settings).run()
     sys.stdout.write(f"{outcome.outcome}\n")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from eldermesh.contract.claude_output import RunOutcome
 from services.claude_exec.cli.command import BUNDLED_CLI
-from services.claude_exec.outcomes.outcome import OutcomeClass
 from services.claude_exec.output_schema.judge import for_cli
 from tests.integration.claude.playing import Claude
 from tests.unit.claude.test_output_schema import ACCEPTED, REFUSED
@@ -67,7 +67,7 @@ async def test_a_prompt_is_taken_as_it_is(claude: Claude) -> None:
     ],
 )
 async def test_failures(
-    claude: Claude, prompt: str, options: dict[str, Any], outcome: OutcomeClass, error_type: str, message: str
+    claude: Claude, prompt: str, options: dict[str, Any], outcome: RunOutcome, error_type: str, message: str
 ) -> None:
     """The class, the contract's word, and a message for people; one CLI was started, whatever it did."""
     found = await claude.run(prompt, options=options)

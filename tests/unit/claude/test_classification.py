@@ -9,9 +9,10 @@ from typing import Any, get_args
 import pytest
 from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, RateLimitInfo, ResultMessage, SystemMessage
 
+from eldermesh.contract.claude_output import RunOutcome
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
-from services.claude_exec.outcomes.outcome import ERROR_TYPES, OutcomeClass
+from services.claude_exec.outcomes.outcome import ERROR_TYPES
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.workload import item_outcome
 from shared.blobs.store import BlobStore
@@ -80,7 +81,7 @@ _API: dict[str, Any] = {"is_error": True, "terminal_reason": "api_error", "resul
         (Evidence(killed=True, stopped="ended", exit_status=-9), "cancelled", "cancelled"),
     ],
 )
-def test_classes(evidence: Evidence, outcome: OutcomeClass, error_type: str | None) -> None:
+def test_classes(evidence: Evidence, outcome: RunOutcome, error_type: str | None) -> None:
     """One row a combination of signs."""
     judged = classify(evidence, has_schema=False)
     assert (judged.outcome, judged.error_type) == (outcome, error_type)
@@ -101,7 +102,7 @@ def test_an_exit_that_names_the_schema(said: str) -> None:
 
 def test_every_class_has_a_word_of_the_contract() -> None:
     """All but `ok`."""
-    assert set(ERROR_TYPES) == set(get_args(OutcomeClass)) - {"ok"}
+    assert set(ERROR_TYPES) == set(get_args(RunOutcome)) - {"ok"}
 
 
 def test_the_output_contract_counts() -> None:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from eldermesh.contract.claude_output import RunOutcome
 from services.claude_exec.options import ClaudeOptions
-from services.claude_exec.outcomes.outcome import OutcomeClass
 
 _ROOT = Path(__file__).resolve().parents[3]
 _PAGE = (_ROOT / "docs" / "reference" / "claude_exec.md").read_text("utf-8")
@@ -23,7 +23,7 @@ def _rows(begin: str, end: str) -> list[list[str]]:
 def test_every_class_and_every_test_of_the_table_exists() -> None:
     """A test that was renamed takes its row along."""
     rows = _rows("<!-- table: outcomes -->", "<!-- end -->")
-    assert {row[0] for row in rows} == {*get_args(OutcomeClass), "(none)"}
+    assert {row[0] for row in rows} == {*get_args(RunOutcome), "(none)"}
     for row in rows:
         file, _, name = re.sub("`", "", row[-1]).partition("::")
         module = ast.parse((_ROOT / "tests" / "integration" / "claude" / file).read_text("utf-8"))

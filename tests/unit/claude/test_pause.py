@@ -8,21 +8,22 @@ from typing import Any
 import pytest
 from claude_agent_sdk import RateLimitEvent, RateLimitInfo, SystemMessage
 
+from eldermesh.contract.claude_output import RunOutcome
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
-from services.claude_exec.outcomes.outcome import ClaudeOutcome, OutcomeClass
+from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.workload import pause_of
 from shared.retry.asked_wait import asked_seconds
 
 
-def _outcome(outcome: OutcomeClass, resume: float | None = None) -> ClaudeOutcome:
+def _outcome(outcome: RunOutcome, resume: float | None = None) -> ClaudeOutcome:
     return ClaudeOutcome(outcome, message="why", attempts=2, cost_micros=70, retry_after_seconds=resume)
 
 
 @pytest.mark.parametrize(
     ("outcome", "resume"), [("rate_limited", None), ("rate_limited", 30.0), ("overloaded", 30.0), ("overloaded", 0.0)]
 )
-def test_limits_pause_the_job(outcome: OutcomeClass, resume: float | None) -> None:
+def test_limits_pause_the_job(outcome: RunOutcome, resume: float | None) -> None:
     """With the time that the API has said, if it has, and what the item has cost so far."""
     pause = pause_of(_outcome(outcome, resume), first_attempt=3)
     assert pause is not None
@@ -31,7 +32,7 @@ def test_limits_pause_the_job(outcome: OutcomeClass, resume: float | None) -> No
 
 
 @pytest.mark.parametrize("outcome", ["ok", "overloaded", "refused", "auth", "budget", "timeout", "crashed"])
-def test_everything_else_is_an_end_of_the_item(outcome: OutcomeClass) -> None:
+def test_everything_else_is_an_end_of_the_item(outcome: RunOutcome) -> None:
     """An API that is overloaded and does not say until when has had its retries."""
     assert pause_of(_outcome(outcome), first_attempt=1) is None
 

@@ -13,6 +13,7 @@ from eldermesh.shield import to_its_end
 from services.router.engines.ray.environment import ray_environment
 from shared.errors import RetryableError
 from shared.processes import leash
+from shared.processes.child_end import ends_within
 from shared.processes.child_signals import signal_child
 from shared.settings import Settings
 
@@ -103,15 +104,7 @@ class RayDriverProcess:
         """
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.close()
-        if not await self._ended(_STOP_SECONDS):
+        if not await ends_within(self._process, _STOP_SECONDS):
             signal_child(self._process, leash.KILL_NOW)
-            if not await self._ended(_DEATH_SECONDS):
+            if not await ends_within(self._process, _DEATH_SECONDS):
                 raise RetryableError(f"the driver of Ray (leash {self._process.pid}) outlived SIGKILL")
-
-    async def _ended(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        except TimeoutError:
-            return False
-        return True
