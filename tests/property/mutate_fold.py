@@ -6,28 +6,31 @@ from dataclasses import replace
 
 import pytest
 
-from services.router.jobs import end, fold, machine, plan, results
+from services.router.jobs import fold, machine, plan, results
 from services.router.jobs.state import JobState
+from shared.history.accepted_machine import AcceptedMachine
+from shared.history.accepted_state import AcceptedState
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded
 from shared.history.snapshot import PartitionStore, Snapshot
+from shared.history.subject_state import SubjectState
 from tests.property.patches import mutate_code
 
-_CLAMP = "t=max(state.t, record.time_ms)"
+_CLAMP = "t=max(self.t, record.time_ms)"
 
 
 def end_rebuilt(patch: pytest.MonkeyPatch) -> None:
     """The end is built when it is published, from the state as it is then."""
-    rebuilt = """canonical_bytes(
+    rebuilt = """__import__("eldermesh.contract.canonical").contract.canonical.canonical_bytes(
             __import__("json").loads(end.value)
-            | {"cost_usd": None if state.cost_micros is None else state.cost_micros / _MICROS}
+            | {"cost_usd": None if state.cost_micros is None else state.cost_micros / 1_000_000}
         )"""
-    mutate_code(patch, end, "end_due", "end.value.encode()", rebuilt)
+    mutate_code(patch, AcceptedMachine, "end_record", "end.value.encode()", rebuilt)
 
 
 def no_clamp(patch: pytest.MonkeyPatch) -> None:
     """Published times are record times, which may go back."""
-    mutate_code(patch, fold, "fold_job", _CLAMP, "t=record.time_ms")
+    mutate_code(patch, SubjectState, "at", _CLAMP, "t=record.time_ms")
 
 
 def clamp_in_memory(patch: pytest.MonkeyPatch) -> None:
@@ -42,7 +45,7 @@ def clamp_by_partition(patch: pytest.MonkeyPatch) -> None:
 
 def _remember_times(patch: pytest.MonkeyPatch, *, by_job: bool) -> None:
     latest: dict[str, int] = {}
-    mutate_code(patch, fold, "fold_job", _CLAMP, "t=record.time_ms")
+    mutate_code(patch, SubjectState, "at", _CLAMP, "t=record.time_ms")
     unclamped, load = fold.fold_job, PartitionStore.load
 
     def clamped(state: JobState | None, record: FactRecord) -> Folded[JobState]:
@@ -112,17 +115,17 @@ def cost_without_key(patch: pytest.MonkeyPatch) -> None:
 
 def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
     """What comes after a job's end is a repeat, whatever it says."""
-    mutate_code(patch, fold, "_accepted", "if same else", "if same or state.end is not None else")
+    mutate_code(patch, AcceptedState, "accepted_again", "if acceptance.", "if self.end is not None or acceptance.")
 
 
 def end_told_at_a_later_time(patch: pytest.MonkeyPatch) -> None:
     """The end's record bears the time of the job's latest fact, not of the deciding one."""
-    mutate_code(patch, end, "end_due", "time_ms=end.at", "time_ms=state.t")
+    mutate_code(patch, AcceptedMachine, "end_record", "time_ms=end.at", "time_ms=state.t")
 
 
 def mark_with_a_later_time(patch: pytest.MonkeyPatch) -> None:
     """`job.ended` says that the job ended at the time of its latest fact."""
-    mutate_code(patch, end, "end_due", "ended_at=end.at", "ended_at=state.t")
+    mutate_code(patch, AcceptedMachine, "end_mark", "ended_at=end.at", "ended_at=state.t")
 
 
 def repeated_failures_count(patch: pytest.MonkeyPatch) -> None:

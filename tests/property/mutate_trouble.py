@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.jobs import fold
+from shared.history.accepted_state import AcceptedState
 from shared.history.actions import Actor
 from shared.history.chunk_sender import Sender
 from shared.history.owner import Owner
@@ -36,4 +36,4 @@ def claimed_without_a_lane(patch: pytest.MonkeyPatch) -> None:
 
 def mark_before_a_repeat(patch: pytest.MonkeyPatch) -> None:
     """The mark of an end is not written again behind a submit that comes after it."""
-    mutate_code(patch, fold, "_accepted", "accepted_since=state.marked", "accepted_since=False")
+    mutate_code(patch, AcceptedState, "accepted_again", "accepted_since=self.marked", "accepted_since=False")

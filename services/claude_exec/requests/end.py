@@ -6,13 +6,12 @@ from dataclasses import replace
 
 from eldermesh.contract.canonical import canonical_bytes
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeEndStatus, OutcomeClass
-from eldermesh.contract.cloudevents import CLAUDE_CANCELLED, CLAUDE_COMPLETED, CLAUDE_FAILED, binary_headers
+from eldermesh.contract.cloudevents import CLAUDE_CANCELLED, CLAUDE_COMPLETED, CLAUDE_FAILED
 from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import CLAUDE_OUTPUT
-from services.claude_exec.requests.state import Acceptance, End, RequestState
+from services.claude_exec.requests.state import RequestState
 from shared.facts.claude import ClaudeAnswered, ClaudeEnded
-from shared.history.facts import fact_headers
-from shared.history.machine import EndDue, NewFact, Publication
+from shared.history.end import End, EndKind
 
 EVENT_SOURCE = "eldermesh/claude_exec"
 
@@ -22,6 +21,8 @@ _EVENT_TYPES: dict[ClaudeEndStatus, str] = {
     "cancelled": CLAUDE_CANCELLED,
 }
 _MICROS = 1_000_000
+
+END_KIND = EndKind(CLAUDE_OUTPUT, EVENT_SOURCE, ClaudeEnded)
 
 
 def answered(state: RequestState, fact: ClaudeAnswered) -> RequestState:
@@ -73,39 +74,14 @@ def _ended(
         trace_id=acceptance.trace_id,
     )
     value = canonical_bytes(end.model_dump(mode="json")).decode()
-    return replace(
-        state,
-        end=End(status, _EVENT_TYPES[status], state.t, value),
-        terms=None,
-        stub_at=None,
-        stub_reason=None,
-        expires_at=None,
-    )
+    return _over(replace(state, end=End(status, _EVENT_TYPES[status], state.t, value)))
 
 
-def end_due(state: RequestState, acceptance: Acceptance, end: End) -> EndDue:
-    """The record for `claude.output`, and the fact that says it stands there."""
-    publication = Publication(
-        topic=CLAUDE_OUTPUT,
-        key=state.request_id,
-        value=end.value.encode(),
-        headers=binary_headers(
-            event_id=f"{state.request_id}:end",
-            event_type=end.event_type,
-            source=EVENT_SOURCE,
-            subject=state.request_id,
-            time_ms=end.at,
-            traceparent=acceptance.traceparent,
-            tracestate=acceptance.tracestate,
-        ),
-    )
-    mark = ClaudeEnded(
-        content_hash=acceptance.content_hash,
-        event_type=end.event_type,
-        ended_at=end.at,
-        end=end.value,
-        traceparent=acceptance.traceparent,
-        tracestate=acceptance.tracestate,
-    )
-    headers = fact_headers(mark.fact_type, state.request_id, acceptance.traceparent, acceptance.tracestate)
-    return EndDue(publication, NewFact(mark.fact_type, mark.encode(), headers))
+def marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
+    """The state whose end is published; a request whose facts are gone ends by its mark alone."""
+    return _over(state.with_mark(fact))
+
+
+def _over(state: RequestState) -> RequestState:
+    """What only a live request needs is dropped."""
+    return replace(state, terms=None, expires_at=None)

@@ -9,64 +9,30 @@ from pydantic import TypeAdapter
 
 from eldermesh.contract.claude_output import ClaudeEndStatus
 from shared.facts.claude import ClaudeTerms
+from shared.history.accepted_state import AcceptedState
 from shared.history.chunks import ChunkId
-from shared.history.keys import FOLD_VERSION
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
-    """What made the request; kept as long as it is known."""
-
-    content_hash: str
-    at: int
-    inbox: str
-    trace_id: str
-    traceparent: str
-    tracestate: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end as it is published: built once, by the deciding fact."""
-
-    status: ClaudeEndStatus
-    event_type: str
-    at: int
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class RequestState:
-    """The state of one request. A stub (a cancel that came before its request) has neither acceptance nor end.
+class RequestState(AcceptedState[ClaudeEndStatus]):
+    """The state of one request.
 
     Attributes:
         epoch: Of the run that is to be; the first is 1.
         deaths: Runs that died in a row.
         expires_at: When its only timer comes due; None once it has ended.
-        accepted_since: Whether it was sent again after its last mark, which retention may then drop before that repeat.
     """
 
     request_id: str
-    t: int
-    first_offset: int
-    last_offset: int
-    fold_version: int = FOLD_VERSION
-    acceptance: Acceptance | None = None
-    stub_at: int | None = None
-    stub_reason: str | None = None
     terms: ClaudeTerms | None = None
-    submitted_at: int = 0
     epoch: int = 0
     deaths: int = 0
     expires_at: int | None = None
-    end: End | None = None
-    marked: bool = False
-    accepted_since: bool = False
 
     @property
-    def is_live(self) -> bool:
-        """Accepted and not ended."""
-        return self.acceptance is not None and self.end is None
+    def subject(self) -> str:
+        """Its id."""
+        return self.request_id
 
     @property
     def chunk(self) -> ChunkId:

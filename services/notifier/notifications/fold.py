@@ -34,7 +34,7 @@ def fold_notification(state: NotificationState | None, record: FactRecord) -> No
     if state is None:
         now = NotificationState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
     else:
-        now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
+        now = state.at(record)
     maker = NotificationPlanned.fact_type if state is None else None
     version = fold_version_for(now.fold_version, record, maker=maker)
     if version not in FOLD_VERSIONS:

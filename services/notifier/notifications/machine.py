@@ -9,17 +9,18 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.counted import counted
 from services.notifier.notifications.fold import fold_notification
-from services.notifier.notifications.state import End, NotificationState, state_adapter
+from services.notifier.notifications.state import NotificationState, state_adapter
 from shared.facts.fact import TimerFired
 from shared.facts.notifications import (
     NotificationEnded,
     NotificationFailed,
-    NotificationPlanned,
     NotificationReplanned,
 )
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DispatchDue, Due, EndDue, Folded, MarkDue, NewFact, Publication, TimerDue
+from shared.history.machine import DispatchDue, Due, Folded, NewFact, Publication, TimerDue
+from shared.history.subject_fact import subject_fact
+from shared.history.subject_machine import SubjectMachine
 from shared.kafka.topics import NOTIFICATIONS
 
 OWNER_WORKER_ID = "notifier"
@@ -27,7 +28,7 @@ _SPEC = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationMachine:
+class NotificationMachine(SubjectMachine[NotificationState]):
     """`Machine[NotificationState]`.
 
     Args:
@@ -52,19 +53,14 @@ class NotificationMachine:
     def due(self, state: NotificationState, now_ms: int) -> Sequence[Due]:
         """The dead letter, the timer or the send that the state calls for."""
         planned = state.planned
-        if state.planned_since and state.end is not None:
-            # A plan that outlives the end would make the notification anew: a mark has to stand behind it.
-            return (MarkDue(_mark(state, state.end)),)
-        if planned is None:
-            return ()
-        if state.end is not None:
-            return (self._end_due(state, planned, state.end),)
+        if planned is None or state.end is not None:
+            return self.end_due(state)
         if planned.expires_at <= now_ms:
-            return (TimerDue(state.expires_timer, _fact(state, TimerFired(timer_id=state.expires_timer))),)
+            return (TimerDue(state.expires_timer, subject_fact(state, TimerFired(timer_id=state.expires_timer))),)
         if state.resume_at is None:
             return (DispatchDue(state.chunk, state.deaths + 1, planned.channel),)
         if state.resume_at <= now_ms:
-            return (TimerDue(state.resume_timer, _fact(state, TimerFired(timer_id=state.resume_timer))),)
+            return (TimerDue(state.resume_timer, subject_fact(state, TimerFired(timer_id=state.resume_timer))),)
         return ()
 
     def lane(self, state: NotificationState) -> str:
@@ -85,9 +81,10 @@ class NotificationMachine:
         deaths = state.deaths + 1
         if deaths >= self.max_deaths:
             reason = f"the notifier died {counted(deaths, 'time')} while it sent this"
-            return (_fact(state, NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason, only_epoch=state.epoch)),)
+            failed = NotificationFailed(worker_id=OWNER_WORKER_ID, reason=reason, only_epoch=state.epoch)
+            return (subject_fact(state, failed),)
         plan = NotificationReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
-        return (_fact(state, plan),)
+        return (subject_fact(state, plan),)
 
     def chunks(self, state: NotificationState) -> Mapping[str, ChunkId]:
         """The one chunk of what is to be sent now."""
@@ -101,18 +98,6 @@ class NotificationMachine:
         """Nothing: what has not ended has no item in."""
         return b""
 
-    def is_ended(self, state: NotificationState) -> bool:
-        """Whether it has its end."""
-        return state.end is not None
-
-    def is_settled(self, state: NotificationState) -> bool:
-        """Whether it is over, or nothing of it is known but that it is there."""
-        return (state.marked or state.planned is None) and not state.planned_since
-
-    def last_offset(self, state: NotificationState) -> int:
-        """Offset of its last fact."""
-        return state.last_offset
-
     def encode(self, state: NotificationState) -> bytes:
         """JSON of the state."""
         return state_adapter().dump_json(state)
@@ -121,7 +106,15 @@ class NotificationMachine:
         """Read a state back."""
         return state_adapter().validate_json(raw)
 
-    def _end_due(self, state: NotificationState, planned: NotificationPlanned, end: End) -> EndDue:
+    def end_record(self, state: NotificationState) -> Publication:
+        """The dead letter of a message that could not be sent.
+
+        Raises:
+            ValueError: it has not failed.
+        """
+        planned, end = state.planned, state.end
+        if planned is None or end is None:
+            raise ValueError(f"{state.notification_id} has not failed")
         reason = f"rule {planned.rule}, channel {planned.channel}: {end.reason}"
         headers = DeadLetterHeaders(
             topic=self.topic,
@@ -132,18 +125,15 @@ class NotificationMachine:
             key=state.notification_id.encode(),
         ).encode(fact_headers(planned.fact_type, planned.job_id, planned.traceparent, planned.tracestate))
         # Keyed by its own id: by its job's, the job would be taken for one that was refused.
-        letter = Publication(JOBS_DEAD, state.notification_id, planned.encode(), headers)
-        return EndDue(letter, _mark(state, end))
+        return Publication(JOBS_DEAD, state.notification_id, planned.encode(), headers)
 
+    def end_mark(self, state: NotificationState) -> NewFact:
+        """How it ended, as a fact of the history.
 
-def _mark(state: NotificationState, end: End) -> NewFact:
-    return _fact(state, NotificationEnded(status=end.status, ended_at=end.at, reason=end.reason))
-
-
-def _fact(
-    state: NotificationState, fact: TimerFired | NotificationFailed | NotificationReplanned | NotificationEnded
-) -> NewFact:
-    traceparent = None if state.planned is None else state.planned.traceparent
-    tracestate = None if state.planned is None else state.planned.tracestate
-    headers = fact_headers(fact.fact_type, state.notification_id, traceparent, tracestate)
-    return NewFact(fact.fact_type, fact.encode(), headers)
+        Raises:
+            ValueError: it has not ended.
+        """
+        end = state.end
+        if end is None:
+            raise ValueError(f"{state.notification_id} has not ended")
+        return subject_fact(state, NotificationEnded(status=end.status, ended_at=end.at, reason=end.reason))

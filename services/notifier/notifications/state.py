@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from shared.facts.notifications import NotificationPlanned, NotificationStatus
 from shared.history.chunks import ChunkId
-from shared.history.keys import FOLD_VERSION
+from shared.history.subject_state import SubjectState
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationState:
+class NotificationState(SubjectState):
     """The state of one notification.
 
     Attributes:
@@ -37,10 +37,6 @@ class NotificationState:
     """
 
     notification_id: str
-    t: int
-    first_offset: int
-    last_offset: int
-    fold_version: int = FOLD_VERSION
     planned: NotificationPlanned | None = None
     planned_at: int = 0
     epoch: int = 1
@@ -49,13 +45,32 @@ class NotificationState:
     resume_at: int | None = None
     arming: int = 0
     end: End | None = None
-    marked: bool = False
     planned_since: bool = False
 
     @property
-    def is_live(self) -> bool:
-        """Planned and not ended."""
-        return self.planned is not None and self.end is None
+    def subject(self) -> str:
+        """Its id."""
+        return self.notification_id
+
+    @property
+    def trace(self) -> NotificationPlanned | None:
+        """The plan knows it."""
+        return self.planned
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is something to send, or to tell of."""
+        return self.planned is not None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has its end."""
+        return self.end is not None
+
+    @property
+    def is_made_again(self) -> bool:
+        """Whether it was planned again after its end was final."""
+        return self.planned_since
 
     @property
     def chunk(self) -> ChunkId:

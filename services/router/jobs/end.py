@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from eldermesh.contract.canonical import canonical_bytes
-from eldermesh.contract.cloudevents import CANCELLED, COMPLETED, FAILED, REJECTED, binary_headers
+from eldermesh.contract.cloudevents import CANCELLED, COMPLETED, FAILED, REJECTED
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_DONE
 from eldermesh.contract.vocabulary import EndStatus, ErrorType
 from services.router.jobs.clock import stop_clock
-from services.router.jobs.state import Acceptance, End, JobState
+from services.router.jobs.state import JobState
 from services.router.jobs.waits import waits_over
 from shared.facts.jobs import JobEnded
-from shared.history.facts import fact_headers
-from shared.history.machine import EndDue, NewFact, Publication
+from shared.history.end import End, EndKind
 
 EVENT_SOURCE = "eldermesh/router"
 
@@ -26,6 +25,8 @@ _EVENT_TYPES: dict[EndStatus, str] = {
     "rejected": REJECTED,
 }
 _MICROS = 1_000_000
+
+END_KIND = EndKind(JOBS_DONE, EVENT_SOURCE, JobEnded)
 
 
 def ended(
@@ -59,42 +60,14 @@ def ended(
         trace_id=acceptance.trace_id,
     )
     value = canonical_bytes(end.model_dump(mode="json")).decode()
-    return replace(
-        state,
-        end=End(status, _EVENT_TYPES[status], state.t, value),
-        terms=None,
-        stub_at=None,
-        stub_reason=None,
-        plan=(),
-        bitmap=b"",
-        timers={},
-        armings={},
-    )
+    return _over(replace(state, end=End(status, _EVENT_TYPES[status], state.t, value)))
 
 
-def end_due(state: JobState, acceptance: Acceptance, end: End) -> EndDue:
-    """The record for `jobs.done`, and the fact that says it stands there."""
-    publication = Publication(
-        topic=JOBS_DONE,
-        key=state.job_id,
-        value=end.value.encode(),
-        headers=binary_headers(
-            event_id=f"{state.job_id}:end",
-            event_type=end.event_type,
-            source=EVENT_SOURCE,
-            subject=state.job_id,
-            time_ms=end.at,
-            traceparent=acceptance.traceparent,
-            tracestate=acceptance.tracestate,
-        ),
-    )
-    mark = JobEnded(
-        content_hash=acceptance.content_hash,
-        event_type=end.event_type,
-        ended_at=end.at,
-        end=end.value,
-        traceparent=acceptance.traceparent,
-        tracestate=acceptance.tracestate,
-    )
-    headers = fact_headers(JobEnded.fact_type, state.job_id, acceptance.traceparent, acceptance.tracestate)
-    return EndDue(publication, NewFact(JobEnded.fact_type, mark.encode(), headers))
+def marked(state: JobState, fact: JobEnded) -> JobState:
+    """The state whose end is published; a job whose facts are gone ends by its mark alone."""
+    return _over(waits_over(state).with_mark(fact))
+
+
+def _over(state: JobState) -> JobState:
+    """What only a live job needs is dropped."""
+    return replace(state, terms=None, plan=(), bitmap=b"", timers={}, armings={})

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 
-from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.topics import JOBS_DEAD
 from services.router.jobs import clock
 from services.router.jobs.advice import advised, asked, with_annex, with_own_advice
-from services.router.jobs.end import ended
+from services.router.jobs.end import ended, marked
 from services.router.jobs.hold_events import with_hold_events
 from services.router.jobs.holds import decided, denied, held
 from services.router.jobs.pauses import interrupted, paused
 from services.router.jobs.plan import first_plan, replaced_plan
 from services.router.jobs.results import fold_results
 from services.router.jobs.spec import job_spec
-from services.router.jobs.state import Acceptance, End, JobState
-from services.router.jobs.waits import pause_over, waits_over
+from services.router.jobs.state import JobState
+from services.router.jobs.waits import pause_over
+from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import (
     ChunkInterrupted,
@@ -37,12 +35,7 @@ from shared.facts.jobs import (
 )
 from shared.history.facts import FactRecord
 from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
-from shared.history.machine import Folded, Publication
-
-STUB_MS = 24 * 3600 * 1000
-"""How long a cancel waits for its submit, by fact times."""
-
-_END_STATUS = {"completed": "completed", "failed": "failed", "cancelled": "cancelled", "rejected": "rejected"}
+from shared.history.machine import Folded
 
 
 def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
@@ -56,105 +49,43 @@ def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
     if state is None:
         now = JobState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
     else:
-        now = replace(state, t=max(state.t, record.time_ms), last_offset=record.offset)
-    is_made = now.acceptance is not None or now.end is not None
-    version = fold_version_for(now.fold_version, record, maker=None if is_made else JobAccepted.fact_type)
+        now = state.at(record)
+    version = fold_version_for(now.fold_version, record, maker=None if now.is_made else JobAccepted.fact_type)
     if version not in FOLD_VERSIONS:
         return Folded(replace(now, fold_version=version))
     fact = decode_job_fact(record.fact_type, record.value)
     if state is None:
-        return _first(now, fact)
+        is_first = isinstance(fact, AcceptedFact | CancelRequested | EndedFact)
+        return _next(now, record, fact) if is_first else Folded(None)
     return with_annex(state, with_hold_events(state, _next(now, record, fact)))
 
 
 def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState]:
     match fact:
         case JobAccepted():
-            return _accepted(state, record, fact)
+            return _accepted(state, fact)
         case ItemsCompleted():
             return fold_results(state, fact)
         case JobDecided():
-            return decided(state, record, fact)
+            return decided(state, fact)
         case JobEnded():
-            return Folded(_marked(state, fact))
-        case JobCancelRequested() if state.acceptance is None and state.end is None:
-            return Folded(replace(state, stub_at=state.t, stub_reason=fact.reason))
+            return Folded(marked(state, fact))
+        case JobCancelRequested() if not state.is_made:
+            return Folded(state.cancelled_first(fact))
     if not state.is_live:
         return Folded(state)
     return Folded(_live(state, record, fact))
 
 
-def _first(empty: JobState, fact: JobFact) -> Folded[JobState]:
-    match fact:
-        case JobAccepted():
-            return _created(empty, fact)
-        case JobCancelRequested():
-            return Folded(replace(empty, stub_at=empty.t, stub_reason=fact.reason))
-        case JobEnded():
-            return Folded(_marked(empty, fact))
-    return Folded(None)
-
-
-def _created(state: JobState, fact: JobAccepted) -> Folded[JobState]:
-    inbox = fact.inbox.coordinates
-    state = replace(
-        state,
-        acceptance=Acceptance(fact.content_hash, state.t, inbox, fact.trace_id, fact.traceparent, fact.tracestate),
-        fold_version=fact.fold_version,
-        terms=fact.terms,
-        items_total=fact.items_total,
-        submitted_at=fact.submitted_at,
-        stub_at=None,
-        stub_reason=None,
-    )
-    state = clock.start_clock(clock.arm(state, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
-    return Folded(asked(state, fact.terms), spec=job_spec(fact))
-
-
-def _accepted(state: JobState, record: FactRecord, fact: JobAccepted) -> Folded[JobState]:
+def _accepted(state: JobState, fact: JobAccepted) -> Folded[JobState]:
     if state.acceptance is not None:
-        same = fact.inbox.coordinates == state.acceptance.inbox or fact.content_hash == state.acceptance.content_hash
-        state = replace(state, accepted_since=state.marked)
-        return Folded(state) if same else Folded(state, conflict=_conflict(record, fact))
-    stub_at, reason = state.stub_at, state.stub_reason
-    created = _created(state, fact)
-    if created.state is None or stub_at is None or state.t - stub_at > STUB_MS:
-        return created
-    return Folded(ended(created.state, "cancelled", "cancelled", reason))
-
-
-def _conflict(record: FactRecord, fact: JobAccepted) -> Publication:
-    headers = DeadLetterHeaders(
-        topic=fact.inbox.topic,
-        partition=fact.inbox.partition,
-        offset=fact.inbox.offset,
-        error_type="conflict",
-        reason=f"job {record.key} exists already with other content",
-        key=None if fact.inbox_key_base64 is None else base64.b64decode(fact.inbox_key_base64),
-    ).encode((name, base64.b64decode(value)) for name, value in fact.inbox_headers_base64)
-    return Publication(JOBS_DEAD, record.key, fact.original.encode(), headers)
-
-
-def _marked(state: JobState, fact: JobEnded) -> JobState:
-    if state.end is not None:
-        return replace(state, marked=True, accepted_since=False)
-    # The facts that led here are gone (or were never folded by this release): the fact itself ends the job.
-    status = fact.event_type.split(".")[2]
-    acceptance = state.acceptance or Acceptance(
-        fact.content_hash, fact.ended_at, "", fact.traceparent[3:35], fact.traceparent, fact.tracestate
-    )
-    return replace(
-        waits_over(state),
-        acceptance=acceptance,
-        end=End(_END_STATUS[status], fact.event_type, fact.ended_at, fact.end),  # type: ignore[arg-type]
-        marked=True,
-        terms=None,
-        stub_at=None,
-        plan=(),
-        bitmap=b"",
-        timers={},
-        armings={},
-    )
+        return state.accepted_again(state.acceptance, fact, noun="job")
+    made = replace(state.accepted(fact), terms=fact.terms, items_total=fact.items_total)
+    made = clock.start_clock(clock.arm(made, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
+    made = asked(made, fact.terms)
+    if state.is_cancelled_first:
+        return Folded(ended(made, "cancelled", "cancelled", state.stub_reason))
+    return Folded(made, spec=job_spec(fact))
 
 
 def _live(state: JobState, record: FactRecord, fact: JobFact) -> JobState:

@@ -11,8 +11,9 @@ from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_HOLDS
 from services.router.jobs import clock
 from services.router.jobs.end import EVENT_SOURCE
-from services.router.jobs.state import Acceptance, JobState, PastWait, Wait
+from services.router.jobs.state import JobState, PastWait, Wait
 from shared.facts.jobs import JobTerms
+from shared.history.acceptance import Acceptance
 from shared.history.machine import Folded, Publication
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 
-from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.holds import HoldOutcome
-from eldermesh.contract.topics import JOBS_DEAD
-from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.jobs import clock
 from services.router.jobs.end import ended
 from services.router.jobs.state import JobState, Wait
 from services.router.jobs.waits import hold_over
 from shared.facts.jobs import JobDecided, JobHeld
-from shared.history.facts import FactRecord
-from shared.history.machine import Folded, Publication
+from shared.history.command_letter import command_letter
+from shared.history.machine import Folded
 
 MAX_DECIDED = 100
 """Commands that a job remembers one by one, the newest: more than are ever judged out of their order in the inbox."""
@@ -30,20 +26,20 @@ def held(state: JobState, fact: JobHeld) -> JobState:
     return clock.arm(waiting, clock.REMIND, fact.remind_at)
 
 
-def decided(state: JobState, record: FactRecord, fact: JobDecided) -> Folded[JobState]:
+def decided(state: JobState, fact: JobDecided) -> Folded[JobState]:
     """A person's decision. It counts, or it becomes a dead letter; a command that is known is passed over.
 
     What counts is the first decision on a hold by anybody but the submitter.
     """
-    coordinates = fact.inbox.coordinates
+    job_id, coordinates = state.job_id, fact.inbox.coordinates
     if state.acceptance is None or _is_judged(state, fact):
         return Folded(state)
     own = state.terms is not None and state.terms.submitted_by == fact.by
     if state.hold is None:
         why = "it has ended" if state.end is not None else "nothing holds it"
-        refusal = _refusal(record, fact, "conflict", f"job {record.key} does not wait for a decision: {why}")
+        refusal = command_letter(job_id, fact, "conflict", f"job {job_id} does not wait for a decision: {why}")
     elif own:
-        refusal = _refusal(record, fact, "invalid", f"by: {fact.by!r} submitted job {record.key} and cannot decide")
+        refusal = command_letter(job_id, fact, "invalid", f"by: {fact.by!r} submitted job {job_id} and cannot decide")
     else:
         refusal = None
     state = _judged(state, coordinates)
@@ -76,15 +72,3 @@ def _judged(state: JobState, coordinates: str) -> JobState:
 def denied(state: JobState) -> JobState:
     """Nobody has decided in time."""
     return ended(hold_over(state, "timed_out"), "rejected", "denied", "nobody decided on the hold in time")
-
-
-def _refusal(record: FactRecord, fact: JobDecided, error_type: DeadLetterType, reason: str) -> Publication:
-    headers = DeadLetterHeaders(
-        topic=fact.inbox.topic,
-        partition=fact.inbox.partition,
-        offset=fact.inbox.offset,
-        error_type=error_type,
-        reason=reason,
-        key=None if fact.inbox_key_base64 is None else base64.b64decode(fact.inbox_key_base64),
-    ).encode((name, base64.b64decode(value)) for name, value in fact.inbox_headers_base64)
-    return Publication(JOBS_DEAD, record.key, fact.original.encode(), headers)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from eldermesh.counted import counted
 from services.router.jobs import clock
-from services.router.jobs.end import end_due
+from services.router.jobs.end import END_KIND
 from services.router.jobs.fold import fold_job
 from services.router.jobs.plan import successors
 from services.router.jobs.state import JobState, state_adapter
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk
+from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunks import ChunkId
-from shared.history.facts import FactRecord, fact_headers
-from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, MarkDue, NewFact, TimerDue
+from shared.history.facts import FactRecord
+from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
+from shared.history.subject_fact import subject_fact
 from shared.kafka.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"
@@ -25,7 +28,7 @@ ASKED_FOR_RAY = "ray (asked for)"
 
 
 @dataclass(frozen=True, slots=True)
-class JobMachine:
+class JobMachine(AcceptedMachine[JobState]):
     """`Machine[JobState]`.
 
     Args:
@@ -33,6 +36,7 @@ class JobMachine:
         max_item_deaths: deaths in a row after which a single item ends as `failed(crashed)`.
     """
 
+    end_kind: ClassVar = END_KIND
     max_chunk_deaths: int = 2
     max_item_deaths: int = 3
     history_topic: str = JOBS_HISTORY
@@ -44,16 +48,10 @@ class JobMachine:
 
     def due(self, state: JobState, now_ms: int) -> Sequence[Due]:
         """Ends, timers, decisions and dispatches that the state calls for."""
-        if state.acceptance is None:
-            return ()
-        if state.end is not None:
-            if self.is_settled(state):
-                return ()
-            end = end_due(state, state.acceptance, state.end)
-            # A submit that outlives the mark would make the job anew: the mark has to stand behind it.
-            return (MarkDue(end.mark),) if state.marked else (end,)
+        if not state.is_live:
+            return self.end_due(state)
         due: list[Due] = [
-            TimerDue(identity := clock.timer_id(state, name), _fact(state, TimerFired(timer_id=identity)))
+            TimerDue(identity := clock.timer_id(state, name), subject_fact(state, TimerFired(timer_id=identity)))
             for name, timer in state.timers.items()
             if timer.due <= now_ms
         ]
@@ -79,11 +77,11 @@ class JobMachine:
         for planned in successors(state, dead, bisect_after=self.max_chunk_deaths):
             hopeless = planned.first == planned.last and planned.deaths >= self.max_item_deaths
             (crashed if hopeless else again).append(planned)
-        facts = [_fact(state, self._crash(state, planned)) for planned in crashed]
+        facts = [subject_fact(state, self._crash(state, planned)) for planned in crashed]
         if again:
             replaced = tuple(str(chunk) for chunk in dead)
             plan = JobReplanned(n=state.decisions, epoch=state.epoch + 1, replaced=replaced, chunks=tuple(again))
-            facts.append(_fact(state, plan))
+            facts.append(subject_fact(state, plan))
         return facts
 
     def _crash(self, state: JobState, planned: PlannedChunk) -> ItemsCompleted:
@@ -114,26 +112,9 @@ class JobMachine:
         asked_for_ray = state.engine == "ray" and state.terms is not None and state.terms.engine == "ray"
         return ASKED_FOR_RAY if asked_for_ray else state.engine or ""
 
-    def mark(self, state: JobState) -> str:
-        """When, from which record, and with which content it was accepted."""
-        made = state.acceptance
-        return "" if made is None else f"{made.at}/{made.inbox}/{made.content_hash}"
-
     def bitmap(self, state: JobState) -> bytes:
         """Which items are in."""
         return state.bitmap
-
-    def is_ended(self, state: JobState) -> bool:
-        """Whether the job has its end."""
-        return state.end is not None
-
-    def is_settled(self, state: JobState) -> bool:
-        """Ended and marked behind its last submit, or a stub."""
-        return (state.marked and not state.accepted_since) or state.acceptance is None
-
-    def last_offset(self, state: JobState) -> int:
-        """Offset of the job's last fact."""
-        return state.last_offset
 
     def encode(self, state: JobState) -> bytes:
         """JSON of the state, its bitmap left out."""
@@ -142,10 +123,3 @@ class JobMachine:
     def decode(self, raw: bytes, bitmap: bytes) -> JobState:
         """Read a state back."""
         return replace(state_adapter().validate_json(raw), bitmap=bitmap)
-
-
-def _fact(state: JobState, fact: TimerFired | ItemsCompleted | JobReplanned) -> NewFact:
-    acceptance = state.acceptance
-    traceparent = acceptance.traceparent if acceptance is not None else None
-    tracestate = acceptance.tracestate if acceptance is not None else None
-    return NewFact(fact.fact_type, fact.encode(), fact_headers(fact.fact_type, state.job_id, traceparent, tracestate))

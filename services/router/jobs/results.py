@@ -11,8 +11,9 @@ from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_PROGRESS
 from services.router.jobs.end import EVENT_SOURCE, ended
 from services.router.jobs.plan import without_finished
-from services.router.jobs.state import STAGE, Acceptance, JobState
+from services.router.jobs.state import STAGE, JobState
 from shared.facts.jobs import FactResult, ItemsCompleted
+from shared.history.acceptance import Acceptance
 from shared.history.chunks import has_item, with_items
 from shared.history.machine import Folded, Publication
 

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.vocabulary import EndStatus, Engine
 from shared.facts.jobs import AdviceEntry, JobTerms
+from shared.history.accepted_state import AcceptedState
 from shared.history.chunks import ChunkId
-from shared.history.keys import FOLD_VERSION
 
 STAGE = 0
 """The only stage until pipelines exist."""
@@ -65,42 +65,12 @@ class PastWait:
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
-    """What made the job; kept as long as the job is known."""
-
-    content_hash: str
-    at: int
-    inbox: str
-    trace_id: str
-    traceparent: str
-    tracestate: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end as it is published: built once, by the deciding fact."""
-
-    status: EndStatus
-    event_type: str
-    at: int
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """The state of one job. A stub (a cancel that came before its submit) has neither acceptance nor end."""
+class JobState(AcceptedState[EndStatus]):
+    """The state of one job."""
 
     job_id: str
-    t: int
-    first_offset: int
-    last_offset: int
-    fold_version: int = FOLD_VERSION
-    acceptance: Acceptance | None = None
-    stub_at: int | None = None
-    stub_reason: str | None = None
     terms: JobTerms | None = None
     items_total: int | None = None
-    submitted_at: int = 0
     decisions: int = 0
     engine: Engine | None = None
     approved: bool = False
@@ -126,22 +96,11 @@ class JobState:
     """Pauses since an item ended last."""
     cost_micros: int | None = None
     cost_keys: tuple[str, ...] = ()
-    end: End | None = None
-    marked: bool = False
-    accepted_since: bool = False
-    """Whether it was submitted again after its last mark, which retention may then drop before that submit."""
 
     @property
-    def is_live(self) -> bool:
-        """Accepted and not ended."""
-        return self.acceptance is not None and self.end is None
-
-    def is_made_of(self, content_hash: str | None) -> bool:
-        """Whether a run of this content is one of this job; None: what runs it has not said, as in earlier releases.
-
-        Another job of the same id (from another log) may have chunks of the same names.
-        """
-        return self.acceptance is not None and content_hash in (None, self.acceptance.content_hash)
+    def subject(self) -> str:
+        """Its id."""
+        return self.job_id
 
     def chunk_id(self, chunk: Chunk) -> ChunkId:
         """The identity of a chunk of this job."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import orjson
 from opentelemetry.trace import Span
 
-from services.router.jobs.state import Acceptance, JobState
+from services.router.jobs.state import JobState
 from services.router.policy.engine_choice import Route, RouteRequest, static_policy
 from services.router.policy.incident_rules import JobContents, JudgingTime, Rules, incident_rules, judged
 from services.router.policy.risk import Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
 from shared.history.clock import Clock
-from shared.history.facts import fact_headers
 from shared.history.machine import DecisionDue, NewFact
+from shared.history.subject_fact import subject_fact
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from
@@ -84,7 +84,7 @@ class JobDecider:
                 return None
             fact = self._fact(state, terms, state.items_total, due, judgement)
             _describe(deciding, fact, (*state.advice, *fact.advice))
-        return _new_fact(state, acceptance, fact)
+        return subject_fact(state, fact)
 
     async def _judgement(self, state: JobState, terms: JobTerms) -> _Judgement | None:
         """What the advice comes to; None if the job would have to be judged, and is not at hand or has to wait."""
@@ -161,8 +161,3 @@ def _describe(deciding: Span, fact: JobRouted | JobHeld | JobRefused, advice: tu
     if advice:
         said = orjson.dumps([entry.model_dump(mode="json") for entry in advice]).decode()
         deciding.set_attribute(names.ADVICE, said[:_MAX_SPAN_TEXT])
-
-
-def _new_fact(state: JobState, acceptance: Acceptance, fact: JobRouted | JobHeld | JobRefused) -> NewFact:
-    headers = fact_headers(fact.fact_type, state.job_id, acceptance.traceparent, acceptance.tracestate)
-    return NewFact(fact.fact_type, fact.encode(), headers)

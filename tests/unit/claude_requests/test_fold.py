@@ -10,8 +10,7 @@ import pytest
 
 from eldermesh.contract.claude_output import ClaudeEnd, OutcomeClass
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from services.claude_exec.requests import machine
-from services.claude_exec.requests.fold import STUB_MS, fold_request
+from services.claude_exec.requests.fold import fold_request
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.spec import RequestSpec
 from services.claude_exec.requests.state import RequestState
@@ -26,6 +25,8 @@ from shared.facts.claude import (
     decode_claude_fact,
 )
 from shared.facts.fact import Fact, InboxRecord, TimerFired, UnreadableFactError
+from shared.history.accepted_machine import AcceptedMachine
+from shared.history.accepted_state import STUB_MS
 from shared.history.chunks import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, EndDue, Folded, MarkDue, TimerDue
@@ -290,7 +291,8 @@ def test_a_settled_request_costs_nothing(story: Story, monkeypatch: pytest.Monke
     assert isinstance(due, EndDue)
     story.tell(decode_claude_fact(due.mark.fact_type, due.mark.value))
     built: list[object] = []
-    monkeypatch.setattr(machine, "end_due", lambda *of: built.append(of))
+    for name in ("end_record", "end_mark"):
+        monkeypatch.setattr(AcceptedMachine, name, lambda *of: built.append(of))
     assert MACHINE.due(story.request, T0) == ()
     assert built == []
 

@@ -6,10 +6,11 @@ import orjson
 import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from services.router.jobs.fold import STUB_MS, fold_job
+from services.router.jobs.fold import fold_job
 from services.router.jobs.machine import JobMachine
 from shared.facts.fact import TimerFired, UnreadableFactError
 from shared.facts.jobs import JobEnded, JobRouted
+from shared.history.accepted_state import STUB_MS
 from shared.history.facts import FactRecord
 from tests.unit.jobs.story import DAY_MS, JOB, T0, TRACE_ID, Story, accepted, cancel, results, succeeded
 

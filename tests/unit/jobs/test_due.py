@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.jobs import machine
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
 from shared.facts.jobs import ItemsCompleted, JobHeld, JobPaused, JobReplanned, JobRouted, decode_job_fact
+from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunks import ChunkId
 from shared.history.machine import DecisionDue, DispatchDue, EndDue, NewFact, TimerDue
 from tests.unit.jobs.story import DAY_MS, JOB, T0, Story, accepted, cancel, results, succeeded
@@ -84,7 +84,8 @@ def test_a_settled_job_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(due, EndDue)
     story.tell(decode_job_fact(due.mark.fact_type, due.mark.value))
     built: list[object] = []
-    monkeypatch.setattr(machine, "end_due", lambda *of: built.append(of))
+    for name in ("end_record", "end_mark"):
+        monkeypatch.setattr(AcceptedMachine, name, lambda *of: built.append(of))
     assert kinds(story) == []
     assert built == []
     assert MACHINE.wake_at(story.job) is None

@@ -8,12 +8,15 @@ import orjson
 import pytest
 
 from eldermesh.contract.canonical import canonical_bytes
-from services.router.jobs.end import end_due, ended
+from services.router.jobs.end import ended
+from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.jobs import JobRouted
+from shared.history.machine import EndDue
 from tests.unit.jobs.story import JOB, T0, TRACE_ID, Story, accepted, cancel, failed, results, succeeded
 
 ROUTED = JobRouted(n=0, engine="celery", chunk_items=2, policy="static")
+MACHINE = JobMachine()
 
 
 def routed_job(items: int = 4, **terms: Any) -> Story:
@@ -172,9 +175,9 @@ def test_the_end_record_is_the_contracts() -> None:
     story = routed_job(labels={"team": "core"})
     story.tell(cancel("no"), at=1234)
     job = story.job
-    assert job.acceptance is not None
     assert job.end is not None
-    due = end_due(job, job.acceptance, job.end)
+    (due,) = MACHINE.due(job, T0)
+    assert isinstance(due, EndDue)
     assert due.publication.value == canonical_bytes(story.end)
     assert set(story.end) == {
         *("job_id", "status", "tenant", "workload", "labels", "engine", "items_total", "items_succeeded"),
@@ -191,7 +194,7 @@ def test_the_end_record_is_the_contracts() -> None:
 def test_what_was_never_accepted_has_no_end() -> None:
     """It would be a mistake of ours."""
     with pytest.raises(ValueError, match="never accepted"):
-        ended(JobState(JOB, T0, 0, 0), "failed")
+        ended(JobState(JOB, t=T0, first_offset=0, last_offset=0), "failed")
 
 
 def test_folding_twice_gives_the_same_bytes() -> None:

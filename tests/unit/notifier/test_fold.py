@@ -312,6 +312,6 @@ def test_a_foreign_fact_stops_the_fold() -> None:
 def test_the_mark_of_one_whose_facts_are_gone() -> None:
     """A mark alone is a notification that nothing is due of, without trace context."""
     machine = NotificationMachine("t", 0)
-    state = replace(NotificationState(ID, T0, 1, 1), end=None)
+    state = replace(NotificationState(ID, t=T0, first_offset=1, last_offset=1), end=None)
     assert machine.due(state, T0) == ()
     assert machine.replan(state, [state.chunk]) == ()
