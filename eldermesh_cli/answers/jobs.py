@@ -14,9 +14,9 @@ from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.results import JobProgress
 from eldermesh.contract.vocabulary import DeadLetterType, Decision, Engine, ErrorType, JobId
+from services.router.read_model.job import JobStateWord, JobWaitWord
 
-StateWord = Literal["accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected", "dead"]
-WaitWord = Literal["advice", "routing", "decision", "quota", "engine"]
+StateWord = Literal[JobStateWord, "dead"]
 Count = Field(ge=0)
 
 
@@ -104,7 +104,7 @@ class JobStatus(_Answer):
 
     job_id: JobId
     state: StateWord
-    waiting_for: WaitWord | None
+    waiting_for: JobWaitWord | None
     waiting_until: str | None
     engine: Engine | None
     items_total: int | None

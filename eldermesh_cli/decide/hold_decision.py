@@ -8,14 +8,14 @@ import time
 
 from eldermesh.client import Client, InvalidJobError, SentRecord
 from eldermesh.contract.vocabulary import Decision
-from eldermesh_cli.answers.jobs import DecisionAnswer, StateWord
-from eldermesh_cli.follow.job_status import job_status, state_word
+from eldermesh_cli.answers.jobs import DecisionAnswer
+from eldermesh_cli.follow.job_status import job_status
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
 from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found, outcome_unknown, usage_error
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
-from services.router.jobs.state import JobState
+from services.router.read_model.job import DecisionEffect
 
 _EFFECT_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.03
@@ -44,12 +44,12 @@ async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: s
         MeshUnavailableError, redis.RedisError: the mesh does not answer.
     """
     async with open_mesh(mesh) as opened:
-        state = await opened.jobs.state(job_id)
-        if state is None or state.acceptance is None:
+        job = await opened.jobs.job(job_id)
+        if job is None:
             raise await _unknown(opened, job_id)
-        if state.hold is None:
-            raise _not_held(job_id, await _word(opened, state))
-        if state.terms is not None and state.terms.submitted_by == by:
+        if job.state != "held":
+            raise _not_held(job_id, job.state)
+        if job.submitted_by == by:
             raise _conflict(f"{by} submitted job {job_id}, and nobody decides on their own job", "--by names another")
         async with (
             traced(mesh.settings),
@@ -59,29 +59,24 @@ async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: s
                 sent = await (client.approve if decision == "approve" else client.reject)(job_id, by, reason)
             except InvalidJobError as error:
                 raise usage_error(str(error)) from error
-        state = await _judged(opened, job_id, sent)
-        word = await _word(opened, state)
-    if not any(wait.decision == _coordinates(sent) for wait in state.waits):
-        raise _not_held(job_id, word)
-    return DecisionAnswer(job_id=job_id, state=word, decision=decision, by=by, reason=reason)
+        effect = await _effect(opened, job_id, sent)
+    if not effect.counted:
+        raise _not_held(job_id, effect.state)
+    return DecisionAnswer(job_id=job_id, state=effect.state, decision=decision, by=by, reason=reason)
 
 
-async def _judged(opened: OpenMesh, job_id: str, sent: SentRecord) -> JobState:
-    """The job's state once the fold has seen this very decision."""
+async def _effect(opened: OpenMesh, job_id: str, sent: SentRecord) -> DecisionEffect:
+    """What this very decision has done, once the job's owner has seen it."""
     deadline = time.monotonic() + _EFFECT_SECONDS
     while time.monotonic() < deadline:
-        state = await opened.jobs.state(job_id)
-        if state is not None and _coordinates(sent) in state.decided:
-            return state
+        effect = await opened.jobs.decision(job_id, f"{sent.topic}/{sent.partition}/{sent.offset}")
+        if effect is not None:
+            return effect
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
     raise outcome_unknown(
         f"the decision on job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s",
         f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks",
     )
-
-
-async def _word(opened: OpenMesh, state: JobState) -> StateWord:
-    return state_word(state, await opened.jobs.items_running(state))
 
 
 async def _unknown(opened: OpenMesh, job_id: str) -> CliError:
@@ -102,7 +97,3 @@ def _not_held(job_id: str, word: str) -> CliError:
 
 def _conflict(message: str, hint: str) -> CliError:
     return CliError(ExitStatus.NOT_FOUND, "conflict", message, hint)
-
-
-def _coordinates(sent: SentRecord) -> str:
-    return f"{sent.topic}/{sent.partition}/{sent.offset}"

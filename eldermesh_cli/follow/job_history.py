@@ -14,7 +14,9 @@ from shared.facts.jobs import JobEnded
 from shared.history.facts import FactRecord
 
 
-async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> AsyncGenerator[FactRecord, None]:
+async def read_facts(
+    opened: OpenMesh, job_id: str, partition: int, first_offset: int
+) -> AsyncGenerator[FactRecord, None]:
     """The job's facts in log order, up to the mark of its end or the end of the log.
 
     Who does not read to the end has to close the generator (`contextlib.aclosing`), which closes the connection.
@@ -22,9 +24,9 @@ async def read_facts(opened: OpenMesh, job_id: str, first_offset: int) -> AsyncG
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    partition = TopicPartition(opened.history_topic, opened.jobs.partition(job_id))
+    place = TopicPartition(opened.history_topic, partition)
     key = job_id.encode()
-    async with aclosing(read_stretches(opened.bootstrap, [partition], {partition: first_offset})) as records:
+    async with aclosing(read_stretches(opened.bootstrap, [place], {place: first_offset})) as records:
         async for record in records:
             if record.key != key:
                 continue

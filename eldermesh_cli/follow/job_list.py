@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.times import format_time
 from eldermesh_cli.answers.jobs import ListAnswer, ListedJob
-from eldermesh_cli.follow.job_status import state_word
 from eldermesh_cli.program.connection import OpenMesh
 from eldermesh_cli.program.errors import usage_error
-from services.router.jobs.state import JobState
+from services.router.read_model.job import JobSummary
 
 
 class Place(NamedTuple):
@@ -49,11 +47,11 @@ async def list_of(opened: OpenMesh, query: ListQuery) -> ListAnswer:
         redis.RedisError: Redis does not answer.
     """
     found: dict[Place, ListedJob] = {}
-    async for state in opened.jobs.states():
-        place = _place(state)
-        if place is None or (query.before is not None and place >= query.before):
+    async for job in opened.jobs.jobs():
+        place = Place(job.accepted_at, job.job_id)
+        if query.before is not None and place >= query.before:
             continue
-        listed = await _listed(opened, state)
+        listed = _listed(job)
         if _matches(listed, query):
             found[place] = listed
             if len(found) > query.limit + _KEPT_ABOVE_PAGE:
@@ -83,27 +81,18 @@ def read_cursor(text: str) -> Place:
     return Place(int(accepted_at), job_id)
 
 
-def _place(state: JobState) -> Place | None:
-    """Where a job stands; None for the stub that a cancel without a job leaves."""
-    return None if state.acceptance is None else Place(state.acceptance.at, state.job_id)
-
-
-async def _listed(opened: OpenMesh, state: JobState) -> ListedJob:
-    end = None if state.end is None else JobEnd.model_validate_json(state.end.value)
-    # An ended job keeps no terms: they stand in its end.
-    about = end if end is not None else state.terms
-    running = 0 if end is not None else await opened.jobs.items_running(state)
+def _listed(job: JobSummary) -> ListedJob:
     return ListedJob(
-        job_id=state.job_id,
-        state=state_word(state, running),
-        tenant=about.tenant if about is not None else "",
-        workload=about.workload if about is not None else "",
-        labels=dict(about.labels) if about is not None else {},
-        engine=state.engine if end is None else end.engine,
-        items_total=state.items_total if end is None else end.items_total,
-        items_ended=state.succeeded + state.failed if end is None else end.items_succeeded + end.items_failed,
-        accepted_at=format_time(state.acceptance.at) if state.acceptance is not None else "",
-        ended_at=None if end is None else end.ended_at,
+        job_id=job.job_id,
+        state=job.state,
+        tenant=job.tenant or "",
+        workload=job.workload or "",
+        labels=dict(job.labels),
+        engine=job.engine,
+        items_total=job.items_total,
+        items_ended=job.items_ended,
+        accepted_at=format_time(job.accepted_at),
+        ended_at=None if job.end is None else job.end.ended_at,
     )
 
 

@@ -1,18 +1,17 @@
-"""What state a job is in, in the words of the contract, from the router's state of it or from its dead letter."""
+"""What state a job is in, in the words of the contract, from the read model or from its dead letter."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from eldermesh.contract.cloudevents import header_text
-from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.times import format_time
-from eldermesh_cli.answers.jobs import HoldStatus, JobStatus, StateWord, WaitWord
+from eldermesh_cli.answers.jobs import HoldStatus, JobStatus
 from eldermesh_cli.dead_letters.topic import DeadLetter, dead_submit_of
 from eldermesh_cli.program.connection import OpenMesh
-from services.router.jobs import clock
-from services.router.jobs.state import JobState
+from services.router.read_model.job import Job, JobHold
 
-_MICROS = 1_000_000
 _TRACEPARENT_PARTS = 4
 
 
@@ -32,37 +31,30 @@ async def job_status(opened: OpenMesh, job_id: str) -> JobStatus | None:
 
 async def live_status(opened: OpenMesh, job_id: str) -> JobStatus | None:
     """What is known of an accepted job; None when the mesh has not accepted it."""
-    state = await opened.jobs.state(job_id)
-    if state is None or state.acceptance is None:
-        return None
-    trouble = await opened.jobs.trouble(job_id) if state.is_live else None
-    return status_of(state, await opened.jobs.items_running(state), trouble)
+    job = await opened.jobs.job(job_id)
+    return None if job is None else _status_of(job)
 
 
-def status_of(state: JobState, items_running: int, trouble: str | None = None) -> JobStatus:
-    """The status of an accepted job; `trouble` is what its owner has told of it."""
-    end = None if state.end is None else JobEnd.model_validate_json(state.end.value)
-    waiting_for, waiting_until = _waiting(state, items_running)
-    accepted_at = 0 if state.acceptance is None else state.acceptance.at
-    cost_usd = None if state.cost_micros is None else state.cost_micros / _MICROS
+def _status_of(job: Job) -> JobStatus:
+    end = job.end
     return JobStatus(
-        job_id=state.job_id,
-        state=state_word(state, items_running),
-        waiting_for=waiting_for,
-        waiting_until=None if waiting_until is None else format_time(waiting_until),
-        engine=state.engine if end is None else end.engine,
-        items_total=state.items_total if end is None else end.items_total,
-        items_succeeded=state.succeeded if end is None else end.items_succeeded,
-        items_failed=state.failed if end is None else end.items_failed,
-        items_running=items_running,
-        accepted_at=format_time(accepted_at) if end is None else end.accepted_at,
+        job_id=job.job_id,
+        state=job.state,
+        waiting_for=job.waiting_for,
+        waiting_until=None if job.waiting_until is None else format_time(job.waiting_until),
+        engine=job.engine,
+        items_total=job.items_total,
+        items_succeeded=job.items_succeeded,
+        items_failed=job.items_failed,
+        items_running=job.items_running,
+        accepted_at=format_time(job.accepted_at) if end is None else end.accepted_at,
         ended_at=None if end is None else end.ended_at,
-        cost_usd=cost_usd if end is None else end.cost_usd,
-        advice=[entry.model_dump(mode="json") for entry in state.advice],
+        cost_usd=job.cost_usd,
+        advice=[entry.model_dump(mode="json") for entry in job.advice],
         error_type=None if end is None else end.error_type,
-        reason=_reason(state) or trouble if end is None else end.reason,
-        holds=holds_of(state),
-        trace_id=trace_id_of(state.job_id) if state.acceptance is None else state.acceptance.trace_id,
+        reason=job.reason,
+        holds=holds_of(job.holds),
+        trace_id=job.trace_id,
     )
 
 
@@ -88,56 +80,20 @@ def status_of_dead(job_id: str, letter: DeadLetter) -> JobStatus:
     )
 
 
-def state_word(state: JobState, items_running: int) -> StateWord:
-    """`accepted` until a runner has begun, and how it ended once it has."""
-    if state.end is not None:
-        return state.end.status
-    if state.hold is not None:
-        return "held"
-    if state.pause is not None:
-        return "paused"
-    return "running" if items_running or state.sequence else "accepted"
-
-
-def _waiting(state: JobState, items_running: int) -> tuple[WaitWord | None, int | None]:
-    """What a job waits for, and until when at the latest."""
-    if state.end is not None:
-        return None, None
-    if state.hold is not None:
-        return "decision", state.hold.until
-    if state.pause is not None:
-        return "quota", state.pause.until
-    if clock.ADVISE in state.timers:
-        return "advice", state.timers[clock.ADVISE].due
-    if state.engine is None:
-        return "routing", None
-    return (None if items_running else "engine"), None
-
-
-def holds_of(state: JobState) -> list[HoldStatus]:
-    """The holds of a job that are remembered, the oldest first."""
-    holds = [
+def holds_of(holds: Iterable[JobHold]) -> list[HoldStatus]:
+    """Holds as an answer shows them."""
+    return [
         HoldStatus(
-            reason=wait.reason,
-            held_at=format_time(wait.since),
-            until=format_time(wait.until),
-            ended_at=format_time(wait.ended_at),
-            outcome=wait.outcome,
-            by=wait.by,
-            decision_reason=wait.decision_reason,
+            reason=hold.reason,
+            held_at=format_time(hold.held_at),
+            until=format_time(hold.until),
+            ended_at=None if hold.ended_at is None else format_time(hold.ended_at),
+            outcome=hold.outcome,
+            by=hold.by,
+            decision_reason=hold.decision_reason,
         )
-        for wait in state.waits
-        if wait.kind == "hold"
+        for hold in holds
     ]
-    if state.hold is not None:
-        held_at, until = format_time(state.hold.since), format_time(state.hold.until)
-        holds.append(HoldStatus(reason=state.hold.reason, held_at=held_at, until=until))
-    return holds
-
-
-def _reason(state: JobState) -> str | None:
-    wait = state.hold or state.pause
-    return None if wait is None else wait.reason
 
 
 def _trace_id_of_dead(job_id: str, letter: DeadLetter) -> str:

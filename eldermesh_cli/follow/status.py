@@ -62,19 +62,17 @@ async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
 
 async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
     import asyncio
-    from contextlib import aclosing, suppress
+    from contextlib import suppress
+    from functools import partial
 
     from eldermesh.client.errors import MeshUnavailableError
     from eldermesh_cli.follow.job_history import read_facts
     from eldermesh_cli.follow.notable_item import item_of_note
-    from services.router.jobs.why import first_error
     from shared.facts.fact import UnreadableFactError
 
-    state = await opened.jobs.state(job_id)
-    offset = 0 if state is None else state.first_offset
     with suppress(TimeoutError, MeshUnavailableError, UnreadableFactError):
-        async with asyncio.timeout(HISTORY_SECONDS), aclosing(read_facts(opened, job_id, offset)) as facts:
-            return item_of_note(await first_error(facts))
+        async with asyncio.timeout(HISTORY_SECONDS):
+            return item_of_note(await opened.jobs.first_error(job_id, partial(read_facts, opened)))
     return None
 
 

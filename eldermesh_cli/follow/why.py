@@ -46,21 +46,16 @@ def why(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
 
 
 async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
-    import time
+    from functools import partial
 
     from eldermesh_cli.answers.jobs import WhyAnswer, WhySegment
     from eldermesh_cli.follow.job_history import read_facts
     from eldermesh_cli.follow.job_status import holds_of, job_status
     from eldermesh_cli.follow.notable_item import item_of_note
     from eldermesh_cli.program.connection import open_mesh
-    from services.router.jobs.why import explain
 
     async with open_mesh(mesh) as opened:
-        state = await opened.jobs.state(job_id)
-        offset = 0 if state is None else state.first_offset
-        facts = [fact async for fact in read_facts(opened, job_id, offset)]
-        running = 0 if state is None else await opened.jobs.items_running(state)
-        explanation = explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=running > 0)
+        explanation = await opened.jobs.explanation(job_id, partial(read_facts, opened))
         if explanation is None:
             status = await job_status(opened, job_id)
             if status is None:
@@ -76,9 +71,9 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
         job_id=job_id,
         total_seconds=explanation.total_ms / 1000,
         segments=[WhySegment(name=segment.name, seconds=segment.length_ms / 1000) for segment in explanation.segments],
-        advice=[entry.model_dump(mode="json") for entry in explanation.state.advice],
-        engine=explanation.state.engine,
-        holds=holds_of(explanation.state),
+        advice=[entry.model_dump(mode="json") for entry in explanation.advice],
+        engine=explanation.engine,
+        holds=holds_of(explanation.holds),
         slowest_item=item_of_note(explanation.slowest),
         first_error=item_of_note(explanation.first_error),
     )

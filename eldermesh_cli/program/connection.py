@@ -1,4 +1,4 @@
-"""What most verbs speak to: the broker's topics and the router's view of jobs in Redis."""
+"""What most verbs speak to: the broker's topics and the read model of jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from eldermesh.client.kafka import PublicTopics, read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
 from eldermesh_cli.program.context import Mesh
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.jobs import JobReadModel
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 
@@ -23,7 +23,7 @@ class OpenMesh:
     mesh: Mesh
     topics: PublicTopics
     redis: Redis
-    jobs: JobLookup
+    jobs: JobReadModel
 
     @property
     def bootstrap(self) -> str:
@@ -50,7 +50,7 @@ async def open_mesh(mesh: Mesh) -> AsyncIterator[OpenMesh]:
     try:
         await redis.ping()
         # The history has as many partitions as the topics that are projected from it.
-        jobs = JobLookup(redis, mesh.settings.topic(JOBS_HISTORY), topics.partitions[JOBS_PROGRESS])
+        jobs = JobReadModel(redis, mesh.settings.topic(JOBS_HISTORY), topics.partitions[JOBS_PROGRESS])
         yield OpenMesh(mesh, topics, redis, jobs)
     finally:
         await redis.aclose()

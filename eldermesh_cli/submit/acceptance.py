@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from eldermesh.client import Client, MeshUnavailableError, SubmittedJob, WaitTimeoutError
 from eldermesh_cli.program.connection import OpenMesh
 from eldermesh_cli.program.errors import outcome_unknown
-from services.router.jobs.state import JobState
+from services.router.read_model.job import JobAcceptance
 
 JUDGED_SECONDS = 5.0
 """How long the contract lets `mesh submit` wait."""
@@ -19,8 +19,8 @@ JUDGED_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.03
 
 
-async def wait_for_acceptance(opened: OpenMesh, client: Client, sent: SubmittedJob, content_hash: str) -> JobState:
-    """The state of the job that this submit made, or repeats.
+async def wait_for_acceptance(opened: OpenMesh, client: Client, sent: SubmittedJob, content_hash: str) -> JobAcceptance:
+    """The acceptance of the job that this submit made, or repeats.
 
     Raises:
         JobDeadError: the submit was refused; `conflict`: the id belongs to other content.
@@ -31,9 +31,9 @@ async def wait_for_acceptance(opened: OpenMesh, client: Client, sent: SubmittedJ
     refusal = asyncio.create_task(_refusal(client, sent.job_id, deadline), name=f"refusal of {sent.job_id}")
     try:
         while time.monotonic() < deadline:
-            state = await opened.jobs.state(sent.job_id)
-            if state is not None and state.acceptance is not None and state.acceptance.content_hash == content_hash:
-                return state
+            accepted = await opened.jobs.acceptance(sent.job_id)
+            if accepted is not None and accepted.content_hash == content_hash:
+                return accepted
             if refusal.done():
                 refusal.result()
             await asyncio.sleep(_ASK_AGAIN_SECONDS)

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eldermesh.client import Client, RequestDeadError, SentRequest
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
-from eldermesh.contract.partitions import partition_of
 from eldermesh_cli.answers.jobs import AskAnswer, AskLine, OutputLine, RequestEndLine
 from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
 from eldermesh_cli.terminal.output import Output, pairs_table
-from services.claude_exec.requests.machine import RequestMachine
-from services.claude_exec.requests.state import RequestState
-from shared.history.keys import PartitionKeys
+from services.claude_exec.read_model import RequestReadModel
 from shared.kafka.topics import CLAUDE_HISTORY
 from shared.redis_client import make_redis
 
@@ -120,13 +115,13 @@ class Asking:
         """
         known = sent.request_id
         deadline = time.monotonic() + JUDGED_SECONDS
-        redis = make_redis(self._mesh.settings)
+        settings = self._mesh.settings
+        redis = make_redis(settings)
+        requests = RequestReadModel(redis, settings.topic(CLAUDE_HISTORY), settings.partition_count)
         refusal = asyncio.create_task(client.answer(known, JUDGED_SECONDS), name=f"refusal of {known}")
         try:
             while time.monotonic() < deadline:
-                state = await _state(redis, self._mesh, known)
-                acceptance = None if state is None else state.acceptance
-                if acceptance is not None and acceptance.content_hash == content_hash:
+                if await requests.accepted_content(known) == content_hash:
                     return
                 if refusal.done() and isinstance(refusal.exception(), RequestDeadError):
                     refusal.result()
@@ -209,13 +204,6 @@ class Asking:
 
     def _line(self, line: AskLine) -> None:
         self._output.answer(line)
-
-
-async def _state(redis: Redis, mesh: Mesh, request_id: str) -> RequestState | None:
-    settings = mesh.settings
-    partition = partition_of(request_id, settings.partition_count)
-    raw: Any = await redis.hget(PartitionKeys(settings.topic(CLAUDE_HISTORY), partition).states, request_id)
-    return None if raw is None else RequestMachine().decode(raw, b"")
 
 
 def _refused(error: RequestDeadError) -> CliError:

@@ -11,7 +11,6 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
-from eldermesh_cli.follow.job_status import state_word
 from eldermesh_cli.follow.notable_item import error_text
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
 from eldermesh_cli.program.context import Mesh
@@ -21,7 +20,7 @@ from eldermesh_cli.submit.acceptance import wait_for_acceptance
 from eldermesh_cli.submit.wait_messages import say_waits
 from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.progress_bar import ItemsBar
-from services.router.jobs.state import JobState
+from services.router.read_model.job import JobAcceptance
 
 SOURCE = "/eldermesh/cli"
 _LAST_RECORDS_SECONDS = 1.0
@@ -60,16 +59,16 @@ class Submission:
         """Send the job and wait for its end: by default as long as a job can live."""
         limit = self._mesh.settings.max_job_age_seconds + _SLACK_SECONDS if timeout_seconds is None else timeout_seconds
 
-        async def follow(opened: OpenMesh, client: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
-            self._output.note(f"job {sent.job_id} is {state_word(state, 0)}")
-            end = await self._follow(opened, client, sent.job_id, state.items_total, limit)
+        async def follow(opened: OpenMesh, client: Client, sent: SubmittedJob, accepted: JobAcceptance) -> ExitStatus:
+            self._output.note(f"job {sent.job_id} is {accepted.state}")
+            end = await self._follow(opened, client, sent.job_id, accepted.items_total, limit)
             self._print_end(end)
             return ExitStatus.OK if end.status == "completed" else ExitStatus.NOT_COMPLETED
 
         return await self._send(follow)
 
     async def _send(
-        self, then: Callable[[OpenMesh, Client, SubmittedJob, JobState], Coroutine[Any, Any, ExitStatus]]
+        self, then: Callable[[OpenMesh, Client, SubmittedJob, JobAcceptance], Coroutine[Any, Any, ExitStatus]]
     ) -> ExitStatus:
         settings = self._mesh.settings
         async with (
@@ -79,14 +78,15 @@ class Submission:
         ):
             sent = self._sent = await client.submit(self._job)
             try:
-                state = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
+                accepted = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
             except JobDeadError as error:
                 return self._refused(sent, error)
-            return await then(opened, client, sent, state)
+            return await then(opened, client, sent, accepted)
 
-    async def _print_acceptance(self, _: OpenMesh, __: Client, sent: SubmittedJob, state: JobState) -> ExitStatus:
-        trace_id = sent.trace_id if state.acceptance is None else state.acceptance.trace_id
-        self._print(SubmitAnswer(job_id=sent.job_id, state=state_word(state, 0), **self._trace(trace_id)))
+    async def _print_acceptance(
+        self, _: OpenMesh, __: Client, sent: SubmittedJob, accepted: JobAcceptance
+    ) -> ExitStatus:
+        self._print(SubmitAnswer(job_id=sent.job_id, state=accepted.state, **self._trace(accepted.trace_id)))
         return ExitStatus.OK
 
     def _refused(self, sent: SubmittedJob, error: JobDeadError) -> ExitStatus:

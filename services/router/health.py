@@ -15,10 +15,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
-from services.router.engines.ray.environment import head_address
 from services.router.engines.ray.node import raylet_socket
 from shared.health.container_check import Trouble, check_health
 from shared.health.parts import CELERY_RUNNERS, RAY_RUNNERS, ROUTER
+from shared.ray_head import head_address
 from shared.settings import Settings
 
 _T = TypeVar("_T")

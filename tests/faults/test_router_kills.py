@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from services.router.jobs import clock
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.lookup import JobLookup
 from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobPaused
 from shared.kafka.topics import JOBS_HISTORY
 from tests.fresh_topics import AnyBroker

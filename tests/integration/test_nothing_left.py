@@ -15,7 +15,7 @@ from eldermesh.client import Client
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.service import Service
 from services.router.engines.celery.dispatcher import CeleryDispatcher
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.lookup import JobLookup
 from services.router.service import RouterService
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.keys import PartitionKeys

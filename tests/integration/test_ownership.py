@@ -17,11 +17,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnknownError
 from redis.asyncio import Redis
 
-from services.router.jobs.lookup import JobLookup
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
+from services.router.read_model.lookup import JobLookup
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
 from shared.health.readiness import unowned_partitions

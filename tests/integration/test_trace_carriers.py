@@ -17,7 +17,7 @@ from eldermesh.launch import python_command
 from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.free_ports import free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.lookup import JobLookup
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.lookup import JobLookup
 from shared.history.gates import closed_gates
 from tests.property.fact_writer import job_id
 from tests.property.owner_life import LEASE_SECONDS

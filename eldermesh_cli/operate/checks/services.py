@@ -16,13 +16,13 @@ from eldermesh.contract.topics import JOBS_PROGRESS
 from eldermesh.counted import counted
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.context import Mesh
-from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
-from services.router.jobs.lookup import JobLookup
+from services.router.read_model.jobs import JobReadModel
 from shared.health.readiness import unowned_partitions, unsettled_groups
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.kafka.groups import CLAUDE_OWNERS, NOTIFIER_OWNERS, ROUTER_OWNERS, SAGES_PANEL
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
+from shared.ray_head import head_address, trouble_file, wanted_file
 from shared.redis_client import make_redis
 
 _PING_SECONDS = 2.0
@@ -56,9 +56,9 @@ async def jobs_go_on(mesh: Mesh) -> Found:
     """Whether jobs wait by themselves, for what their own state makes fail: a workload that is not installed, say."""
     settings = mesh.settings
     async with aclosing(make_redis(settings)) as redis:
-        lookup = JobLookup(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+        jobs = JobReadModel(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
         try:
-            trouble = await lookup.all_trouble()
+            trouble = await jobs.troubles()
         except (RedisError, OSError) as error:
             return Found(f"cannot be told: {error!r}", "see the check of Redis")
     if not trouble:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eldermesh.counted import counted
-from eldermesh_cli.follow.job_status import state_word
 from eldermesh_cli.stack.servers.broker import BROKER_NAME
-from services.router.jobs.lookup import JobLookup
-from services.router.jobs.state import JobState
+from services.router.read_model.job import JobSummary
+from services.router.read_model.jobs import JobReadModel
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings
@@ -26,12 +25,14 @@ async def lost_with(service_name: str, settings: Settings) -> Sequence[str]:
         return ()
     redis = make_redis(settings)
     try:
-        lookup = JobLookup(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
-        jobs = {state.job_id: state async for state in lookup.states() if state.acceptance is not None}
-        unfinished = sorted((each for each in jobs.values() if each.is_live), key=lambda each: (each.t, each.job_id))
-        lines = [_line(state, await lookup.items_running(state)) for state in unfinished[:_LISTED_JOBS]]
+        model = JobReadModel(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
+        jobs = {job.job_id: job async for job in model.jobs()}
     finally:
         await redis.aclose()
+    unfinished = sorted(
+        (each for each in jobs.values() if each.end is None), key=lambda each: (each.changed_at, each.job_id)
+    )
+    lines = [_line(job) for job in unfinished[:_LISTED_JOBS]]
     if len(unfinished) > _LISTED_JOBS:
         lines.append(f"{counted(len(unfinished) - _LISTED_JOBS, 'more job')} that had not ended")
     ended = len(jobs) - len(unfinished)
@@ -40,11 +41,10 @@ async def lost_with(service_name: str, settings: Settings) -> Sequence[str]:
     return lines or ["no job: none was known"]
 
 
-def _line(state: JobState, items_running: int) -> str:
-    workload = "workload unknown" if state.terms is None else state.terms.workload
-    ended = state.succeeded + state.failed
-    return f"job {state.job_id} ({workload}, {state_word(state, items_running)}, {ended} of {_items(state)})"
+def _line(job: JobSummary) -> str:
+    workload = "workload unknown" if job.workload is None else job.workload
+    return f"job {job.job_id} ({workload}, {job.state}, {job.items_ended} of {_items(job)})"
 
 
-def _items(state: JobState) -> str:
-    return "an unknown number of items" if state.items_total is None else counted(state.items_total, "item")
+def _items(job: JobSummary) -> str:
+    return "an unknown number of items" if job.items_total is None else counted(job.items_total, "item")

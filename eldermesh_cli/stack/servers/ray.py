@@ -12,8 +12,8 @@ from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
-from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
 from services.router.health import ray_trouble
+from shared.ray_head import head_address, trouble_file, wanted_file
 from shared.settings import Settings
 
 RAY_NAME = "ray"

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from eldermesh.contract.vocabulary import Engine
-from eldermesh_cli.answers.jobs import JobStatus, WaitWord
+from eldermesh_cli.answers.jobs import JobStatus
 from eldermesh_cli.submit.wait_messages import told_wait
+from services.router.read_model.job import JobWaitWord
 
 JOB_ID = "4f970e3e-d1a3-5d45-8587-591465c16100"
 UNTIL = "2026-01-01T00:00:00.000Z"
 
 
-def status(waiting_for: WaitWord | None, engine: Engine | None = None, until: str | None = None) -> JobStatus:
+def status(waiting_for: JobWaitWord | None, engine: Engine | None = None, until: str | None = None) -> JobStatus:
     """A job that waits, or runs."""
     fields: dict[str, Any] = {"waiting_for": waiting_for, "engine": engine, "waiting_until": until}
     return JobStatus.model_construct(**fields, job_id=JOB_ID)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.router.jobs.why import Explanation, explain, first_error
+from services.router.read_model.explanation import Explanation, explain, first_error
 from shared.facts.fact import Fact, InboxRecord, TimerFired
 from shared.facts.jobs import (
     FactResult,
@@ -57,7 +57,7 @@ def test_a_job_that_just_ran() -> None:
     )
 
     assert _lengths(explanation) == {"admission": 10, "decision": 20, "queue": 50, "run": 720, "end": 5}
-    assert explanation.state.marked
+    assert explanation.has_ended
 
 
 def test_time_without_a_runner_is_queue() -> None:
@@ -114,7 +114,7 @@ def test_a_job_that_goes_on_counts_until_now(is_running: bool, name: str) -> Non
     explanation = _explain((T0, accepted(JOB, SUBMIT)), (T0 + 5, routed()), now=T0 + 2_005, is_running=is_running)
 
     assert _lengths(explanation) == {"decision": 5, name: 2_000}
-    assert not explanation.state.marked
+    assert not explanation.has_ended
 
 
 def test_clocks_that_disagree() -> None:

@@ -14,8 +14,8 @@ from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.ray import dispatcher
 from services.router.engines.ray.dispatcher import RayDispatcher
 from services.router.engines.ray.driver_process import RayDriverProcess
-from services.router.engines.ray.environment import head_address, trouble_file
 from shared.errors import RetryableError
+from shared.ray_head import head_address, trouble_file
 from shared.settings import Settings
 from tests.waiting import wait_until
 

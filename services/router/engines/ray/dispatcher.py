@@ -12,10 +12,10 @@ from eldermesh.counted import counted
 from eldermesh.shield import to_its_end
 from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.ray.driver_process import RayDriverProcess
-from services.router.engines.ray.environment import head_address, trouble_file, wanted_file
 from shared.errors import RetryableError
 from shared.logs.exceptions import told
 from shared.logs.setup import get_logger
+from shared.ray_head import head_address, trouble_file, wanted_file
 from shared.settings import Settings
 from shared.workloads import Queue
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from services.router.engines.ray.environment import ray_dir, ray_environment
+from services.router.engines.ray.environment import ray_environment
 from shared.errors import ConfigurationError
 from shared.processes.service_process import settings_of_process
+from shared.ray_head import ray_dir
 from shared.settings import Settings
 
 HEAD_PORT = 6379

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from eldermesh.contract.results import ItemResult, JobProgress
+from eldermesh.contract.vocabulary import Engine
 from services.router.jobs.fold import fold_job
 from services.router.jobs.state import JobState
-from shared.facts.jobs import ItemsCompleted, decode_job_fact
+from services.router.read_model.job import JobHold
+from services.router.read_model.projection import holds_of
+from shared.facts.jobs import AdviceEntry, ItemsCompleted, decode_job_fact
 from shared.history.facts import FactRecord
 from shared.history.machine import Folded
 
@@ -38,13 +41,23 @@ class Segment:
 class Explanation:
     """Where a job's time went. The segments (those of length 0 left out) sum to `total_ms`.
 
-    `state` is what the facts make of the job; `slowest` the result of the item that ran longest, `first_error` that of
-    the first item in the log that failed.
+    Attributes:
+        total_ms: from the submit to the last fact, or until now.
+        segments: in the order of `SegmentName`.
+        has_ended: whether its last fact is there: its end stands on `jobs.done`.
+        engine: where it was routed to.
+        advice: what the sages said.
+        holds: those that are remembered, the oldest first.
+        slowest: the result of the item that ran longest.
+        first_error: the result of the first item in the log that failed.
     """
 
     total_ms: int
     segments: tuple[Segment, ...]
-    state: JobState
+    has_ended: bool
+    engine: Engine | None
+    advice: Sequence[AdviceEntry]
+    holds: Sequence[JobHold]
     slowest: ItemResult | None
     first_error: ItemResult | None
 
@@ -103,7 +116,10 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
     return Explanation(
         total_ms=stretches[-1].end - stretches[0].start,
         segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
-        state=state,
+        has_ended=state.marked,
+        engine=state.engine,
+        advice=state.advice,
+        holds=holds_of(state),
         slowest=max(results, key=lambda result: result.duration_seconds or 0, default=None),
         first_error=_first_failed(results),
     )

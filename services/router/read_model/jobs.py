@@ -1,0 +1,104 @@
+"""The jobs of a mesh, for whoever asks about them: the command, a gateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+
+from redis.asyncio import Redis
+
+from eldermesh.contract.results import ItemResult
+from services.router.read_model.explanation import Explanation, explain, first_error
+from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, JobSummary
+from services.router.read_model.lookup import JobLookup
+from services.router.read_model.projection import job_of, state_word, summary_of
+from shared.history.facts import FactRecord
+
+FactReader = Callable[[str, int, int], AsyncGenerator[FactRecord, None]]
+"""Reads a job's facts in log order: its id, the history partition, the offset to begin at."""
+
+
+class JobReadModel:
+    """Answers every question about jobs. Whoever asks gets plain values, and sees neither Redis nor the fold.
+
+    Answers are as old as the last look of a job's owner; while Redis is being filled again, jobs may be missing. Each
+    question raises `redis.RedisError` when Redis does not answer.
+
+    Args:
+        redis: a client with `decode_responses=False`.
+        history_topic: the history topic's full name.
+        partitions: how many partitions it has.
+    """
+
+    def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
+        self._lookup = JobLookup(redis, history_topic, partitions)
+
+    async def job(self, job_id: str) -> Job | None:
+        """What is known of a job; None when the mesh has not accepted it."""
+        state = await self._lookup.state(job_id)
+        if state is None or state.acceptance is None:
+            return None
+        trouble = await self._lookup.trouble(job_id) if state.is_live else None
+        running = await self._lookup.items_running(state)
+        made = state.acceptance
+        return job_of(state, made.at, made.trace_id, items_running=running, trouble=trouble)
+
+    async def jobs(self) -> AsyncIterator[JobSummary]:
+        """Every accepted job, in no order; one that changes meanwhile may come twice."""
+        async for state in self._lookup.states():
+            if state.acceptance is not None:
+                # Claims are asked only where the state hangs on them.
+                depends = state_word(state, is_running=False) != state_word(state, is_running=True)
+                is_running = depends and await self._lookup.items_running(state) > 0
+                yield summary_of(state, state.acceptance.at, is_running=is_running)
+
+    async def acceptance(self, job_id: str) -> JobAcceptance | None:
+        """Whether the mesh has accepted a job, at the price of one look: for who asks until it has."""
+        state = await self._lookup.state(job_id)
+        if state is None or state.acceptance is None:
+            return None
+        made = state.acceptance
+        return JobAcceptance(made.content_hash, made.trace_id, state_word(state, is_running=False), state.items_total)
+
+    async def decision(self, job_id: str, command: str) -> DecisionEffect | None:
+        """What a decision has done; None while the fold has not seen it.
+
+        Args:
+            job_id: the job that it is about.
+            command: where the decision stands, as `topic/partition/offset`.
+        """
+        state = await self._lookup.state(job_id)
+        if state is None or command not in state.decided:
+            return None
+        is_running = await self._lookup.items_running(state) > 0
+        counted = any(wait.decision == command for wait in state.waits)
+        return DecisionEffect(counted, state_word(state, is_running=is_running))
+
+    async def troubles(self) -> Mapping[str, str]:
+        """By job id, or engine: why it waits by itself, as owners have told within the last minutes."""
+        return await self._lookup.all_trouble()
+
+    async def explanation(self, job_id: str, read: FactReader) -> Explanation | None:
+        """Where a job's time went; None when it was never accepted, or its first facts are gone.
+
+        Raises:
+            UnreadableFactError: a record is no fact of a job.
+        """
+        state = await self._lookup.state(job_id)
+        offset = 0 if state is None else state.first_offset
+        async with aclosing(read(job_id, self._lookup.partition(job_id), offset)) as records:
+            facts = [record async for record in records]
+        is_running = state is not None and await self._lookup.items_running(state) > 0
+        return explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=is_running)
+
+    async def first_error(self, job_id: str, read: FactReader) -> ItemResult | None:
+        """The result of the first item in the history that failed; None when none has.
+
+        Raises:
+            UnreadableFactError: a record is no fact of a job.
+        """
+        state = await self._lookup.state(job_id)
+        offset = 0 if state is None else state.first_offset
+        async with aclosing(read(job_id, self._lookup.partition(job_id), offset)) as records:
+            return await first_error(records)
