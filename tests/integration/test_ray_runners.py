@@ -149,7 +149,7 @@ async def test_another_driver_gets_what_one_left(owner: PlayedOwner, ray: RayDis
     await ray.dispatch(tasks, **QUEUE, priority=3)
     await wait_until(lambda: ray.depths.get("python", {}).get("running") == 1, description="a runner has one")
     drivers = [
-        each.pid for each in psutil.Process().children(recursive=True) if "ray_driver" in " ".join(each.cmdline()[3:5])
+        each.pid for each in psutil.Process().children(recursive=True) if "ray.driver" in " ".join(each.cmdline()[3:5])
     ]
     assert len(drivers) == 1
     os.kill(drivers[0], signal.SIGKILL)

