@@ -15,16 +15,15 @@ from pydantic import JsonValue, ValidationError
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_REQUEST
 from eldermesh.contract.ids import trace_id_of
-from eldermesh.contract.partitions import partition_of
 from services.claude_exec.options import judged_options
-from services.claude_exec.requests.ids import readable_request_id, request_id_of, request_id_of_invalid
+from services.claude_exec.requests.ids import REQUEST_IDS, request_id_of
 from shared.consumer.command_json import read_object
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError, RecordTooLargeError
+from shared.errors import DeadLetterError
 from shared.facts.claude import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
-from shared.history.facts import fact_headers
+from shared.history.admitted_fact import append_admitted
 from shared.history.keys import FOLD_VERSION
 from shared.kafka.producer import Producer
 from shared.kafka.topics import CLAUDE_HISTORY
@@ -80,7 +79,7 @@ class RequestAdmission:
         Raises:
             DeadLetterError: it is not valid; with the request's id where that can be read or derived.
         """
-        value = read_object(record, readable_id=readable_request_id, derived_id=request_id_of_invalid)
+        value = read_object(record, readable_id=REQUEST_IDS.readable, derived_id=REQUEST_IDS.of_invalid)
         command = record.header("ce_type") or CLAUDE_REQUEST
         if command == CLAUDE_CANCEL:
             return _cancel(value)
@@ -88,7 +87,7 @@ class RequestAdmission:
             raise DeadLetterError(
                 "invalid",
                 f"header ce_type: unknown type; known are {CLAUDE_CANCEL}, {CLAUDE_REQUEST}",
-                job_id=readable_request_id(value),
+                job_id=REQUEST_IDS.readable(value),
             )
         return self._request(value, record)
 
@@ -117,7 +116,7 @@ class RequestAdmission:
         try:
             request = ClaudeRequest.model_validate(value)
         except ValidationError as error:
-            raise DeadLetterError("invalid", reason_of(error), job_id=request_id_of_invalid(value, record)) from error
+            raise DeadLetterError("invalid", reason_of(error), job_id=REQUEST_IDS.of_invalid(value, record)) from error
         request_id = request_id_of(request, record)
         try:
             judged_options(request.options, self._settings)
@@ -166,23 +165,14 @@ class RequestAdmission:
         )
 
     async def _append(self, request_id: str, fact: ClaudeAccepted | ClaudeCancelRequested, context: FactTrace) -> None:
-        try:
-            await self._producer.send_and_wait(
-                self._settings.topic(CLAUDE_HISTORY),
-                fact.encode(),
-                key=request_id.encode(),
-                partition=partition_of(request_id, self._settings.partition_count),
-                headers=fact_headers(fact.fact_type, request_id, context.traceparent, context.tracestate),
-            )
-        except RecordTooLargeError as error:
-            raise DeadLetterError("too_large", str(error), job_id=request_id) from error
+        await append_admitted(self._producer, self._settings, CLAUDE_HISTORY, request_id, fact, context)
 
 
 def _cancel(value: dict[str, JsonValue]) -> Admitted:
     try:
         cancel = ClaudeCancel.model_validate(value)
     except ValidationError as error:
-        raise DeadLetterError("invalid", reason_of(error), job_id=readable_request_id(value)) from error
+        raise DeadLetterError("invalid", reason_of(error), job_id=REQUEST_IDS.readable(value)) from error
     return Admitted(cancel.request_id, cancel)
 
 

@@ -6,12 +6,13 @@ from opentelemetry import metrics
 
 from services.claude_exec.requests.state import RequestState
 from shared.history.clock import Clock
+from shared.history.owner_metrics import OwnerMetrics
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span
 
 
-class RequestObserver:
+class RequestObserver(OwnerMetrics):
     """`Observer[RequestState]`.
 
     Args:
@@ -22,19 +23,9 @@ class RequestObserver:
     def __init__(self, history_topic: str, clock: Clock) -> None:
         self._clock = clock
         meter = metrics.get_meter(__name__)
-        self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
-        self._facts = meter.create_counter(metric_names.FACTS_FOLDED.name, metric_names.FACTS_FOLDED.unit)
-        self._batches = meter.create_histogram(
-            metric_names.OWNER_BATCH_DURATION.name, metric_names.OWNER_BATCH_DURATION.unit
-        )
-        self._lost = meter.create_counter(metric_names.OWNERSHIPS_LOST.name, metric_names.OWNERSHIPS_LOST.unit)
+        super().__init__(meter, history_topic)
         self._ends = meter.create_counter(metric_names.REQUESTS_ENDED.name, metric_names.REQUESTS_ENDED.unit)
         self._durations = meter.create_histogram(metric_names.REQUEST_DURATION.name, metric_names.REQUEST_DURATION.unit)
-
-    def folded(self, facts: int, seconds: float) -> None:
-        """Count a batch."""
-        self._facts.add(facts, self._topic)
-        self._batches.record(seconds, self._topic)
 
     def published_end(self, state: RequestState) -> None:
         """Record the span of an end, from the deciding fact to the acknowledged record, and count it."""
@@ -51,7 +42,3 @@ class RequestObserver:
         )
         self._ends.add(1, {names.REQUEST_STATUS: end.status})
         self._durations.record((end.at - acceptance.at) / 1000, {names.REQUEST_STATUS: end.status})
-
-    def lost(self) -> None:
-        """Count a lost ownership."""
-        self._lost.add(1, self._topic)

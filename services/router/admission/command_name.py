@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, SUBMIT
-from services.router.admission.job_id import job_id_of_invalid, readable_job_id
+from services.router.admission.job_id import JOB_IDS
 from shared.consumer.command_json import read_object
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
@@ -20,7 +20,7 @@ def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
     Raises:
         DeadLetterError: too large, no I-JSON object, or its headers say that it is something else.
     """
-    value = read_object(record, readable_id=readable_job_id, derived_id=job_id_of_invalid)
+    value = read_object(record, readable_id=JOB_IDS.readable, derived_id=JOB_IDS.of_invalid)
     return _command_type(record, value), value
 
 
@@ -33,10 +33,10 @@ def _command_type(record: ConsumedRecord, value: dict[str, JsonValue]) -> str:
         raise DeadLetterError(
             "invalid",
             f"header ce_type: unknown type; known are {', '.join(sorted(_COMMANDS))}",
-            job_id=readable_job_id(value),
+            job_id=JOB_IDS.readable(value),
         )
     if is_for_decisions != (command == DECIDE):
         raise DeadLetterError(
-            "invalid", f"header ce_type: {command} does not belong on {record.inbox}", job_id=readable_job_id(value)
+            "invalid", f"header ce_type: {command} does not belong on {record.inbox}", job_id=JOB_IDS.readable(value)
         )
     return command

@@ -19,18 +19,17 @@ from pydantic import ValidationError
 from eldermesh.contract.cloudevents import CANCEL, DECIDE
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
-from eldermesh.contract.partitions import partition_of
 from services.router.admission.command_name import read_command
-from services.router.admission.job_id import readable_job_id
+from services.router.admission.job_id import JOB_IDS
 from services.router.admission.plugin_judge import PluginJudges
 from services.router.admission.submit import accepted_fact, judged_by_plug_in, judged_submit
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.origin import headers_of, inbox_of, key_of
 from shared.consumer.record import ConsumedRecord
-from shared.errors import DeadLetterError, RecordTooLargeError
+from shared.errors import DeadLetterError
 from shared.facts.fact import Fact
 from shared.facts.jobs import JobCancelRequested, JobDecided
-from shared.history.facts import fact_headers
+from shared.history.admitted_fact import append_admitted
 from shared.kafka.producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
@@ -148,16 +147,7 @@ class JobAdmission:
         _accepted_total.add(1, {names.JOB_TENANT: submit.tenant, names.JOB_WORKLOAD: submit.workload})
 
     async def _append(self, job_id: str, fact: Fact, context: FactTrace) -> None:
-        try:
-            await self._producer.send_and_wait(
-                self._settings.topic(JOBS_HISTORY),
-                fact.encode(),
-                key=job_id.encode(),
-                partition=partition_of(job_id, self._settings.partition_count),
-                headers=fact_headers(fact.fact_type, job_id, context.traceparent, context.tracestate),
-            )
-        except RecordTooLargeError as error:
-            raise DeadLetterError("too_large", str(error), job_id=job_id) from error
+        await append_admitted(self._producer, self._settings, JOBS_HISTORY, job_id, fact, context)
 
 
 def decided_fact(decide: JobDecide, record: ConsumedRecord) -> JobDecided:
@@ -177,5 +167,5 @@ def _of_job(kind: type[JobCancel | JobDecide], value: dict[str, Any]) -> Admitte
     try:
         command = kind.model_validate(value)
     except ValidationError as error:
-        raise DeadLetterError("invalid", reason_of(error), job_id=readable_job_id(value)) from error
+        raise DeadLetterError("invalid", reason_of(error), job_id=JOB_IDS.readable(value)) from error
     return Admitted(command.job_id, command)

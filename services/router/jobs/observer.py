@@ -7,12 +7,13 @@ from opentelemetry.context import Context
 
 from services.router.jobs.state import JobState, PastWait
 from shared.history.clock import Clock
+from shared.history.owner_metrics import OwnerMetrics
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span
 
 
-class JobObserver:
+class JobObserver(OwnerMetrics):
     """`Observer[JobState]`.
 
     Args:
@@ -23,19 +24,9 @@ class JobObserver:
     def __init__(self, history_topic: str, clock: Clock) -> None:
         self._clock = clock
         meter = metrics.get_meter(__name__)
-        self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
-        self._facts = meter.create_counter(metric_names.FACTS_FOLDED.name, metric_names.FACTS_FOLDED.unit)
-        self._batches = meter.create_histogram(
-            metric_names.OWNER_BATCH_DURATION.name, metric_names.OWNER_BATCH_DURATION.unit
-        )
-        self._lost = meter.create_counter(metric_names.OWNERSHIPS_LOST.name, metric_names.OWNERSHIPS_LOST.unit)
+        super().__init__(meter, history_topic)
         self._ends = meter.create_counter(metric_names.JOBS_ENDED.name, metric_names.JOBS_ENDED.unit)
         self._durations = meter.create_histogram(metric_names.JOB_DURATION.name, metric_names.JOB_DURATION.unit)
-
-    def folded(self, facts: int, seconds: float) -> None:
-        """Count a batch."""
-        self._facts.add(facts, self._topic)
-        self._batches.record(seconds, self._topic)
 
     def published_end(self, state: JobState) -> None:
         """Record the span of an end, from the deciding fact to the acknowledged record, and count it."""
@@ -55,10 +46,6 @@ class JobObserver:
         )
         self._ends.add(1, {names.JOB_STATUS: end.status})
         self._durations.record((end.at - acceptance.at) / 1000, {names.JOB_STATUS: end.status})
-
-    def lost(self) -> None:
-        """Count a lost ownership."""
-        self._lost.add(1, self._topic)
 
 
 def _record_wait(job_id: str, wait: PastWait, context: Context) -> None:
