@@ -15,7 +15,6 @@ from eldermesh.client.kafka import (
     Positions,
     PublicTopics,
     SubmittingProducer,
-    assign_at,
     check_partitions,
     end_positions,
     kafka_errors,
@@ -53,6 +52,7 @@ from eldermesh.contract.topics import (
     JOBS_DONE,
     JOBS_PROGRESS,
 )
+from eldermesh.kafka.consumer import assign_at
 from eldermesh.kafka.producer import OutgoingRecord
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0

@@ -8,12 +8,13 @@ from contextlib import suppress
 from aiokafka import TopicPartition
 
 from eldermesh.client.errors import ClientError
-from eldermesh.client.kafka import Positions, PublicTopics, assign_at, end_positions, kafka_errors, started_consumer
+from eldermesh.client.kafka import Positions, PublicTopics, end_positions, kafka_errors, started_consumer
 from eldermesh.client.outcome import FollowedJob
 from eldermesh.client.topic_reader import public_record, read_range
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE
+from eldermesh.kafka.consumer import assign_at
 
 MAX_FOLLOWED = 20_000
 """Jobs whose outcome is remembered; for one that was forgotten the topics are read again from their start."""

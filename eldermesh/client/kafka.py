@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
@@ -24,7 +23,11 @@ from eldermesh.contract.topics import (
     JOBS_PROGRESS,
 )
 from eldermesh.counted import counted
-from eldermesh.kafka.lifecycle import WholeAdminClient, WholeConsumer, WholeProducer
+from eldermesh.kafka.admin import WholeAdminClient
+from eldermesh.kafka.consumer import WholeConsumer
+from eldermesh.kafka.errors import KafkaUnavailableError
+from eldermesh.kafka.log_bounds import log_bounds
+from eldermesh.kafka.plain_producer import WholeProducer
 from eldermesh.kafka.producer import OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.unreachable import no_broker
 
@@ -34,6 +37,7 @@ FETCH_WAIT_MS = 50
 _MAX_FETCH_BYTES = 4 * 1024 * 1024
 _REQUEST_MS = 10_000
 _ACKNOWLEDGE_SECONDS = 15.0
+_ENDS_SECONDS = 30.0
 _PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
 _FOR_SOME = (JOBS_DECISIONS, JOBS_HOLDS, CLAUDE_REQUESTS, CLAUDE_OUTPUT)
 """Only who decides on holds, follows them, or sends prompts on their own needs these."""
@@ -64,10 +68,10 @@ class PublicTopics:
 
 @asynccontextmanager
 async def kafka_errors(doing: str) -> AsyncIterator[None]:
-    """Turn what aiokafka raises, and a limit of our own on it, into `MeshUnavailableError`."""
+    """Turn `KafkaUnavailableError`, and a limit of our own on a call, into `MeshUnavailableError`."""
     try:
         yield
-    except (KafkaError, TimeoutError) as error:
+    except (KafkaUnavailableError, TimeoutError) as error:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
 
 
@@ -76,11 +80,8 @@ async def broker_errors(bootstrap: str) -> AsyncIterator[None]:
     """As `kafka_errors`, where a broker is asked for the first time: perhaps there is none."""
     try:
         yield
-    except (KafkaError, TimeoutError) as error:
+    except (KafkaUnavailableError, TimeoutError) as error:
         raise MeshUnavailableError(no_broker(bootstrap, error)) from error
-
-
-_END_POLL_MS = 50
 
 
 async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
@@ -186,30 +187,13 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
 async def end_positions(bootstrap: str, partitions: Iterable[TopicPartition]) -> Positions:
     """Where the partitions end now.
 
-    The embedded broker answers with the place behind the *first* record of the last batch, so the last record is
-    fetched, too: what comes with it, the high watermark, is right on every broker.
-
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    listed = list(partitions)
     async with started_consumer(bootstrap) as consumer, kafka_errors("the ends of the topics cannot be read"):
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(listed)
-        starts: dict[TopicPartition, int] = await consumer.beginning_offsets(listed)
-        last = {partition: end - 1 for partition, end in ends.items() if end > starts[partition]}
-        if last:
-            assign_at(consumer, last)
-            async with asyncio.timeout(_REQUEST_MS / 1000):
-                while unknown := [partition for partition in last if consumer.highwater(partition) is None]:
-                    await consumer.getmany(*unknown, timeout_ms=_END_POLL_MS)
-        return ends | {partition: max(ends[partition], consumer.highwater(partition)) for partition in last}
-
-
-def assign_at(consumer: Any, positions: Positions) -> None:
-    """Read from these positions; one that retention has passed starts at what is left."""
-    consumer.assign(list(positions))
-    for partition, offset in positions.items():
-        consumer.seek(partition, offset)
+        async with asyncio.timeout(_ENDS_SECONDS):
+            bounds = await log_bounds(consumer, partitions)
+        return {partition: each.end for partition, each in bounds.items()}
 
 
 def check_partitions(topics: PublicTopics, expected: int | None) -> None:

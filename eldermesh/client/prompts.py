@@ -17,7 +17,7 @@ from eldermesh.client.errors import (
     TopicsMissingError,
     WaitTimeoutError,
 )
-from eldermesh.client.kafka import Positions, PublicTopics, assign_at, end_positions, kafka_errors, started_consumer
+from eldermesh.client.kafka import Positions, PublicTopics, end_positions, kafka_errors, started_consumer
 from eldermesh.client.outcome import CONFLICT_GRACE_SECONDS
 from eldermesh.client.output_sequence import OutputSequence
 from eldermesh.client.submission import SentRecord, reasons
@@ -31,6 +31,7 @@ from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
 from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS_DEAD
+from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 100
 _MAX_SENT = 20_000

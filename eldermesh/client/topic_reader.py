@@ -12,7 +12,6 @@ from eldermesh.client.errors import WaitTimeoutError
 from eldermesh.client.kafka import (
     Positions,
     PublicTopics,
-    assign_at,
     end_positions,
     kafka_errors,
     read_topics,
@@ -20,6 +19,7 @@ from eldermesh.client.kafka import (
 )
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
+from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 1000
 

@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import aiokafka
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError  # noqa: TID251 - the layer translates them
 
-from eldermesh.kafka.unreadable import ReadableResults
 from eldermesh.shield import to_its_end
 
 START_SECONDS = 30.0
@@ -30,74 +27,6 @@ _CANCELS = 25
 _AIOKAFKA = str(Path(aiokafka.__file__).parent)
 
 _log = logging.getLogger(__name__)
-
-
-class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's producer; its `start` and `stop` are whole."""
-
-    async def start(self) -> None:
-        """Connect.
-
-        Raises:
-            KafkaError: not connected; the producer is closed.
-        """
-        await start_whole(self, super().start)
-
-    async def stop(self) -> None:
-        """Send what waits, and disconnect. What Kafka has not taken within `STOP_SECONDS` is given up."""
-        await stop_whole(self, super().stop)
-
-    async def break_off(self) -> None:
-        """Disconnect at once: whoever waits for an acknowledgement sees a failure, and nothing more is sent."""
-        await to_its_end(_break_off(self))
-
-    def drop(self, topic: str, partition: int) -> None:
-        """Fail what waits to be sent to a partition: it must not overtake what failed before it."""
-        waiting = self._message_accumulator._batches.pop(aiokafka.TopicPartition(topic, partition), ())  # noqa: SLF001 - there is no public way
-        for batch in waiting:
-            batch.failure(KafkaConnectionError(f"not sent: a record before it in {topic}/{partition} failed"))
-            _see_drain(batch)
-
-
-class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer; its `start` and `stop` are whole. With a group it may wait for a rebalance to end.
-
-    It never fails at a record: in place of one that cannot be read it gives an `UnreadableRecord`.
-    """
-
-    def __init__(self, *topics: str, rebalance_timeout_ms: int | None = None, **options: Any) -> None:
-        super().__init__(*topics, rebalance_timeout_ms=rebalance_timeout_ms, **options)
-        self._start_seconds = START_SECONDS + (rebalance_timeout_ms or 0) / 1000
-
-    async def start(self) -> None:
-        """Connect; where topics are subscribed to already, join the group.
-
-        Raises:
-            KafkaError: not connected; the consumer is closed.
-        """
-        await start_whole(self, super().start, seconds=self._start_seconds)
-        # What was fetched already has not been looked at.
-        self._fetcher._records = ReadableResults(self._fetcher._records)  # noqa: SLF001 - there is no public place
-
-    async def stop(self) -> None:
-        """Leave the group and disconnect."""
-        await stop_whole(self, super().stop)
-
-
-class WholeAdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's admin client; its `start` and `close` are whole."""
-
-    async def start(self) -> None:
-        """Connect.
-
-        Raises:
-            KafkaError: not connected; the client is closed.
-        """
-        await start_whole(self, super().start)
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await stop_whole(self, super().close)
 
 
 async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seconds: float = START_SECONDS) -> None:
@@ -112,7 +41,7 @@ async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seco
         async with scope:
             await asyncio.shield(starting)
     except BaseException as error:
-        await to_its_end(_break_off(client, starting))
+        await to_its_end(break_off(client, starting))
         if isinstance(error, TimeoutError) and scope.expired():
             raise KafkaTimeoutError(f"not connected within {seconds:g} s") from error
         raise
@@ -144,11 +73,11 @@ async def _stop(client: Any, stop: Callable[[], Coroutine[Any, Any, None]]) -> N
         return
     failure = stopping.exception() if stopping.done() and not stopping.cancelled() else None
     _log.warning("a Kafka client did not stop in order: %r", failure or f"not within {STOP_SECONDS:g} s")
-    await _break_off(client, stopping)
+    await break_off(client, stopping)
 
 
-async def _break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
-    """Close the client's connections and end its tasks, whatever they are at."""
+async def break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
+    """Close the client's connections and end `tasks` and its own, whatever they are at."""
     client._closed = True  # noqa: SLF001 - here and below: aiokafka has no public way to close what does not answer
     accumulator = getattr(client, "_message_accumulator", None)
     if accumulator is not None:
@@ -182,12 +111,12 @@ def _fail_all(accumulator: Any) -> None:
     accumulator.fail_all(KafkaConnectionError("the producer was closed before this was acknowledged"))
     for waiting in accumulator._batches.values():  # noqa: SLF001
         for batch in waiting:
-            _see_drain(batch)
+            see_drain(batch)
     accumulator._batches.clear()  # noqa: SLF001
 
 
-def _see_drain(batch: Any) -> None:
-    # Often nobody waits for room in the batch; the loop would then log an error that concerns nobody.
+def see_drain(batch: Any) -> None:
+    """Take note of why a batch failed. Often nobody waits for room in it: the loop would then log that error."""
     batch._drain_waiter.exception()  # noqa: SLF001
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from aiokafka.errors import (
+from aiokafka.errors import (  # noqa: TID251 - the layer translates them
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -22,8 +22,9 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
 from eldermesh.kafka.failures import BROKER, FailingPlaces, Place
-from eldermesh.kafka.lifecycle import WholeProducer
+from eldermesh.kafka.plain_producer import WholeProducer
 from eldermesh.shield import to_its_end
 
 SUSPECT_SECONDS = 5.0
@@ -82,9 +83,10 @@ class ReplacingProducer:
         """Connect.
 
         Raises:
-            KafkaError: the broker does not answer.
+            KafkaUnavailableError: the broker does not answer.
         """
-        await self._generation()
+        with translate_errors():
+            await self._generation()
 
     async def stop(self) -> None:
         """Send what waits, and disconnect; what Kafka does not take within some seconds is given up."""
@@ -107,8 +109,12 @@ class ReplacingProducer:
         """Send records; return aiokafka's metadata of each once all in-sync replicas have all of them.
 
         Raises:
-            KafkaError: one was not acknowledged. Whether it and those behind it were written is unknown.
+            KafkaUnavailableError: one was not acknowledged. Whether it and those behind it were written is unknown.
         """
+        with translate_errors():
+            return await self._send_all(records)
+
+    async def _send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
         began = time.monotonic()
         generation = await self._generation()
         generation.users += 1
@@ -156,16 +162,17 @@ class ReplacingProducer:
         began = time.monotonic()
         try:
             client = self._make()
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await client.start()
-            except TimeoutError as error:
-                raise KafkaTimeoutError(f"not connected within {self._seconds:g} s") from error
-            except OSError as error:
-                raise KafkaError(f"not connected: {error!r}") from error
+            with translate_errors():
+                try:
+                    async with asyncio.timeout(self._seconds):
+                        await client.start()
+                except TimeoutError as error:
+                    raise KafkaTimeoutError(f"not connected within {self._seconds:g} s") from error
+                except OSError as error:
+                    raise KafkaError(f"not connected: {error!r}") from error
             self._current = _Generation(client)
             return self._current
-        except KafkaError:
+        except KafkaUnavailableError:
             self.failing.failed([BROKER], began)
             raise
         finally:

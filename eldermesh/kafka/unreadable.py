@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException  # noqa: TID251 - the layer translates them
 
 from eldermesh.contract.vocabulary import DeadLetterType
 from eldermesh.counted import counted

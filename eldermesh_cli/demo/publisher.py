@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eldermesh.kafka.lifecycle import WholeProducer
+from eldermesh.kafka.plain_producer import WholeProducer
 
 JOBS = "jobs"
 

@@ -30,10 +30,10 @@ def run_on_mesh(mesh: Mesh, verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
-    from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
     from eldermesh.client.errors import ClientError
+    from eldermesh.kafka.errors import KafkaUnavailableError
     from eldermesh.kafka.unreachable import no_broker
     from shared.errors import MeshError, RetryableError
 
@@ -42,7 +42,7 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
             return _of_client(mesh, error)
         case RedisError():
             return mesh.unavailable(f"Redis does not answer: {error}")
-        case KafkaError():
+        case KafkaUnavailableError():
             return mesh.unavailable(no_broker(mesh.settings.kafka_bootstrap, error))
         case RetryableError():
             return mesh.unavailable(str(error))

@@ -85,7 +85,7 @@ async def find_compacted(settings: Settings, topic: str) -> CompactedTopic:
 
     Raises:
         ConfigurationError: it does not exist.
-        KafkaError: the broker does not answer.
+        KafkaUnavailableError: the broker does not answer.
     """
     name = settings.topic(topic)
     admin = make_admin(settings)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError  # noqa: TID251 - FastStream expects them of the client that it drives
 
 from shared.errors import ConfigurationError
 from shared.kafka.paced_consumer import PacedConsumer
@@ -28,12 +29,18 @@ class InboxClient(PacedConsumer):
 
     After a poll that failed it begins again at what was committed: the library may have taken records of one partition,
     and moved on there, before it failed at another. The next commit would lose them.
+
+    It raises aiokafka's own errors: FastStream, which drives it, tries again after those, and ends at all others.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.polled_at = time.monotonic()
         self._rewind_is_due = False
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Nothing is translated; see the class."""
+        return nullcontext()
 
     async def getmany(
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None

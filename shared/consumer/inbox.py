@@ -9,10 +9,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
+from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
 from eldermesh.kafka.unreachable import no_broker
 from shared.consumer.ack_policies import require_ack_policies
 from shared.consumer.alarm import DeadLetterAlarm
@@ -138,8 +138,9 @@ class InboxConsumer:
         try:
             # It waits until the groups have let us in, and so for members that finish a batch first.
             async with asyncio.timeout(self._patience_seconds):
-                await self._start_readers()
-        except (KafkaError, TimeoutError) as error:
+                with translate_errors():  # what `InboxClient` raises
+                    await self._start_readers()
+        except (KafkaUnavailableError, TimeoutError) as error:
             await self._close()
             raise RetryableError(no_broker(self._settings.kafka_bootstrap, error)) from error
         except BaseException:

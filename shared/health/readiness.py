@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import aclosing
 
-from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from shared.history.gates import closed_gates
 from shared.kafka.clients import make_admin
 from shared.redis_client import make_redis
@@ -46,7 +46,7 @@ async def unsettled_groups(settings: Settings, groups: Iterable[str]) -> str | N
             state = answer.groups[0][_GROUP_STATE]
             if state != "Stable":
                 return f"the consumer group {group} is not settled, but {state}"
-    except (KafkaError, OSError) as error:
+    except (KafkaUnavailableError, OSError) as error:
         return f"the broker does not answer: {error!r}"
     finally:
         await admin.close()

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from opentelemetry import metrics
 
 from eldermesh.contract.times import printable_ms
+from eldermesh.kafka.errors import KafkaUnavailableError, OffsetOutsideLogError
+from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.producer import OutgoingRecord
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
@@ -25,6 +26,9 @@ from shared.settings import Settings
 from shared.telemetry import metric_names, names
 
 _CALL_SECONDS = 15.0
+_BOUNDS_SECONDS = 3 * _CALL_SECONDS
+"""It asks for the start, for the end, and for a record."""
+
 _T = TypeVar("_T")
 
 
@@ -74,14 +78,14 @@ class KafkaPartitionLog:
 
     async def bounds(self) -> Bounds:
         """Start and end of the log, as of now."""
-        starts = await _limited(self._consumer.beginning_offsets([self._partition]))
-        ends = await _limited(self._consumer.end_offsets([self._partition]))
-        start, end = starts[self._partition], ends[self._partition]
+        self._next = None  # it moves the consumer
+        try:
+            found = await _limited(log_bounds(self._consumer, [self._partition]), seconds=_BOUNDS_SECONDS)
+        except OffsetOutsideLogError as error:
+            raise LostOwnershipError(f"the end of {self._partition} is gone: {error!r}") from error
+        start, end = found[self._partition]
         if start < end:
-            # The embedded broker answers with the place behind the first record of the last batch; the high watermark
-            # that comes with a record is right on every broker.
-            await self.read(end - 1, max_records=1, wait_seconds=_CALL_SECONDS)
-            end = max(end, self._consumer.highwater(self._partition) or 0)
+            self._lag.set(0, self._attributes)  # until a read tells more
         return Bounds(start, end)
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
@@ -97,11 +101,11 @@ class KafkaPartitionLog:
                 batch = await self._consumer.getmany(
                     self._partition, timeout_ms=max(0, round(wait_seconds * 1000)), max_records=max_records
                 )
-        except OffsetOutOfRangeError as error:
+        except OffsetOutsideLogError as error:
             self._next = None
             message = f"offset {offset} lies outside {self._partition}"
             raise LostOwnershipError(message) from error
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaUnavailableError, TimeoutError) as error:
             self._next = None
             message = f"reading {self._partition} failed: {error!r}"
             raise RetryableError(message) from error
@@ -149,11 +153,13 @@ def _fact_record(record: Any) -> FactRecord:
     )
 
 
-async def _limited(call: Awaitable[_T]) -> _T:
+async def _limited(call: Awaitable[_T], seconds: float = _CALL_SECONDS) -> _T:
     # Not `wait_for`: on Python 3.11 it swallows a cancellation that meets the call's end, and the owner would live on.
     try:
-        async with asyncio.timeout(_CALL_SECONDS):
+        async with asyncio.timeout(seconds):
             return await call
-    except (KafkaError, TimeoutError) as error:
+    except OffsetOutsideLogError:
+        raise
+    except (KafkaUnavailableError, TimeoutError) as error:
         message = f"the broker did not answer: {error!r}"
         raise RetryableError(message) from error

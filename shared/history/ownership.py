@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import Callable, Collection
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from redis.exceptions import RedisError
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from shared.errors import LostOwnershipError, RetryableError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.owner import Owner
 from shared.kafka.clients import make_consumer
+from shared.kafka.paced_consumer import PacedConsumer
 from shared.logs.setup import get_logger
 from shared.settings import Settings
 
@@ -51,7 +52,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._owners: dict[int, Owner[Any]] = {}
         self._failure: BaseException | None = None
         self._group_id = group_id
-        self._member: AIOKafkaConsumer = make_consumer(settings, group_id=group_id)
+        self._member: PacedConsumer = make_consumer(settings, group_id=group_id)
         self._keeping: asyncio.Task[None] | None = None
         self._failed = asyncio.Event()
 
@@ -79,7 +80,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """
         try:
             await self._join()
-        except KafkaError as error:
+        except KafkaUnavailableError as error:
             raise RetryableError(f"the group {self._group_id} cannot be joined: {error!r}") from error
         self._keeping = asyncio.create_task(self._keep_membership(), name=f"member {self._topic}")
         self._keeping.add_done_callback(self._kept)
@@ -112,7 +113,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._member = make_consumer(self._settings, group_id=self._group_id)
         try:
             await self._join()
-        except (KafkaError, OSError) as error:
+        except (KafkaUnavailableError, OSError) as error:
             _log.warning("the group cannot be joined", topic=self._topic, reason=repr(error))
             await self._stop_owners(list(self._tasks))  # of what it gave before that failed
             return False
@@ -127,7 +128,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 # What was fetched before it was paused may come; owners have readers of their own.
                 await self._member.getmany(timeout_ms=_POLL_MS)
                 answered_at = loop.time()
-            except KafkaError as error:
+            except KafkaUnavailableError as error:
                 _log.warning("the group has trouble", topic=self._topic, reason=repr(error))
                 await asyncio.sleep(_BACK_OFF_SECONDS)
 
@@ -200,7 +201,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         try:
             async with asyncio.timeout(_CONFIRM_SECONDS):
                 await self._member.commit({partition: owner.position})
-        except (KafkaError, TimeoutError, ValueError) as error:
+        except (KafkaUnavailableError, TimeoutError, ValueError) as error:
             _log.warning("assignment not confirmed", topic=self._topic, partition=number, reason=repr(error))
             return False
         return True

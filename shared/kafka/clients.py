@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eldermesh.kafka.lifecycle import WholeAdminClient
+from eldermesh.kafka.admin import WholeAdminClient
 from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.producer import ACKNOWLEDGE_SECONDS, Producer
 from shared.settings import Settings

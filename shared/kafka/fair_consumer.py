@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from eldermesh.kafka.lifecycle import WholeConsumer
+from eldermesh.kafka.consumer import WholeConsumer
 
 
 class FairConsumer(WholeConsumer):
@@ -23,7 +23,7 @@ class FairConsumer(WholeConsumer):
     async def getmany(
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
-        """As in aiokafka; see the class."""
+        """As in `WholeConsumer`; see the class."""
         others = set(partitions or self.assignment()) - self._had_their_turn
         batches: dict[Any, list[Any]] = {}
         if self._had_their_turn and others:

@@ -10,8 +10,10 @@ import asyncio
 from uuid import UUID, uuid4
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
+from eldermesh.kafka.consumer import assign_at
+from eldermesh.kafka.errors import KafkaUnavailableError
+from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import ConfigurationError, RetryableError
 from shared.kafka.clients import make_admin, make_consumer, make_producer
@@ -47,7 +49,7 @@ async def read_or_create_incarnation(settings: Settings) -> str:
             return found[0]
     except TimeoutError as error:
         raise RetryableError(f"the incarnation could not be read within {READ_SECONDS:g} s") from error
-    except KafkaError as error:
+    except KafkaUnavailableError as error:
         raise RetryableError(f"the incarnation could not be read: {error!r}") from error
 
 
@@ -68,9 +70,8 @@ async def _read(settings: Settings) -> list[str]:
     consumer = make_consumer(settings)
     try:
         await consumer.start()
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        end = (await consumer.end_offsets([partition]))[partition]
+        start, end = (await log_bounds(consumer, [partition]))[partition]
+        assign_at(consumer, {partition: start})
         values: list[str] = []
         while await consumer.position(partition) < end:
             batches = await consumer.getmany(partition, timeout_ms=1000)

@@ -31,7 +31,7 @@ class PacedConsumer(FairConsumer):
     async def getmany(
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
-        """As in aiokafka; see the class. Whatever it gives and however short it waits, it lets the event loop run."""
+        """As in `FairConsumer`. Whatever it gives and however short it waits, it lets the event loop run."""
         await asyncio.sleep(0)  # with records at hand, or without a time to wait, aiokafka returns at once
         batches: dict[Any, list[Any]] = await super().getmany(
             *partitions, timeout_ms=timeout_ms, max_records=max_records

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError  # noqa: TID251 - the layer translates them
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.failures import BROKER
-from eldermesh.kafka.lifecycle import WholeProducer
+from eldermesh.kafka.plain_producer import WholeProducer
 from eldermesh.kafka.producer import Headers, OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.unreachable import no_broker
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
@@ -62,7 +63,7 @@ class Producer:
         """
         try:
             await self._producer.start()
-        except KafkaError as error:
+        except KafkaUnavailableError as error:
             raise RetryableError(no_broker(self._bootstrap, error)) from error
 
     async def stop(self) -> None:
@@ -112,12 +113,13 @@ class Producer:
         names = ", ".join(sorted({record.topic for record in listed}))
         try:
             return await self._producer.send_all(listed)
-        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-            raise RecordTooLargeError(f"{names} does not take a record of this size: {error}") from error
-        except ProducerClosed as error:
-            # Not a matter of waiting: somebody stopped it under us.
-            raise StopServiceError(f"the producer for {names} was stopped") from error
-        except KafkaError as error:
+        except KafkaUnavailableError as error:
+            if isinstance(error.cause, (MessageSizeTooLargeError, RecordListTooLargeError)):
+                message = f"{names} does not take a record of this size: {error.cause}"
+                raise RecordTooLargeError(message) from error
+            if isinstance(error.cause, ProducerClosed):
+                # Not a matter of waiting: somebody stopped it under us.
+                raise StopServiceError(f"the producer for {names} was stopped") from error
             raise RetryableError(f"{names} did not acknowledge: {error!r}") from error
 
     def _check_size(self, record: OutgoingRecord) -> None:

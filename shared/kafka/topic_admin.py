@@ -10,8 +10,9 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code  # noqa: TID251 - the layer translates them
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.unreachable import no_broker
 from shared.errors import ConfigurationError, RetryableError
 from shared.kafka.clients import make_admin
@@ -60,7 +61,7 @@ async def inspect_topics(settings: Settings) -> InspectedTopics:
             existing = await _existing(admin, names)
     except TimeoutError as error:
         raise RetryableError(f"the topics could not be read within {APPLY_SECONDS:g} s") from error
-    except KafkaError as error:
+    except KafkaUnavailableError as error:
         raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
     return InspectedTopics(
         present=tuple(name for name in names if name in existing),
@@ -84,7 +85,7 @@ async def apply_topics(settings: Settings) -> AppliedTopics:
             applied = await _apply(settings, admin)
     except TimeoutError as error:
         raise RetryableError(f"the topics were not ready within {APPLY_SECONDS:g} s") from error
-    except KafkaError as error:
+    except KafkaUnavailableError as error:
         raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
     if not applied.refused:
         await read_or_create_incarnation(settings)

@@ -10,12 +10,12 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from eldermesh.kafka.errors import is_kafka_error
 from shared.errors import MeshError
 
-_MAY_BE_QUOTED = (MeshError, OSError, KafkaError, RedisError)
+_MAY_BE_QUOTED = (MeshError, OSError, RedisError)
 """Our own messages are written to be read, those of connections name hosts and files."""
 
 _MOST_TOLD = 20
@@ -46,7 +46,7 @@ def place_of(error: BaseException) -> str:
 def told(error: BaseException) -> str:
     """One line: `RetryableError: no answer`, or `ValueError at parse.py:read` where the message may quote a job."""
     name = type(error).__name__
-    if isinstance(error, _MAY_BE_QUOTED):
+    if isinstance(error, _MAY_BE_QUOTED) or is_kafka_error(error):
         message = str(error)
         return f"{name}: {message}" if message else name
     return f"{name} at {place_of(error)}"

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
-from eldermesh.kafka.lifecycle import WholeProducer
+from eldermesh.kafka.plain_producer import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.fact import Fact, InboxRecord

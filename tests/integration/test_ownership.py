@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnknownError
 from redis.asyncio import Redis
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
@@ -244,7 +245,7 @@ async def test_a_group_that_does_not_answer_gets_another_member(
 
 
 async def _fail(**_: object) -> None:
-    raise UnknownError
+    raise KafkaUnavailableError(UnknownError())
 
 
 async def test_a_workload_that_is_not_installed(any_broker: AnyBroker, redis_server: str) -> None:

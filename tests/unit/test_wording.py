@@ -6,6 +6,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from eldermesh.counted import counted
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.unreachable import no_broker
 
 
@@ -20,5 +21,7 @@ def test_counts(count: int, said: str) -> None:
 def test_a_broker_that_is_not_there() -> None:
     """What aiokafka says of it is for nobody; all else is told."""
     refused = KafkaConnectionError("Unable to bootstrap from [('127.0.0.1', 9092, <AddressFamily.AF_INET: 2>)]")
-    assert no_broker("127.0.0.1:9092", refused) == "no broker answers at 127.0.0.1:9092"
-    assert no_broker("h:1", NodeNotReadyError("1")).startswith("no broker answers at h:1: NodeNotReadyError")
+    assert no_broker("127.0.0.1:9092", KafkaUnavailableError(refused)) == "no broker answers at 127.0.0.1:9092"
+    not_ready = KafkaUnavailableError(NodeNotReadyError("1"))
+    assert no_broker("h:1", not_ready) == "no broker answers at h:1: NodeNotReadyError('1')"
+    assert no_broker("h:1", TimeoutError()) == "no broker answers at h:1: TimeoutError()"

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from typing import Any
 
 import httpx
-from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.unreachable import no_broker
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.context import Mesh
@@ -34,7 +34,7 @@ async def broker_answers(mesh: Mesh) -> Found:
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
-    except (KafkaError, OSError) as error:
+    except (KafkaUnavailableError, OSError) as error:
         raise CheckFailed(no_broker(mesh.settings.kafka_bootstrap, error), mesh.hint) from error
     finally:
         await admin.close()

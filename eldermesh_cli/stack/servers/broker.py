@@ -8,9 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from aiokafka.errors import KafkaError
-
-from eldermesh.kafka.lifecycle import WholeAdminClient
+from eldermesh.kafka.admin import WholeAdminClient
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
@@ -92,7 +91,7 @@ async def kafka_answers(bootstrap: str) -> None:
         finally:
             await client.close()
         brokers = {f"{node['host']}:{node['port']}" for node in described["brokers"]}
-    except (OSError, TimeoutError, KafkaError) as error:
+    except (OSError, TimeoutError, KafkaUnavailableError) as error:
         raise NotReadyError(f"no answer from {bootstrap}: {error!r}") from error
     if bootstrap not in brokers:
         raise NotReadyError(f"{bootstrap} says that the brokers are {', '.join(sorted(brokers)) or 'none'}")

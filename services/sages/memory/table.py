@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 from aiokafka import TopicPartition
 from opentelemetry import metrics
 
+from eldermesh.kafka.consumer import assign_at
+from eldermesh.kafka.log_bounds import log_bounds
 from services.sages.memory.file import Frame, MemoryFile, Place
 from shared.consumer.record import ConsumedRecord
 from shared.kafka.clients import make_consumer
@@ -96,7 +98,6 @@ class Memory:
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._next: dict[Place, int] = {}
         self._targets: dict[Place, int] = {}
-        self._unmeasured: set[Place] = set()
         self.is_warming = True
         """Whether there are records, older than the start, that the tables do not have yet."""
         self.skipped = 0
@@ -152,7 +153,7 @@ class Memory:
             await consumer.start()
             await self._seek(consumer)
             while True:
-                self._look_whether_warm(consumer)
+                self._look_whether_warm()
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=BATCH_RECORDS)
                 await self._take([record for records in batches.values() for record in records])
                 self._pause_seconds = _FIRST_PAUSE_SECONDS
@@ -160,24 +161,17 @@ class Memory:
             await consumer.stop()
 
     async def _seek(self, consumer: PacedConsumer) -> None:
-        """To where the file ends, but before the log's last record, so that a fetch tells where its end is."""
+        """To where the file ends, or to what is kept behind that."""
         partitions = [
             TopicPartition(topic, number) for topic in self._topics for number in range(self._settings.partition_count)
         ]
         async with asyncio.timeout(_CALL_SECONDS):
-            starts = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        self._targets, self._unmeasured = {}, set()
-        for partition in partitions:
-            start, end = starts[partition], ends[partition]
-            following = max(self._next.get(_place(partition), 0), start)
-            if start < end:
-                # The embedded broker tells ends that are too small, so `end - 1` may lie before what the file has.
-                following = min(following, end - 1)
-                self._targets[_place(partition)] = end
-                self._unmeasured.add(_place(partition))
-            consumer.seek(partition, following)
+            bounds = await log_bounds(consumer, partitions)
+        self._targets = {_place(partition): end for partition, (start, end) in bounds.items() if start < end}
+        following = {
+            partition: max(self._next.get(_place(partition), 0), start) for partition, (start, _) in bounds.items()
+        }
+        assign_at(consumer, following)
 
     async def _take(self, raw: Sequence[Any]) -> None:
         prefix = self._settings.topic_prefix
@@ -233,15 +227,8 @@ class Memory:
                 connection.execute("RELEASE record")
         return None
 
-    def _look_whether_warm(self, consumer: PacedConsumer) -> None:
-        if not self.is_warming:
-            return
-        for topic, number in list(self._unmeasured):
-            highwater = consumer.highwater(TopicPartition(topic, number))
-            if highwater is not None:  # a fetch has told the end of then
-                self._targets[topic, number] = max(self._targets[topic, number], highwater)
-                self._unmeasured.discard((topic, number))
-        if self._unmeasured or any(self._next.get(place, 0) < target for place, target in self._targets.items()):
+    def _look_whether_warm(self) -> None:
+        if not self.is_warming or any(self._next.get(place, 0) < target for place, target in self._targets.items()):
             return
         self.is_warming = False
         _log.info("memory has caught up", memory=self._name, records=sum(self._next.values()), skipped=self.skipped)

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from shared.history import ownership
 from shared.history.ownership import Ownership
 from shared.settings import Settings
@@ -47,12 +48,12 @@ class PlayedMember:
         if self._given_at_start:
             await self._listener.on_partitions_assigned([TopicPartition(TOPIC, 0)])
         if not self._joins:
-            raise KafkaConnectionError
+            raise KafkaUnavailableError(KafkaConnectionError())
 
     async def getmany(self, **_: object) -> dict[Any, Any]:
         """Nothing comes, or the group is in trouble."""
         if not self._answers:
-            raise KafkaConnectionError
+            raise KafkaUnavailableError(KafkaConnectionError())
         await asyncio.Event().wait()
         return {}
 
