@@ -1,1 +1,1 @@
-"""aiokafka's clients, made safe to start, stop and cancel: below everything that speaks to Kafka."""
+"""aiokafka's clients, made safe to start, stop and cancel, with errors of their own: below all that speaks to Kafka."""

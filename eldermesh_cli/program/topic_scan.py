@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.client.kafka import end_positions, kafka_errors, started_consumer
+from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 500
 _STALLED_SECONDS = 20.0
@@ -44,9 +45,7 @@ async def read_until(
     async with started_consumer(bootstrap) as consumer, kafka_errors("the topics cannot be read"):
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
         left = {each for each in ends if ends[each] > begins[each]}
-        consumer.assign(list(left))
-        for each in left:
-            consumer.seek(each, max(begins[each], (starts or {}).get(each, 0)))
+        assign_at(consumer, {each: max(begins[each], (starts or {}).get(each, 0)) for each in left})
         progressed = time.monotonic()
         while left:
             batches = await consumer.getmany(*left, timeout_ms=_POLL_MS)
