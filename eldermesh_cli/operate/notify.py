@@ -41,8 +41,8 @@ def send_test(
     import asyncio
 
     try:
-        from services.notifier.channel_test import try_channels
         from services.notifier.rules.file import load_rules
+        from services.notifier.trial_message import try_channels
     except ModuleNotFoundError as error:
         raise CliError(
             ExitStatus.UNAVAILABLE, "not_installed", f"{error.name} is not installed", "pip install 'eldermesh[run]'"

@@ -155,7 +155,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     }
     sources = {
         path.relative_to(PROJECT).as_posix()
-        for package in ("eldermesh", "services", "shared")
+        for package in ("eldermesh", "eldermesh_cli", "services", "shared")
         for path in (PROJECT / package).rglob("*")
         if path.suffix in {".py", ".lua", ".typed"} and "__pycache__" not in path.parts
     }
