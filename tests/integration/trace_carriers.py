@@ -69,6 +69,11 @@ def _fact_headers(original: Original, loser: str, fact_type: str, subject: str, 
     return _bare(headers) if subject == loser else headers
 
 
+def _subject_fact(original: Original, loser: str, state: Any, fact: Any) -> Any:
+    new = original(state, fact)
+    return replace(new, headers=_bare(new.headers)) if state.subject == loser else new
+
+
 def _public_headers(original: Original, loser: str, **fields: Any) -> Any:
     headers = original(**fields)
     return _bare(headers) if fields["subject"] == loser else headers
@@ -98,14 +103,14 @@ CARRIERS = (
     ),
     Carrier(
         "headers of job.accepted",
-        "services.router.admission.commands.fact_headers",
+        "shared.history.admitted_fact.fact_headers",
         _fact_headers,
         _ASTRAY.format("jobs.history: job.accepted"),
     ),
     Carrier(
         "headers of job.routed",
-        "services.router.policy.decider.fact_headers",
-        _fact_headers,
+        "services.router.policy.decider.subject_fact",
+        _subject_fact,
         _ASTRAY.format("jobs.history: job.routed"),
     ),
     Carrier(
@@ -116,8 +121,8 @@ CARRIERS = (
     ),
     Carrier(
         "headers of job.ended",
-        "services.router.jobs.end.fact_headers",
-        _fact_headers,
+        "shared.history.accepted_machine.subject_fact",
+        _subject_fact,
         _ASTRAY.format("jobs.history: job.ended"),
     ),
     Carrier(
@@ -128,7 +133,7 @@ CARRIERS = (
     ),
     Carrier(
         "headers on jobs.done",
-        "services.router.jobs.end.binary_headers",
+        "shared.history.accepted_machine.binary_headers",
         _public_headers,
         _ASTRAY.format("jobs.done: eldermesh.job.completed.v1"),
     ),
