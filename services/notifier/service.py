@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
@@ -21,7 +21,6 @@ from services.notifier.planner.planner import Planner
 from services.notifier.rules.file import load_rules
 from services.notifier.rules.schema import Rules
 from services.notifier.templates.process import TemplateProcess
-from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
@@ -36,60 +35,66 @@ from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
-from shared.kafka.groups import NOTIFIER_ENDS, NOTIFIER_HOLDS, NOTIFIER_OWNERS
+from shared.kafka.groups import NOTIFIER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.topics import JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
+from shared.kafka.topics import NOTIFICATIONS
 from shared.logs.setup import get_logger
-from shared.processes.service_process import Part, start_at_once, until_stopped
+from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
 from shared.settings import Settings
 
 _log = get_logger(__name__)
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the service until `stop` is set; then sends get `drain_seconds`, and what is left of them is broken off.
+class NotifierService:
+    """Planner, owners and sends of one process.
+
+    Args:
+        settings: the settings in force.
 
     Raises:
-        ConfigurationError: the rules file is wrong, or topics are missing.
-        RetryableError: the broker does not answer.
-        StopServiceError: a part stopped by itself.
+        ConfigurationError: the rules file is wrong.
     """
-    rules = load_rules(settings.notify_rules)
-    async with AsyncExitStack() as stack:
-        redis = make_redis(settings)
-        stack.push_async_callback(redis.aclose)
-        await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
-        producer = make_producer(settings, client_id="eldermesh-notifier")
-        await producer.start()
-        stack.push_async_callback(producer.stop)
-        runner = SendRunner(_parts(settings, rules, redis, FactAppender(producer)))
-        make_owner = partial(_owner, settings, redis, runner, Waking(SystemClock()))
-        owners = Ownership(settings, NOTIFICATIONS, settings.topic(NOTIFIER_OWNERS), producer, make_owner)
-        templates = TemplateProcess()
-        stack.push_async_callback(templates.close)
-        planner = Planner(settings, rules, producer, templates)
-        inbox = InboxConsumer(
-            settings,
-            [
-                Subscription(JOBS_DONE, NOTIFIER_ENDS, planner, planner.passes_over),
-                Subscription(JOBS_HOLDS, NOTIFIER_HOLDS, planner, planner.passes_over),
-            ],
-            producer,
-        )
-        stack.push_async_callback(owners.stop)
-        # Before the owners: what it tells them, they or their successors are to read.
-        stack.push_async_callback(runner.stop, settings.drain_seconds)
-        stack.push_async_callback(inbox.stop)
-        report = ProducingReport(redis, settings, "notifier", producer)
-        stack.push_async_callback(report.stop)
-        parts: list[Part] = [owners, inbox, report]
-        await start_at_once(parts)
-        _log.info("notifier started", rules=len(rules.rules), channels=sorted(rules.channels))
-        if not rules.rules:
-            _log.info("nobody will be told anything: MESH_NOTIFY_RULES names no file with rules")
-        await until_stopped(parts, stop)
-    _log.info("notifier stopped")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rules = load_rules(settings.notify_rules)
+        self._templates = TemplateProcess()
+        self.producer = make_producer(settings, client_id="eldermesh-notifier")
+        self.planner = Planner(settings, self._rules, self.producer, self._templates)
+
+    @asynccontextmanager
+    async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
+        """Start all parts, which it yields; on leaving sends get `drain_seconds`, what is left of them is broken off.
+
+        Raises:
+            ConfigurationError: topics are missing.
+            RetryableError: the broker does not answer.
+        """
+        settings, rules = self._settings, self._rules
+        async with AsyncExitStack() as stack:
+            redis = make_redis(settings)
+            stack.push_async_callback(redis.aclose)
+            await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
+            await self.producer.start()
+            stack.push_async_callback(self.producer.stop)
+            runner = SendRunner(_parts(settings, rules, redis, FactAppender(self.producer)))
+            make_owner = partial(_owner, settings, redis, runner, Waking(SystemClock()))
+            owners = Ownership(settings, NOTIFICATIONS, settings.topic(NOTIFIER_OWNERS), self.producer, make_owner)
+            stack.push_async_callback(self._templates.close)
+            stack.push_async_callback(owners.stop)
+            # Before the owners: what it tells them, they or their successors are to read.
+            stack.push_async_callback(runner.stop, settings.drain_seconds)
+            stack.push_async_callback(inbox.stop)
+            report = ProducingReport(redis, settings, "notifier", self.producer)
+            stack.push_async_callback(report.stop)
+            parts: list[Part] = [owners, inbox, report]
+            await start_at_once(parts)
+            _log.info("notifier started", rules=len(rules.rules), channels=sorted(rules.channels))
+            if not rules.rules:
+                _log.info("nobody will be told anything: MESH_NOTIFY_RULES names no file with rules")
+            yield parts
+        _log.info("notifier stopped")
 
 
 def _parts(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) -> SendRunnerParts:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 
-from services.router.service import run
-from shared.processes.service_process import run_service
+from services.router.app import app
 
 if __name__ == "__main__":
-    sys.exit(run_service("eldermesh-router", run))
+    asyncio.run(app.run())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from redis.asyncio import Redis
 
@@ -18,7 +18,6 @@ from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.incident_rules import SpecContents
-from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
@@ -31,11 +30,11 @@ from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
-from shared.kafka.groups import ROUTER_INBOXES, ROUTER_OWNERS
+from shared.kafka.groups import ROUTER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.topics import JOBS_HISTORY
 from shared.logs.setup import get_logger
-from shared.processes.service_process import Part, start_at_once, until_stopped
+from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
@@ -58,11 +57,12 @@ class RouterService:
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
         self._ray = None if settings.ray_address is None else RayDispatcher(settings)
-        self._producer = make_producer(settings, client_id="eldermesh-router")
+        self.producer = make_producer(settings, client_id="eldermesh-router")
+        self.admission = JobAdmission(settings, self.producer, self._workloads)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Start, and on leaving drain and stop.
+    async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
+        """Start all parts, which it yields, and on leaving drain and stop.
 
         Raises:
             ConfigurationError: topics are missing.
@@ -75,38 +75,23 @@ class RouterService:
             stack.push_async_callback(self._celery.close)
             if self._ray is not None:
                 stack.push_async_callback(self._ray.close)
-            await self._producer.start()
-            stack.push_async_callback(self._producer.stop)
-            self._ownership = Ownership(
-                settings, JOBS_HISTORY, settings.topic(ROUTER_OWNERS), self._producer, self._make_owner
+            await self.producer.start()
+            stack.push_async_callback(self.producer.stop)
+            ownership = Ownership(
+                settings, JOBS_HISTORY, settings.topic(ROUTER_OWNERS), self.producer, self._make_owner
             )
-            admission = JobAdmission(settings, self._producer, self._workloads)
-            self._inboxes = [
-                InboxConsumer(settings, [Subscription(topic=topic, group=group, handler=admission)], self._producer)
-                for topic, group in ROUTER_INBOXES.items()
-            ]
-            stack.push_async_callback(admission.close)
-            stack.push_async_callback(self._ownership.stop)
-            for inbox in self._inboxes:
-                stack.push_async_callback(inbox.stop)
-            self._report = ProducingReport(self._redis, settings, "router", self._producer)
-            stack.push_async_callback(self._report.stop)
+            stack.push_async_callback(self.admission.close)
+            stack.push_async_callback(ownership.stop)
+            stack.push_async_callback(inbox.stop)
+            report = ProducingReport(self._redis, settings, "router", self.producer)
+            stack.push_async_callback(report.stop)
             depths = QueueDepthMetrics(self._celery, self._ray_depths)
             stack.push_async_callback(_end, asyncio.create_task(depths.keep_looking()))
-            await start_at_once(self._parts)
-            yield
-
-    async def until_stopped(self, stop: asyncio.Event) -> None:
-        """Wait until `stop` is set.
-
-        Raises:
-            StopServiceError: a part stopped by itself; going on would do harm or help nobody.
-        """
-        await until_stopped(self._parts, stop)
-
-    @property
-    def _parts(self) -> list[Part]:
-        return [self._ownership, *self._inboxes, self._report]
+            parts: list[Part] = [ownership, inbox, report]
+            await start_at_once(parts)
+            _log.info("router started", partitions=settings.partition_count)
+            yield parts
+        _log.info("router stopped")
 
     def _ray_trouble(self) -> str | None:
         return None if self._ray is None else self._ray.trouble
@@ -140,16 +125,3 @@ class RouterService:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set.
-
-    Raises:
-        StopServiceError: a part stopped by itself; going on would do harm or help nobody.
-    """
-    service = RouterService(settings)
-    async with service.running():
-        _log.info("router started", partitions=settings.partition_count)
-        await service.until_stopped(stop)
-    _log.info("router stopped")

@@ -67,3 +67,5 @@ class Subscription:
     handler: RecordHandler[Any]
     passes_over: Callable[[ConsumedRecord], bool] | None = None
     """Whether a record is none of the handler's: then it is done with, without a span and uncounted."""
+    payload: Any = Any
+    """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
 from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
@@ -17,9 +16,10 @@ from eldermesh.kafka.unreachable import no_broker
 from shared.consumer.ack_policies import require_ack_policies
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
-from shared.consumer.client import InboxClient, require_codecs
+from shared.consumer.client import require_codecs
 from shared.consumer.dead_letter import DeadLetterPublisher
 from shared.consumer.handler import Subscription
+from shared.consumer.inbox_broker import InboxBroker
 from shared.consumer.parser import keep_message, parse_any_headers
 from shared.consumer.reader import InboxReader
 from shared.consumer.record_processor import RecordProcessor
@@ -74,17 +74,7 @@ class InboxConsumer:
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
         self.failure: StopServiceError | None = None
-        self.broker = KafkaBroker(
-            settings.kafka_bootstrap,
-            client_id="eldermesh",
-            consumer_only=True,
-            allow_auto_create_topics=False,
-            request_timeout_ms=40_000,
-            graceful_timeout=settings.drain_seconds,
-            apply_types=False,
-            # Its own log repeats each of our rewinds as a critical error; ours say what happened.
-            logger=None,
-        )
+        self.broker = InboxBroker(settings)
         dead_letters = DeadLetterPublisher(producer, settings)
         self._readers = [
             self._subscribe(subscription, dead_letters, concurrency, batch_seconds) for subscription in subscriptions
@@ -111,6 +101,8 @@ class InboxConsumer:
             decoder=keep_message,
             listener=reader,
             no_reply=True,
+            title=f"{subscription.topic}:{type(subscription.handler).__name__}",
+            description=_described(subscription, settings),
             fetch_max_wait_ms=FETCH_WAIT_MS[settings.broker_profile],
             max_partition_fetch_bytes=4 * 1024 * 1024,
             session_timeout_ms=times.session_ms,
@@ -118,7 +110,13 @@ class InboxConsumer:
             rebalance_timeout_ms=times.rebalance_ms,
             max_poll_interval_ms=300_000,
         )
-        subscriber(reader.on_batch)
+
+        async def handle(batch: Any) -> None:
+            await reader.on_batch(batch)
+
+        # For AsyncAPI: nothing is cast to it, each record is judged on its own.
+        handle.__annotations__["batch"] = subscription.payload
+        subscriber(handle)
         reader.subscriber = subscriber
         return reader
 
@@ -131,15 +129,11 @@ class InboxConsumer:
         """
         require_codecs()
         require_ack_policies(self.broker)
-        await self.broker.connect()
-        config = self.broker.config.broker_config
-        builder = cast("partial[Any]", config.builder)
-        config.builder = partial(InboxClient, *builder.args, **builder.keywords)
         try:
             # It waits until the groups have let us in, and so for members that finish a batch first.
             async with asyncio.timeout(self._patience_seconds):
                 with translate_errors():  # what `InboxClient` raises
-                    await self._start_readers()
+                    await self.broker.start()
         except (KafkaUnavailableError, TimeoutError) as error:
             await self._close()
             raise RetryableError(no_broker(self._settings.kafka_bootstrap, error)) from error
@@ -148,14 +142,6 @@ class InboxConsumer:
             raise
         self._watch = asyncio.create_task(self._watch_over(), name="inbox watch")
         self._watch.add_done_callback(self._watch_ended)
-
-    async def _start_readers(self) -> None:
-        # Side by side: joining a group takes seconds on the embedded broker. All end before a failure is raised.
-        starts = [asyncio.ensure_future(reader.subscriber.start()) for reader in self._readers]
-        outcomes = await asyncio.gather(*starts, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
 
     async def stop(self) -> None:
         """Drain: finish and commit the batches at hand, leave the groups. Harmless if stopped already."""
@@ -222,3 +208,9 @@ class InboxConsumer:
                 await self.broker.stop()
         finally:
             self._stopped.set()
+
+
+def _described(subscription: Subscription, settings: Settings) -> str:
+    """What the AsyncAPI document of the service says of it."""
+    group = settings.topic(subscription.group)
+    return f"{inspect.getdoc(type(subscription.handler))}\n\nConsumer group: {group}"

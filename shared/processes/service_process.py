@@ -1,23 +1,17 @@
-"""A service as a process: its parts start at once, and it runs until it is told to stop or a part stops by itself."""
+"""A service's parts: they start at once, and it runs until it is told to stop or a part stops by itself."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from shared.errors import ConfigurationError, MeshError, StopServiceError
+from shared.errors import ConfigurationError, StopServiceError
 from shared.logs.exceptions import told
-from shared.logs.setup import configure_logging, get_logger
-from shared.processes.garbage_collection import collect_seldom
 from shared.settings import Settings
-from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
 _WRONG_SETTINGS = 2
-
-_log = get_logger(__name__)
 
 
 class Part(Protocol):
@@ -78,34 +72,3 @@ def settings_of_process(name: str) -> Settings:
     except ConfigurationError as error:
         sys.stderr.write(f"{name} does not start: {error}\n")
         sys.exit(_WRONG_SETTINGS)
-
-
-def run_service(name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
-    """Run a service until SIGTERM or SIGINT; return the exit status: 0 after a stop in order, 1 after a failure.
-
-    It exits with 2 where settings are wrong.
-
-    Args:
-        name: of the service in logs and spans.
-        run: runs it until the event is set.
-    """
-    settings = settings_of_process(name)
-    configure_logging(settings, name)
-    configure_telemetry(settings, name)
-    collect_seldom()
-    try:
-        asyncio.run(_until_signal(settings, run))
-    except MeshError as error:
-        _log.error("service failed", service=name, reason=str(error), exc_info=error)
-        return 1
-    finally:
-        shutdown_telemetry()
-    return 0
-
-
-async def _until_signal(settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await run(settings, stop)

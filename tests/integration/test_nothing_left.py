@@ -14,9 +14,10 @@ from redis.asyncio import Redis
 from eldermesh.client import Client
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.service import Service
+from services.router.app import make_app
 from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.read_model.lookup import JobLookup
-from services.router.service import RouterService
+from shared.health.parts import ROUTER
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.keys import PartitionKeys
 from shared.kafka.topics import JOBS_HISTORY
@@ -26,6 +27,7 @@ from tests.integration.owned import wait_all_gone
 from tests.integration.test_path import WAIT_SECONDS, square_roots
 from tests.leaks import living_below
 from tests.mesh_services import MeshServices, mesh_services
+from tests.serving import serving
 from tests.waiting import wait_until
 
 FUNCTIONS = "math:*,time:sleep"
@@ -128,7 +130,7 @@ def of(service: Service) -> ProcessIdentity:
 async def test_a_router_that_stops_leaves_no_task(mesh: MeshServices) -> None:
     """The router inside this process, with jobs ended and one that runs: afterwards no task, thread or connection."""
     await mesh.worker.bring_up()
-    async with RouterService(mesh.settings).running():
+    async with serving(make_app(mesh.settings), mesh.settings, ROUTER.trouble):
         await end_jobs_in_every_way(mesh.settings)
         async with Client(mesh.settings.kafka_bootstrap, mesh.settings.topic_prefix) as client:
             await client.submit(square_roots([30.0], options={"function": "time:sleep"}))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
@@ -20,7 +21,6 @@ from services.claude_exec.requests.runner import RequestRunner
 from services.claude_exec.requests.runner_parts import RequestRunnerParts
 from services.claude_exec.requests.state import RequestState
 from shared.blobs.store import BlobStore
-from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock
@@ -35,55 +35,65 @@ from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
-from shared.kafka.groups import CLAUDE_INBOX, CLAUDE_OWNERS
+from shared.kafka.groups import CLAUDE_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.producer import Producer
-from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_REQUESTS
+from shared.kafka.topics import CLAUDE_HISTORY
 from shared.logs.setup import get_logger
-from shared.processes.service_process import Part, start_at_once, until_stopped
+from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
 from shared.settings import Settings
 
 _log = get_logger(__name__)
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the service until `stop` is set; then runs get `drain_seconds`, and what is left of them is interrupted.
+class ClaudeExecService:
+    """Admission, owners and runs of one process.
 
-    Raises:
-        ConfigurationError: topics are missing.
-        RetryableError: the broker does not answer.
-        StopServiceError: a part stopped by itself.
+    Args:
+        settings: the settings in force.
     """
-    async with AsyncExitStack() as stack:
-        redis = make_redis(settings)
-        stack.push_async_callback(redis.aclose)
-        await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
-        await asyncio.to_thread(remove_abandoned, settings)
-        producer = make_producer(settings, client_id="eldermesh-claude_exec")
-        await producer.start()
-        stack.push_async_callback(producer.stop)
-        runner = await _runner(settings, redis, producer, stack)
-        owners = Ownership(
-            settings,
-            CLAUDE_HISTORY,
-            settings.topic(CLAUDE_OWNERS),
-            producer,
-            partial(_owner, settings, redis, runner, Waking(SystemClock())),
-        )
-        admission = Subscription(CLAUDE_REQUESTS, CLAUDE_INBOX, RequestAdmission(settings, producer))
-        inbox = InboxConsumer(settings, [admission], producer)
-        stack.push_async_callback(owners.stop)
-        # Before the owners: what it tells them, they or their successors are to read.
-        stack.push_async_callback(runner.stop, settings.drain_seconds)
-        stack.push_async_callback(inbox.stop)
-        report = ProducingReport(redis, settings, "claude_exec", producer)
-        stack.push_async_callback(report.stop)
-        parts: list[Part] = [owners, inbox, report]
-        await start_at_once(parts)
-        _log.info("claude_exec started", partitions=settings.partition_count, slots=settings.claude_slots)
-        await until_stopped(parts, stop)
-    _log.info("claude_exec stopped")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.producer = make_producer(settings, client_id="eldermesh-claude_exec")
+        self.admission = RequestAdmission(settings, self.producer)
+
+    @asynccontextmanager
+    async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
+        """Start all parts, which it yields; on leaving runs get `drain_seconds`, what is left of them is interrupted.
+
+        Raises:
+            ConfigurationError: topics are missing.
+            RetryableError: the broker does not answer.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            redis = make_redis(settings)
+            stack.push_async_callback(redis.aclose)
+            await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
+            await asyncio.to_thread(remove_abandoned, settings)
+            await self.producer.start()
+            stack.push_async_callback(self.producer.stop)
+            runner = await _runner(settings, redis, self.producer, stack)
+            owners = Ownership(
+                settings,
+                CLAUDE_HISTORY,
+                settings.topic(CLAUDE_OWNERS),
+                self.producer,
+                partial(_owner, settings, redis, runner, Waking(SystemClock())),
+            )
+            stack.push_async_callback(owners.stop)
+            # Before the owners: what it tells them, they or their successors are to read.
+            stack.push_async_callback(runner.stop, settings.drain_seconds)
+            stack.push_async_callback(inbox.stop)
+            report = ProducingReport(redis, settings, "claude_exec", self.producer)
+            stack.push_async_callback(report.stop)
+            parts: list[Part] = [owners, inbox, report]
+            await start_at_once(parts)
+            _log.info("claude_exec started", partitions=settings.partition_count, slots=settings.claude_slots)
+            yield parts
+        _log.info("claude_exec stopped")
 
 
 async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncExitStack) -> RequestRunner:

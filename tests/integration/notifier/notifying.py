@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import orjson
 from eldermesh.contract.cloudevents import COMPLETED, FAILED, HELD, HOLD_REMINDER, Headers, binary_headers
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
-from services.notifier.service import run
+from services.notifier.app import make_app
 from shared.facts.notifications import NotificationFact, decode_notification_fact
 from shared.health.parts import NOTIFIER
 from shared.history.clock import SystemClock
@@ -24,6 +23,7 @@ from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from shared.settings import Settings
 from shared.telemetry.fact_trace import trace_of_job_id
 from tests.fresh_topics import fresh_topics
+from tests.serving import serving
 from tests.unit.notifier.events import end, hold
 from tests.waiting import wait_until
 from tests.whole_topic import read_topic
@@ -135,20 +135,8 @@ async def notifying(
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[None]:
     """The service in this process, ready."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(run(settings, stop))
-
-    async def ready() -> bool:
-        if task.done():
-            await task
-        return await NOTIFIER.trouble(settings) is None
-
-    try:
-        await wait_until(ready, description="the notifier is ready", interval_seconds=0.1)
+    async with serving(make_app(settings), settings, NOTIFIER.trouble):
         yield
-    finally:
-        stop.set()
-        await task
 
 
 def _headers(job_id: str, event_type: str, suffix: str, now_ms: int) -> Headers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
@@ -21,10 +20,10 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ids import trace_id_of
 from eldermesh_cli.stack.servers.mesh_services import notifier_service
 from eldermesh_cli.stack.service import Service
+from services.notifier.app import make_app
 from services.notifier.channels.slack import SlackSender
 from services.notifier.planner.planner import notification_id
 from services.notifier.rules import channels
-from services.notifier.service import run
 from shared.errors import ConfigurationError
 from shared.facts.notifications import NotificationFailed, NotificationPlanned, NotificationPostponed
 from shared.settings import Settings
@@ -254,7 +253,7 @@ async def test_a_wrong_file_stops_the_start(embedded_broker: str, redis_server: 
     """The notifier does not run with half of its rules."""
     async with notifying(embedded_broker, redis_server, tmp_path, "rules: [{}]") as mesh:
         with pytest.raises(ConfigurationError, match=r"rules\[0\]\.name: required"):
-            await run(mesh.settings, asyncio.Event())
+            make_app(mesh.settings)
 
 
 class _SlowOnce:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -17,8 +16,8 @@ from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh_cli.stack.processes.child import OwnedProcess
+from services.sages.app import make_app
 from services.sages.panel.advisor import question_of
-from services.sages.service import run
 from shared.facts.jobs import JobAdvised
 from shared.health.parts import SAGES
 from shared.kafka.groups import SAGES_PANEL
@@ -29,6 +28,7 @@ from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.inboxes import committed
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms
 from tests.integration.sages.recorded_spans import recorded_spans
+from tests.serving import serving
 from tests.trace_edges import ADVICE_EDGES
 from tests.waiting import wait_until
 from tests.whole_topic import end_offsets, read_topic
@@ -39,20 +39,8 @@ WAITS_MS = 300_000
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[None]:
     """The service in this process, ready."""
-    stop = asyncio.Event()
-    running = asyncio.create_task(run(settings, stop))
-
-    async def ready() -> bool:
-        if running.done():
-            await running
-        return await SAGES.trouble(settings) is None
-
-    try:
-        await wait_until(ready, description="the sages are ready", interval_seconds=0.1)
+    async with serving(make_app(settings), settings, SAGES.trouble):
         yield
-    finally:
-        stop.set()
-        await running
 
 
 async def advised(settings: Settings) -> dict[str, list[JobAdvised]]:

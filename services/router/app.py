@@ -1,0 +1,33 @@
+"""The router as a FastStream application: `faststream run services.router.app:app`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from faststream import FastStream
+
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
+from services.router.service import RouterService
+from shared.consumer.handler import Subscription
+from shared.consumer.inbox import InboxConsumer
+from shared.kafka.groups import ROUTER_INBOXES
+from shared.kafka.topics import JOBS, JOBS_DECISIONS
+from shared.processes.service_application import process_application, service_application
+from shared.settings import Settings
+
+
+def make_app(settings: Settings) -> FastStream:
+    """The service with these settings, not started."""
+    service = RouterService(settings)
+    inbox = InboxConsumer(
+        settings,
+        [
+            Subscription(JOBS, ROUTER_INBOXES[JOBS], service.admission, payload=JobSubmit | JobCancel),
+            Subscription(JOBS_DECISIONS, ROUTER_INBOXES[JOBS_DECISIONS], service.admission, payload=JobDecide),
+        ],
+        service.producer,
+    )
+    return service_application("ElderMesh router", inbox, partial(service.running, inbox))
+
+
+app = process_application("eldermesh-router", make_app)

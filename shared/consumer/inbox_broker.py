@@ -1,0 +1,66 @@
+"""What inboxes need of FastStream beyond what it offers: the only place that reaches into it.
+
+`docs/explanation/faststream.md` says what and why; `tests/unit/consumer/test_inbox_broker.py` fails when FastStream
+changes below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from faststream.kafka import KafkaBroker
+
+from shared.consumer.client import InboxClient
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+
+
+class InboxBroker(KafkaBroker):
+    """FastStream's broker for a service: its consumers are `InboxClient`s, and its subscribers start side by side.
+
+    Args:
+        settings: where the broker is, and how long a stop waits for the batches at hand.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            settings.kafka_bootstrap,
+            client_id="eldermesh",
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            request_timeout_ms=40_000,
+            graceful_timeout=settings.drain_seconds,
+            apply_types=False,
+            # Its own log repeats each of our rewinds as a critical error; ours say what happened.
+            logger=None,
+        )
+
+    async def start(self) -> None:
+        """Join the groups of all subscribers at the same time, which FastStream does one after the other.
+
+        Does nothing once they are started: the service starts them beside its other parts, and then FastStream does.
+
+        Raises:
+            KafkaError: a subscriber's failure to start, once all have ended their attempts.
+        """
+        if self.running:
+            return
+        await self.connect()
+        # Joining a group takes seconds on the embedded broker. All end before a failure is raised.
+        starts = [asyncio.ensure_future(subscriber.start()) for subscriber in self.subscribers]
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        self.running = True
+
+    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
+        builder = await super()._connect()
+        if not isinstance(builder, partial) or builder.func is not AIOKafkaConsumer:
+            raise ConfigurationError("this version of FastStream makes its consumers otherwise: install 0.7")
+        own: partial[Any] = partial(InboxClient, *builder.args, **builder.keywords)
+        self.config.broker_config.builder = own
+        return own
