@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import end_positions
 from eldermesh.kafka.producer import OutgoingRecord
+from shared.errors import LostOwnershipError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_HISTORY
@@ -33,6 +35,24 @@ async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> 
         finally:
             await log.stop()
             await producer.stop()
+
+
+async def test_an_offset_that_the_log_does_not_have(apache_kafka: str) -> None:
+    """Its owner is told that something moved underneath; asked for its bounds, the same log goes on.
+
+    The embedded broker says nothing of such an offset.
+    """
+    async with fresh_topics(apache_kafka, "kafka") as settings, make_producer(settings) as producer:
+        log = KafkaPartitionLog(settings, JOBS_HISTORY, 0, producer)
+        await log.start()
+        try:
+            await producer.send_all([OutgoingRecord(settings.topic(JOBS_HISTORY), b"{}", b"a", 0)] * 3)
+            with pytest.raises(LostOwnershipError):
+                await log.read(1000, max_records=1, wait_seconds=10.0)
+            assert await log.bounds() == (0, 3)
+            assert [record.offset for record in await log.read(1, max_records=1, wait_seconds=10.0)] == [1]
+        finally:
+            await log.stop()
 
 
 async def test_the_lag_is_what_is_left_to_fold(any_broker: AnyBroker) -> None:
