@@ -17,7 +17,10 @@ import pytest
 from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
+from eldermesh_cli.operate.mesh.losses import lost_with
 from eldermesh_cli.program.topic_scan import read_stretches
+from eldermesh_cli.stack.servers.broker import BROKER_NAME
+from eldermesh_cli.stack.servers.redis import REDIS_NAME
 from shared.facts.fact import InboxRecord
 from shared.facts.jobs import JobCancelRequested, JobDecided, JobHeld, JobPaused
 from shared.history.keys import PartitionKeys
@@ -54,6 +57,23 @@ def _lines(text: str, schema: str) -> list[Any]:
     for value in values:
         check_answer(value, schema)
     return values
+
+
+async def test_what_is_lost_with_the_broker(mesh: SeededMesh) -> None:
+    """Each job that had not ended, with its state and its items; the one that changed longest ago comes first."""
+    waiting, held, partly = (str(uuid4()) for _ in range(3))
+    for at, job_id in enumerate((waiting, held, partly)):
+        await mesh.accept(job_id, SUBMIT, at=at)
+    await mesh.append(held, (20, JobHeld(n=0, reason="may write files", until=mesh.began_ms + 2 * HOUR_MS)))
+    await mesh.append(partly, (20, routed(chunk_items=2)), (40, completed(partly, 0, 1)))
+    await mesh.settle()
+
+    assert await lost_with(BROKER_NAME, mesh.settings) == [
+        f"job {waiting} (python, accepted, 0 of 4 items)",
+        f"job {held} (python, held, 0 of 4 items)",
+        f"job {partly} (python, running, 2 of 4 items)",
+    ]
+    assert await lost_with(REDIS_NAME, mesh.settings) == ()
 
 
 async def test_states_on_the_way(mesh: SeededMesh) -> None:
