@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 from shared.addresses import split_host_port
@@ -26,3 +28,16 @@ def trouble_file(settings: Settings) -> Path:
 def head_address(settings: Settings) -> tuple[str, int]:
     """Host and port of the head, which the settings have to name."""
     return split_host_port(settings.ray_address or "")
+
+
+async def reach_head(host: str, port: int, *, seconds: float) -> None:
+    """Return if something listens at the head's address.
+
+    Raises:
+        OSError: nothing does, or it does not answer in time.
+    """
+    async with asyncio.timeout(seconds):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+    with contextlib.suppress(OSError):  # that it listens is all that was asked
+        await writer.wait_closed()

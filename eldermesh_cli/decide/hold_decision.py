@@ -12,7 +12,7 @@ from eldermesh_cli.answers.jobs import DecisionAnswer
 from eldermesh_cli.follow.job_status import job_status
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
 from eldermesh_cli.program.context import Mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found, outcome_unknown, usage_error
+from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown, usage_error
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
 from services.router.read_model.job import DecisionEffect
@@ -81,8 +81,6 @@ async def _effect(opened: OpenMesh, job_id: str, sent: SentRecord) -> DecisionEf
 
 async def _unknown(opened: OpenMesh, job_id: str) -> CliError:
     dead = await job_status(opened, job_id)
-    if dead is None:
-        return job_not_found(job_id)
     return CliError(
         ExitStatus.NOT_FOUND,
         "not_found",

@@ -10,15 +10,17 @@ from eldermesh.contract.times import format_time
 from eldermesh_cli.answers.jobs import HoldStatus, JobStatus
 from eldermesh_cli.dead_letters.topic import DeadLetter, dead_submit_of
 from eldermesh_cli.program.connection import OpenMesh
+from eldermesh_cli.program.errors import job_not_found
 from services.router.read_model.job import Job, JobHold
 
 _TRACEPARENT_PARTS = 4
 
 
-async def job_status(opened: OpenMesh, job_id: str) -> JobStatus | None:
-    """What is known of a job; None when nothing is.
+async def job_status(opened: OpenMesh, job_id: str) -> JobStatus:
+    """What is known of a job.
 
     Raises:
+        CliError: `not_found`: nothing is known of it.
         MeshUnavailableError: the broker does not answer.
         redis.RedisError: Redis does not answer.
     """
@@ -26,7 +28,9 @@ async def job_status(opened: OpenMesh, job_id: str) -> JobStatus | None:
     if answer is not None:
         return answer
     letter = await dead_submit_of(opened.bootstrap, opened.topics, job_id)
-    return None if letter is None else status_of_dead(job_id, letter)
+    if letter is None:
+        raise job_not_found(job_id)
+    return status_of_dead(job_id, letter)
 
 
 async def live_status(opened: OpenMesh, job_id: str) -> JobStatus | None:

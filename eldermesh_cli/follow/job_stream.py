@@ -11,7 +11,6 @@ from eldermesh.contract.results import JobProgress
 from eldermesh_cli.answers.jobs import EndLine, JobStatus, ProgressLine, StateLine, WatchLine
 from eldermesh_cli.follow.job_status import job_status, live_status
 from eldermesh_cli.program.connection import OpenMesh
-from eldermesh_cli.program.errors import job_not_found
 
 _LOOK_SECONDS = 0.2
 
@@ -30,8 +29,6 @@ async def watched(
         redis.RedisError: Redis does not answer.
     """
     first = await job_status(opened, job_id)
-    if first is None:
-        raise job_not_found(job_id)
     yield StateLine(record=first)
     if first.state == "dead":
         return

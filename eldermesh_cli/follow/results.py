@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh_cli.program.context import Mesh, find_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found
+from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
     PANEL_JOBS,
@@ -62,8 +62,6 @@ async def _print(mesh: Mesh, job_id: str, output: Output, *, wait: bool, timeout
 
     async with open_mesh(mesh) as opened:
         status = await job_status(opened, job_id)
-        if status is None:
-            raise job_not_found(job_id)
         if status.state == "dead":
             raise CliError(
                 ExitStatus.NOT_COMPLETED,

@@ -9,7 +9,7 @@ import typer
 from eldermesh_cli.follow.advice_lines import advice_pairs
 from eldermesh_cli.follow.hold_text import hold_text
 from eldermesh_cli.program.context import Mesh, find_mesh
-from eldermesh_cli.program.errors import ExitStatus, job_not_found
+from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -53,8 +53,6 @@ async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
 
     async with open_mesh(mesh) as opened:
         answer = await job_status(opened, job_id)
-        if answer is None:
-            raise job_not_found(job_id)
         if not answer.items_failed:
             return answer
         return answer.model_copy(update={"first_error": await _first_failed(opened, job_id)})

@@ -10,7 +10,7 @@ import typer
 
 from eldermesh.counted import counted
 from eldermesh_cli.program.context import Mesh, find_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found
+from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -73,8 +73,6 @@ async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Spa
 
     async with open_mesh(mesh) as opened:
         status = await job_status(opened, job_id)
-    if status is None:
-        raise job_not_found(job_id)
     try:
         deadline = time.monotonic() + _FIRST_SPANS_SECONDS
         while not (spans := await fetch_trace(query_url, status.trace_id)) and time.monotonic() < deadline:  # noqa: ASYNC110

@@ -10,7 +10,7 @@ import typer
 from eldermesh_cli.follow.advice_lines import advice_pairs
 from eldermesh_cli.follow.hold_text import hold_text
 from eldermesh_cli.program.context import Mesh, find_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found
+from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -58,8 +58,6 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
         explanation = await opened.jobs.explanation(job_id, partial(read_facts, opened))
         if explanation is None:
             status = await job_status(opened, job_id)
-            if status is None:
-                raise job_not_found(job_id)
             raise CliError(
                 ExitStatus.NOT_FOUND,
                 "not_found",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh_cli.program.context import Mesh, find_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, job_not_found, outcome_unknown
+from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -58,8 +58,6 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
 
     async with open_mesh(mesh) as opened:
         status = await job_status(opened, job_id)
-        if status is None:
-            raise job_not_found(job_id)
         if status.state == "dead":
             raise CliError(
                 ExitStatus.NOT_FOUND,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from redis.asyncio import Redis
 
-from eldermesh.contract.partitions import partition_of
 from services.claude_exec.requests.machine import RequestMachine
-from shared.history.keys import PartitionKeys
+from services.claude_exec.requests.state import RequestState
+from shared.history.states import StateReader
 
 
-class RequestReadModel:
-    """Answers every question about requests that the public topics do not answer.
+class RequestReadModel(StateReader[RequestState]):
+    """Answers every question about requests that the public topics do not answer; see `StateReader`.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -21,10 +19,7 @@ class RequestReadModel:
     """
 
     def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
-        self._redis = redis
-        self._topic = history_topic
-        self._partitions = partitions
-        self._machine = RequestMachine()
+        super().__init__(redis, history_topic, partitions, RequestMachine())
 
     async def accepted_content(self, request_id: str) -> str | None:
         """Hash of the content with which a request was accepted; None when it was not, as far as Redis knows.
@@ -32,7 +27,5 @@ class RequestReadModel:
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        keys = PartitionKeys(self._topic, partition_of(request_id, self._partitions))
-        raw: Any = await self._redis.hget(keys.states, request_id)
-        state = None if raw is None else self._machine.decode(raw, b"")
+        state = await self.state(request_id)
         return None if state is None or state.acceptance is None else state.acceptance.content_hash

@@ -18,7 +18,7 @@ from typing import TypeVar, cast
 from services.router.engines.ray.node import raylet_socket
 from shared.health.container_check import Trouble, check_health
 from shared.health.parts import CELERY_RUNNERS, RAY_RUNNERS, ROUTER
-from shared.ray_head import head_address
+from shared.ray_head import head_address, reach_head
 from shared.settings import Settings
 
 _T = TypeVar("_T")
@@ -54,11 +54,7 @@ async def ray_trouble(settings: Settings) -> str | None:
     if settings.ray_address is None:
         return "MESH_RAY_ADDRESS is not set"
     try:
-        host, port = head_address(settings)
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
-            writer.close()
-            await writer.wait_closed()
+        await reach_head(*head_address(settings), seconds=_CONNECT_SECONDS)
     except OSError as error:  # TimeoutError is one
         return f"the head does not answer: {error!r}"
     return "the Ray node of this machine has not started" if raylet_socket(settings) is None else None

@@ -22,7 +22,7 @@ from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.kafka.groups import CLAUDE_OWNERS, NOTIFIER_OWNERS, ROUTER_OWNERS, SAGES_PANEL
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
-from shared.ray_head import head_address, trouble_file, wanted_file
+from shared.ray_head import head_address, reach_head, trouble_file, wanted_file
 from shared.redis_client import make_redis
 
 _PING_SECONDS = 2.0
@@ -121,11 +121,7 @@ async def ray_answers(mesh: Mesh) -> Found:
     if settings.ray_address is None:
         return Found("not configured: large jobs run on Celery, too")
     try:
-        host, port = head_address(settings)
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
-            writer.close()
-            await writer.wait_closed()
+        await reach_head(*head_address(settings), seconds=_CONNECT_SECONDS)
     except OSError as error:  # TimeoutError is one
         if settings.ray_on_demand and not wanted_file(settings).exists():
             return Found(f"starts at {settings.ray_address} with the first job that is routed to it")

@@ -7,19 +7,17 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from eldermesh.contract.partitions import partition_of
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.history.chunks import missing_items
 from shared.history.keys import PartitionKeys
+from shared.history.states import StateReader
 
 _SCAN_STATES = 500
 
 
-class JobLookup:
-    """The known jobs of one history topic.
-
-    What it says is as old as the owner's last advance; while Redis is being filled again, jobs may be missing.
+class JobLookup(StateReader[JobState]):
+    """The known jobs of one history topic; see `StateReader`.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -28,26 +26,7 @@ class JobLookup:
     """
 
     def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
-        self._redis = redis
-        self._topic = history_topic
-        self._partitions = partitions
-        self._machine = JobMachine()
-
-    def partition(self, job_id: str) -> int:
-        """The history partition of a job."""
-        return partition_of(job_id, self._partitions)
-
-    async def state(self, job_id: str) -> JobState | None:
-        """A job's state; None when it is not known.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
-        keys = PartitionKeys(self._topic, self.partition(job_id))
-        # The bitmap last: it may be ahead of the state, which only makes `items_running` fresher.
-        raw: Any = await self._redis.hget(keys.states, job_id)
-        bitmap: Any = await self._redis.hget(keys.bitmaps, job_id)
-        return None if raw is None else self._machine.decode(raw, bitmap or b"")
+        super().__init__(redis, history_topic, partitions, JobMachine())
 
     async def states(self) -> AsyncIterator[JobState]:
         """Every known job, without its bitmap, in no order; one that changes meanwhile may come twice.

@@ -15,7 +15,7 @@ from services.router.engines.ray.driver_process import RayDriverProcess
 from shared.errors import RetryableError
 from shared.logs.exceptions import told
 from shared.logs.setup import get_logger
-from shared.ray_head import head_address, trouble_file, wanted_file
+from shared.ray_head import head_address, reach_head, trouble_file, wanted_file
 from shared.settings import Settings
 from shared.workloads import Queue
 
@@ -179,8 +179,4 @@ class RayDispatcher:
         if self._settings.ray_on_demand:
             wanted_file(self._settings).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             wanted_file(self._settings).touch()
-        async with asyncio.timeout(_REACH_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        await reach_head(host, port, seconds=_REACH_SECONDS)
