@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from eldermesh_cli.answers.jobs import IndexAnswer, LeftOutAnswer
 from eldermesh_cli.teach.compacted_topic import CompactedRecord, CompactedTopic, find_compacted
-from eldermesh_cli.teach.passages import CUTTING_VERSION, cut
 from eldermesh_cli.teach.text_files import Skipped, TextFile, fits, listed_files, read_files
 from eldermesh_cli.terminal.safe_text import escaped_name
+from services.sages.passages import CUTTING_VERSION, cut
 from shared.documents import MAX_DOCUMENT_BYTES, Document, IndexedAs, document_id
 from shared.kafka.topics import SAGES_DOCUMENTS
 from shared.settings import Settings

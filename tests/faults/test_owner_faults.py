@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from eldermesh.client import Client
+from eldermesh.client import Client, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
 from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
@@ -35,6 +35,7 @@ from tests.whole_topic import end_offsets, read_topic
 
 WAIT_SECONDS = 300.0
 ENDED_JOBS = int(os.environ.get("MESH_TEST_ENDED_JOBS", "400"))
+_AT_ONCE = 50
 """How many ended jobs a router has to load when it starts."""
 
 FIVE_JOBS_ITEMS = 50
@@ -232,7 +233,9 @@ async def test_restart_over_ended_jobs_does_nothing(embedded_broker: str, tmp_pa
     async with _mesh(broker, tmp_path) as mesh, Client(broker.bootstrap, mesh.settings.topic_prefix) as client:
         settings = mesh.settings
         one = JobSubmit(workload="python", items=[4.0], options={"function": "math:sqrt"})
-        jobs = await asyncio.gather(*(client.submit(one) for _ in range(ENDED_JOBS)))
+        jobs: list[SubmittedJob] = []
+        while len(jobs) < ENDED_JOBS:  # a few at once: each has only so long until the broker has it
+            jobs += await asyncio.gather(*(client.submit(one) for _ in range(min(_AT_ONCE, ENDED_JOBS - len(jobs)))))
         for job in jobs:
             assert (await client.wait(job.job_id, WAIT_SECONDS)).status == "completed"
         await wait_until(lambda: _all_marked(settings), description="every end is marked in the history")

@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from eldermesh_cli.teach.passages import cut
 from services.sages import passage_index
 from services.sages.passage_index import put, search
+from services.sages.passages import cut
 from services.sages.rag import fitting
 from shared.documents import Document
 from tests.stdlib_docstrings import docstring_index, recall

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eldermesh_cli.teach.passages import MAX_PASSAGE_CHARACTERS, cut
+from services.sages.passages import MAX_PASSAGE_CHARACTERS, cut
 
 MARKDOWN = """# Billing
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from eldermesh_cli.teach.sections import Section, sections_of
+from services.sages.sections import Section, sections_of
 from shared.documents import Passage
 from shared.text.secret_masks import masked
 
