@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.router.jobs import fold, machine, plan, results
+from services.router.jobs import cost, fold, machine, plan, results
 from services.router.jobs.state import JobState
 from shared.history.accepted_machine import AcceptedMachine
 from shared.history.accepted_state import AcceptedState
@@ -110,7 +110,7 @@ def published_whole(patch: pytest.MonkeyPatch) -> None:
 
 def cost_without_key(patch: pytest.MonkeyPatch) -> None:
     """Every cost that is reported counts."""
-    mutate_code(patch, results, "_with_cost", "if key not in known:", "if key:")
+    mutate_code(patch, cost, "with_costs", " and key not in known:", ":")
 
 
 def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:

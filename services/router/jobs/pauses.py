@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.router.jobs import clock
+from services.router.jobs.cost import over_budget, with_costs
 from services.router.jobs.end import ended
 from services.router.jobs.plan import put_back
-from services.router.jobs.results import over_budget
 from services.router.jobs.state import JobState, Wait
 from shared.facts.jobs import ChunkInterrupted, JobPaused
 from shared.history.chunks import ChunkId
@@ -29,7 +29,9 @@ def paused(state: JobState, fact: JobPaused) -> JobState:
         again = put_back(state, fact.chunk_id)
         if again is None:
             return state
-        state = _with_cost(again, fact, ChunkId.parse(fact.chunk_id).epoch)
+        # What the run has spent on the item that it could not finish.
+        spent = (fact.item_index, fact.attempt, fact.cost_micros)
+        state = with_costs(again, ChunkId.parse(fact.chunk_id).epoch, [spent])
         if (reason := over_budget(state)) is not None:
             return ended(state, "failed", "budget", reason)
     until = fact.until if fact.until is not None else _until(state, fact)
@@ -51,11 +53,3 @@ def _until(state: JobState, fact: JobPaused) -> int:
     if state.pause is not None:
         return state.pause.until
     return state.t + min(fact.longest_ms, fact.first_ms << min(state.pauses, _MAX_DOUBLINGS))
-
-
-def _with_cost(state: JobState, fact: JobPaused, epoch: int) -> JobState:
-    """What the run has spent on the item that it could not finish; once, by the keys that results have, too."""
-    key = f"{fact.item_index}/{epoch}/{fact.attempt}"
-    if fact.cost_micros is None or key in state.cost_keys:
-        return state
-    return replace(state, cost_micros=(state.cost_micros or 0) + fact.cost_micros, cost_keys=(*state.cost_keys, key))

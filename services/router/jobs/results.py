@@ -9,6 +9,7 @@ from eldermesh.contract.canonical import canonical_bytes
 from eldermesh.contract.cloudevents import PROGRESS, binary_headers
 from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_PROGRESS
+from services.router.jobs.cost import over_budget, with_costs
 from services.router.jobs.end import EVENT_SOURCE, ended
 from services.router.jobs.plan import without_finished
 from services.router.jobs.state import STAGE, JobState
@@ -24,7 +25,8 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
     """Take in what is new of a fact of results."""
     if not _is_of(state, fact):
         return Folded(state)
-    state = _with_cost(state, fact)
+    costs = ((result.item_index, result.attempt, result.cost_micros) for result in fact.results)
+    state = with_costs(state, fact.epoch, costs)
     acceptance, terms, total = state.acceptance, state.terms, state.items_total
     if state.end is not None or acceptance is None or terms is None or total is None or fact.stage_index != STAGE:
         return Folded(state)
@@ -70,29 +72,6 @@ def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
     if not state.is_made_of(fact.content_hash):
         return False
     return not fact.only_if_current or any(str(state.chunk_id(chunk)) == fact.chunk_id for chunk in state.plan)
-
-
-def over_budget(state: JobState) -> str | None:
-    """Why a live job has cost too much; None if it has not."""
-    limit, cost = None if state.terms is None else state.terms.max_cost_micros, state.cost_micros or 0
-    return f"cost {cost / _MICROS} USD is above max_cost_usd" if limit is not None and cost > limit else None
-
-
-def _with_cost(state: JobState, fact: ItemsCompleted) -> JobState:
-    known = set(state.cost_keys)
-    keys = []
-    micros = 0
-    for result in fact.results:
-        if result.cost_micros is None:
-            continue
-        key = f"{result.item_index}/{fact.epoch}/{result.attempt}"
-        if key not in known:
-            known.add(key)
-            keys.append(key)
-            micros += result.cost_micros
-    if not keys:
-        return state
-    return replace(state, cost_micros=(state.cost_micros or 0) + micros, cost_keys=(*state.cost_keys, *keys))
 
 
 def _progress(

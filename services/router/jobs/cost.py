@@ -1,0 +1,38 @@
+"""What a job has cost, counted once for each attempt at an item, and whether that is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.router.jobs.state import JobState
+
+_MICROS = 1_000_000
+
+
+def with_costs(state: JobState, epoch: int, attempts: Iterable[tuple[int | None, int, int | None]]) -> JobState:
+    """The state with the cost of attempts under one epoch; one that was counted before counts no more.
+
+    Args:
+        state: of the job.
+        epoch: of the chunk that the attempts were made in.
+        attempts: index of the item, number of the attempt, and its cost in millionths of a dollar, if it has told one.
+    """
+    known = set(state.cost_keys)
+    keys: list[str] = []
+    micros = 0
+    for item_index, attempt, cost_micros in attempts:
+        key = f"{item_index}/{epoch}/{attempt}"
+        if cost_micros is not None and key not in known:
+            known.add(key)
+            keys.append(key)
+            micros += cost_micros
+    if not keys:
+        return state
+    return replace(state, cost_micros=(state.cost_micros or 0) + micros, cost_keys=(*state.cost_keys, *keys))
+
+
+def over_budget(state: JobState) -> str | None:
+    """Why a live job has cost too much; None if it has not."""
+    limit, cost = None if state.terms is None else state.terms.max_cost_micros, state.cost_micros or 0
+    return f"cost {cost / _MICROS} USD is above max_cost_usd" if limit is not None and cost > limit else None
