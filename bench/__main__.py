@@ -13,11 +13,11 @@ from rich.console import Console
 
 from bench.advised_job import measure_advised_job
 from bench.claude_prompt import measure_claude_prompt
-from bench.figures import Figure, show, write_json
 from bench.fold_rate import measure_fold_rate
 from bench.incident import measure_incident
 from bench.noop_job import measure_noop_job
 from bench.ray_job import measure_ray_job
+from bench.report import Figure, show, write_json
 from bench.retrieval import measure_retrieval
 from bench.sages import measure_sages
 from bench.stack import measure_demo, measure_stack

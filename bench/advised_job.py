@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bench.figures import Figure, percentile
 from bench.noop_job import clients, one_job
 from bench.parts import parts, running
+from bench.report import Figure, percentile
 from eldermesh_cli.stack.servers.mesh_services import router_service, sages_service, worker_service
 from tests.fresh_topics import Profile
 

@@ -12,11 +12,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.figures import Figure, percentile
 from bench.parts import parts, running
+from bench.report import Figure, percentile
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
-from eldermesh_cli.stack.mesh import CLAUDE_NAME, embedded_mesh
+from eldermesh_cli.stack.embedded_mesh import CLAUDE_NAME, embedded_mesh
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
 from services.claude_exec.cli.command import BUNDLED_CLI
 from shared.settings import Settings

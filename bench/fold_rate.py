@@ -16,15 +16,15 @@ from uuid import UUID, uuid4
 from aiokafka import TopicPartition
 from redis.asyncio import Redis
 
-from bench.figures import Figure
 from bench.parts import parts
+from bench.report import Figure
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.incident_rules import SpecContents
+from services.router.policy.own_verdict import SpecContents
 from shared.facts.fact import InboxRecord
 from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobTerms
 from shared.history.clock import SystemClock
@@ -37,7 +37,7 @@ from shared.history.owner_times import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer
-from shared.kafka.producer import make_plain_producer
+from shared.kafka.service_producer import make_plain_producer
 from shared.kafka.topics import JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from shared.processes.garbage_collection import collect_seldom
 from shared.redis_client import make_redis

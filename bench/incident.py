@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from bench.figures import Figure
+from bench.report import Figure
 from shared.incident import judge, load
 from tests.incident_prompts import CLASSES, Half, labelled_prompts, scores
 from tests.stdlib_docstrings import docstring_documents

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import orjson
 
-from bench.figures import Figure, percentile
 from bench.parts import following, parts, running
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
+from bench.report import Figure, percentile
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS, JOBS_DONE

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
-from eldermesh_cli.stack.mesh import embedded_mesh
+from eldermesh_cli.stack.embedded_mesh import embedded_mesh
 from eldermesh_cli.stack.servers.broker import EmbeddedBroker
 from eldermesh_cli.stack.servers.mesh_services import TELEMETRY_NAME
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis

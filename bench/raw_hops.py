@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 
 from shared.kafka.clients import make_admin, make_consumer
-from shared.kafka.producer import make_plain_producer
+from shared.kafka.service_producer import make_plain_producer
 from shared.settings import Settings
 
 _WAIT_SECONDS = 30.0

@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
 
-from bench.figures import Figure
 from bench.parts import parts, running
 from bench.raw_celery import raw_celery
 from bench.raw_ray import raw_ray
+from bench.report import Figure
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import EngineChoice

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from contextlib import closing
 
-from bench.figures import Figure
+from bench.report import Figure
 from tests.stdlib_docstrings import docstring_index, known_items, recall
 
 _NO_BROKER = "none"

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import psutil
 
-from bench.figures import Figure, percentile
 from bench.parts import following, parts
+from bench.report import Figure, percentile
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.launch import python_command
 from eldermesh_cli.stack.errors import NotReadyError

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import psutil
 
-from bench.figures import Figure
+from bench.report import Figure
 
 _EMBEDDED = "embedded"
 _MIB = 2**20

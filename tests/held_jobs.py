@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared.facts.jobs import JobHeld
-from shared.kafka.producer import make_plain_producer
+from shared.kafka.service_producer import make_plain_producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.seeded_mesh import SeededMesh

@@ -22,9 +22,9 @@ from eldermesh.client.kafka import (
     started_consumer,
     started_producer,
 )
+from eldermesh.client.progress_sequence import ProgressSequence
 from eldermesh.client.prompts import Prompts, SentRequest, cancel_request, known_request
 from eldermesh.client.send_span import send_span
-from eldermesh.client.sequence import ProgressSequence
 from eldermesh.client.submission import (
     SentRecord,
     SubmittedJob,
@@ -53,7 +53,7 @@ from eldermesh.contract.topics import (
     JOBS_PROGRESS,
 )
 from eldermesh.kafka.consumer import assign_at
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 
 DEFAULT_TIMEOUT_SECONDS = 3600.0
 _POLL_MS = 100

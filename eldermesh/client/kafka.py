@@ -27,9 +27,9 @@ from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
 from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.log_bounds import log_bounds
-from eldermesh.kafka.plain_producer import WholeProducer
-from eldermesh.kafka.producer import OutgoingRecord, ReplacingProducer
+from eldermesh.kafka.replacing_producer import OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.whole_producer import WholeProducer
 
 FETCH_WAIT_MS = 50
 """Kafka answers a fetch as soon as there is data; the embedded broker sleeps in steps of this."""

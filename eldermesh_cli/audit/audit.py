@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.counted import counted
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import MAX_WAIT_SECONDS, PANEL_ANSWERS, JsonOption, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 

@@ -11,8 +11,8 @@ from eldermesh.contract.vocabulary import Decision
 from eldermesh_cli.answers.jobs import DecisionAnswer
 from eldermesh_cli.follow.job_status import job_status
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
-from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown, usage_error
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
 from services.router.read_model.job import DecisionEffect

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eldermesh.kafka.plain_producer import WholeProducer
+from eldermesh.kafka.whole_producer import WholeProducer
 
 JOBS = "jobs"
 

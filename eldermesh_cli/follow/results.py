@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
@@ -17,6 +16,7 @@ from eldermesh_cli.program.options import (
     checked_job_id,
     example,
 )
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
 
@@ -89,7 +89,7 @@ async def _all_results(opened: OpenMesh, job_id: str, limit_seconds: float) -> l
 
 
 async def _results_so_far(opened: OpenMesh, job_id: str) -> list[ItemResult]:
-    from eldermesh.client.sequence import ProgressSequence
+    from eldermesh.client.progress_sequence import ProgressSequence
     from eldermesh.client.topic_reader import public_record
     from eldermesh.contract.topics import JOBS_PROGRESS
     from eldermesh_cli.program.topic_scan import read_stretches

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.counted import counted
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
@@ -18,6 +17,7 @@ from eldermesh_cli.program.options import (
     checked_job_id,
     example,
 )
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.safe_text import in_one_line

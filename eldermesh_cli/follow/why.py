@@ -9,9 +9,9 @@ import typer
 
 from eldermesh_cli.follow.advice_lines import advice_pairs
 from eldermesh_cli.follow.hold_text import hold_text
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
 

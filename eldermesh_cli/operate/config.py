@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.terminal.output import Output
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.context import load_settings
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import load_settings
 from eldermesh_cli.terminal.output import Output, columns_table
 
 

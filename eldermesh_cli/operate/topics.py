@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from eldermesh_cli.program.context import find_mesh
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
 

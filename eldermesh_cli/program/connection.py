@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from eldermesh.client.kafka import PublicTopics, read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
+from eldermesh_cli.program.target_mesh import Mesh
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("status", f"{_PACKAGE}.follow.status", PANEL_JOBS, "Show what state a job is in, and what it waits for."),
     Verb("results", f"{_PACKAGE}.follow.results", PANEL_JOBS, "Print the results of a job's items."),
     Verb("watch", f"{_PACKAGE}.follow.watch", PANEL_JOBS, "Follow a job until it has ended."),
-    Verb("list", f"{_PACKAGE}.follow.jobs", PANEL_JOBS, "List jobs, newest first."),
+    Verb("list", f"{_PACKAGE}.follow.list_jobs", PANEL_JOBS, "List jobs, newest first."),
     Verb("cancel", f"{_PACKAGE}.submit.cancel", PANEL_JOBS, "End a job."),
     Verb("approve", f"{_PACKAGE}.decide.approve", PANEL_JOBS, "Let a held job go on."),
     Verb("reject", f"{_PACKAGE}.decide.reject", PANEL_JOBS, "End a held job before it runs."),

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.context import find_mesh
 from eldermesh_cli.program.errors import ExitStatus, usage_error
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JsonOption, TimeoutOption, checked_job_id, example
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
 

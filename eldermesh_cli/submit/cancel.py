@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 

@@ -12,8 +12,8 @@ from eldermesh.client import Client, RequestDeadError, SentRequest
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh_cli.answers.jobs import AskAnswer, AskLine, OutputLine, RequestEndLine
-from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
 from eldermesh_cli.terminal.output import Output, pairs_table

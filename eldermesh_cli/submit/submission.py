@@ -13,8 +13,8 @@ from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
 from eldermesh_cli.follow.notable_item import error_text
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
-from eldermesh_cli.program.context import Mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.acceptance import wait_for_acceptance
 from eldermesh_cli.submit.wait_messages import say_waits

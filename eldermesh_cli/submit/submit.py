@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from eldermesh.contract.vocabulary import AdviceLevel, EngineChoice, Priority
-from eldermesh_cli.program.context import find_mesh
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import PANEL_JOBS, JsonOption, TimeoutOption, example
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.submit.job_document import TypedJob, build_submit
 from eldermesh_cli.terminal.output import Output

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import started_producer
 from eldermesh.contract.partitions import partition_of
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from eldermesh_cli.program.topic_scan import read_stretches
 from shared.errors import ConfigurationError
 from shared.kafka.clients import make_admin

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.context import find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
 from eldermesh_cli.program.options import PANEL_SAGES, JsonOption, example
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.safe_text import escaped_name

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.context import find_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
 from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_SAGES, JsonOption, example
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.submit.text_input import STDIN, read_given_text
 from eldermesh_cli.terminal.output import Output, columns_table

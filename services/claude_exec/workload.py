@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from services.claude_exec.advice_frame import framed
 from services.claude_exec.cli.run_directory import remove_abandoned
-from services.claude_exec.context import framed
 from services.claude_exec.options import ClaudeOptions, judge_prompts, judged_options, prompt_of
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.errors import DeadLetterError

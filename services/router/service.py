@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from redis.asyncio import Redis
 
 from services.router.admission.commands import JobAdmission
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.celery.queue_depths import QueueDepthMetrics
 from services.router.engines.dispatcher import JobDispatcher
-from services.router.engines.ray.dispatcher import RayDispatcher
+from services.router.engines.ray.queue import RayDispatcher
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.incident_rules import SpecContents
+from services.router.policy.own_verdict import SpecContents
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.sages.memory.full_text import MAX_TERMS, indexed_words, match_query, rarest, split_words, stems, terms
-from services.sages.past_jobs.outcomes import subject_of
+from services.sages.past_jobs.likeness_table import subject_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
 from shared.documents import UnreadableDocumentError, decode_note

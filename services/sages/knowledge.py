@@ -12,7 +12,7 @@ from services.sages import curated_notes
 from services.sages.lessons import Lesson, lessons_of
 from services.sages.memory.sage import LearningSage
 from services.sages.memory.table import Memory
-from services.sages.past_jobs import outcomes
+from services.sages.past_jobs import likeness_table
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
 from shared.kafka.topics import JOBS_HISTORY, SAGES_NOTES
@@ -33,7 +33,7 @@ class KnowledgeSage(LearningSage):
 
     async def start(self, settings: Settings) -> None:
         """Begin to read `jobs.history` and `sages.notes`."""
-        schema = outcomes.SCHEMA_SQL + curated_notes.SCHEMA_SQL
+        schema = likeness_table.SCHEMA_SQL + curated_notes.SCHEMA_SQL
         topics = [JOBS_HISTORY, SAGES_NOTES]
         await self.remember(Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune))
 
@@ -55,18 +55,18 @@ def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
     Raises:
         MeshError: it is neither.
     """
-    (curated_notes if record.inbox == SAGES_NOTES else outcomes).apply(connection, record)
+    (curated_notes if record.inbox == SAGES_NOTES else likeness_table).apply(connection, record)
 
 
 def prune(connection: sqlite3.Connection) -> None:
     """Forget what is over the bounds."""
-    outcomes.prune(connection)
+    likeness_table.prune(connection)
     curated_notes.prune(connection)
 
 
 def lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
     """The lessons for a job."""
-    like = outcomes.like_jobs(connection, question)
+    like = likeness_table.like_jobs(connection, question)
     return lessons_of(question.workload, like, curated_notes.fitting_notes(connection, question))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.sages.curated_notes import FittingNote
-from services.sages.past_jobs.outcomes import LikeJob
+from services.sages.past_jobs.likeness_table import LikeJob
 
 MAX_LESSONS: Final = 5
 NOTE_CONFIDENCE: Final = 0.9

@@ -9,7 +9,7 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError, RecordTooLargeError
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_DEAD
 from shared.settings import Settings
 

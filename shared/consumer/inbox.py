@@ -25,7 +25,7 @@ from shared.consumer.reader import InboxReader
 from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError, StopServiceError
 from shared.kafka.clients import FETCH_WAIT_MS, group_times
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.logs.exceptions import told
 from shared.logs.setup import get_logger
 from shared.settings import Settings

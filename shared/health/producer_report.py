@@ -9,7 +9,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.logs.setup import get_logger
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -16,8 +16,8 @@ from shared.history.decider import Decider
 from shared.history.dispatcher import Dispatcher
 from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
-from shared.history.memory import Memory
 from shared.history.observer import Observer
+from shared.history.owner_memory import Memory
 from shared.history.owner_times import OwnerTimes
 from shared.history.snapshot import Advance, PartitionStore
 from shared.history.subject_failures import OwnTrouble

@@ -6,7 +6,7 @@ from eldermesh.contract.partitions import partition_of
 from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.facts.fact import Fact
 from shared.history.facts import fact_headers
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.settings import Settings
 from shared.telemetry.fact_trace import FactTrace
 

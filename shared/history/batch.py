@@ -11,7 +11,7 @@ from shared.history.facts import FactRecord
 from shared.history.keys import annex_field
 from shared.history.log import record_hash
 from shared.history.machine import Machine, Publication, S
-from shared.history.memory import Memory
+from shared.history.owner_memory import Memory
 from shared.history.snapshot import Advance
 
 

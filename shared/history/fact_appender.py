@@ -6,7 +6,7 @@ from typing import Protocol
 
 from eldermesh.contract.cloudevents import Headers
 from shared.errors import RecordTooLargeError, RetryableError
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 
 
 class FactSink(Protocol):

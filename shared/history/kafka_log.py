@@ -12,7 +12,7 @@ from opentelemetry import metrics
 from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.errors import KafkaUnavailableError, OffsetOutsideLogError
 from eldermesh.kafka.log_bounds import log_bounds
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
 from shared.facts.fact import UnreadableFactError
@@ -21,7 +21,7 @@ from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
 from shared.kafka.clients import make_consumer
 from shared.kafka.paced_consumer import PacedConsumer
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
 

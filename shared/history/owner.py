@@ -19,8 +19,8 @@ from shared.history.dispatcher import Dispatcher
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import Machine, S
-from shared.history.memory import Memory
 from shared.history.observer import NoObserver, Observer
+from shared.history.owner_memory import Memory
 from shared.history.owner_times import OwnerTimes
 from shared.history.snapshot import PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble

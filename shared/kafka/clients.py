@@ -7,7 +7,7 @@ from typing import Any
 
 from eldermesh.kafka.admin import WholeAdminClient
 from shared.kafka.paced_consumer import PacedConsumer
-from shared.kafka.producer import ACKNOWLEDGE_SECONDS, Producer
+from shared.kafka.service_producer import ACKNOWLEDGE_SECONDS, Producer
 from shared.settings import Settings
 
 FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}

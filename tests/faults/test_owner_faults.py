@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from eldermesh.client import Client, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted
 from shared.history.chunks import ChunkId

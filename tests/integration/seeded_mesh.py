@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS
-from eldermesh.kafka.plain_producer import WholeProducer
+from eldermesh.kafka.whole_producer import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.fact import Fact, InboxRecord
@@ -27,7 +27,7 @@ from shared.history.owner import Owner
 from shared.history.owner_times import OwnerTimes
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_producer
-from shared.kafka.producer import make_plain_producer
+from shared.kafka.service_producer import make_plain_producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
 from shared.settings import Settings

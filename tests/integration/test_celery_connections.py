@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.engines.celery.ping import ping_workers
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
 from shared.redis_client import make_redis

@@ -13,7 +13,7 @@ import pytest
 
 from eldermesh_cli.stack.servers.free_ports import free_port
 from services.router.engines.celery.app import QUEUES, RUN_CHUNK, make_celery_app
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
 from shared.facts.jobs import ChunkInterrupted

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from services.router.engines.celery.dispatcher import CeleryDispatcher
 from services.router.engines.celery.ping import ping_workers
+from services.router.engines.celery.queue import CeleryDispatcher
 from shared.errors import RetryableError
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings

@@ -9,7 +9,7 @@ import pytest
 
 from eldermesh_cli.operate.checks.check import CheckFailed
 from eldermesh_cli.operate.checks.servers import redis_answers
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.settings import Settings
 from tests.refusing_redis import WAYS, refusing

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from shared.facts.jobs import ChunkInterrupted
 from tests.integration.chunk_running import runner_settings
 from tests.integration.item_pids import all_gone

@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import end_positions
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from shared.errors import LostOwnershipError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.kafka.clients import make_producer

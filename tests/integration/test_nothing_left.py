@@ -15,7 +15,7 @@ from eldermesh.client import Client
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.service import Service
 from services.router.app import make_app
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.read_model.lookup import JobLookup
 from shared.health.parts import ROUTER
 from shared.history.foreign_state import celery_key_prefix

@@ -21,7 +21,7 @@ from eldermesh.kafka.errors import KafkaUnavailableError
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.incident_rules import SpecContents
+from services.router.policy.own_verdict import SpecContents
 from services.router.read_model.lookup import JobLookup
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms

@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 
 from eldermesh_cli.follow.trace_source import TraceUnavailableError, fetch_trace
 from eldermesh_cli.operate.checks.servers import telemetry_received
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.stack.telemetry.forwarder import Forwarder, OtlpBody
 from shared.http_client import NoHttpClientError, http_client, is_loopback
 from shared.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from services.router.engines.celery.app import QUEUES
-from services.router.engines.celery.dispatcher import CeleryDispatcher
+from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.celery.queue_depths import QueueDepthMetrics
 from shared.telemetry import metric_names, names
 from tests.integration.chunk_running import runner_settings

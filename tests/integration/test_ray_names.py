@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eldermesh_cli.stack.servers.ray import EmbeddedRay
-from services.router.engines.ray.dispatcher import RayDispatcher
+from services.router.engines.ray.queue import RayDispatcher
 from tests.fresh_topics import fresh_topics
 from tests.integration.played_owner import FUNCTIONS, played_owner
 from tests.ray_head import reaching

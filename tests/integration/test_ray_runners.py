@@ -14,7 +14,7 @@ import pytest
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.servers.ray import EmbeddedRay
 from services.router.engines.chunks.task import ChunkTask
-from services.router.engines.ray.dispatcher import RayDispatcher
+from services.router.engines.ray.queue import RayDispatcher
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics

@@ -6,8 +6,8 @@ import pytest
 
 from shared.history import batch
 from shared.history.actions import Actor
-from shared.history.memory import Memory
 from shared.history.owner import Owner
+from shared.history.owner_memory import Memory
 from shared.history.snapshot import PartitionStore
 from tests.property.patches import mutate_code, mutate_function, mutate_lua
 

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from services.router.engines.chunks.job_specs import JobSpecs
+from services.router.engines.chunks.spec_cache import JobSpecs
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.jobs import JobRouted

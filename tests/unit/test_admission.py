@@ -21,7 +21,7 @@ from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.facts.jobs import JobAccepted
 from shared.kafka.clients import make_producer
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.settings import Settings
 from shared.telemetry.fact_trace import fact_trace, trace_of_job_id
 from shared.workloads import WorkloadRegistry

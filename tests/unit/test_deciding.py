@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.policy.decider import PANEL_LATE, JobDecider
-from services.router.policy.incident_rules import JobContent, SpecContents, incident_rules, judged
+from services.router.policy.own_verdict import JobContent, SpecContents, incident_rules, judged
 from shared.errors import RetryableError
 from shared.facts.fact import Fact, TimerFired
 from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobRouted, decode_job_fact

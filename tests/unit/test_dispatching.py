@@ -20,7 +20,7 @@ from shared.history.chunk_sender import Sender
 from shared.history.clock import Clock, SystemClock
 from shared.history.dispatcher import Dispatcher
 from shared.history.machine import DispatchDue
-from shared.history.memory import Memory
+from shared.history.owner_memory import Memory
 from shared.history.snapshot import Guard
 from shared.history.subject_failures import OwnTrouble
 from shared.history.window import DispatchWindow

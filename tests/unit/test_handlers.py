@@ -17,14 +17,14 @@ from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import format_time
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from services.claude_exec import app as claude_exec
 from services.notifier import app as notifier
 from services.router import app as router
 from services.sages import app as sages
 from shared.facts.jobs import JobAccepted, JobAdvised, JobEnded
 from shared.history.clock import SystemClock
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.settings import Settings
 from tests.integration.sages.history import PastJob
 from tests.integration.sages.history import accepted as accepted_now

@@ -12,8 +12,8 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaTimeou
 from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
 from eldermesh.kafka.errors import KafkaUnavailableError, OffsetOutsideLogError, translate_errors
-from eldermesh.kafka.plain_producer import WholeProducer
-from eldermesh.kafka.producer import ReplacingProducer
+from eldermesh.kafka.replacing_producer import ReplacingProducer
+from eldermesh.kafka.whole_producer import WholeProducer
 from shared.consumer.client import InboxClient
 from shared.logs.exceptions import told
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from services.router.policy.risk import IncidentMissing, Ruling, incident_entry, risk_of, ruling, tools_can_write
+from services.router.policy.risk_policy import IncidentMissing, Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.facts.jobs import AdviceEntry
 
 

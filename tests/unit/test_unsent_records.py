@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from eldermesh.kafka.plain_producer import WholeProducer
+from eldermesh.kafka.whole_producer import WholeProducer
 
 
 @pytest.mark.parametrize("way", ["drop", "break off"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from eldermesh.counted import counted
 from eldermesh_cli.answers.stack import PsAnswer
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.stack.control import request
 from eldermesh_cli.stack.errors import NotRunningError, StackError
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.unreachable import no_broker
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from shared.errors import MeshError
 from shared.http_client import NoHttpClientError, http_client
 from shared.kafka.clients import make_admin

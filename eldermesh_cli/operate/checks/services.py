@@ -15,7 +15,7 @@ from eldermesh.client.kafka import read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
 from eldermesh.counted import counted
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
-from eldermesh_cli.program.context import Mesh
+from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
 from shared.health.readiness import unowned_partitions, unsettled_groups
 from shared.history.foreign_state import celery_key_prefix

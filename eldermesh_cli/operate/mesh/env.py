@@ -7,9 +7,9 @@ import shlex
 import typer
 
 from eldermesh_cli.operate.mesh.place import START_HINT, DataDirOption, data_dir_of
-from eldermesh_cli.program.context import Mesh, find_mesh, load_settings
 from eldermesh_cli.program.errors import ExitStatus, unavailable
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh, load_settings
 from eldermesh_cli.stack.errors import RuntimeFileDamagedError
 from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from eldermesh_cli.terminal.output import Output

@@ -10,7 +10,7 @@ from eldermesh_cli.answers.stack import ProcessAnswer
 from eldermesh_cli.operate.mesh.losses import lost_with
 from eldermesh_cli.operate.mesh.start_progress import IN_MEMORY, StartDisplay, show_ready, up_answer
 from eldermesh_cli.stack.data_dir import DataDirLock
-from eldermesh_cli.stack.mesh import embedded_mesh
+from eldermesh_cli.stack.embedded_mesh import embedded_mesh
 from eldermesh_cli.stack.order import StopReport
 from eldermesh_cli.stack.report import ProcessReport
 from eldermesh_cli.stack.runtime_file import Runtime

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.context import load_settings, unusable_data_dir
 from eldermesh_cli.program.errors import CliError, ExitStatus, unavailable, usage_error
+from eldermesh_cli.program.target_mesh import load_settings, unusable_data_dir
 from eldermesh_cli.stack.data_dir import LOCK_NAME
 from eldermesh_cli.stack.errors import DataDirInUseError, NotRunningError, StackError, StartFailedError
 from eldermesh_cli.terminal.safe_text import escaped_name, is_text

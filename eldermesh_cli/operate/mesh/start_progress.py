@@ -14,7 +14,7 @@ from rich.status import Status
 
 from eldermesh.counted import counted
 from eldermesh_cli.answers.stack import ProcessAnswer, UpAnswer
-from eldermesh_cli.program.context import load_settings
+from eldermesh_cli.program.target_mesh import load_settings
 from eldermesh_cli.stack.runtime_file import Runtime
 from eldermesh_cli.stack.service import Service, ServiceState
 from eldermesh_cli.terminal.output import Output, pairs_table, stderr_console

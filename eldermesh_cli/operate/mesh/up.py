@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from eldermesh_cli.operate.mesh.place import DataDirOption, data_dir_of, require_run_extra, stack_errors
-from eldermesh_cli.program.context import load_settings
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.target_mesh import load_settings
 from eldermesh_cli.terminal.output import Output
 
 

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import RunOutcome
 from eldermesh.contract.vocabulary import ErrorType
-from services.claude_exec.cli.figures import count_of, micros_of
+from services.claude_exec.cli.usage_numbers import count_of, micros_of
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome
 from shared.processes.child_signals import signal_name

@@ -25,7 +25,7 @@ from shared.errors import DeadLetterError
 from shared.facts.claude import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
 from shared.history.admitted_fact import append_admitted
 from shared.history.keys import FOLD_VERSION
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import CLAUDE_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names

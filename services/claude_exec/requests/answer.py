@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from services.claude_exec.cli.figures import count_of
+from services.claude_exec.cli.usage_numbers import count_of
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.blobs.store import BlobStore
 from shared.errors import ConfigurationError

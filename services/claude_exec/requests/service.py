@@ -37,7 +37,7 @@ from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
 from shared.kafka.groups import CLAUDE_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import CLAUDE_HISTORY
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once

@@ -21,7 +21,7 @@ from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.facts.notifications import NotificationPlanned
 from shared.history.facts import fact_headers
 from shared.history.keys import FOLD_VERSION
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import NOTIFICATIONS
 from shared.settings import Settings
 from shared.telemetry import metric_names, names

@@ -30,7 +30,7 @@ from shared.errors import DeadLetterError
 from shared.facts.fact import Fact
 from shared.facts.jobs import JobCancelRequested, JobDecided
 from shared.history.admitted_fact import append_admitted
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names

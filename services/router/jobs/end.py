@@ -11,8 +11,8 @@ from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_DONE
 from eldermesh.contract.vocabulary import EndStatus, ErrorType
 from services.router.jobs.clock import stop_clock
+from services.router.jobs.past_waits import waits_over
 from services.router.jobs.state import JobState
-from services.router.jobs.waits import waits_over
 from shared.facts.jobs import JobEnded
 from shared.history.end import End, EndKind
 

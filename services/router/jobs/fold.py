@@ -7,14 +7,14 @@ from dataclasses import replace
 from services.router.jobs import clock
 from services.router.jobs.advice import advised, asked, with_annex, with_own_advice
 from services.router.jobs.end import ended, marked
-from services.router.jobs.hold_events import with_hold_events
+from services.router.jobs.hold_publications import with_hold_events
 from services.router.jobs.holds import decided, denied, held
+from services.router.jobs.past_waits import pause_over
 from services.router.jobs.pauses import interrupted, paused
 from services.router.jobs.plan import first_plan, replaced_plan
 from services.router.jobs.results import fold_results
-from services.router.jobs.spec import job_spec
+from services.router.jobs.spec_writer import job_spec
 from services.router.jobs.state import JobState
-from services.router.jobs.waits import pause_over
 from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import (

@@ -7,8 +7,8 @@ from dataclasses import replace
 from eldermesh.contract.holds import HoldOutcome
 from services.router.jobs import clock
 from services.router.jobs.end import ended
+from services.router.jobs.past_waits import hold_over
 from services.router.jobs.state import JobState, Wait
-from services.router.jobs.waits import hold_over
 from shared.facts.jobs import JobDecided, JobHeld
 from shared.history.command_letter import command_letter
 from shared.history.machine import Folded

@@ -10,8 +10,8 @@ from opentelemetry.trace import Span
 
 from services.router.jobs.state import JobState
 from services.router.policy.engine_choice import Route, RouteRequest, static_policy
-from services.router.policy.incident_rules import JobContents, JudgingTime, Rules, incident_rules, judged
-from services.router.policy.risk import Ruling, incident_entry, risk_of, ruling, tools_can_write
+from services.router.policy.own_verdict import JobContents, JudgingTime, Rules, incident_rules, judged
+from services.router.policy.risk_policy import Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
 from shared.history.clock import Clock
 from shared.history.machine import DecisionDue, NewFact

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from redis.asyncio import Redis
 
 from eldermesh.contract.results import ItemResult
-from services.router.read_model.explanation import Explanation, explain, first_error
 from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, JobSummary
 from services.router.read_model.lookup import JobLookup
 from services.router.read_model.projection import job_of, state_word, summary_of
+from services.router.read_model.time_segments import Explanation, explain, first_error
 from shared.history.facts import FactRecord
 
 FactReader = Callable[[str, int, int], AsyncGenerator[FactRecord, None]]

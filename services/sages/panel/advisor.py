@@ -16,7 +16,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.facts.fact import FACT_TYPE_HEADER, UnreadableFactError
 from shared.facts.jobs import JobAccepted, JobAdvised, decode_job_fact
 from shared.history.facts import fact_headers
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.logs.setup import get_logger, job_logs
 from shared.settings import Settings

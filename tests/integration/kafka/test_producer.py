@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from eldermesh.kafka.producer import OutgoingRecord
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.machine import Publication
 from shared.kafka.clients import make_admin, make_producer
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.kafka.topic_admin import apply_topics
 from shared.kafka.topics import JOBS_DEAD, JOBS_HISTORY, JOBS_PROGRESS
 from shared.settings import Settings
@@ -139,7 +139,7 @@ async def test_others_do_not_see_that_one_was_refused(settings: Settings, monkey
 
     A broker that refuses a record for its size works: that is no trouble, however short the time that counts as such.
     """
-    monkeypatch.setattr("shared.kafka.producer.TROUBLE_SECONDS", 0.0)
+    monkeypatch.setattr("shared.kafka.service_producer.TROUBLE_SECONDS", 0.0)
     progress, history = settings.topic(JOBS_PROGRESS), settings.topic(JOBS_HISTORY)
     await configure(settings, JOBS_PROGRESS, max_message_bytes="1024")
     async with producing(settings) as producer:
@@ -196,7 +196,7 @@ async def test_a_call_that_fails_leaves_nothing_to_be_sent_later(
     aiokafka would send it once Kafka takes records again, and one copy more for each try. Meanwhile the producer says
     for how long nothing was acknowledged, though others are; one success ends that.
     """
-    monkeypatch.setattr("shared.kafka.producer.TROUBLE_SECONDS", 0.5)
+    monkeypatch.setattr("shared.kafka.service_producer.TROUBLE_SECONDS", 0.5)
     topic = settings.topic(JOBS_PROGRESS)
     async with producing(settings, acknowledge_seconds=3.0) as producer:
         await producer.send_and_wait(topic, b"before", partition=0)
@@ -223,7 +223,7 @@ async def test_who_is_cancelled_again_and_again_leaves_nothing_either(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers with a limit of their own, shorter than ours, do not heap up records."""
-    monkeypatch.setattr("eldermesh.kafka.producer.SUSPECT_SECONDS", 0.2)
+    monkeypatch.setattr("eldermesh.kafka.replacing_producer.SUSPECT_SECONDS", 0.2)
     topic = settings.topic(JOBS_PROGRESS)
     async with producing(settings) as producer:
         await producer.send_and_wait(topic, b"before", partition=0)

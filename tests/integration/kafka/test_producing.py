@@ -63,7 +63,7 @@ async def test_a_note_does_not_outlive_its_process_for_long(redis_server: str) -
 
 async def test_a_failure_that_nobody_repeats_is_no_trouble_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who failed last may have nothing more to send: its record may have been written all the same."""
-    monkeypatch.setattr("shared.kafka.producer.TROUBLE_SECONDS", 0.0)
+    monkeypatch.setattr("shared.kafka.service_producer.TROUBLE_SECONDS", 0.0)
     producer = make_producer(fresh_settings("127.0.0.1:9", "kafka"))
     with pytest.raises(RetryableError):
         await producer.start()

@@ -18,7 +18,7 @@ from eldermesh.contract.vocabulary import Engine
 from shared.facts.fact import ChunkTimes, Fact, InboxRecord
 from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobEnded, JobRouted, JobTerms
 from shared.history.facts import fact_headers
-from shared.kafka.producer import make_plain_producer
+from shared.kafka.service_producer import make_plain_producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 

@@ -15,7 +15,7 @@ import pytest
 
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
-from services.router.policy.incident_rules import JobContent, judged
+from services.router.policy.own_verdict import JobContent, judged
 from services.sages.incident import IncidentSage
 from services.sages.panel.panel import Panel
 from services.sages.past_jobs.failure_rate import FailureRate
@@ -161,7 +161,7 @@ async def test_a_deleted_file_restores_the_same_answers(settings: Settings) -> N
 
 async def test_old_ends_are_forgotten(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound on the rows."""
-    monkeypatch.setattr("services.sages.past_jobs.ends.KEPT_ENDS", 2)
+    monkeypatch.setattr("services.sages.past_jobs.failure_table.KEPT_ENDS", 2)
     monkeypatch.setattr("services.sages.memory.table.PRUNE_EVERY", 1)
     async with incident_sage(settings) as sage:
         await ended(settings, *["failed"] * 5)

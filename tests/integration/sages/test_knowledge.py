@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from services.sages.knowledge import KnowledgeSage
-from services.sages.past_jobs.outcomes import prune as prune_jobs
+from services.sages.past_jobs.likeness_table import prune as prune_jobs
 from shared.documents import Note
 from shared.facts.fact import Fact
 from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded

@@ -154,7 +154,7 @@ async def test_a_deleted_file_restores_the_same_answers(settings: Settings) -> N
 
 async def test_old_jobs_are_forgotten(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound on the rows: the newest are kept."""
-    monkeypatch.setattr("services.sages.past_jobs.jobs.KEPT_JOBS", 2)
+    monkeypatch.setattr("services.sages.past_jobs.duration_table.KEPT_JOBS", 2)
     monkeypatch.setattr("services.sages.memory.table.PRUNE_EVERY", 1)
     async with HistoryWriter(settings) as writer, task_sage(settings) as sage:
         for age in range(5):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from services.claude_exec.context import CHARACTERS_OF_A_TOKEN, framed
+from services.claude_exec.advice_frame import CHARACTERS_OF_A_TOKEN, framed
 from shared.facts.jobs import AdviceEntry
 from shared.text.invisible import is_invisible, visible
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eldermesh_cli.follow.job_list import Place, read_cursor
+from eldermesh_cli.follow.job_page import Place, read_cursor
 from eldermesh_cli.program.errors import CliError
 
 

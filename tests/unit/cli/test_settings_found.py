@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eldermesh_cli.operate.config import without_password
-from eldermesh_cli.program.context import find_mesh
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.runtime_file import RUNTIME_NAME, Runtime, write_runtime
 from tests.unit.cli.command_line import CommandLine

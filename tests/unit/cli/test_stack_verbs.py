@@ -14,7 +14,7 @@ import pytest
 
 from eldermesh_cli.operate.mesh.start_progress import speaks_elsewhere
 from eldermesh_cli.program.command_line import run
-from eldermesh_cli.program.context import find_mesh
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.runtime_file import Runtime, write_runtime
 from tests.mesh import MESH, mesh_environment

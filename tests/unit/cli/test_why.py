@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.router.read_model.explanation import Explanation, explain, first_error
+from services.router.read_model.time_segments import Explanation, explain, first_error
 from shared.facts.fact import Fact, InboxRecord, TimerFired
 from shared.facts.jobs import (
     FactResult,

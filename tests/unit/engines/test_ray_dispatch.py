@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from services.router.engines.chunks.task import ChunkTask
-from services.router.engines.ray import dispatcher
-from services.router.engines.ray.dispatcher import RayDispatcher
+from services.router.engines.ray import queue
 from services.router.engines.ray.driver_process import RayDriverProcess
+from services.router.engines.ray.queue import RayDispatcher
 from shared.errors import RetryableError
 from shared.ray_head import head_address, trouble_file
 from shared.settings import Settings
@@ -83,9 +83,9 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(dispatcher, "_LONGEST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(dispatcher, "_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr(queue, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(queue, "_LONGEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(queue, "_DOWN_SECONDS", 0.1)
 
 
 async def dispatched(settings: Settings) -> RayDispatcher:

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from services.router.jobs.machine import JobMachine
+from services.router.jobs.past_waits import MAX_WAITS
 from services.router.jobs.state import Chunk
-from services.router.jobs.waits import MAX_WAITS
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import ChunkInterrupted, JobPaused, JobReplanned, JobRouted
 from shared.history.chunks import ChunkId

@@ -10,7 +10,7 @@ from typing import Protocol
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from services.router.engines.celery.dispatcher import QueueDepths
+from services.router.engines.celery.queue import QueueDepths
 from shared.logs.setup import get_logger
 from shared.telemetry import metric_names, names
 

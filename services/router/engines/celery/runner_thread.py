@@ -21,7 +21,7 @@ from shared.health.producer_report import ProducingReport, runners_of
 from shared.history.fact_appender import FactAppender
 from shared.history.runs.claims import ClaimStore
 from shared.kafka.clients import make_producer
-from shared.kafka.producer import Producer
+from shared.kafka.service_producer import Producer
 from shared.redis_client import make_redis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry

@@ -11,11 +11,11 @@ from pydantic import JsonValue
 
 from services.router.engines.chunks.item_pause import ItemPausedError
 from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, fact_result
-from services.router.engines.chunks.job_specs import JobSpec
 from services.router.engines.chunks.plugin_failure import concerns_the_run
 from services.router.engines.chunks.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
+from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.python.item_host import describe
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError

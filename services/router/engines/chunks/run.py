@@ -8,10 +8,10 @@ from opentelemetry.trace import Span
 
 from services.router.engines.chunks.item_pause import ItemPausedError
 from services.router.engines.chunks.items import ChunkItems
-from services.router.engines.chunks.job_specs import JobSpec, JobSpecs
 from services.router.engines.chunks.result_publisher import ResultPublisher
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
+from services.router.engines.chunks.spec_cache import JobSpec, JobSpecs
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.facts import fact_headers

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from uuid import uuid4
 
-from services.router.engines.chunks.job_specs import JobSpecs
 from services.router.engines.chunks.run import GIVEN_BACK, ChunkRun
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
+from services.router.engines.chunks.spec_cache import JobSpecs
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.history.runs.claim_request import Unclaimed, claimed_lease
 from shared.history.runs.claims import Claimed

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.context import Mesh, find_mesh
 from eldermesh_cli.program.errors import ExitStatus, usage_error
 from eldermesh_cli.program.options import PANEL_JOBS, JsonOption, example
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
 
 if TYPE_CHECKING:
     from eldermesh_cli.answers.jobs import ListAnswer
-    from eldermesh_cli.follow.job_list import ListQuery
+    from eldermesh_cli.follow.job_page import ListQuery
 
 _STATES = ("accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected")
 
@@ -47,7 +47,7 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """List the jobs that the mesh has accepted, newest first. What was refused is in `mesh dlq ls`."""
-    from eldermesh_cli.follow.job_list import ListQuery, read_cursor
+    from eldermesh_cli.follow.job_page import ListQuery, read_cursor
 
     for word in state or ():
         if word not in _STATES:
@@ -78,7 +78,7 @@ def list_jobs(
 
 
 async def _ask(mesh: Mesh, query: ListQuery) -> ListAnswer:
-    from eldermesh_cli.follow.job_list import list_of
+    from eldermesh_cli.follow.job_page import list_of
     from eldermesh_cli.program.connection import open_mesh
 
     async with open_mesh(mesh) as opened:

@@ -12,7 +12,7 @@ import orjson
 from pydantic import JsonValue
 from redis.asyncio import Redis
 
-from services.router.policy.risk import INCIDENT
+from services.router.policy.risk_policy import INCIDENT
 from shared.errors import RetryableError
 from shared.facts.jobs import AdviceEntry
 from shared.history.clock import Clock

@@ -10,9 +10,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.failures import BROKER
-from eldermesh.kafka.plain_producer import WholeProducer
-from eldermesh.kafka.producer import Headers, OutgoingRecord, ReplacingProducer
+from eldermesh.kafka.replacing_producer import Headers, OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.whole_producer import WholeProducer
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
 from shared.kafka.topics import TOPICS
 from shared.settings import Settings

@@ -24,7 +24,7 @@ from aiokafka.errors import (  # noqa: TID251 - the layer translates them
 
 from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
 from eldermesh.kafka.failures import BROKER, FailingPlaces, Place
-from eldermesh.kafka.plain_producer import WholeProducer
+from eldermesh.kafka.whole_producer import WholeProducer
 from eldermesh.shield import to_its_end
 
 SUSPECT_SECONDS = 5.0
