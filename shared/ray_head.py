@@ -38,6 +38,6 @@ async def reach_head(host: str, port: int, *, seconds: float) -> None:
     """
     async with asyncio.timeout(seconds):
         _, writer = await asyncio.open_connection(host, port)
-    writer.close()
-    with contextlib.suppress(OSError):  # that it listens is all that was asked
-        await writer.wait_closed()
+        writer.close()
+        with contextlib.suppress(ConnectionError):  # that it listens is all that was asked
+            await writer.wait_closed()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from services.claude_exec.requests.machine import RequestMachine
-from services.claude_exec.requests.state import RequestState
 from shared.history.states import StateReader
 
 
-class RequestReadModel(StateReader[RequestState]):
-    """Answers every question about requests that the public topics do not answer; see `StateReader`.
+class RequestReadModel:
+    """Answers every question about requests that the public topics do not answer.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -19,7 +18,7 @@ class RequestReadModel(StateReader[RequestState]):
     """
 
     def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
-        super().__init__(redis, history_topic, partitions, RequestMachine())
+        self._states = StateReader(redis, history_topic, partitions, RequestMachine())
 
     async def accepted_content(self, request_id: str) -> str | None:
         """Hash of the content with which a request was accepted; None when it was not, as far as Redis knows.
@@ -27,5 +26,5 @@ class RequestReadModel(StateReader[RequestState]):
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        state = await self.state(request_id)
+        state = await self._states.state(request_id)
         return None if state is None or state.acceptance is None else state.acceptance.content_hash

@@ -74,6 +74,7 @@ class RouterService:
             stack.push_async_callback(self._redis.aclose)
             stack.push_async_callback(self._celery.close)
             if self._ray is not None:
+                await self._ray.forget_trouble()
                 stack.push_async_callback(self._ray.close)
             await self.producer.start()
             stack.push_async_callback(self.producer.stop)

@@ -71,6 +71,7 @@ class InboxConsumer:
         self._drain_seconds = settings.drain_seconds
         self._patience_seconds = group_times(settings).rebalance_ms / 1000 + _POLL_GRACE_SECONDS
         self._watch: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
         self.failure: StopServiceError | None = None
@@ -201,11 +202,18 @@ class InboxConsumer:
         return None
 
     async def _close(self) -> None:
+        """Once: what could not be closed in time would not be the next time either."""
+        if self._is_closed:
+            return
         try:
             async with asyncio.timeout(self._drain_seconds + _STOP_SECONDS):
                 for reader in self._readers:
                     reader.runner.giving_up.set()
                 await self.broker.stop()
+            self._is_closed = True
+        except TimeoutError:
+            self._is_closed = True
+            raise
         finally:
             self._stopped.set()
 

@@ -38,16 +38,18 @@ class InboxBroker(KafkaBroker):
             # Its own log repeats each of our rewinds as a critical error; ours say what happened.
             logger=None,
         )
+        self._was_started = False
 
     async def start(self) -> None:
         """Join the groups of all subscribers at the same time, which FastStream does one after the other.
 
-        Does nothing once they are started: the service starts them beside its other parts, and then FastStream does.
+        Does nothing the second time: the service starts them beside its other parts, and then FastStream does. By then
+        an inbox may have stopped itself again, and must not come back without a watch.
 
         Raises:
             KafkaError: a subscriber's failure to start, once all have ended their attempts.
         """
-        if self.running:
+        if self._was_started:
             return
         await self.connect()
         # Joining a group takes seconds on the embedded broker. All end before a failure is raised.
@@ -55,7 +57,7 @@ class InboxBroker(KafkaBroker):
         for outcome in await asyncio.gather(*starts, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        self.running = True
+        self.running = self._was_started = True
 
     async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
         builder = await super()._connect()

@@ -28,7 +28,7 @@ class Part:
 
     Attributes:
         producer: the service, or the engine, whose records Kafka has to acknowledge.
-        is_of_host: whether that is an engine, of whose runners only those of this host count.
+        is_of_host: true for an engine: only its workers on this host count.
         history: the topic, without prefix, each of whose partitions has to have an owner.
         owners: the consumer group of these owners, without prefix.
         readers: the consumer groups, without prefix, that have to have settled.

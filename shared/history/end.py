@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
+from eldermesh.contract.vocabulary import EndStatus
 from shared.facts.command import EndedFact
+from shared.facts.fact import UnreadableFactError
 
 Status = TypeVar("Status", bound=str)
 
@@ -36,5 +38,12 @@ class EndKind:
 
 
 def end_of_mark(fact: EndedFact) -> End[Any]:
-    """The end that its mark repeats; its status is the third word of the event's type."""
-    return End(fact.event_type.split(".")[2], fact.event_type, fact.ended_at, fact.end)
+    """The end that its mark repeats; its status is the third word of the event's type.
+
+    Raises:
+        UnreadableFactError: this release knows no such end.
+    """
+    status = fact.event_type.split(".")[2]
+    if status not in get_args(EndStatus):
+        raise UnreadableFactError(f"an end {status!r} is not known")
+    return End(status, fact.event_type, fact.ended_at, fact.end)

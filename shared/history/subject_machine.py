@@ -28,7 +28,7 @@ class SubjectMachine(ABC, Generic[SubjectS]):
     def end_due(self, state: SubjectS) -> Sequence[Due]:
         """What a state that is not live calls for: its end, or its mark once more.
 
-        What makes a subject may outlive the mark, and would make it anew: the mark has to stand behind it.
+        A repeated command may outlive the mark and would then start the subject again: the mark has to stand behind it.
         """
         if state.is_settled:
             return ()

@@ -64,7 +64,7 @@ class SubjectState(ABC):
     @property
     @abstractmethod
     def is_made_again(self) -> bool:
-        """Whether what makes it came again after the last mark, which retention may then drop before that repeat."""
+        """Whether its command was repeated after its end was marked: retention may drop the mark first."""
 
     @property
     def is_live(self) -> bool:

@@ -55,7 +55,7 @@ def service_application(
                 yield
             finally:
                 await end_watch()
-            await watching
+                await watching  # why a part has stopped comes before what went wrong while the others stopped
 
     async def drain() -> None:
         await end_watch()  # from here on parts stop because they are told to

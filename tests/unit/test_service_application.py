@@ -145,3 +145,18 @@ async def test_a_part_that_fails_ends_it_with_its_reason() -> None:
     assert isinstance(raised.value.__cause__, RetryableError)
     assert service.noted == ["started", "stopped"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_drain_that_fails_does_not_hide_why_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part's failure is raised, and what went wrong meanwhile stands behind it."""
+    service = _Service()
+    service.part.failing.set_result(RetryableError("the reason"))
+
+    async def stop() -> None:
+        raise TimeoutError("a handler does not end")
+
+    monkeypatch.setattr(service.inbox, "stop", stop)
+    with pytest.raises(StopServiceError, match="the reason"):
+        await service.app.run()
+    assert service.noted == ["started", "stopped"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}

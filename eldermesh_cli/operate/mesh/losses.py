@@ -26,18 +26,14 @@ async def lost_with(service_name: str, settings: Settings) -> Sequence[str]:
     redis = make_redis(settings)
     try:
         model = JobReadModel(redis, settings.topic(JOBS_HISTORY), settings.partition_count)
-        jobs = {job.job_id: job async for job in model.jobs()}
+        unfinished = await model.unfinished(_LISTED_JOBS)
     finally:
         await redis.aclose()
-    unfinished = sorted(
-        (each for each in jobs.values() if each.end is None), key=lambda each: (each.changed_at, each.job_id)
-    )
-    lines = [_line(job) for job in unfinished[:_LISTED_JOBS]]
-    if len(unfinished) > _LISTED_JOBS:
-        lines.append(f"{counted(len(unfinished) - _LISTED_JOBS, 'more job')} that had not ended")
-    ended = len(jobs) - len(unfinished)
-    if ended:
-        lines.append(f"the results of {counted(ended, 'job')} that had ended")
+    lines = [_line(job) for job in unfinished.jobs]
+    if unfinished.more:
+        lines.append(f"{counted(unfinished.more, 'more job')} that had not ended")
+    if unfinished.ended:
+        lines.append(f"the results of {counted(unfinished.ended, 'job')} that had ended")
     return lines or ["no job: none was known"]
 
 

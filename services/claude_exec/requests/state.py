@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from eldermesh.contract.claude_output import ClaudeEndStatus
 from shared.facts.claude import ClaudeTerms
 from shared.history.accepted_state import AcceptedState
 from shared.history.chunks import ChunkId
+from shared.history.end import End
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class RequestState(AcceptedState[ClaudeEndStatus]):
     """
 
     request_id: str
+    end: End[ClaudeEndStatus] | None = field(default=None, kw_only=True)  # see `JobState`
     terms: ClaudeTerms | None = None
     epoch: int = 0
     deaths: int = 0

@@ -10,6 +10,7 @@ from opentelemetry.trace import Span
 from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
 from services.notifier.notifications.backoff import pause_ms
 from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
+from shared.errors import RetryableError
 from shared.facts.fact import Fact
 from shared.facts.notifications import (
     NotificationFailed,
@@ -18,7 +19,7 @@ from shared.facts.notifications import (
     NotificationSending,
     NotificationSent,
 )
-from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun, Stopped
+from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun, ResultUntoldError, Stopped
 from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts
 from shared.logs.exceptions import ends_the_task
@@ -92,7 +93,10 @@ class SendRun:
         if not isinstance(outcome, Sent):
             self._span.set_attribute(names.REASON, outcome.reason)
             fail_span(self._span, outcome.reason)
-        await self._facts.append(fact, patience_seconds=self._parts.patience_seconds)
+        try:
+            await self._facts.append(fact, patience_seconds=self._parts.patience_seconds)
+        except RetryableError as error:  # given back, the message would go out again and again
+            raise ResultUntoldError(str(error)) from error
         return word
 
     async def _outcome(self) -> SendOutcome:

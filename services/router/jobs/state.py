@@ -14,6 +14,7 @@ from eldermesh.contract.vocabulary import EndStatus, Engine
 from shared.facts.jobs import AdviceEntry, JobTerms
 from shared.history.accepted_state import AcceptedState
 from shared.history.chunks import ChunkId
+from shared.history.end import End
 
 STAGE = 0
 """The only stage until pipelines exist."""
@@ -69,6 +70,7 @@ class JobState(AcceptedState[EndStatus]):
     """The state of one job."""
 
     job_id: str
+    end: End[EndStatus] | None = field(default=None, kw_only=True)  # declared again: pydantic reads no type variable
     terms: JobTerms | None = None
     items_total: int | None = None
     decisions: int = 0

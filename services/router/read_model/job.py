@@ -55,6 +55,15 @@ class JobSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedJobs:
+    """Jobs that have not ended: some of them, how many there are besides, and how many have ended."""
+
+    jobs: Sequence[JobSummary]
+    more: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """An accepted job.
 

@@ -9,7 +9,8 @@ from contextlib import aclosing
 from redis.asyncio import Redis
 
 from eldermesh.contract.results import ItemResult
-from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, JobSummary
+from services.router.jobs.state import JobState
+from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, JobSummary, UnfinishedJobs
 from services.router.read_model.lookup import JobLookup
 from services.router.read_model.projection import job_of, state_word, summary_of
 from services.router.read_model.time_segments import Explanation, explain, first_error
@@ -20,9 +21,9 @@ FactReader = Callable[[str, int, int], AsyncGenerator[FactRecord, None]]
 
 
 class JobReadModel:
-    """Answers every question about jobs. Whoever asks gets plain values, and sees neither Redis nor the fold.
+    """Answers every question about jobs, in plain values.
 
-    Answers are as old as the last look of a job's owner; while Redis is being filled again, jobs may be missing. Each
+    Answers are as old as the owner's last advance; while Redis is being filled again, jobs may be missing. Each
     question raises `redis.RedisError` when Redis does not answer.
 
     Args:
@@ -48,13 +49,32 @@ class JobReadModel:
         """Every accepted job, in no order; one that changes meanwhile may come twice."""
         async for state in self._lookup.states():
             if state.acceptance is not None:
-                # Claims are asked only where the state hangs on them.
+                # Claims are read only where the answer depends on them.
                 depends = state_word(state, is_running=False) != state_word(state, is_running=True)
                 is_running = depends and await self._lookup.items_running(state) > 0
                 yield summary_of(state, state.acceptance.at, is_running=is_running)
 
+    async def unfinished(self, most: int) -> UnfinishedJobs:
+        """The accepted jobs that have not ended, those unchanged for longest first; at most `most` of them."""
+        live: dict[str, tuple[int, JobState]] = {}
+        ended: set[str] = set()
+        async for state in self._lookup.states():
+            if state.acceptance is None:
+                continue
+            if state.is_ended:
+                ended.add(state.job_id)
+                live.pop(state.job_id, None)
+            elif state.job_id not in ended:
+                live[state.job_id] = (state.acceptance.at, state)
+        oldest = sorted(live.values(), key=lambda each: (each[1].t, each[1].job_id))
+        jobs = [
+            summary_of(state, accepted_at, is_running=await self._lookup.items_running(state) > 0)
+            for accepted_at, state in oldest[:most]
+        ]
+        return UnfinishedJobs(jobs, more=len(oldest) - len(jobs), ended=len(ended))
+
     async def acceptance(self, job_id: str) -> JobAcceptance | None:
-        """Whether the mesh has accepted a job, at the price of one look: for who asks until it has."""
+        """Whether the mesh has accepted a job. One read of Redis; meant for polling."""
         state = await self._lookup.state(job_id)
         if state is None or state.acceptance is None:
             return None

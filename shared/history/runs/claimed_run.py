@@ -14,7 +14,7 @@ from shared.history.runs.run_end import end_run
 INTERRUPTED = "interrupted"
 """Why a run ended that said so in the history: its subject is run again, and no death is counted."""
 STUCK = "stuck"
-"""Why a run ended whose parts did not stop: nobody may say that nothing of it goes on."""
+"""Why a run ended whose parts did not stop: they may still be running, so no interruption is published."""
 
 INTERRUPTED_SECONDS = 5.0
 """How long a run that was stopped tries to say that nobody died."""
@@ -33,6 +33,10 @@ class RunStoppedError(MeshError):
         self.reason = reason
 
 
+class ResultUntoldError(RetryableError):
+    """The work has had its effect, and its result could not be appended: nobody may give it back as if it had not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """A run that has no result; `reason` says why in one word."""
@@ -44,12 +48,13 @@ class RunWork(Protocol[T_co]):
     """What is done under a claim."""
 
     async def work(self) -> T_co:
-        """Do it. On return the history has its result.
+        """Run it. On return the history has its result.
 
         Raises:
             RunStoppedError: it stops itself; the claim is not marked done.
             LeaseLostError: it must not begin, or go on: the claim is lost.
             StillRunningError: something of it cannot be stopped; the claim dies by its lease.
+            ResultUntoldError: its effect has happened, and the history does not say so; the claim dies by its lease.
             RetryableError: a dependency was away for too long; the subject is given back.
         """
         ...
@@ -67,10 +72,10 @@ class RunWork(Protocol[T_co]):
         ...
 
     async def interrupted(self) -> None:
-        """Say in the history, within `INTERRUPTED_SECONDS`, that nothing of the run goes on and nobody died.
+        """Append to the history that nothing of the run goes on and nobody died; the work bounds how long it tries.
 
         Raises:
-            RetryableError: that could not be said.
+            RetryableError, TimeoutError: that could not be said.
         """
         ...
 
@@ -108,6 +113,7 @@ class ClaimedRun(Generic[T]):
 
         Raises:
             StillRunningError: something that was killed still runs. The claim dies by its lease.
+            ResultUntoldError: see `RunWork.work`.
             RetryableError: a dependency was away for long, and the interruption could not be said either.
         """
         working = asyncio.create_task(self._work.work())
@@ -128,7 +134,7 @@ class ClaimedRun(Generic[T]):
                 flushing.result()
         except (RunStoppedError, LeaseLostError) as stopped:
             reason = stopped.reason
-        except StillRunningError:
+        except (StillRunningError, ResultUntoldError):
             raise
         except RetryableError as error:
             failure = error
@@ -170,8 +176,7 @@ class ClaimedRun(Generic[T]):
     async def _interrupted(self) -> bool:
         """Whether the history says that nobody died. Without that the claim dies by its lease."""
         try:
-            async with asyncio.timeout(INTERRUPTED_SECONDS):
-                await self._work.interrupted()
+            await self._work.interrupted()
         except (RetryableError, TimeoutError) as error:
             _log.warning("%s: its interruption counts as a death: %r", self._whose, error)
             return False

@@ -59,6 +59,25 @@ async def test_subscribers_make_inbox_clients_with_the_brokers_options(settings:
     await consumer.broker.stop()
 
 
+async def test_an_inbox_that_has_stopped_itself_does_not_come_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastStream starts the broker once more when all parts run: by then nobody would watch over it."""
+    consumer, subscriber = _subscriber(settings)
+    starts: list[str] = []
+
+    async def start() -> None:
+        starts.append("joined")
+
+    monkeypatch.setattr(subscriber, "start", start)
+    await consumer.broker.start()
+    await consumer.broker.start()
+    await consumer.broker.stop()
+    await consumer.broker.start()
+    assert starts == ["joined"]
+    assert not consumer.broker.running
+
+
 async def test_a_broker_that_makes_consumers_otherwise_does_not_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

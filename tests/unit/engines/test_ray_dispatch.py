@@ -142,11 +142,13 @@ async def test_a_driver_that_never_connects_is_trouble_that_is_told(
     await dispatcher.close()
 
 
-def test_trouble_that_a_killed_router_has_told_is_over(settings: Settings) -> None:
+async def test_trouble_that_a_killed_router_has_told_is_over(settings: Settings) -> None:
     """The next router knows of none: `mesh doctor` would tell the old reason until Ray fails again."""
     trouble_file(settings).parent.mkdir(parents=True)
     trouble_file(settings).write_text("the node is gone", encoding="utf-8")
-    assert RayDispatcher(settings).trouble is None
+    dispatcher = RayDispatcher(settings)
+    await dispatcher.forget_trouble()
+    assert dispatcher.trouble is None
     assert not trouble_file(settings).exists()
 
 

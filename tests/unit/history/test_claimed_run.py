@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from shared.errors import RetryableError, StillRunningError
-from shared.history.runs.claimed_run import INTERRUPTED, STUCK, ClaimedRun, RunStoppedError, Stopped
+from shared.history.runs.claimed_run import (
+    INTERRUPTED,
+    STUCK,
+    ClaimedRun,
+    ResultUntoldError,
+    RunStoppedError,
+    Stopped,
+)
 from shared.history.runs.claims import Renewal
 from shared.history.runs.lease import LeaseLostError
 from tests.unit.history.test_run_end import lease
@@ -117,12 +124,48 @@ async def test_a_dependency_that_is_away_gives_the_subject_back(
         assert work.steps[-2:] == ["kill", "interrupted"]
 
 
-async def test_what_cannot_be_stopped_is_not_given_back() -> None:
-    """Another run would begin it beside itself."""
-    work = PlayedWork(StillRunningError("outlived SIGKILL"))
-    with pytest.raises(StillRunningError):
+@pytest.mark.parametrize("error", [StillRunningError("outlived SIGKILL"), ResultUntoldError("away")], ids=type)
+async def test_what_cannot_be_stopped_or_has_had_its_effect_is_not_given_back(error: RetryableError) -> None:
+    """Another run would begin it beside itself, or have the effect again and again."""
+    work = PlayedWork(error)
+    with pytest.raises(type(error)):
         await run(work, PlayedClaims())
     assert work.steps == ["work", "kill"]
+
+
+async def test_an_interruption_that_takes_too_long_to_say_is_none() -> None:
+    """The work gives up by itself; the claim dies by its lease, and what failed first is raised."""
+    work = PlayedWork(RetryableError("away"), saying=deque([TimeoutError()]))
+    with pytest.raises(RetryableError, match=r"^away$"):
+        await run(work, PlayedClaims())
+
+
+async def test_a_result_counts_though_its_claim_cannot_be_marked_done() -> None:
+    """The lease lapses while Redis does not answer: the history has the result, which is all that matters."""
+
+    class Unmarked(PlayedClaims):
+        async def finish(self, *_: object, **__: object) -> None:
+            await PlayedClaims.finish(self)
+            raise LeaseLostError("lapsed")
+
+    claims = Unmarked()
+    assert await run(PlayedWork("result"), claims) == "result"
+    assert claims.calls[-1] == "finish"
+
+
+async def test_a_run_that_is_cancelled_ends_with_its_parts() -> None:
+    """Once the work has stopped; nothing is said, and the claim is not marked done."""
+    work, claims = PlayedWork(may_stop=asyncio.Event()), PlayedClaims()
+    running = asyncio.create_task(run(work, claims))
+    await wait_until(lambda: work.steps, description="the work has begun")
+    running.cancel()
+    await wait_until(lambda: "kill" in work.steps, description="the work is told to stop")
+    assert not running.done()
+    assert work.may_stop is not None
+    work.may_stop.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (work.steps, "finish" in claims.calls) == (["work", "kill"], False)
 
 
 async def test_work_that_does_not_stop_in_time_is_stuck() -> None:

@@ -12,8 +12,10 @@ from opentelemetry.trace import INVALID_SPAN
 from services.notifier.channels.sender import Message, SendOutcome, Sent
 from services.notifier.notifications.run import SendRun
 from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
+from shared.errors import RetryableError
 from shared.history.chunks import ChunkId
 from shared.history.clock import Instant
+from shared.history.runs.claimed_run import ResultUntoldError
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease
 from shared.settings import Settings
@@ -136,3 +138,24 @@ async def test_a_send_whose_machine_was_suspended_is_given_back(
     claims.clock.suspend(LEASE_SECONDS + 1.0)
     assert await asyncio.wait_for(running, 60.0) == ("interrupted" if is_ours else "suspended")
     assert ("notification.interrupted" in claims.calls) is is_ours
+
+
+class LosingHistory(SlowHistory):
+    """Takes no fact of what came of a send."""
+
+    async def append(self, *places: object, **fields: object) -> None:
+        """A fact."""
+        await SlowHistory.append(self, *places, **fields)
+        if self.calls[-1] == "notification.sent":
+            self.clock.move(700.0)  # for longer than anybody waits
+            raise RetryableError("Kafka is away")
+
+
+async def test_a_message_that_is_out_is_not_given_back() -> None:
+    """The history does not know it: the claim dies, which counts, so that the message does not go out for ever."""
+    claims, sender = LosingHistory(), PlayedSender()
+    with pytest.raises(ResultUntoldError):
+        await asyncio.wait_for(send_run(claims, sender, asyncio.Event()).run(), 60.0)
+    assert sender.messages == [ID]
+    assert "notification.interrupted" not in claims.calls
+    assert "finish" not in claims.calls

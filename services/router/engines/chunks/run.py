@@ -15,7 +15,7 @@ from services.router.engines.chunks.spec_cache import JobSpec, JobSpecs
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused
 from shared.history.facts import fact_headers
-from shared.history.runs.claimed_run import INTERRUPTED, ClaimedRun, RunStoppedError
+from shared.history.runs.claimed_run import INTERRUPTED, INTERRUPTED_SECONDS, ClaimedRun, RunStoppedError
 from shared.history.runs.claims import Claimed
 from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts
@@ -105,14 +105,12 @@ class ChunkRun:
 
     async def interrupted(self) -> None:
         """Say it, after what has ended before; see `RunWork`."""
-        await self._publisher.flush()
-        await self._facts.append(
-            ChunkInterrupted(
-                chunk_id=self._task.chunk,
-                worker_id=self._parts.worker_id,
-                content_hash=self._publisher.content_hash,
-            )
+        fact = ChunkInterrupted(
+            chunk_id=self._task.chunk, worker_id=self._parts.worker_id, content_hash=self._publisher.content_hash
         )
+        async with asyncio.timeout(INTERRUPTED_SECONDS):
+            await self._publisher.flush()
+            await self._facts.append(fact)
 
     async def _paused(self, paused: ItemPausedError) -> None:
         """The item has stopped, and none follows: say so, after what has ended before."""

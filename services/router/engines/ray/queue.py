@@ -50,7 +50,6 @@ class RayDispatcher:
         self._failing_since: float | None = None
         self._reason = ""
         self._depths: dict[str, dict[str, int]] = {}
-        self._write_trouble(None)  # what a router has told that was killed
 
     @property
     def trouble(self) -> str | None:
@@ -91,6 +90,10 @@ class RayDispatcher:
         if self._driver is not None:
             with contextlib.suppress(RetryableError):  # then the next driver gets them
                 await self._driver.send(requests)
+
+    async def forget_trouble(self) -> None:
+        """Begin: what a router has told that was killed is over."""
+        await asyncio.to_thread(self._write_trouble, None)
 
     async def close(self) -> None:
         """End the driver; what runners do goes on."""
