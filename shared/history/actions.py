@@ -9,8 +9,8 @@ from typing import Generic
 from redis.exceptions import RedisError
 
 from shared.errors import RetryableError
+from shared.history.chunk_id import ChunkId
 from shared.history.chunk_sender import Sender
-from shared.history.chunks import ChunkId
 from shared.history.clock import Clock
 from shared.history.decider import Decider
 from shared.history.dispatcher import Dispatcher

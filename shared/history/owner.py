@@ -15,6 +15,7 @@ from shared.history.agenda import Agenda
 from shared.history.batch import fold_batch
 from shared.history.clock import Clock
 from shared.history.decider import Decider
+from shared.history.dispatch_window import DispatchWindow
 from shared.history.dispatcher import Dispatcher
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
@@ -25,7 +26,6 @@ from shared.history.owner_times import OwnerTimes
 from shared.history.snapshot import PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 from shared.history.suspension import Waking
-from shared.history.window import DispatchWindow
 
 BATCH_RECORDS = 500
 """Most facts, hence most subjects, of one batch."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from shared.history.agenda import Agenda
+from shared.history.dispatch_window import DispatchWindow
 from shared.history.machine import DispatchDue, S
 from shared.history.snapshot import Guard
-from shared.history.window import DispatchWindow
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from eldermesh.contract.commands import JobSubmit
 from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.keys import PartitionKeys
 from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from shared.settings import Settings

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import FactResult, ItemsCompleted, JobFact, decode_job_fact
-from shared.history.chunks import ChunkId, with_items
+from shared.history.chunk_id import ChunkId
+from shared.history.item_bitmap import with_items
 from shared.history.keys import PartitionKeys
 from shared.kafka.clients import make_consumer
 from shared.kafka.topics import JOBS_HISTORY

@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.router.engines.chunks.task import ChunkOutcome
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -10,7 +10,8 @@ import orjson
 
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.history.chunks import ChunkId, missing_items
+from shared.history.chunk_id import ChunkId
+from shared.history.item_bitmap import missing_items
 from shared.history.keys import annex_field
 from shared.history.log import record_hash
 from tests.property.breach import Breach

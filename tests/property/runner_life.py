@@ -19,7 +19,7 @@ from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError
 from shared.facts.jobs import ChunkInterrupted, JobPaused
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.machine import NewFact
 from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings

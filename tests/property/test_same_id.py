@@ -14,7 +14,7 @@ from services.router.engines.chunks.spec_cache import JobSpecs
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.facts.jobs import JobRouted
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.keys import PartitionKeys
 from shared.history.runs.claims import Claimed, ClaimStore, Renewal
 from shared.history.snapshot import Advance, PartitionStore

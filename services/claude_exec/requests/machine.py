@@ -13,7 +13,7 @@ from services.claude_exec.requests.state import RequestState, state_adapter
 from shared.facts.claude import ClaudeAnswered, ClaudeEnded, ClaudeReplanned
 from shared.facts.fact import TimerFired
 from shared.history.accepted_machine import AcceptedMachine
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, Due, Folded, NewFact, TimerDue
 from shared.history.subject_fact import subject_fact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.blobs.store import BlobStore
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Clock, SystemClock
 from shared.history.fact_appender import FactSink
 from shared.history.runs.claims import ClaimStore

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from eldermesh.contract.claude_output import ClaudeEndStatus
 from shared.facts.claude import ClaudeTerms
 from shared.history.accepted_state import AcceptedState
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.end import End
 
 

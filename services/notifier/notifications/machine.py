@@ -16,7 +16,7 @@ from shared.facts.notifications import (
     NotificationFailed,
     NotificationReplanned,
 )
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DispatchDue, Due, Folded, NewFact, Publication, TimerDue
 from shared.history.subject_fact import subject_fact

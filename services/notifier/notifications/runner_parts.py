@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from services.notifier.channels.sender import SEND_SECONDS, Sender
 from shared.facts.notifications import NotificationPlanned
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Clock, SystemClock
 from shared.history.fact_appender import FactSink
 from shared.history.runs.claims import ClaimStore

@@ -8,7 +8,7 @@ from functools import cache
 from pydantic import TypeAdapter
 
 from shared.facts.notifications import NotificationPlanned, NotificationStatus
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.subject_state import SubjectState
 
 

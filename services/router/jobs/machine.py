@@ -15,7 +15,7 @@ from services.router.jobs.state import JobState, state_adapter
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk
 from shared.history.accepted_machine import AcceptedMachine
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
 from shared.history.subject_fact import subject_fact

@@ -10,7 +10,7 @@ from services.router.jobs.end import ended
 from services.router.jobs.plan import put_back
 from services.router.jobs.state import JobState, Wait
 from shared.facts.jobs import ChunkInterrupted, JobPaused
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 
 _MAX_DOUBLINGS = 30
 

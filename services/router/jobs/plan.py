@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from services.router.jobs.state import Chunk, JobState
 from shared.facts.jobs import JobReplanned, PlannedChunk
-from shared.history.chunks import ChunkId, all_items_in, missing_items
+from shared.history.chunk_id import ChunkId
+from shared.history.item_bitmap import all_items_in, missing_items
 
 
 def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) -> tuple[Chunk, ...]:

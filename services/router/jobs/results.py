@@ -15,7 +15,7 @@ from services.router.jobs.plan import without_finished
 from services.router.jobs.state import STAGE, JobState
 from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.acceptance import Acceptance
-from shared.history.chunks import has_item, with_items
+from shared.history.item_bitmap import has_item, with_items
 from shared.history.machine import Folded, Publication
 
 _MICROS = 1_000_000

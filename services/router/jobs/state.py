@@ -13,7 +13,7 @@ from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.vocabulary import EndStatus, Engine
 from shared.facts.jobs import AdviceEntry, JobTerms
 from shared.history.accepted_state import AcceptedState
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.end import End
 
 STAGE = 0

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
-from shared.history.chunks import missing_items
+from shared.history.item_bitmap import missing_items
 from shared.history.keys import PartitionKeys
 from shared.history.states import StateReader
 

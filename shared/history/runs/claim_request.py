@@ -9,7 +9,7 @@ from enum import Enum
 
 from redis.exceptions import RedisError
 
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Clock, Instant
 from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore
 from shared.history.runs.lease import Lease

@@ -8,7 +8,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared.history.chunks import ChunkId, missing_items
+from shared.history.chunk_id import ChunkId
+from shared.history.item_bitmap import missing_items
 from shared.history.keys import PartitionKeys, annex_field
 from shared.history.scripts import lua_script
 

@@ -8,7 +8,7 @@ import logging
 from redis.exceptions import RedisError
 
 from shared.errors import MeshError
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Clock, Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 

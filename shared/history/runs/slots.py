@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from shared.errors import RetryableError
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Clock
 from shared.history.runs.claim_request import Unclaimed, claimed_lease
 from shared.history.runs.claims import ClaimStore

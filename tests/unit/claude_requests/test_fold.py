@@ -27,7 +27,7 @@ from shared.facts.claude import (
 from shared.facts.fact import Fact, InboxRecord, TimerFired, UnreadableFactError
 from shared.history.accepted_machine import AcceptedMachine
 from shared.history.accepted_state import STUB_MS
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, EndDue, Folded, MarkDue, TimerDue
 

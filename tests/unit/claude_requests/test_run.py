@@ -16,7 +16,7 @@ from services.claude_exec.requests.runner_parts import RequestRunnerParts, Reque
 from services.claude_exec.requests.spec import RequestSpec
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease

@@ -15,7 +15,7 @@ from services.claude_exec.requests import run as request_run
 from services.claude_exec.requests.runner import RequestRunner
 from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from shared.blobs.store import BlobStore
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
 from tests.unit.claude_requests.test_fold import REQUEST

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Instant
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease, LeaseLostError

@@ -8,7 +8,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import Chunk
 from shared.facts.jobs import ItemsCompleted, JobHeld, JobPaused, JobReplanned, JobRouted, decode_job_fact
 from shared.history.accepted_machine import AcceptedMachine
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.machine import DecisionDue, DispatchDue, EndDue, NewFact, TimerDue
 from tests.unit.jobs.story import DAY_MS, JOB, T0, Story, accepted, cancel, results, succeeded
 

@@ -12,7 +12,7 @@ from services.router.jobs.past_waits import MAX_WAITS
 from services.router.jobs.state import Chunk
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import ChunkInterrupted, JobPaused, JobReplanned, JobRouted
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.machine import DispatchDue
 from tests.unit.jobs.story import JOB, T0, Story, accepted, cancel, failed, results, succeeded
 

@@ -22,7 +22,7 @@ from shared.facts.notifications import (
     NotificationSent,
     decode_notification_fact,
 )
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, EndDue, MarkDue, TimerDue
 

@@ -13,7 +13,7 @@ from services.notifier.channels.sender import Message, SendOutcome, Sent
 from services.notifier.notifications.run import SendRun
 from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
 from shared.errors import RetryableError
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.clock import Instant
 from shared.history.runs.claimed_run import ResultUntoldError
 from shared.history.runs.claims import ClaimStore, Renewal

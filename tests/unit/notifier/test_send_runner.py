@@ -9,7 +9,7 @@ import pytest
 
 from services.notifier.notifications.runner import SendRunner
 from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
 from tests.unit.notifier.test_fold import ID, planned

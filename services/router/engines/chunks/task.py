@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import DeadLetterError
-from shared.history.chunks import ChunkId
+from shared.history.chunk_id import ChunkId
 
 
 def _chunk_identity(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.history.window import DispatchWindow
+from shared.history.dispatch_window import DispatchWindow
 
 
 def test_room_is_for_chunks_that_stand_in_a_plan() -> None:
