@@ -11,17 +11,17 @@ from tests.property.patches import mutate_code
 
 
 def late_advice_counts(patch: pytest.MonkeyPatch) -> None:
-    """Advice counts when its time was over, too."""
+    """Advice counts after its time is over."""
     mutate_code(patch, advice, "advised", "clock.ADVISE not in state.timers", "state.engine is not None")
 
 
 def nobody_waits(patch: pytest.MonkeyPatch) -> None:
-    """A decision is due at once, whether somebody was asked or not."""
+    """A decision does not wait for advice."""
     mutate_code(patch, JobMachine, "due", " or clock.ADVISE in state.timers", "")
 
 
 def annex_outlives_its_job(patch: pytest.MonkeyPatch) -> None:
-    """What runs are told of the advice stays in Redis when the job has ended."""
+    """Advice stays in Redis after the job's end."""
     mutate_code(
         patch,
         batch,

@@ -24,7 +24,7 @@ def freed_at_finish(patch: pytest.MonkeyPatch) -> None:
 
 
 def freed_by_time(patch: pytest.MonkeyPatch) -> None:
-    """A claim whose lease is over is gone, as under a TTL, instead of dead."""
+    """A claim whose lease is over is removed instead of marked dead."""
     dead = """      word = 'dead'
       redis.call('HSET', KEYS[2], ARGV[index], 'dead ' .. string.match(claim, '^held (%S+ %S+)'))
 """
@@ -33,12 +33,12 @@ def freed_by_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def known_is_enough(patch: pytest.MonkeyPatch) -> None:
-    """A claim is given as soon as the job is known, the gate closed or open."""
+    """A known job's claim is given while the gate is closed."""
     mutate_lua(patch, "claim", "if redis.call('HGET', KEYS[1], 'ready') ~= run_id then return {'not_yet', ''} end", "")
 
 
 def any_claim_refuses(patch: pytest.MonkeyPatch) -> None:
-    """A claim of any kind is refused, the run's own included."""
+    """Even a run's own claim is refused to it."""
     own = " and string.sub(claim, 1, #ARGV[3] + #ARGV[4] + 7) ~= 'held ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' '"
     mutate_lua(patch, "claim", own, "")
 
@@ -60,7 +60,7 @@ if true then return 'held' end
 
 
 def no_renewal_before_item(patch: pytest.MonkeyPatch) -> None:
-    """Only heartbeats renew; a run turns to its next item without asking."""
+    """Only heartbeats renew the lease."""
     mutate_code(patch, ChunkItems, "run", "await self._lease.renew()", "pass")
 
 
@@ -72,13 +72,13 @@ def dead_claim_renewed(patch: pytest.MonkeyPatch) -> None:
 
 
 def all_items_handed_out(patch: pytest.MonkeyPatch) -> None:
-    """A claim names all items of its chunk, whether they are in or not."""
+    """A claim also names items that have results."""
     missing = "missing_items(bytes(first_byte) + bits, chunk.first, chunk.last)"
     mutate_code(patch, ClaimStore, "claim", missing, "tuple(range(chunk.first, chunk.last + 1))")
 
 
 def done_before_flushed(patch: pytest.MonkeyPatch) -> None:
-    """A claim is marked done, and then the last results are published."""
+    """The claim is done before the last results are published."""
     flush = "await self._publisher.flush()"
     mutate_code(patch, ChunkRun, "work", flush, f"await self._lease.finish(); {flush}")
 
@@ -94,19 +94,19 @@ def lease_looked_at_after_an_item(patch: pytest.MonkeyPatch) -> None:
 
 
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
-    """A lease is counted from when Redis' answer came, not from when it was asked."""
+    """A renewed lease starts at Redis' answer, not at the question."""
     mutate_code(
         patch, Lease, "renew", "max(self._renewed_at, asked_at,", "max(self._renewed_at, Instant.now(self._clock),"
     )
 
 
 def done_is_dead(patch: pytest.MonkeyPatch) -> None:
-    """A claim that is done counts as dead while its facts are not folded."""
+    """A done claim counts as dead until its facts are folded."""
     mutate_code(patch, Actor, "_look", 'if word == "dead":', 'if word in ("dead", "done"):')
 
 
 def dead_is_not_written(patch: pytest.MonkeyPatch) -> None:
-    """A claim whose lease is over is taken for dead, and stands in Redis as before."""
+    """A dead claim is not marked so in Redis."""
     written = "redis.call('HSET', KEYS[2], ARGV[index], 'dead ' .. string.match(claim, '^held (%S+ %S+)'))"
     mutate_lua(patch, "look", written, "")
 
@@ -117,26 +117,26 @@ def one_run_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def claim_from_the_answer(patch: pytest.MonkeyPatch) -> None:
-    """A lease begins when the answer to its claim came, not when it was asked for."""
+    """A new lease starts at Redis' answer, not at the question."""
     mutate_function(patch, claimed_lease, "taken_at=asked_at", "taken_at=Instant.now(clock)")
 
 
 def done_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
-    """A run marks its claim done though it is not there any more."""
+    """A run marks a removed claim done."""
     mutate_lua(patch, "finish", "if claim and string.sub", "if not claim or string.sub")
 
 
 def any_chunk_is_claimed(patch: pytest.MonkeyPatch) -> None:
-    """A chunk can be claimed whether it stands in the plan or not."""
+    """A claim does not ask whether its chunk is in the plan."""
     mutate_lua(patch, "claim", "if not mark then return {'leave', ''} end", "mark = mark or ''")
 
 
 def renewed_whatever_is_current(patch: pytest.MonkeyPatch) -> None:
-    """A heartbeat never asks whether the chunk stands in the plan."""
+    """A heartbeat does not ask whether its chunk is in the plan."""
     asks = "not mark and redis.call('HGET', KEYS[1], 'ready') == run_id"
     mutate_lua(patch, "renew", asks, "false")
 
 
 def unknown_is_ended(patch: pytest.MonkeyPatch) -> None:
-    """A heartbeat takes a job that Redis does not know for ended."""
+    """A heartbeat stops the run of a job that Redis does not know."""
     mutate_lua(patch, "renew", "if known and redis.call", "if redis.call")

@@ -20,7 +20,7 @@ _CLAMP = "t=max(self.t, record.time_ms)"
 
 
 def end_rebuilt(patch: pytest.MonkeyPatch) -> None:
-    """The end is built when it is published, from the state as it is then."""
+    """The end is built from the state at the time of publishing."""
     rebuilt = """__import__("eldermesh.contract.canonical").contract.canonical.canonical_bytes(
             __import__("json").loads(end.value)
             | {"cost_usd": None if state.cost_micros is None else state.cost_micros / 1_000_000}
@@ -34,12 +34,12 @@ def no_clamp(patch: pytest.MonkeyPatch) -> None:
 
 
 def clamp_in_memory(patch: pytest.MonkeyPatch) -> None:
-    """The latest time of a job is remembered by the owner's process, not by the job's state."""
+    """The owner's memory keeps a job's latest time, not the job's state."""
     _remember_times(patch, by_job=True)
 
 
 def clamp_by_partition(patch: pytest.MonkeyPatch) -> None:
-    """Times never go back in the partition (kept with `applied`), rather than in the job."""
+    """Times never go back in the partition, rather than in the job."""
     _remember_times(patch, by_job=False)
 
 
@@ -75,7 +75,7 @@ def epoch_of_the_job(patch: pytest.MonkeyPatch) -> None:
 
 
 def plan_keeps_items(patch: pytest.MonkeyPatch) -> None:
-    """A new plan names its items whether they are in or not."""
+    """A new plan also names items that have results."""
     old = "missing_items(bitmap, planned.first, planned.last)"
     mutate_code(patch, plan, "_shrunk", old, "tuple(range(planned.first, planned.last + 1))")
 
@@ -93,41 +93,41 @@ def late_refusal_counts(patch: pytest.MonkeyPatch) -> None:
 
 
 def timer_without_arming(patch: pytest.MonkeyPatch) -> None:
-    """A fired timer is known by its name alone."""
+    """A fired timer is known by its name alone, not by arming and due time."""
     whole = "if timer is None or arming != str(timer.arming) or record.time_ms < timer.due:"
     mutate_code(patch, fold, "_timer_fired", whole, "if timer is None:")
 
 
 def timer_before_its_time(patch: pytest.MonkeyPatch) -> None:
-    """A fired timer counts though its record is older than its due time."""
+    """A fired timer counts before its due time."""
     mutate_code(patch, fold, "_timer_fired", " or record.time_ms < timer.due", "")
 
 
 def published_whole(patch: pytest.MonkeyPatch) -> None:
-    """A fact that brings something new is published with everything it holds."""
+    """A fact with anything new is published whole."""
     mutate_code(patch, results, "fold_results", "fact, list(new.values()))", "fact, fact.results)")
 
 
 def cost_without_key(patch: pytest.MonkeyPatch) -> None:
-    """Every cost that is reported counts."""
+    """A cost counts each time that it is reported."""
     mutate_code(patch, cost, "with_costs", " and key not in known:", ":")
 
 
 def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
-    """What comes after a job's end is a repeat, whatever it says."""
+    """Other content after a job's end is a repeat, not a conflict."""
     mutate_code(patch, AcceptedState, "accepted_again", "if acceptance.", "if self.end is not None or acceptance.")
 
 
 def end_told_at_a_later_time(patch: pytest.MonkeyPatch) -> None:
-    """The end's record bears the time of the job's latest fact, not of the deciding one."""
+    """The end has the time of the latest fact, not of the deciding one."""
     mutate_code(patch, AcceptedMachine, "end_record", "time_ms=end.at", "time_ms=state.t")
 
 
 def mark_with_a_later_time(patch: pytest.MonkeyPatch) -> None:
-    """`job.ended` says that the job ended at the time of its latest fact."""
+    """`job.ended` has the time of the latest fact."""
     mutate_code(patch, AcceptedMachine, "end_mark", "ended_at=end.at", "ended_at=state.t")
 
 
 def repeated_failures_count(patch: pytest.MonkeyPatch) -> None:
-    """Failures are counted in all results of a fact, the repeated ones included."""
+    """Failures in repeated results count."""
     mutate_code(patch, results, "fold_results", "for result in new.values())", "for result in fact.results)")

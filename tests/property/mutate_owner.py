@@ -23,7 +23,7 @@ def silent_catch_up(patch: pytest.MonkeyPatch) -> None:
 
 
 def publish_after_advance(patch: pytest.MonkeyPatch) -> None:
-    """Redis is advanced first, and the public records follow."""
+    """Redis is advanced before records are published."""
     publish = """    if batch.publications:
         await self._log.publish(batch.publications)
 """
@@ -39,18 +39,18 @@ def publish_after_advance(patch: pytest.MonkeyPatch) -> None:
 
 
 def advance_unguarded(patch: pytest.MonkeyPatch) -> None:
-    """The advance writes whatever moved underneath."""
+    """The advance has no guard."""
     guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or run_id ~= ARGV[3] then return 0 end"
     mutate_lua(patch, "advance", guard, "")
 
 
 def stop_when_overtaken(patch: pytest.MonkeyPatch) -> None:
-    """An advance that fails stops the owner instead of making it load again."""
+    """A failed advance stops the owner instead of making it load again."""
     mutate_code(patch, PartitionStore, "advance", "raise LostOwnershipError(message)", "raise RuntimeError(message)")
 
 
 def keep_memory(patch: pytest.MonkeyPatch) -> None:
-    """An advance that fails is tried again with a fresh guard and the states that are in memory."""
+    """A failed advance is repeated with a new guard and the states in memory."""
     mutate_code(patch, Owner, "step", "        self._memory = None\n", "")
     mutate_code(
         patch,
@@ -62,20 +62,20 @@ def keep_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_load_token(patch: pytest.MonkeyPatch) -> None:
-    """The guard compares `applied` and the run id alone."""
+    """The guard does not compare the load token."""
     for script in ("advance", "open", "look"):
         mutate_lua(patch, script, " or guard[2] ~= ARGV[2]", "")
 
 
 def mark_with_the_end(patch: pytest.MonkeyPatch) -> None:
-    """`job.ended` does not wait until the end is acknowledged on `jobs.done`."""
+    """`job.ended` does not wait for the acknowledgement from `jobs.done`."""
     publish = "await self._log.publish([due.publication for _, due in ends])"
     marks = '[_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]'
     mutate_code(patch, Actor, "_act_on", publish, f"await self._append(memory, {marks}); {publish}")
 
 
 def end_before_advance(patch: pytest.MonkeyPatch) -> None:
-    """Ends are published and marked from the folded states, ahead of the batch's own steps."""
+    """Ends are published and marked before the batch's other steps."""
     ends = """    for subject, state in batch.changed.items():
         for due in self._machine.due(state, 0):
             if hasattr(due, "mark"):
@@ -87,7 +87,7 @@ def end_before_advance(patch: pytest.MonkeyPatch) -> None:
 
 
 def gate_opens_at_once(patch: pytest.MonkeyPatch) -> None:
-    """The gate opens at the log's end without waiting for heartbeats."""
+    """The gate opens without waiting for heartbeats."""
     mutate_code(patch, Actor, "_open_gate", "if holds_chunks and ", "if False and holds_chunks and ")
 
 
@@ -99,7 +99,7 @@ def unclaimed_is_dead(patch: pytest.MonkeyPatch) -> None:
 
 
 def bounds_before_load(patch: pytest.MonkeyPatch) -> None:
-    """The log's end is read first, then Redis."""
+    """At a load the log's end is read before Redis."""
     load = "        snapshot = await self._store.load(uuid.uuid4().hex)\n"
     why = "        # Read after `applied`: an end read before it could lie below it.\n"
     bounds = "        start, end = await self._log.bounds()\n"
@@ -107,17 +107,17 @@ def bounds_before_load(patch: pytest.MonkeyPatch) -> None:
 
 
 def outside_the_log(patch: pytest.MonkeyPatch) -> None:
-    """A snapshot whose `applied` lies outside the log is used as it is."""
+    """A snapshot with `applied` outside the log is used."""
     mutate_code(patch, Owner, "_continues", "<= end:\n        return False", "<= end:\n        return True")
 
 
 def forget_by_time(patch: pytest.MonkeyPatch) -> None:
-    """Settled states go after a while, whether their facts are still in the log or not."""
+    """Settled states are removed while their facts are in the log."""
     mutate_code(patch, Actor, "_forget", " and self._machine.last_offset(state) < start", "")
 
 
 def advance_removes_strange_claims(patch: pytest.MonkeyPatch) -> None:
-    """Each advance removes all claims on chunks that stand in no plan (yet)."""
+    """Each advance removes claims on chunks in no plan."""
     last = "redis.call('HSET', KEYS[1], 'applied'"
     removal = """for _, chunk in ipairs(redis.call('HKEYS', KEYS[6])) do
   if redis.call('HEXISTS', KEYS[5], chunk) == 0 then redis.call('HDEL', KEYS[6], chunk) end
@@ -127,12 +127,12 @@ end
 
 
 def gate_opens_after_half_a_lease(patch: pytest.MonkeyPatch) -> None:
-    """The gate opens when half a lease has passed since the load."""
+    """The gate opens half a lease after the load."""
     mutate_code(patch, Actor, "_open_gate", "< self._times.lease", "< self._times.lease / 2")
 
 
 def caught_up_one_fact_early(patch: pytest.MonkeyPatch) -> None:
-    """An owner takes itself for caught up one fact before the log's end."""
+    """An owner counts as caught up one fact early."""
     getter = Memory.is_caught_up.fget  # type: ignore[attr-defined]  # a property's function
     mutate_function(patch, getter, ">= self.caught_up_at", ">= self.caught_up_at - 1")
 
@@ -149,7 +149,7 @@ def guard_without_the_process(patch: pytest.MonkeyPatch) -> None:
 
 
 def guard_without_applied(patch: pytest.MonkeyPatch) -> None:
-    """The guard of the advance does not compare `applied`."""
+    """The advance does not compare `applied`."""
     mutate_lua(patch, "advance", "(guard[1] or '') ~= ARGV[1] or ", "")
 
 
@@ -164,28 +164,28 @@ def token_used_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def strays_stay(patch: pytest.MonkeyPatch) -> None:
-    """The gate is opened, and claims on chunks that stand in no plan stay."""
+    """Opening the gate keeps claims on chunks in no plan."""
     mutate_lua(patch, "open", "if redis.call('HEXISTS', KEYS[2], chunk) == 0 then", "if false then")
 
 
 def emptied_without_comparing(patch: pytest.MonkeyPatch) -> None:
-    """A snapshot is emptied whatever has become of it meanwhile."""
+    """Emptying a snapshot has no guard."""
     guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] then return 0 end"
     mutate_lua(patch, "empty", guard, "")
 
 
 def live_jobs_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """States go with the last of their facts, whether they are settled or not."""
+    """Unsettled states are removed with their last fact."""
     mutate_code(patch, Actor, "_forget", "self._machine.is_settled(state) and ", "")
 
 
 def ready_for_any_process(patch: pytest.MonkeyPatch) -> None:
-    """A gate that was opened for another process of Redis is taken for open."""
+    """A gate opened for an earlier Redis process counts as open."""
     mutate_code(patch, PartitionStore, "load", "is_ready=ready == run_id", "is_ready=ready is not None")
 
 
 def no_conflicts_in_catch_up(patch: pytest.MonkeyPatch) -> None:
-    """Of a job whose end is marked ahead nothing is published, conflicts included."""
+    """Of a job whose mark comes later in the log nothing is published, not even conflicts."""
     mutate_code(
         patch,
         batch,

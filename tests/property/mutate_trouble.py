@@ -12,12 +12,12 @@ from tests.property.patches import mutate_code
 
 
 def overdue_before_its_fold(patch: pytest.MonkeyPatch) -> None:
-    """A timer that is due shortens the wait for facts before all facts are folded."""
+    """A due timer shortens the wait for facts before all are folded."""
     mutate_code(patch, Actor, "shorten", " or not memory.is_caught_up", "")
 
 
 def engine_stops_its_partition(patch: pytest.MonkeyPatch) -> None:
-    """Chunks are sent again before anything else is done, and an engine that does not take one ends the step."""
+    """Chunks are sent again first, and an engine's refusal ends the step."""
     look = "await self._look(memory, now)\n"
     mutate_code(patch, Actor, "act", look, f"{look}        await self._send_again(memory, now)\n")
     told = "lanes = frozenset(due.lane for _, due in chunks)"
@@ -30,10 +30,10 @@ def any_failure_drops_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def claimed_without_a_lane(patch: pytest.MonkeyPatch) -> None:
-    """Chunks that are claimed at a load fill no lane's window."""
+    """Chunks claimed at a load fill no lane's window."""
     mutate_code(patch, Owner, "_load", "claimed(chunk, now, self._machine.lane(state))", "claimed(chunk, now)")
 
 
 def mark_before_a_repeat(patch: pytest.MonkeyPatch) -> None:
-    """The mark of an end is not written again behind a submit that comes after it."""
+    """The mark of an end is not repeated behind a later submit."""
     mutate_code(patch, AcceptedState, "accepted_again", "accepted_since=self.marked", "accepted_since=False")

@@ -16,7 +16,7 @@ def interruption_is_a_death(patch: pytest.MonkeyPatch) -> None:
 
 
 def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
-    """A chunk is known by its items, whatever plan made it."""
+    """An interruption counts whatever the epoch of its chunk."""
     mutate_code(
         patch,
         plan,
@@ -27,28 +27,28 @@ def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
 
 
 def told_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:
-    """A run says that its chunk is to be run again, and stops then."""
+    """A run gives its chunk back, then stops."""
     stops = "self._work.kill()\n"
     mutate_code(patch, ClaimedRun, "run", stops, f"await self._work.interrupted(); {stops}")
 
 
 def pause_keeps_its_chunk(patch: pytest.MonkeyPatch) -> None:
-    """A pause stops the job and leaves the chunk, with its claim, to the run that has ended."""
+    """A pause leaves the chunk and its claim to the run that has ended."""
     mutate_code(patch, pauses, "paused", "again = put_back(state, fact.chunk_id)", "again = state")
 
 
 def decisions_without_coordinates(patch: pytest.MonkeyPatch) -> None:
-    """A decision is judged each time that it is delivered."""
+    """A decision is judged at each delivery."""
     mutate_code(patch, holds, "decided", " or _is_judged(state, fact)", "")
 
 
 def anybody_decides(patch: pytest.MonkeyPatch) -> None:
-    """Who submitted a job decides on its hold like anybody else."""
+    """Submitters decide on holds of their own jobs."""
     mutate_code(patch, holds, "decided", "state.terms.submitted_by == fact.by", "False")
 
 
 def silent_holds_in_catch_up(patch: pytest.MonkeyPatch) -> None:
-    """What is told of holds is not published during catch-up."""
+    """Records of holds are not published during catch-up."""
     mutate_code(
         patch,
         batch,

@@ -30,6 +30,5 @@ class Mutation:
     def row(self) -> str:
         """Its line of the table in the docs."""
         change = inspect.getdoc(self.apply) or ""
-        run = inspect.getdoc(self.scenario) or ""
-        name = getattr(self.scenario, "__name__", "")
-        return f"| {self.name} | {change} | `{name}`: {run} | {self.breaks} |"
+        run = getattr(self.scenario, "__name__", "")
+        return f"| {change} | `{run}` |"
