@@ -10,52 +10,6 @@ from typing import Final
 
 from opentelemetry.trace import SpanKind
 
-# Attribute keys: the messaging conventions
-MESSAGING_SYSTEM: Final = "messaging.system"
-MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
-MESSAGING_DESTINATION_PARTITION_ID: Final = "messaging.destination.partition.id"
-MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
-MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
-MESSAGING_CONSUMER_GROUP_NAME: Final = "messaging.consumer.group.name"
-MESSAGING_KAFKA_OFFSET: Final = "messaging.kafka.offset"
-MESSAGING_MESSAGE_BODY_SIZE: Final = "messaging.message.body.size"
-ERROR_TYPE: Final = "error.type"
-
-# Attribute keys: the mesh's own
-JOB_ID: Final = "eldermesh.job.id"
-JOB_TENANT: Final = "eldermesh.job.tenant"
-JOB_WORKLOAD: Final = "eldermesh.job.workload"
-JOB_STATUS: Final = "eldermesh.job.status"
-JOB_ITEMS_TOTAL: Final = "eldermesh.job.items_total"
-DECISION: Final = "eldermesh.decision"
-DECIDED_BY: Final = "eldermesh.decision.by"
-RISK: Final = "eldermesh.risk"
-ADVICE: Final = "eldermesh.advice"
-ENGINE: Final = "eldermesh.engine"
-CHUNK_ID: Final = "eldermesh.chunk.id"
-CHUNK_ITEMS: Final = "eldermesh.chunk.items"
-CHUNK_ATTEMPT: Final = "eldermesh.chunk.attempt"
-ITEM_INDEX: Final = "eldermesh.item.index"
-ITEM_STATUS: Final = "eldermesh.item.status"
-CLI_ATTEMPT: Final = "eldermesh_cli.attempt"
-REASON: Final = "eldermesh.reason"
-REQUEST_ID: Final = "eldermesh.request.id"
-REQUEST_TENANT: Final = "eldermesh.request.tenant"
-REQUEST_STATUS: Final = "eldermesh.request.status"
-REQUEST_ATTEMPT: Final = "eldermesh.request.attempt"
-REQUEST_OUTCOME: Final = "eldermesh.request.outcome"
-SAGE: Final = "eldermesh.sage"
-SAGE_STATUS: Final = "eldermesh.sage.status"
-NOTIFICATION_ID: Final = "eldermesh.notification.id"
-NOTIFICATION_EVENT: Final = "eldermesh.notification.event"
-NOTIFICATION_RULE: Final = "eldermesh.notification.rule"
-NOTIFICATION_CHANNEL: Final = "eldermesh.notification.channel"
-NOTIFICATION_ATTEMPT: Final = "eldermesh.notification.attempt"
-NOTIFICATION_OUTCOME: Final = "eldermesh.notification.outcome"
-
-KAFKA: Final = "kafka"
-"""Value of `messaging.system`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
@@ -76,47 +30,73 @@ class SpanName:
     attributes: tuple[str, ...] = ()
 
 
-ATTRIBUTES: tuple[Attribute, ...] = (
-    Attribute(MESSAGING_SYSTEM, "always `kafka`"),
-    Attribute(MESSAGING_DESTINATION_NAME, "topic, with the environment's prefix"),
-    Attribute(MESSAGING_DESTINATION_PARTITION_ID, "partition, as text"),
-    Attribute(MESSAGING_OPERATION_NAME, "`send` or `process`"),
-    Attribute(MESSAGING_OPERATION_TYPE, "`send` or `process`"),
-    Attribute(MESSAGING_CONSUMER_GROUP_NAME, "consumer group"),
-    Attribute(MESSAGING_KAFKA_OFFSET, "offset of the record"),
-    Attribute(MESSAGING_MESSAGE_BODY_SIZE, "bytes of the record's value"),
-    Attribute(ERROR_TYPE, "the word that the public contract has for the failure"),
-    Attribute(JOB_ID, "job id"),
-    Attribute(JOB_TENANT, "tenant of the job"),
-    Attribute(JOB_WORKLOAD, "workload of the job"),
-    Attribute(JOB_STATUS, "how the job ended: `completed`, `failed`, `cancelled`, `rejected`"),
-    Attribute(JOB_ITEMS_TOTAL, "items of the job"),
-    Attribute(DECISION, "what was decided, as `route`, `refuse`, `hold`; of a hold how it ended, as `approved`"),
-    Attribute(DECIDED_BY, "who approved or rejected"),
-    Attribute(RISK, "what incident, or the router's own rules, said: `low`, `medium`, `high`, `critical`"),
-    Attribute(ADVICE, "all that was said of the job, as JSON, the first 4,096 characters"),
-    Attribute(ENGINE, "`celery` or `ray`"),
-    Attribute(CHUNK_ID, "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`"),
-    Attribute(CHUNK_ITEMS, "items of the chunk that this run has to do"),
-    Attribute(CHUNK_ATTEMPT, "1 + deaths of the chunk"),
-    Attribute(ITEM_INDEX, "index of the item in its job"),
-    Attribute(ITEM_STATUS, "`succeeded` or `failed`"),
-    Attribute(CLI_ATTEMPT, "1 + CLIs that died before this one, of the same prompt"),
-    Attribute(REASON, "one word or sentence that says why"),
-    Attribute(REQUEST_ID, "id of a prompt that was asked for on its own"),
-    Attribute(REQUEST_TENANT, "tenant of the request"),
-    Attribute(REQUEST_STATUS, "how the request ended: `completed`, `failed`, `cancelled`"),
-    Attribute(REQUEST_ATTEMPT, "number of the request's run, as on `claude.output`"),
-    Attribute(REQUEST_OUTCOME, "class of a run's outcome, as `ok` or `timeout`"),
-    Attribute(SAGE, "name of a sage, as `task`"),
-    Attribute(SAGE_STATUS, "what came of asking it: `ok`, `late`, `failed`, `warming`"),
-    Attribute(NOTIFICATION_ID, "id of a notification: the `webhook-id` of its message"),
-    Attribute(NOTIFICATION_EVENT, "what is told: `end`, `hold:1`, `hold-reminder:1`"),
-    Attribute(NOTIFICATION_RULE, "name of the rule that wants it told"),
-    Attribute(NOTIFICATION_CHANNEL, "name of the channel"),
-    Attribute(NOTIFICATION_ATTEMPT, "number of the send"),
-    Attribute(NOTIFICATION_OUTCOME, "what came of a send: `sent`, `postponed`, `failed`, or why it was broken off"),
+ATTRIBUTES: Final[list[Attribute]] = []
+
+
+def _attribute(key: str, meaning: str) -> str:
+    ATTRIBUTES.append(Attribute(key, meaning))
+    return key
+
+
+# Attribute keys: the messaging conventions
+MESSAGING_SYSTEM: Final = _attribute("messaging.system", "always `kafka`")
+MESSAGING_DESTINATION_NAME: Final = _attribute("messaging.destination.name", "topic, with the environment's prefix")
+MESSAGING_DESTINATION_PARTITION_ID: Final = _attribute("messaging.destination.partition.id", "partition, as text")
+MESSAGING_OPERATION_NAME: Final = _attribute("messaging.operation.name", "`send` or `process`")
+MESSAGING_OPERATION_TYPE: Final = _attribute("messaging.operation.type", "`send` or `process`")
+MESSAGING_CONSUMER_GROUP_NAME: Final = _attribute("messaging.consumer.group.name", "consumer group")
+MESSAGING_KAFKA_OFFSET: Final = _attribute("messaging.kafka.offset", "offset of the record")
+MESSAGING_MESSAGE_BODY_SIZE: Final = _attribute("messaging.message.body.size", "bytes of the record's value")
+ERROR_TYPE: Final = _attribute("error.type", "the word that the public contract has for the failure")
+
+# Attribute keys: the mesh's own
+JOB_ID: Final = _attribute("eldermesh.job.id", "job id")
+JOB_TENANT: Final = _attribute("eldermesh.job.tenant", "tenant of the job")
+JOB_WORKLOAD: Final = _attribute("eldermesh.job.workload", "workload of the job")
+JOB_STATUS: Final = _attribute(
+    "eldermesh.job.status", "how the job ended: `completed`, `failed`, `cancelled`, `rejected`"
 )
+JOB_ITEMS_TOTAL: Final = _attribute("eldermesh.job.items_total", "items of the job")
+DECISION: Final = _attribute(
+    "eldermesh.decision", "what was decided, as `route`, `refuse`, `hold`; of a hold how it ended, as `approved`"
+)
+DECIDED_BY: Final = _attribute("eldermesh.decision.by", "who approved or rejected")
+RISK: Final = _attribute(
+    "eldermesh.risk", "what incident, or the router's own rules, said: `low`, `medium`, `high`, `critical`"
+)
+ADVICE: Final = _attribute("eldermesh.advice", "all that was said of the job, as JSON, the first 4,096 characters")
+ENGINE: Final = _attribute("eldermesh.engine", "`celery` or `ray`")
+CHUNK_ID: Final = _attribute("eldermesh.chunk.id", "chunk id, `{job_id}/{stage}/{epoch}/{first}-{last}`")
+CHUNK_ITEMS: Final = _attribute("eldermesh.chunk.items", "items of the chunk that this run has to do")
+CHUNK_ATTEMPT: Final = _attribute("eldermesh.chunk.attempt", "1 + deaths of the chunk")
+ITEM_INDEX: Final = _attribute("eldermesh.item.index", "index of the item in its job")
+ITEM_STATUS: Final = _attribute("eldermesh.item.status", "`succeeded` or `failed`")
+CLI_ATTEMPT: Final = _attribute("eldermesh_cli.attempt", "1 + CLIs that died before this one, of the same prompt")
+REASON: Final = _attribute("eldermesh.reason", "one word or sentence that says why")
+REQUEST_ID: Final = _attribute("eldermesh.request.id", "id of a prompt that was asked for on its own")
+REQUEST_TENANT: Final = _attribute("eldermesh.request.tenant", "tenant of the request")
+REQUEST_STATUS: Final = _attribute(
+    "eldermesh.request.status", "how the request ended: `completed`, `failed`, `cancelled`"
+)
+REQUEST_ATTEMPT: Final = _attribute("eldermesh.request.attempt", "number of the request's run, as on `claude.output`")
+REQUEST_OUTCOME: Final = _attribute("eldermesh.request.outcome", "class of a run's outcome, as `ok` or `timeout`")
+SAGE: Final = _attribute("eldermesh.sage", "name of a sage, as `task`")
+SAGE_STATUS: Final = _attribute("eldermesh.sage.status", "what came of asking it: `ok`, `late`, `failed`, `warming`")
+NOTIFICATION_ID: Final = _attribute(
+    "eldermesh.notification.id", "id of a notification: the `webhook-id` of its message"
+)
+NOTIFICATION_EVENT: Final = _attribute(
+    "eldermesh.notification.event", "what is told: `end`, `hold:1`, `hold-reminder:1`"
+)
+NOTIFICATION_RULE: Final = _attribute("eldermesh.notification.rule", "name of the rule that wants it told")
+NOTIFICATION_CHANNEL: Final = _attribute("eldermesh.notification.channel", "name of the channel")
+NOTIFICATION_ATTEMPT: Final = _attribute("eldermesh.notification.attempt", "number of the send")
+NOTIFICATION_OUTCOME: Final = _attribute(
+    "eldermesh.notification.outcome", "what came of a send: `sent`, `postponed`, `failed`, or why it was broken off"
+)
+
+KAFKA: Final = "kafka"
+"""Value of `messaging.system`."""
 
 SEND_JOBS: Final = SpanName(
     "send jobs",
@@ -319,32 +299,4 @@ SEND_NOTIFICATION: Final = SpanName(
     (JOB_ID, NOTIFICATION_ID, NOTIFICATION_CHANNEL, NOTIFICATION_ATTEMPT, NOTIFICATION_OUTCOME, REASON),
 )
 
-SPANS: tuple[SpanName, ...] = (
-    SEND_JOBS,
-    PROCESS_JOBS,
-    SEND_DECISIONS,
-    PROCESS_DECISIONS,
-    ACCEPT_JOB,
-    PROCESS_HISTORY,
-    ADVISE_JOB,
-    ASK_SAGE,
-    DECIDE_JOB,
-    HOLD,
-    PAUSE,
-    DISPATCH_CHUNK,
-    QUEUE_WAIT,
-    PROCESS_CHUNK,
-    PROCESS_ITEM,
-    START_CLI,
-    END_JOB,
-    SEND_REQUESTS,
-    PROCESS_REQUESTS,
-    ACCEPT_REQUEST,
-    REQUEST_WAIT,
-    PROCESS_REQUEST,
-    END_REQUEST,
-    PROCESS_ENDS,
-    PROCESS_HOLDS,
-    PLAN_NOTIFICATION,
-    SEND_NOTIFICATION,
-)
+SPANS: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, SpanName))
