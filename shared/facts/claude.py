@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from functools import partial
+from typing import get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
 from eldermesh.contract.vocabulary import ErrorType
 from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
-from shared.facts.fact import ChunkTimes, EpochMs, Fact, TimerFired, decode_fact
+from shared.facts.fact import ChunkTimes, EpochMs, FactPart, RunFact, RunReplanned, TimerFired, decode_fact
 
 
-class ClaudeTerms(BaseModel):
+class ClaudeTerms(FactPart):
     """What a request asks for, besides its prompt and options."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     tenant: str
     submitted_by: str | None = None
@@ -44,34 +43,26 @@ class ClaudeCancelRequested(CancelRequested):
     fact_type = "claude.cancel_requested"
 
 
-class ClaudeReplanned(Fact):
+class ClaudeReplanned(RunReplanned):
     """The decision to run the prompt again under a higher epoch, because the claim on its run is dead."""
 
     fact_type = "claude.replanned"
 
-    epoch: Annotated[int, Field(ge=2)]
-    replaced: str
-    deaths: int
 
-
-class ClaudeInterrupted(Fact):
+class ClaudeInterrupted(RunFact):
     """A runner that stops in order has killed its run of this epoch: run it again; nobody died."""
 
     fact_type = "claude.interrupted"
 
-    epoch: Annotated[int, Field(ge=1)]
-    worker_id: str
     content_hash: str | None = None
     """As in `claude.answered`."""
 
 
-class ClaudeAnswered(Fact):
+class ClaudeAnswered(RunFact):
     """The outcome of a run, appended by its runner (or, for a prompt that kills its runners, by the owner)."""
 
     fact_type = "claude.answered"
 
-    epoch: Annotated[int, Field(ge=1)]
-    worker_id: str
     outcome: OutcomeClass
     result: JsonValue = None
     result_url: str | None = None
@@ -108,11 +99,5 @@ ClaudeFact = (
 
 CLAUDE_FACTS: dict[str, type[ClaudeFact]] = {fact.fact_type: fact for fact in get_args(ClaudeFact)}
 
-
-def decode_claude_fact(fact_type: str, value: bytes) -> ClaudeFact:
-    """Read a fact of `claude.history`.
-
-    Raises:
-        UnreadableFactError: unknown type or wrong fields.
-    """
-    return decode_fact(CLAUDE_FACTS, fact_type, value)
+decode_claude_fact = partial(decode_fact, CLAUDE_FACTS)
+"""Read a fact of `claude.history` from its type and its bytes. Raises as `decode_fact` does."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from eldermesh.contract.times import printable_ms
 from shared.errors import StopServiceError
@@ -25,10 +25,15 @@ class UnreadableFactError(StopServiceError):
     """A history holds a record that no release of ours can have written: stop, rather than fold past it."""
 
 
-class Fact(BaseModel):
-    """An event in a history topic."""
+class FactPart(BaseModel):
+    """A fact, or a structured value in one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Fact(FactPart):
+    """An event in a history topic."""
+
     fact_type: ClassVar[str]
 
     def encode(self) -> bytes:
@@ -36,10 +41,8 @@ class Fact(BaseModel):
         return orjson.dumps(self.model_dump(mode="json"))
 
 
-class InboxRecord(BaseModel):
+class InboxRecord(FactPart):
     """Coordinates of the inbox record a fact was made of. `topic` carries the environment's prefix."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     topic: str
     partition: int
@@ -51,10 +54,8 @@ class InboxRecord(BaseModel):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-class ChunkTimes(BaseModel):
+class ChunkTimes(FactPart):
     """When the run that speaks was dispatched, claimed its chunk, and began and ended these items."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     dispatched_at: EpochMs
     claimed_at: EpochMs
@@ -68,6 +69,21 @@ class TimerFired(Fact):
     fact_type = "timer.fired"
 
     timer_id: str
+
+
+class RunFact(Fact):
+    """What the run of an epoch did, told by its runner. For subjects that have one run at a time."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    worker_id: str
+
+
+class RunReplanned(Fact):
+    """The decision to run again under a higher epoch, because the claim `replaced` is dead."""
+
+    epoch: Annotated[int, Field(ge=2)]
+    replaced: str
+    deaths: int
 
 
 F = TypeVar("F", bound=Fact)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus
 from shared.facts.command import AcceptedFact, CancelRequested, CommandFact, EndedFact
-from shared.facts.fact import ChunkTimes, EpochMs, Fact, TimerFired, decode_fact
+from shared.facts.fact import ChunkTimes, EpochMs, Fact, FactPart, TimerFired, decode_fact
 
 
-class JobTerms(BaseModel):
+class JobTerms(FactPart):
     """What a submit asks for, besides its items and options."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     workload: str
     tenant: str
@@ -54,10 +53,8 @@ class JobCancelRequested(CancelRequested):
     fact_type = "job.cancel_requested"
 
 
-class AdviceEntry(BaseModel):
+class AdviceEntry(FactPart):
     """What one sage said of a job."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     sage: str
     status: Literal["ok", "late", "failed", "warming"]
@@ -88,10 +85,8 @@ class JobRouted(Fact):
     seed: int | None = None
 
 
-class PlannedChunk(BaseModel):
+class PlannedChunk(FactPart):
     """One chunk of a new plan: an inclusive range of items, and how often a claim on them has died in a row."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     first: int
     last: int
@@ -177,10 +172,8 @@ class ChunkInterrupted(Fact):
     """As in `items.completed`."""
 
 
-class FactResult(BaseModel):
+class FactResult(FactPart):
     """What became of one item, in the history's integers."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     item_index: int
     status: ItemStatus
@@ -235,11 +228,5 @@ JobFact = (
 
 JOB_FACTS: dict[str, type[JobFact]] = {fact.fact_type: fact for fact in get_args(JobFact)}
 
-
-def decode_job_fact(fact_type: str, value: bytes) -> JobFact:
-    """Read a fact of `jobs.history`.
-
-    Raises:
-        UnreadableFactError: unknown type or wrong fields.
-    """
-    return decode_fact(JOB_FACTS, fact_type, value)
+decode_job_fact = partial(decode_fact, JOB_FACTS)
+"""Read a fact of `jobs.history` from its type and its bytes. Raises as `decode_fact` does."""

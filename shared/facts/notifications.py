@@ -5,11 +5,12 @@ No fact holds a channel's address or secret: a channel is known by its name, and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from shared.facts.fact import EpochMs, Fact, InboxRecord, TimerFired, decode_fact
+from shared.facts.fact import EpochMs, Fact, InboxRecord, RunFact, RunReplanned, TimerFired, decode_fact
 
 Severity = Literal["info", "success", "warning", "failure"]
 NotificationStatus = Literal["sent", "failed"]
@@ -42,35 +43,31 @@ class NotificationPlanned(Fact):
     tracestate: str | None = None
 
 
-class NotificationSending(Fact):
+class _AttemptFact(Fact):
+    epoch: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    worker_id: str
+
+
+class NotificationSending(_AttemptFact):
     """A run begins the attempt `attempt`: whether the message went out is not known until the next fact."""
 
     fact_type = "notification.sending"
 
-    epoch: Annotated[int, Field(ge=1)]
-    attempt: Annotated[int, Field(ge=1)]
-    worker_id: str
 
-
-class NotificationSent(Fact):
+class NotificationSent(_AttemptFact):
     """The channel took the message."""
 
     fact_type = "notification.sent"
 
-    epoch: Annotated[int, Field(ge=1)]
-    attempt: Annotated[int, Field(ge=1)]
-    worker_id: str
     detail: str | None = None
 
 
-class NotificationPostponed(Fact):
+class NotificationPostponed(_AttemptFact):
     """The channel did not take the message, but may later: try again at `until`."""
 
     fact_type = "notification.postponed"
 
-    epoch: Annotated[int, Field(ge=1)]
-    attempt: Annotated[int, Field(ge=1)]
-    worker_id: str
     until: EpochMs
     reason: str
 
@@ -86,23 +83,16 @@ class NotificationFailed(Fact):
     """It counts only while this epoch is the current one; None: always. The owner reports so a run that seems dead."""
 
 
-class NotificationReplanned(Fact):
+class NotificationReplanned(RunReplanned):
     """The decision to send under a higher epoch, because the claim on the run is dead."""
 
     fact_type = "notification.replanned"
 
-    epoch: Annotated[int, Field(ge=2)]
-    replaced: str
-    deaths: int
 
-
-class NotificationInterrupted(Fact):
+class NotificationInterrupted(RunFact):
     """A notifier that stops in order has broken off its run of this epoch: send again; nobody died."""
 
     fact_type = "notification.interrupted"
-
-    epoch: Annotated[int, Field(ge=1)]
-    worker_id: str
 
 
 class NotificationEnded(Fact):
@@ -132,11 +122,5 @@ NotificationFact = (
 
 NOTIFICATION_FACTS: dict[str, type[NotificationFact]] = {fact.fact_type: fact for fact in get_args(NotificationFact)}
 
-
-def decode_notification_fact(fact_type: str, value: bytes) -> NotificationFact:
-    """Read a fact of `notifications`.
-
-    Raises:
-        UnreadableFactError: unknown type or wrong fields.
-    """
-    return decode_fact(NOTIFICATION_FACTS, fact_type, value)
+decode_notification_fact = partial(decode_fact, NOTIFICATION_FACTS)
+"""Read a fact of `notifications` from its type and its bytes. Raises as `decode_fact` does."""
