@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
@@ -23,6 +23,10 @@ DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
 _ENV_FILE = ".env"
 _MAX_ENV_BYTES = 1024 * 1024
 _PREFIX_PATTERN = r"^[A-Za-z0-9._-]{0,64}$"
+
+_Count = Annotated[int, Field(ge=1)]
+_Words = Annotated[tuple[str, ...], NoDecode]
+"""A list, written with commas between its entries."""
 
 
 def _default_slots() -> int:
@@ -79,7 +83,7 @@ class Settings(BaseSettings):
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
     )
-    group_session_seconds: Annotated[float, Field(gt=0)] | None = Field(
+    group_session_seconds: PositiveFloat | None = Field(
         None, description="How long a dead consumer keeps its partitions; 45 on Kafka, 3 embedded."
     )
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
@@ -89,45 +93,39 @@ class Settings(BaseSettings):
         default_factory=lambda: user_state_path("eldermesh"), description="Where all state of this machine lies."
     )
     blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
-    python_functions: Annotated[tuple[str, ...], NoDecode] = Field(
+    python_functions: _Words = Field(
         ("math:*", DEMO_FUNCTIONS), description="Globs, comma separated, of functions that `python` jobs may call."
     )
     slots: Annotated[int, Field(ge=1, le=4096)] = Field(
         default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
     )
-    chunk_items: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Items a chunk, instead of what the policy chooses."
-    )
-    lease_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="A claim's lease.")
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="Time between renewals of a claim.")
-    claim_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+    chunk_items: _Count | None = Field(None, description="Items a chunk, instead of what the policy chooses.")
+    lease_seconds: PositiveFloat = Field(15.0, description="A claim's lease.")
+    heartbeat_seconds: PositiveFloat = Field(5.0, description="Time between renewals of a claim.")
+    claim_timeout_seconds: PositiveFloat = Field(
         60.0, description="A dispatched chunk without a claim for so long is sent again."
     )
-    max_chunk_deaths: Annotated[int, Field(ge=1)] = Field(2, description="Deaths after which a chunk is bisected.")
-    max_item_deaths: Annotated[int, Field(ge=1)] = Field(3, description="Deaths after which an item has crashed.")
-    max_job_age_seconds: Annotated[float, Field(gt=0)] = Field(7 * 86400.0, description="No job lives longer.")
-    flush_items: Annotated[int, Field(ge=1)] = Field(50, description="Results a runner gathers before it publishes.")
-    flush_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="Longest time a result is gathered.")
-    drain_seconds: Annotated[float, Field(gt=0)] = Field(15.0, description="Longest a service takes to drain.")
+    max_chunk_deaths: _Count = Field(2, description="Deaths after which a chunk is bisected.")
+    max_item_deaths: _Count = Field(3, description="Deaths after which an item has crashed.")
+    max_job_age_seconds: PositiveFloat = Field(7 * 86400.0, description="No job lives longer.")
+    flush_items: _Count = Field(50, description="Results a runner gathers before it publishes.")
+    flush_seconds: PositiveFloat = Field(0.25, description="Longest time a result is gathered.")
+    drain_seconds: PositiveFloat = Field(15.0, description="Longest a service takes to drain.")
     # Advice and holds: how long jobs wait for sages and for people.
-    advise_seconds: Annotated[float, Field(ge=0)] = Field(
+    advise_seconds: NonNegativeFloat = Field(
         2.0, description="Longest a job waits for the panel's advice; 0 where no sages run."
     )
-    sage_seconds: Annotated[float, Field(gt=0)] = Field(0.25, description="What each sage gets to answer.")
+    sage_seconds: PositiveFloat = Field(0.25, description="What each sage gets to answer.")
     incident_missing: Literal["auto", "hold", "allow"] = Field(
         "auto", description="What follows where incident says nothing: `auto` holds jobs whose tools can write."
     )
-    hold_seconds: Annotated[float, Field(gt=0)] = Field(
-        86400.0, description="A hold that nobody decides on for so long is denied."
-    )
-    hold_reminder_seconds: Annotated[float, Field(gt=0)] = Field(
-        3600.0, description="A hold is announced again after so long."
-    )
+    hold_seconds: PositiveFloat = Field(86400.0, description="A hold that nobody decides on for so long is denied.")
+    hold_reminder_seconds: PositiveFloat = Field(3600.0, description="A hold is announced again after so long.")
     # Pauses: what a job does when a quota is used up.
-    pause_seconds: Annotated[float, Field(gt=0)] = Field(
+    pause_seconds: PositiveFloat = Field(
         30.0, description="First pause of a job when nobody says how long a quota is used up; doubled each time."
     )
-    pause_longest_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="Longest of these pauses.")
+    pause_longest_seconds: PositiveFloat = Field(3600.0, description="Longest of these pauses.")
     # Notifications: who is told what, and how often a channel is tried.
     notify_rules: Path | None = Field(
         None, description="File (YAML) of the notifier's channels and rules; without one nobody is told anything."
@@ -136,7 +134,7 @@ class Settings(BaseSettings):
         default=False,
         description="Let webhooks reach addresses that are not public, and use `http://`: for networks inside.",
     )
-    notify_max_age_seconds: Annotated[float, Field(gt=0)] = Field(
+    notify_max_age_seconds: PositiveFloat = Field(
         86400.0, description="News older than this is told to nobody: not begun, and not tried again."
     )
     notify_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
@@ -155,25 +153,23 @@ class Settings(BaseSettings):
     claude_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Directories, comma separated, below which a `claude` job's `cwd` may lie."
     )
-    claude_permission_modes: Annotated[tuple[str, ...], NoDecode] = Field(
+    claude_permission_modes: _Words = Field(
         ("default", "acceptEdits", "plan", "dontAsk"),
         description="Permission modes, comma separated, that `claude` jobs may ask for.",
     )
-    claude_environment: Annotated[tuple[str, ...], NoDecode] = Field(
+    claude_environment: _Words = Field(
         (), description="Names of variables, comma separated, that a CLI gets from its worker's environment as well."
     )
     claude_isolate_tools: bool | None = Field(
         None, description="Whether a CLI hides its key from tools; by default where bubblewrap and socat are."
     )
     claude_cli: str | None = Field(None, description="Another CLI than the one in the claude-agent-sdk package.")
-    claude_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+    claude_timeout_seconds: PositiveFloat = Field(
         1800.0, description="Longest a prompt may take, and what it may take when its job does not say."
     )
-    claude_idle_seconds: Annotated[float, Field(gt=0)] = Field(
-        300.0, description="A CLI that says nothing for so long is stopped."
-    )
-    claude_start_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="Longest a CLI may take to start.")
-    claude_grace_seconds: Annotated[float, Field(gt=0)] = Field(
+    claude_idle_seconds: PositiveFloat = Field(300.0, description="A CLI that says nothing for so long is stopped.")
+    claude_start_seconds: PositiveFloat = Field(60.0, description="Longest a CLI may take to start.")
+    claude_grace_seconds: PositiveFloat = Field(
         5.0, description="What a CLI gets to end after its result, and again after SIGTERM, before it is killed."
     )
     claude_max_output_bytes: Annotated[int, Field(ge=1024)] = Field(
@@ -182,7 +178,7 @@ class Settings(BaseSettings):
     claude_max_retries: Annotated[int, Field(ge=0, le=20)] = Field(
         4, description="How often a CLI repeats a request that the API did not answer well."
     )
-    claude_wait_seconds: Annotated[float, Field(ge=0)] = Field(
+    claude_wait_seconds: NonNegativeFloat = Field(
         10.0, description="A CLI that is told to wait for the API longer than this ends, and its job pauses instead."
     )
     claude_context_tokens: Annotated[int, Field(ge=0, le=100_000)] = Field(
@@ -196,7 +192,7 @@ class Settings(BaseSettings):
         None, description="`host:port` of a Ray head; without one every job runs on Celery. `mesh up` has its own."
     )
     ray_auth_token: SecretStr | None = Field(None, description="Token of the Ray cluster, at least 32 characters.")
-    ray_threshold_items: Annotated[int, Field(ge=1)] = Field(
+    ray_threshold_items: _Count = Field(
         100, description="Jobs of so many items go to Ray, smaller ones to Celery; the submit's `engine` wins."
     )
     ray_min_runners: Annotated[int, Field(ge=0, le=4096)] = Field(
@@ -205,7 +201,7 @@ class Settings(BaseSettings):
     ray_max_runners: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         None, description="Most runners of each workload on Ray; as many as `MESH_SLOTS` by default."
     )
-    ray_idle_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="A runner on Ray idle for so long ends.")
+    ray_idle_seconds: PositiveFloat = Field(60.0, description="A runner on Ray idle for so long ends.")
     ray_resources: RayDemands = Field(
         RayDemands(),
         description='What a runner takes, by workload: `{"python": {"num_cpus": 0.5, "memory": 1000000000,'
