@@ -33,7 +33,7 @@ from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner
-from shared.history.owner_times import OwnerTimes
+from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer

@@ -15,7 +15,7 @@ from eldermesh_cli.stack.errors import NotReadyError, StackError, StartFailedErr
 from eldermesh_cli.stack.processes.child import OwnedProcess
 from eldermesh_cli.stack.processes.log_file import cut_log, log_tail
 from eldermesh_cli.stack.processes.restarts import QUICK_SECONDS
-from shared.processes.child_signals import signal_name
+from shared.processes.children import signal_name
 
 Check = Callable[[], Awaitable[None]]
 """Returns when what it asks for holds; raises `NotReadyError` while it does not."""

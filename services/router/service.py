@@ -20,15 +20,14 @@ from services.router.policy.decider import JobDecider
 from services.router.policy.own_verdict import SpecContents
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
-from shared.history.clock import SystemClock
+from shared.history.clock import SystemClock, Waking
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.owner import Owner
-from shared.history.owner_times import OwnerTimes
+from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
-from shared.history.suspension import Waking
 from shared.kafka.clients import make_producer
 from shared.kafka.groups import ROUTER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation

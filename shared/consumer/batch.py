@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import Brake, BrakeError, OwnFailureError
-from shared.consumer.lanes import sort_into_lanes
 from shared.consumer.record import ConsumedRecord
 from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError, StopServiceError
@@ -157,3 +156,20 @@ class BatchRunner:
 
 def _coordinates(record: ConsumedRecord) -> _Coordinates:
     return record.topic, record.partition, record.offset
+
+
+def sort_into_lanes(records: Iterable[ConsumedRecord]) -> list[list[ConsumedRecord]]:
+    """A lane for each topic, partition and key, in their order; each record without a key is a lane of its own."""
+    keyed: dict[tuple[str, int, bytes], list[ConsumedRecord]] = {}
+    lanes: list[list[ConsumedRecord]] = []
+    for record in records:
+        if record.key is None:
+            lanes.append([record])
+            continue
+        name = (record.topic, record.partition, record.key)
+        lane = keyed.get(name)
+        if lane is None:
+            lane = keyed[name] = []
+            lanes.append(lane)
+        lane.append(record)
+    return lanes

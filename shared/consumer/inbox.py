@@ -13,14 +13,12 @@ from faststream.middlewares import AckPolicy
 
 from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
 from eldermesh.kafka.unreachable import no_broker
-from shared.consumer.ack_policies import require_ack_policies
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
 from shared.consumer.client import require_codecs
 from shared.consumer.dead_letter import DeadLetterPublisher
 from shared.consumer.handler import Subscription
-from shared.consumer.inbox_broker import InboxBroker
-from shared.consumer.parser import keep_message, parse_any_headers
+from shared.consumer.inbox_broker import InboxBroker, keep_message, parse_any_headers, require_ack_policies
 from shared.consumer.reader import InboxReader
 from shared.consumer.record_processor import RecordProcessor
 from shared.errors import RetryableError, StopServiceError

@@ -7,12 +7,14 @@ changes below.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from faststream.kafka import KafkaBroker
+from faststream.middlewares import AckPolicy
 
 from shared.consumer.client import InboxClient
 from shared.errors import ConfigurationError
@@ -66,3 +68,41 @@ class InboxBroker(KafkaBroker):
         own: partial[Any] = partial(InboxClient, *builder.args, **builder.keywords)
         self.config.broker_config.builder = own
         return own
+
+
+async def parse_any_headers(batch: tuple[Any, ...], parse: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Parse a batch of aiokafka records without their headers, and give the message the whole records back.
+
+    FastStream decodes every header as UTF-8 and drops the *whole batch* if one is not; it also obeys headers such as
+    `reply_to`. Headers are read from the raw records, by whoever knows them.
+    """
+    message = await parse(tuple(dataclasses.replace(record, headers=()) for record in batch))
+    message.raw_message = batch
+    return message
+
+
+async def keep_message(message: Any) -> Any:
+    """Decode nothing: the handler gets the message itself, and reads each of its raw records on its own."""
+    return message
+
+
+ALLOWED_POLICIES = frozenset({AckPolicy.NACK_ON_ERROR})
+"""Under these a record that was not handled is never committed. The library's default is not among them."""
+
+
+def require_ack_policies(broker: KafkaBroker) -> None:
+    """Look at every subscriber of the broker, those of included routers too.
+
+    A policy of the broker does not reach subscribers that were declared on a router, so each one's own counts.
+
+    Raises:
+        ConfigurationError: a subscriber has the default or another policy that can lose records.
+    """
+    for subscriber in broker.subscribers:
+        policy = subscriber.ack_policy
+        if policy not in ALLOWED_POLICIES:
+            allowed = ", ".join(sorted(each.value for each in ALLOWED_POLICIES))
+            raise ConfigurationError(
+                f"the subscriber of {subscriber.get_log_context(None).get('topic')} has the acknowledgement policy "
+                f"{policy.value!r}, under which records can be lost; set one of: {allowed}"
+            )

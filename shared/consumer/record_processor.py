@@ -20,9 +20,8 @@ from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import BrakeError, OwnFailureError
 from shared.consumer.dead_letter import DeadLetterPublisher
 from shared.consumer.handler import OfJob, Subscription
-from shared.consumer.metrics import count_record
 from shared.consumer.record import ConsumedRecord
-from shared.consumer.record_span import note_dead_letter, process_span
+from shared.consumer.record_telemetry import count_record, note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs.exceptions import ends_the_task, told
 from shared.logs.setup import get_logger

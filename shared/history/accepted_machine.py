@@ -9,8 +9,8 @@ from shared.history.acceptance import Acceptance
 from shared.history.accepted_state import AcceptedState
 from shared.history.end import End, EndKind
 from shared.history.machine import NewFact, Publication
-from shared.history.subject_fact import subject_fact
 from shared.history.subject_machine import SubjectMachine
+from shared.history.subject_state import subject_fact
 
 AcceptedS = TypeVar("AcceptedS", bound=AcceptedState[Any])
 

@@ -11,17 +11,13 @@ from redis.exceptions import RedisError
 from shared.errors import RetryableError
 from shared.history.chunk_id import ChunkId
 from shared.history.chunk_sender import Sender
-from shared.history.clock import Clock
-from shared.history.decider import Decider
-from shared.history.dispatcher import Dispatcher
+from shared.history.clock import Clock, Waking
 from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
-from shared.history.observer import Observer
 from shared.history.owner_memory import Memory
-from shared.history.owner_times import OwnerTimes
+from shared.history.owner_parts import Decider, Dispatcher, Observer, OwnerTimes
 from shared.history.snapshot import Advance, PartitionStore
 from shared.history.subject_failures import OwnTrouble
-from shared.history.suspension import Waking
 
 _ASK_AGAIN_SECONDS = 1.0
 """A timer that fired too early by the broker's clock, or a decision that could not be made, is asked again then."""

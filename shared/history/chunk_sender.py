@@ -8,9 +8,9 @@ from typing import Generic
 
 from shared.errors import RetryableError
 from shared.history.clock import Clock
-from shared.history.dispatcher import Dispatched, Dispatcher
 from shared.history.machine import DispatchDue, S
 from shared.history.owner_memory import Memory
+from shared.history.owner_parts import Dispatched, Dispatcher
 from shared.history.subject_failures import OwnTrouble
 
 _AGAIN_SECONDS = 1.0

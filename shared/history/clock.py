@@ -1,4 +1,4 @@
-"""The time that histories and runs go by."""
+"""The time that histories and runs go by, and whether the machine was suspended meanwhile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import sys
 import time
 from dataclasses import dataclass
 from typing import Protocol
+
+_NOISE_SECONDS = 0.5
+"""Two clocks are not read at the same moment."""
 
 if sys.platform == "linux":
 
@@ -68,3 +71,25 @@ class Instant:
     def now(cls, clock: Clock) -> Instant:
         """Now."""
         return cls(clock.monotonic(), clock.suspended_seconds())
+
+
+class Waking:
+    """When the machine woke up last, as far as this process has noticed. One serves all owners of a process.
+
+    So an owner that is made after the machine woke up (the group has given its partition anew) knows of it, too.
+
+    Args:
+        clock: tells how long the machine was suspended.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._suspended = clock.suspended_seconds()
+        self._noticed_at: float | None = None
+
+    def was_within(self, seconds: float) -> bool:
+        """Whether it was noticed in the last so many seconds, or is now."""
+        now, suspended = self._clock.monotonic(), self._clock.suspended_seconds()
+        if suspended - self._suspended > _NOISE_SECONDS:
+            self._suspended, self._noticed_at = suspended, now
+        return self._noticed_at is not None and now - self._noticed_at < seconds

@@ -13,19 +13,15 @@ from shared.errors import LostOwnershipError, RetryableError
 from shared.history.actions import Actor
 from shared.history.agenda import Agenda
 from shared.history.batch import fold_batch
-from shared.history.clock import Clock
-from shared.history.decider import Decider
+from shared.history.clock import Clock, Waking
 from shared.history.dispatch_window import DispatchWindow
-from shared.history.dispatcher import Dispatcher
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import Machine, S
-from shared.history.observer import NoObserver, Observer
 from shared.history.owner_memory import Memory
-from shared.history.owner_times import OwnerTimes
+from shared.history.owner_parts import Decider, Dispatcher, NoObserver, Observer, OwnerTimes
 from shared.history.snapshot import PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
-from shared.history.suspension import Waking
 
 BATCH_RECORDS = 500
 """Most facts, hence most subjects, of one batch."""

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-from shared.history.facts import FactRecord
+from shared.facts.fact import Fact
+from shared.history.facts import FactRecord, fact_headers
 from shared.history.keys import FOLD_VERSION
+from shared.history.machine import NewFact
 
 
 class Traced(Protocol):
@@ -79,3 +81,11 @@ class SubjectState(ABC):
     def at(self, record: FactRecord) -> Self:
         """The state that has reached a fact."""
         return replace(self, t=max(self.t, record.time_ms), last_offset=record.offset)
+
+
+def subject_fact(state: SubjectState, fact: Fact) -> NewFact:
+    """The fact as it is appended: under its subject's id and in its trace, where that is known."""
+    trace = state.trace
+    traceparent, tracestate = (None, None) if trace is None else (trace.traceparent, trace.tracestate)
+    headers = fact_headers(fact.fact_type, state.subject, traceparent, tracestate)
+    return NewFact(fact.fact_type, fact.encode(), headers)

@@ -17,7 +17,7 @@ from shared.history.facts import FactRecord, fact_headers
 from shared.history.log import Bounds
 from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publication
 from shared.history.owner import Owner
-from shared.history.owner_times import OwnerTimes
+from shared.history.owner_parts import OwnerTimes
 from shared.history.snapshot import Advance, ClaimWord, Guard, PartitionStore, Snapshot
 from tests.property.fact_writer import BY_ADVICE
 from tests.property.process import Process

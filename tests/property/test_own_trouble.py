@@ -14,7 +14,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.history.machine import DispatchDue
-from shared.history.observer import NoObserver
+from shared.history.owner_parts import NoObserver
 from shared.history.snapshot import PartitionStore
 from shared.history.subject_failures import FORGET_SECONDS, TELL_SECONDS, OwnTrouble
 from tests.property.expectations import expect_end

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from shared.processes.child_signals import signal_child, signal_name
+from shared.processes.children import signal_child, signal_name
 
 
 async def test_the_status_of_a_child_that_has_just_ended() -> None:

@@ -19,9 +19,9 @@ from shared.history.agenda import Agenda
 from shared.history.chunk_sender import Sender
 from shared.history.clock import Clock, SystemClock
 from shared.history.dispatch_window import DispatchWindow
-from shared.history.dispatcher import Dispatcher
 from shared.history.machine import DispatchDue
 from shared.history.owner_memory import Memory
+from shared.history.owner_parts import Dispatcher
 from shared.history.snapshot import Guard
 from shared.history.subject_failures import OwnTrouble
 from shared.workloads import Queue, WorkloadRegistry

@@ -12,8 +12,7 @@ from pathlib import Path
 from eldermesh.shield import to_its_end
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
-from shared.processes.child_end import ends_within
-from shared.processes.child_signals import signal_child
+from shared.processes.children import ends_within, signal_child
 from shared.retry.os_errors import passes, told_passes
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0

@@ -18,7 +18,7 @@ from eldermesh.contract.vocabulary import ErrorType
 from services.claude_exec.cli.usage_numbers import count_of, micros_of
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome
-from shared.processes.child_signals import signal_name
+from shared.processes.children import signal_name
 
 _STDERR_CHARACTERS = 500
 _TOO_MANY = 429

@@ -16,7 +16,7 @@ from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DispatchDue, Due, Folded, NewFact, TimerDue
-from shared.history.subject_fact import subject_fact
+from shared.history.subject_state import subject_fact
 from shared.kafka.topics import CLAUDE_HISTORY
 
 OWNER_WORKER_ID = "claude_exec"

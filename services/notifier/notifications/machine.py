@@ -19,8 +19,8 @@ from shared.facts.notifications import (
 from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DispatchDue, Due, Folded, NewFact, Publication, TimerDue
-from shared.history.subject_fact import subject_fact
 from shared.history.subject_machine import SubjectMachine
+from shared.history.subject_state import subject_fact
 from shared.kafka.topics import NOTIFICATIONS
 
 OWNER_WORKER_ID = "notifier"

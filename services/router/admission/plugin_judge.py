@@ -25,8 +25,7 @@ from services.router.admission.plugin_judge_child import PROCESSOR_SECONDS
 from shared.errors import DeadLetterError, RetryableError
 from shared.logs.setup import get_logger
 from shared.processes import leash
-from shared.processes.child_signals import signal_child, signal_name
-from shared.processes.leashed_child import start_on_leash
+from shared.processes.children import signal_child, signal_name, start_on_leash
 from shared.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0

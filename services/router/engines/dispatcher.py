@@ -14,8 +14,8 @@ from services.router.jobs.state import JobState
 from shared.errors import RetryableError
 from shared.facts.jobs import JobTerms
 from shared.history.clock import Clock
-from shared.history.dispatcher import Dispatched
 from shared.history.machine import DispatchDue
+from shared.history.owner_parts import Dispatched
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
 from shared.telemetry.spans import span

@@ -18,7 +18,7 @@ from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
-from shared.history.subject_fact import subject_fact
+from shared.history.subject_state import subject_fact
 from shared.kafka.topics import JOBS_HISTORY
 
 OWNER_WORKER_ID = "router"

@@ -15,7 +15,7 @@ from services.router.policy.risk_policy import Ruling, incident_entry, risk_of, 
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
 from shared.history.clock import Clock
 from shared.history.machine import DecisionDue, NewFact
-from shared.history.subject_fact import subject_fact
+from shared.history.subject_state import subject_fact
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from

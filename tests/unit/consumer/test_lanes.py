@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.consumer.lanes import sort_into_lanes
+from shared.consumer.batch import sort_into_lanes
 from tests.unit.consumer.records import consumed
 
 

@@ -8,7 +8,7 @@ import pytest
 from faststream.kafka import KafkaBroker, KafkaRouter
 from faststream.middlewares import AckPolicy
 
-from shared.consumer.ack_policies import require_ack_policies
+from shared.consumer.inbox_broker import require_ack_policies
 from shared.errors import ConfigurationError
 
 

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from shared.history.clock import SystemClock
-from shared.history.suspension import Waking
+from shared.history.clock import SystemClock, Waking
 from tests.unit.runs import MovedClock
 
 

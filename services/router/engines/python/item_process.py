@@ -21,8 +21,7 @@ from services.router.engines.python import item_host
 from services.router.engines.python.host_log import HostLog
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
-from shared.processes.child_signals import signal_child, signal_name
-from shared.processes.leashed_child import start_on_leash
+from shared.processes.children import signal_child, signal_name, start_on_leash
 from shared.retry.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 

@@ -13,8 +13,7 @@ from eldermesh.shield import to_its_end
 from services.router.engines.ray.environment import ray_environment
 from shared.errors import RetryableError
 from shared.processes import leash
-from shared.processes.child_end import ends_within
-from shared.processes.child_signals import signal_child
+from shared.processes.children import ends_within, signal_child
 from shared.settings import Settings
 
 _DRIVER = "services.router.engines.ray.driver"

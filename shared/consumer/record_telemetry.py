@@ -1,19 +1,30 @@
-"""The span of each record: its parent stands in the record's own headers, never in the batch around it."""
+"""The span and the counts of each record. A span's parent is in the record's own headers, never in the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind
 
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
-from shared.telemetry import names
+from shared.telemetry import metric_names, names
 from shared.telemetry.ids import root_trace
 from shared.telemetry.propagation import extract, has_parent
 from shared.telemetry.spans import fail_span, failures_told, tracer
+
+_meter = metrics.get_meter("eldermesh")
+_consumed = _meter.create_counter(
+    metric_names.RECORDS_CONSUMED.name, metric_names.RECORDS_CONSUMED.unit, metric_names.RECORDS_CONSUMED.meaning
+)
+_duration = _meter.create_histogram(
+    metric_names.RECORD_DURATION.name, metric_names.RECORD_DURATION.unit, metric_names.RECORD_DURATION.meaning
+)
+_dead_letters = _meter.create_counter(
+    metric_names.DEAD_LETTERS.name, metric_names.DEAD_LETTERS.unit, metric_names.DEAD_LETTERS.meaning
+)
 
 
 @contextmanager
@@ -54,3 +65,14 @@ def note_dead_letter(span: Span, error: DeadLetterError) -> None:
     if error.job_id is not None:
         span.set_attribute(names.JOB_ID, error.job_id)
     fail_span(span, error.reason)
+
+
+def count_record(record: ConsumedRecord, group: str, seconds: float, error: DeadLetterError | None) -> None:
+    """Count a record that is done with; `error` if it became a dead letter."""
+    attributes = {names.MESSAGING_DESTINATION_NAME: record.topic, names.MESSAGING_CONSUMER_GROUP_NAME: group}
+    _consumed.add(1, attributes)
+    if error is None:
+        _duration.record(seconds, attributes)
+        return
+    _duration.record(seconds, {**attributes, names.ERROR_TYPE: error.error_type})
+    _dead_letters.add(1, {names.MESSAGING_DESTINATION_NAME: record.topic, names.ERROR_TYPE: error.error_type})

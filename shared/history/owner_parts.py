@@ -1,0 +1,96 @@
+"""What the owner of a partition is made with: who decides, who dispatches, who is told, and how long it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from shared.history.machine import DecisionDue, DispatchDue, NewFact
+
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerTimes:
+    """Seconds. `lease` is a claim's; `claim_timeout` the wait for one; `look` the time between looks at the claims."""
+
+    lease: float
+    claim_timeout: float
+    look: float = 1.0
+    sweep: float = 1.0
+    forget: float = 60.0
+
+
+class Decider(Protocol[S_contra]):
+    """Makes the decisions that need more than the log."""
+
+    async def decide(self, state: S_contra, due: DecisionDue) -> NewFact | None:
+        """The fact that records the decision; None to be asked again later.
+
+        What it raises concerns this subject alone: it is logged, and the decision is asked for again later.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What became of chunks that were to be sent; those in none of the three are sent again later.
+
+    Attributes:
+        taken: identities of the chunks that their engine took, as text.
+        refused: identities of chunks that cannot be sent now, with the error of each; their engine works.
+        closed: lanes whose engine takes nothing now, with its error; nothing is sent to it for a moment.
+    """
+
+    taken: frozenset[str]
+    refused: Mapping[str, Exception] = field(default_factory=dict)
+    closed: Mapping[str, Exception] = field(default_factory=dict)
+
+
+class Dispatcher(Protocol[S_contra]):
+    """Sends chunks to engines."""
+
+    def rank(self, state: S_contra) -> tuple[int, int]:
+        """Order among subjects that wait for room in the window: lowest first."""
+        ...
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[S_contra, DispatchDue]]) -> Dispatched | None:
+        """Send chunks; sending one twice is harmless. What cannot be sent hinders no other chunk.
+
+        Returns:
+            What was taken; None: all of it.
+
+        Raises:
+            RetryableError: no engine of these chunks takes anything now.
+        """
+        ...
+
+
+class Observer(Protocol[S_contra]):
+    """Is told what an owner did, for telemetry; it must not wait; what it raises is logged and changes nothing."""
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """A batch was folded and acted on."""
+        ...
+
+    def published_end(self, state: S_contra) -> None:
+        """An end was published and acknowledged (perhaps not for the first time)."""
+        ...
+
+    def lost(self) -> None:
+        """A guarded call found that something had moved underneath."""
+        ...
+
+
+class NoObserver:
+    """`Observer` that does not look."""
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """Nothing."""
+
+    def published_end(self, state: object) -> None:
+        """Nothing."""
+
+    def lost(self) -> None:
+        """Nothing."""
