@@ -28,7 +28,7 @@ class Mutation:
     breaks: str
 
     def row(self) -> str:
-        """Its line of the table in the docs."""
-        change = inspect.getdoc(self.apply) or ""
+        """Its line of the list in the docs."""
+        change = (inspect.getdoc(self.apply) or "").removesuffix(".")
         run = getattr(self.scenario, "__name__", "")
-        return f"| {change} | `{run}` |"
+        return f"- {change}: `{run}`"

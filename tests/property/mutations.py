@@ -1,7 +1,7 @@
 """The mutations that tests must catch: each a change of shipped code, and a directed run that breaks under it.
 
 Names are those of the rules' last section, and of decisions that added to the rules.
-`docs/explanation/history-proof.md` is made from this table.
+`docs/explanation/history-proof.md` is made from these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of mutations in `docs/explanation/history-proof.md`. `python -m tests.property.proof` writes it."""
+"""The list of mutations in `docs/explanation/history-proof.md`. `python -m tests.property.proof` writes it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "history-proof.md"
 _BEGINS = "<!-- mutations: written by `python -m tests.property.proof` -->\n"
 
 
-def page_with_table(page: str) -> str:
-    """The page with the table as the registry has it now."""
+def page_with_list(page: str) -> str:
+    """The page with the list as the registry has it now."""
     head, marker, _ = page.partition(_BEGINS)
     if not marker:
         raise ValueError(f"the page has no line {_BEGINS!r}")
-    rows = "\n".join(mutation.row() for mutation in MUTATIONS)
-    heading = "| what is changed | the run that catches it |\n|---|---|"
-    return f"{head}{marker}\n{heading}\n{rows}\n"
+    lines = "\n".join(mutation.row() for mutation in MUTATIONS)
+    return f"{head}{marker}\n{lines}\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_with_table(PAGE.read_text("utf-8")), "utf-8")
+    PAGE.write_text(page_with_list(PAGE.read_text("utf-8")), "utf-8")

@@ -12,7 +12,7 @@ from tests.property.breach import Breach
 from tests.property.mutation import Mutation
 from tests.property.mutations import MUTATIONS
 from tests.property.patches import mutate_code, mutate_lua
-from tests.property.proof import PAGE, page_with_table
+from tests.property.proof import PAGE, page_with_list
 from tests.property.running import Scenario, run_scenario
 
 _SCENARIOS = {mutation.scenario: mutation.scenario.__name__ for mutation in MUTATIONS}
@@ -28,16 +28,16 @@ def test_shipped_code_keeps_every_promise(world_redis: EmbeddedRedis, scenario: 
 def test_mutated_code_breaks_one(
     world_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch, mutation: Mutation
 ) -> None:
-    """The same run with one text of the shipped code replaced ends in the breach that the table names."""
+    """The same run with one text of the shipped code replaced ends in the breach that the registry names."""
     mutation.apply(monkeypatch)
     with pytest.raises(Breach, match=re.escape(mutation.breaks)):
         run_scenario(world_redis, mutation.scenario)
 
 
-def test_the_docs_have_the_same_table() -> None:
+def test_the_docs_have_the_same_list() -> None:
     """`python -m tests.property.proof` writes it."""
     page = PAGE.read_text("utf-8")
-    assert page == page_with_table(page)
+    assert page == page_with_list(page)
 
 
 def test_a_text_that_is_not_there_is_no_mutation(monkeypatch: pytest.MonkeyPatch) -> None:
