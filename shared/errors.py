@@ -46,4 +46,4 @@ class ConfigurationError(StopServiceError):
 
 
 class LostOwnershipError(MeshError):
-    """A guarded call found that something moved underneath: drop all memory, confirm the assignment, load again."""
+    """The partition is no longer as it was loaded: drop all memory, confirm the assignment, load again."""

@@ -171,7 +171,7 @@ class Workload(Protocol):
 
     @property
     def flush_each_item(self) -> bool:
-        """Whether each result is published at once (dear items), or gathered with others (cheap ones)."""
+        """Whether each result is published at once (expensive items), or gathered with others (cheap ones)."""
         ...
 
     def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:

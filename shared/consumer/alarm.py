@@ -34,7 +34,7 @@ class DeadLetterLimit:
 
 @dataclass(slots=True)
 class _Source:
-    """What is to be said of one source; texts only, so that no payload is kept."""
+    """What is still to be logged of one source; texts only, so that no payload is kept."""
 
     name: str
     error_type: DeadLetterType
@@ -44,7 +44,7 @@ class _Source:
 
 
 class DeadLetterAlarm:
-    """Watches the dead letters of one topic and speaks up, at most once a minute for each source and error type.
+    """Watches the dead letters of one topic and logs them, at most once a minute for each source and error type.
 
     The source is the record's `ce_source`. Above the limit something is broken at large: one error says so, and a
     warning when it is over. Neither stops anything.
@@ -81,7 +81,7 @@ class DeadLetterAlarm:
         self._speak(source)
 
     def speak(self) -> None:
-        """Say what is unsaid of sources whose minute is over. To be called now and then, for those that fell silent."""
+        """Log what is left of sources whose minute is over. Call it regularly, for those that fell silent."""
         for source in self._sources.values():
             self._speak(source)
 

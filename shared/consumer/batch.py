@@ -19,7 +19,7 @@ BATCH_SECONDS = 10.0
 CONCURRENCY = 32
 _MAX_DONE = 10_000
 _MAX_FAILED = 1_000
-"""Several batches: more than one batch leaves, and each holds its record."""
+"""Room for several batches; fewer than `_MAX_DONE`, because each of these holds its record."""
 
 _Coordinates = tuple[str, int, int]
 
@@ -31,8 +31,8 @@ class _Progress:
     done: set[_Coordinates] = field(default_factory=set)
     failed: dict[_Coordinates, OwnFailureError] = field(default_factory=dict)
     works: bool = False
-    """Whether a record was handled well since the last commit: of a batch that is delivered again only those are left
-    that the code fails on."""
+    """Whether a record was handled well since the last commit. A batch that is delivered again has only those left that
+    the code fails on."""
 
     def is_judged(self, record: ConsumedRecord) -> bool:
         """Whether there is nothing to do for it, or only its dead letter."""
@@ -48,8 +48,8 @@ class _Progress:
 class BatchRunner:
     """Runs the batches of one subscription, one at a time.
 
-    A batch that fails is delivered again as a whole. What of it was done already is remembered until it is committed,
-    and skipped: so slow records make progress, and retries make no repeats.
+    A batch that fails is delivered again as a whole. Records of it that were done are remembered until the commit, and
+    skipped: so slow records make progress, and retries make no repeats.
 
     A record that our own code fails on is given up: it becomes a dead letter, once the others of its batch are done.
     Only then is it known whether the code fails on them, too, which pulls the brake.
@@ -84,7 +84,7 @@ class BatchRunner:
             RetryableError: some were not done; deliver all again.
             BrakeError: our own code fails, whatever the record; stop.
         """
-        progress = self._progress  # of now: what is forgotten meanwhile stays so
+        progress = self._progress  # `forget` may replace it meanwhile
         waiting = [record for record in records if not progress.is_judged(record)]
         failures: list[Exception] = []
         time = BatchTime(self._seconds, self.giving_up)
@@ -113,7 +113,7 @@ class BatchRunner:
             progress.failed.pop(_coordinates(record), None)
 
     def forget(self) -> None:
-        """The partitions were given up: what was done of them before, or still is, says nothing of what comes."""
+        """The partitions were given up: what was done of their records no longer counts."""
         self._progress = _Progress()
 
     async def _run_lane(

@@ -10,7 +10,7 @@ from shared.errors import MeshError, StopServiceError
 from shared.logs.exceptions import place_of
 
 BRAKE_RECORDS: Final = 50
-"""So many different records in a row, on all of which the same code failed, are no bad records: the code is broken."""
+"""When the same code has failed on so many different records in a row, the code is broken, not the records."""
 
 
 class BrakeError(StopServiceError):
@@ -37,7 +37,7 @@ class OwnFailureError(MeshError):
 class Brake:
     """Counts the records that our own code failed on since the last one that it handled.
 
-    By what was raised and where, and each content once: a sender that repeats one bad record says nothing new.
+    They are counted by exception and place, each content once: a sender that repeats one bad record proves nothing.
 
     Args:
         records: at how many it is pulled.
@@ -55,7 +55,7 @@ class Brake:
         """The code failed on a record.
 
         Raises:
-            BrakeError: as it did on many before, and on no other did it succeed.
+            BrakeError: it failed alike on many before, and has handled none since.
         """
         record = failure.record
         alike = self._failed.setdefault((type(failure.cause).__name__, failure.place), set())

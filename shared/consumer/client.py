@@ -14,8 +14,7 @@ from shared.kafka.paced_consumer import PacedConsumer
 from shared.logs.setup import get_logger
 
 POLL_SECONDS = 0.25
-"""How long a poll waits for its first record, whatever FastStream asks for: it sleeps as long again after an empty one,
-and what comes meanwhile would wait for that."""
+"""How long a poll waits for its first record. FastStream asks for less: it sleeps as long after an empty poll."""
 
 _log = get_logger(__name__)
 
@@ -23,7 +22,7 @@ _log = get_logger(__name__)
 class InboxClient(PacedConsumer):
     """aiokafka's consumer for those who commit each batch before they poll again, with three habits added to `getmany`.
 
-    It waits for records longer than it is asked to, `POLL_SECONDS`, and so is not deaf half of the time.
+    It waits `POLL_SECONDS` for records, longer than FastStream asks for.
 
     It notes the time of the last poll that did not fail, from which liveness is judged.
 

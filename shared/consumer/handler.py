@@ -66,6 +66,6 @@ class Subscription:
     group: str
     handler: RecordHandler[Any]
     passes_over: Callable[[ConsumedRecord], bool] | None = None
-    """Whether a record is none of the handler's: then it is done with, without a span and uncounted."""
+    """Whether a record is not for the handler: then it is skipped, without a span or a count."""
     payload: Any = Any
     """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""

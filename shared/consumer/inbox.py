@@ -1,4 +1,4 @@
-"""Inboxes: subscriptions read at least once with FastStream, drained on stop and on revocation, watched for life."""
+"""Inboxes: subscriptions read at least once with FastStream, drained on stop and revocation, watched meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.logs.setup import get_logger
 from shared.settings import Settings
 
 _BATCH_TIMEOUT_MS = 1
-"""FastStream's sleep after an empty poll; how long a poll waits is `InboxClient`'s to say."""
+"""FastStream's sleep after an empty poll; `InboxClient` decides how long a poll waits."""
 _WATCH_SECONDS = 0.5
 _POLL_GRACE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -200,7 +200,7 @@ class InboxConsumer:
         return None
 
     async def _close(self) -> None:
-        """Once: what could not be closed in time would not be the next time either."""
+        """Only once: what could not be closed in time would not be closed the next time either."""
         if self._is_closed:
             return
         try:

@@ -91,7 +91,7 @@ ALLOWED_POLICIES = frozenset({AckPolicy.NACK_ON_ERROR})
 
 
 def require_ack_policies(broker: KafkaBroker) -> None:
-    """Look at every subscriber of the broker, those of included routers too.
+    """Check every subscriber of the broker, those of included routers too.
 
     A policy of the broker does not reach subscribers that were declared on a router, so each one's own counts.
 

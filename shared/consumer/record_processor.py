@@ -50,7 +50,7 @@ class RecordProcessor:
     async def process(self, record: ConsumedRecord, batch_time: BatchTime) -> bool:
         """Handle the record, or publish its dead letter; either is acknowledged when this returns.
 
-        Whether the handler did its work on it: not if it became a dead letter, or is none of the handler's.
+        Returns whether the handler did its work: not for a dead letter, nor for a record that is not for the handler.
 
         Raises:
             RetryableError: it did not succeed within the batch's time.

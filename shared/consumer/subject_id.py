@@ -33,7 +33,7 @@ class SubjectIds:
     from_cloud_event: Callable[[str, str, str], str]
 
     def readable(self, value: JsonValue) -> str | None:
-        """The id that a value gives, valid or not as a whole; None where there is none to be read."""
+        """The id that a value gives, whether or not the rest of it is valid; None where it gives no valid one."""
         return _valid(_ID, value[self.field]) if isinstance(value, dict) and self.field in value else None
 
     def of_invalid(self, value: JsonValue, record: ConsumedRecord) -> str | None:

@@ -1,4 +1,4 @@
-"""The acceptance of a job or a Claude request: what made it, as long as it is known."""
+"""How a job or a Claude request was accepted, as far as that is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Acceptance:
         content_hash: Of the command: other content under the same id is a conflict.
         at: Time of the fact.
         inbox: Coordinates of the command's record; empty where only the end is known.
-        trace_id, traceparent, tracestate: The trace that everything of the subject lies in.
+        trace_id, traceparent, tracestate: The trace of all that happens to the subject.
     """
 
     content_hash: str
@@ -30,19 +30,19 @@ class Acceptance:
 
     @classmethod
     def of(cls, fact: JobAccepted | ClaudeAccepted, at: int) -> Self:
-        """By the first fact of an id, which was accepted `at`."""
+        """From the first acceptance of an id; `at` is the time of that fact."""
         inbox = fact.inbox.coordinates
         return cls(fact.content_hash, at, inbox, fact.trace_id, fact.traceparent, fact.tracestate)
 
     @classmethod
     def of_end(cls, fact: EndedFact) -> Self:
-        """What the mark of an end tells of it, where the facts before are gone."""
+        """From the mark of an end, when the earlier facts are gone."""
         trace_id = fact.traceparent[3:35]
         return cls(fact.content_hash, fact.ended_at, "", trace_id, fact.traceparent, fact.tracestate)
 
     @property
     def mark(self) -> str:
-        """When, from which record, and with which content: what tells it from another one of the same id."""
+        """Time, record and content hash: tells this acceptance from another one of the same id."""
         return f"{self.at}/{self.inbox}/{self.content_hash}"
 
     def is_repeated_by(self, fact: AcceptedFact) -> bool:

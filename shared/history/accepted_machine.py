@@ -1,4 +1,4 @@
-"""What the machines of jobs and of Claude requests do alike: their ends, and the mark of what is accepted."""
+"""What the machines of jobs and of Claude requests share: their ends, and the mark of an acceptance."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ AcceptedS = TypeVar("AcceptedS", bound=AcceptedState[Any])
 
 
 class AcceptedMachine(SubjectMachine[AcceptedS], Generic[AcceptedS]):
-    """The parts of a `Machine` that need of a state only its acceptance and its end."""
+    """The parts of a `Machine` that need only the acceptance and the end of a state."""
 
     __slots__ = ()
 
     end_kind: ClassVar[EndKind]
 
     def end_record(self, state: AcceptedS) -> Publication:
-        """The end's record.
+        """The public record of the end.
 
         Raises:
             ValueError: the state has no end.
@@ -45,7 +45,7 @@ class AcceptedMachine(SubjectMachine[AcceptedS], Generic[AcceptedS]):
         )
 
     def end_mark(self, state: AcceptedS) -> NewFact:
-        """The end once more, as a fact of the history.
+        """The fact that repeats the end in the history.
 
         Raises:
             ValueError: the state has no end.

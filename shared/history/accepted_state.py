@@ -15,7 +15,7 @@ from shared.history.machine import Folded
 from shared.history.subject_state import SubjectState
 
 STUB_MS = 24 * 3600 * 1000
-"""How long a cancel waits for what it cancels, by fact times."""
+"""How long a cancel that came first waits for its subject, in milliseconds between facts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,12 @@ class AcceptedState(SubjectState, Generic[Status]):
 
     @property
     def trace(self) -> Acceptance | None:
-        """The acceptance knows it."""
+        """The acceptance, which holds the trace context."""
         return self.acceptance
 
     @property
     def is_made(self) -> bool:
-        """Whether it was accepted, or its end tells that it was."""
+        """Whether it was accepted, as its acceptance or its end says."""
         return self.acceptance is not None
 
     @property
@@ -63,9 +63,9 @@ class AcceptedState(SubjectState, Generic[Status]):
         return self.stub_at is not None and self.t - self.stub_at <= STUB_MS
 
     def is_made_of(self, content_hash: str | None) -> bool:
-        """Whether a run of this content is one of this subject; None: its runner has not said, as in earlier releases.
+        """Whether a run with this content hash is one of this subject; None: runners of earlier releases do not say.
 
-        Another subject of the same id (from another log) may have chunks of the same names.
+        Another subject with the same id (from another log) can have chunks of the same names.
         """
         return self.acceptance is not None and content_hash in (None, self.acceptance.content_hash)
 
@@ -74,7 +74,7 @@ class AcceptedState(SubjectState, Generic[Status]):
         return replace(self, stub_at=self.t, stub_reason=fact.reason)
 
     def accepted(self, fact: JobAccepted | ClaudeAccepted) -> Self:
-        """The state that a first acceptance makes; a stub is over."""
+        """The state after the first acceptance, which replaces a stub."""
         return replace(
             self,
             acceptance=Acceptance.of(fact, self.t),
@@ -85,7 +85,7 @@ class AcceptedState(SubjectState, Generic[Status]):
         )
 
     def accepted_again(self, acceptance: Acceptance, fact: AcceptedFact, *, noun: str) -> Folded[Self]:
-        """What another acceptance of the same id is: a repeat, or, with other content, a conflict and a dead letter."""
+        """The state after another acceptance of the same id: a repeat, or a conflict and its dead letter."""
         state = replace(self, accepted_since=self.marked)
         if acceptance.is_repeated_by(fact):
             return Folded(state)
@@ -93,7 +93,7 @@ class AcceptedState(SubjectState, Generic[Status]):
         return Folded(state, conflict=command_letter(self.subject, fact, "conflict", reason))
 
     def with_mark(self, fact: EndedFact) -> Self:
-        """The state whose end is published: where the facts before are gone, the mark alone ends it."""
+        """The state after the mark of its end. If the earlier facts are gone, the mark alone ends it."""
         if self.end is not None:
             return replace(self, marked=True, accepted_since=False)
         return replace(

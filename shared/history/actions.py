@@ -1,4 +1,4 @@
-"""What an owner does from advanced states, once caught up: ends, timers, decisions, dispatch, looks at claims."""
+"""What an owner does with its states once it has caught up: ends, timers, decisions, dispatch, looks at claims."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from shared.history.snapshot import Advance, PartitionStore
 from shared.history.subject_failures import OwnTrouble
 
 _ASK_AGAIN_SECONDS = 1.0
-"""A timer that fired too early by the broker's clock, or a decision that could not be made, is asked again then."""
+"""Wait before a timer that fired too early by the broker's clock, or a decision that failed, is tried again."""
 
 _FORGET_AT_ONCE = 500
-"""Most states of one call to Redis."""
+"""Most states that one call to Redis removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _Appending:
 
 
 class Actor(Generic[S]):
-    """Acts on the states of one partition. Everything it does may be done twice; nothing it skips is lost."""
+    """Acts on the states of one partition. All it does is safe to repeat; nothing it skips is lost."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Actor(Generic[S]):
         return min(wait_seconds, max(0.0, (wake - self._clock.now_ms()) / 1000))
 
     async def act(self, memory: Memory[S]) -> None:
-        """Do what is due. What fails for one subject, or at one engine, is told and stays due; all else goes on.
+        """Do what is due. What fails for one subject, or at one engine, is logged and stays due; the rest goes on.
 
         Raises:
-            LostOwnershipError: something moved underneath.
+            LostOwnershipError: the partition is no longer as it was loaded.
             RetryableError, redis.RedisError: the broker or Redis did not answer; what is due stays due.
         """
         now = self._clock.monotonic()
@@ -93,7 +93,7 @@ class Actor(Generic[S]):
             for subject in subjects:
                 memory.agenda.attend(subject)
             raise
-        # Last: however long an engine takes to say no, what it has nothing to do with is done.
+        # Last, because an engine may take long to refuse.
         await self._sender.fill(memory)
         if looks:
             await self._send_again(memory, now)
@@ -141,7 +141,7 @@ class Actor(Generic[S]):
                     try:
                         facts += await self._decided(memory, subject, state, entry, now)
                     except (RetryableError, RedisError, OSError) as error:
-                        # Not the subject's own: the next one would wait as long for the same answer.
+                        # A dependency does not answer: the next subject would wait just as long.
                         self._trouble.tell(subject, "decide", error)
                         can_decide = False
         if ends:
@@ -154,14 +154,14 @@ class Actor(Generic[S]):
     def _due(self, subject: str, state: S, now_ms: int) -> Sequence[Due]:
         try:
             return self._machine.due(state, now_ms)
-        except Exception as error:  # noqa: BLE001 - told, and asked again at the next sweep
+        except Exception as error:  # noqa: BLE001 - logged, and asked again at the next sweep
             self._trouble.tell(subject, "due", error)
             return ()
 
     def _tell_end(self, subject: str, state: S) -> None:
         try:
             self._observer.published_end(state)
-        except Exception as error:  # noqa: BLE001 - told; the end is published
+        except Exception as error:  # noqa: BLE001 - logged; the end is published
             self._trouble.tell(subject, "observe", error)
 
     async def _decided(
@@ -175,7 +175,7 @@ class Actor(Generic[S]):
             fact = await self._decider.decide(state, due)
         except (RetryableError, RedisError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - told; one subject that trips the decider must not stop all others
+        except Exception as error:  # noqa: BLE001 - logged; one subject that trips the decider must not stop all others
             self._trouble.tell(subject, "decide", error)
         if fact is None:
             memory.agenda.postpone(what, now + _ASK_AGAIN_SECONDS)
@@ -190,8 +190,8 @@ class Actor(Generic[S]):
             memory.agenda.asked(appending.what, offset)
 
     async def _look(self, memory: Memory[S], now: float) -> None:
-        # Leases went on while this machine was suspended: its runs say first that they have stopped. Redis is asked all
-        # the same, with nothing to look at, too: so an idle owner learns that it was wiped or is another's.
+        # Leases ran on while this machine was suspended, so its runs first get the time to say that they have stopped.
+        # Redis is asked even without chunks: so an idle owner notices that it was wiped, or that another one took over.
         chunks = [] if self._waking.was_within(self._times.lease) else memory.window.chunks()
         words = await self._store.look(memory.guard, chunks)
         dead: dict[str, list[ChunkId]] = {}
@@ -210,7 +210,7 @@ class Actor(Generic[S]):
             if state is not None and memory.agenda.may_ask(what, memory.position, now):
                 try:
                     plan = self._machine.replan(state, identities)
-                except Exception as error:  # noqa: BLE001 - told, and asked again at the next look
+                except Exception as error:  # noqa: BLE001 - logged, and asked again at the next look
                     self._trouble.tell(subject, "replan", error)
                     continue
                 facts += [_Appending(what, subject, fact) for fact in plan]

@@ -1,4 +1,4 @@
-"""Which states to ask what is due, and what was asked for already."""
+"""Which states have to be asked what is due, and what was requested already."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import heapq
 from dataclasses import dataclass, field
 
 _SPARE_ALARMS = 1000
-"""Superseded alarms stay in the heap until they outnumber the others and this."""
+"""The heap may hold so many entries beyond twice the alarms that count, before it is built anew."""
 
 
 @dataclass(slots=True)
 class Agenda:
     """Keeps an owner from asking every state at every step, and from asking twice for one thing.
 
-    The question stays level-triggered: whatever is forgotten here is found again by the next full sweep.
+    What is due is level-triggered: whatever is forgotten here is found again by the next full sweep.
     """
 
     _asked: dict[str, int] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Agenda:
     _alarm_of: dict[str, int] = field(default_factory=dict)
 
     def asked(self, what: str, offset: int) -> None:
-        """`what` was appended at `offset`: not to be asked for again before the fold has passed it."""
+        """`what` was appended at `offset`: do not ask for it again before the fold has passed that."""
         self._asked[what] = offset
 
     def may_ask(self, what: str, position: int, now: float) -> bool:
@@ -70,7 +70,7 @@ class Agenda:
         return self._alarms[0][0] if self._alarms else None
 
     def forget_passed(self, position: int, now: float) -> None:
-        """Drop what the fold or the clock has passed and nothing asks for any more."""
+        """Drop what the fold or the clock has passed."""
         self._asked = {what: offset for what, offset in self._asked.items() if offset >= position}
         self._not_before = {what: until for what, until in self._not_before.items() if until > now}
         if len(self._alarms) > 2 * len(self._alarm_of) + _SPARE_ALARMS:

@@ -17,7 +17,7 @@ from shared.history.snapshot import Advance
 
 @dataclass(slots=True)
 class Batch(Generic[S]):
-    """What the facts of one batch call for and come to."""
+    """What one batch publishes and writes, and the states it has changed."""
 
     advance: Advance
     publications: list[Publication] = field(default_factory=list)
@@ -25,10 +25,10 @@ class Batch(Generic[S]):
 
 
 def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRecord]) -> Batch[S]:
-    """Fold consecutive records, of which there is at least one, from where `memory` stands.
+    """Fold one or more consecutive records, from the position of `memory` on.
 
     Raises:
-        UnreadableFactError: a record is no fact of this history.
+        UnreadableFactError: a record is not a fact of this history.
     """
     batch: Batch[S] = Batch(Advance(applied=records[-1].offset + 1, last_record=record_hash(records[-1])))
     chunks: dict[str, Mapping[str, ChunkId]] = {}
@@ -46,7 +46,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
             batch.advance.specs[subject] = folded.spec
         if folded.annex is not None:
             batch.advance.specs[annex_field(subject)] = folded.annex
-        # Before its end was marked, all of a job's progress was acknowledged.
+        # The mark is ahead in the log: all of the subject's progress was acknowledged before it was written.
         if not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
             batch.publications += [folded.progress] if folded.progress is not None else []
             batch.publications += folded.announcements
@@ -58,7 +58,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
 
 
 def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | None, state: S) -> None:
-    """Add to an advance what has become of one subject."""
+    """Add the changes of one subject to an advance."""
     advance.states[subject] = machine.encode(state)
     bitmap = machine.bitmap(state)
     if before is None or machine.bitmap(before) != bitmap:

@@ -14,10 +14,10 @@ from shared.history.owner_parts import Dispatched, Dispatcher
 from shared.history.subject_failures import OwnTrouble
 
 _AGAIN_SECONDS = 1.0
-"""A chunk that its engine did not take is sent again then, at the earliest."""
+"""Shortest wait before a chunk that its engine did not take is sent again."""
 
 _LONGEST_REST_SECONDS = 16.0
-"""An engine may take as long as its own time limit to say no, and the partition stands still meanwhile."""
+"""Longest pause of a lane whose engine refuses: asking it may block the partition for the engine's own time limit."""
 
 _LAST = (2**31, 0)
 
@@ -41,9 +41,9 @@ class Sender(Generic[S]):
         """Subjects whose chunks were not taken, though their engine works."""
 
     async def fill(self, memory: Memory[S]) -> None:
-        """Fill the window of each lane, the lowest rank first; last of all those that were refused before.
+        """Fill the window of each lane, lowest rank first; subjects that were refused before come last.
 
-        Else the many chunks of one that is refused again and again would take the turns of all behind it.
+        Otherwise a subject with many chunks that is refused again and again would take the turns of all others.
         """
         now = self._clock.monotonic()
         memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
@@ -63,7 +63,7 @@ class Sender(Generic[S]):
         await self._send(memory, chunks)
 
     async def again(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
-        """Send chunks again that nobody has claimed for long; they are in the window already."""
+        """Send chunks again that have waited too long for a claim; they are in the window already."""
         now = self._clock.monotonic()
         await self._send(
             memory,
@@ -77,7 +77,7 @@ class Sender(Generic[S]):
     def _rank(self, memory: Memory[S], subject: str) -> tuple[int, int]:
         try:
             return self._dispatcher.rank(memory.states[subject])
-        except Exception as error:  # noqa: BLE001 - told; the others are ranked
+        except Exception as error:  # noqa: BLE001 - logged; the others are ranked
             self._trouble.tell(subject, "rank", error)
             return _LAST
 
@@ -113,7 +113,7 @@ class Sender(Generic[S]):
         except (RetryableError, OSError) as error:
             lanes = frozenset(due.lane for _, due in chunks)
             return Dispatched(frozenset(), closed=dict.fromkeys(lanes, error))
-        except Exception as error:  # noqa: BLE001 - told; one chunk that trips the dispatcher must not stop all others
+        except Exception as error:  # noqa: BLE001 - logged; one chunk that trips the dispatcher must not stop all others
             if len(chunks) == 1:
                 return Dispatched(frozenset(), refused={str(chunks[0][1].chunk): error})
         else:
@@ -125,7 +125,7 @@ class Sender(Generic[S]):
         refused: dict[str, Exception] = {}
         closed: dict[str, Exception] = {}
         for state, due in chunks:
-            if due.lane not in closed:  # an engine may take long to say no: it is asked once
+            if due.lane not in closed:  # an engine may take long to refuse: ask it once
                 outcome = await self._dispatched([(state, due)])
                 taken |= outcome.taken
                 refused |= outcome.refused

@@ -1,4 +1,4 @@
-"""The time that histories and runs go by, and whether the machine was suspended meanwhile."""
+"""The clocks of histories and runs, and whether the machine was suspended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _NOISE_SECONDS = 0.5
-"""Two clocks are not read at the same moment."""
+"""Smaller differences come from reading two clocks one after the other."""
 
 if sys.platform == "linux":
 
@@ -19,7 +19,7 @@ if sys.platform == "linux":
         awake = time.clock_gettime(time.CLOCK_MONOTONIC)
         return _since_boot() - awake
 
-else:  # macOS counts sleep only in a clock that Python does not name
+else:  # on macOS only a clock that Python does not offer counts sleep
 
     def _since_boot() -> float:
         return time.monotonic()
@@ -36,11 +36,11 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds of a clock that never goes back; stands still for nobody."""
+        """Seconds of a clock that never goes back, and counts the time that the machine sleeps."""
         ...
 
     def suspended_seconds(self) -> float:
-        """How much of that this machine was suspended for: it only grows, and by nothing else."""
+        """How many of these seconds the machine was suspended."""
         ...
 
 
@@ -52,11 +52,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """`CLOCK_BOOTTIME`, seconds: a lease goes on while the machine sleeps, so both its sides must count that."""
+        """`CLOCK_BOOTTIME`, seconds: leases run on in Redis while this machine sleeps, so that has to be counted."""
         return _since_boot()
 
     def suspended_seconds(self) -> float:
-        """`CLOCK_BOOTTIME` less `CLOCK_MONOTONIC`, seconds; 0 where the former is not to be had."""
+        """`CLOCK_BOOTTIME` less `CLOCK_MONOTONIC`, seconds; 0 where there is no `CLOCK_BOOTTIME`."""
         return _suspended()
 
 
@@ -69,14 +69,14 @@ class Instant:
 
     @classmethod
     def now(cls, clock: Clock) -> Instant:
-        """Now."""
+        """The present moment."""
         return cls(clock.monotonic(), clock.suspended_seconds())
 
 
 class Waking:
-    """When the machine woke up last, as far as this process has noticed. One serves all owners of a process.
+    """When this process last noticed that the machine had been suspended.
 
-    So an owner that is made after the machine woke up (the group has given its partition anew) knows of it, too.
+    All owners of a process share one, so that an owner made after the machine woke up knows of it, too.
 
     Args:
         clock: tells how long the machine was suspended.
@@ -88,7 +88,7 @@ class Waking:
         self._noticed_at: float | None = None
 
     def was_within(self, seconds: float) -> bool:
-        """Whether it was noticed in the last so many seconds, or is now."""
+        """Whether a suspension was noticed within the last `seconds`, or just now."""
         now, suspended = self._clock.monotonic(), self._clock.suspended_seconds()
         if suspended - self._suspended > _NOISE_SECONDS:
             self._suspended, self._noticed_at = suspended, now

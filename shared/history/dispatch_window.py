@@ -19,10 +19,10 @@ class _Dispatched:
 
 @dataclass(slots=True)
 class DispatchWindow:
-    """Chunks of one partition that were dispatched and still stand in a plan. Times are of a monotonic clock, seconds.
+    """Chunks of one partition that were dispatched and are still in a plan. Times are seconds of a monotonic clock.
 
     Args:
-        size: most chunks in the window, of each lane.
+        size: most chunks of each lane in the window.
         claim_timeout: a chunk without a claim for so long is due again; doubled each time, up to 16 times, so that a
             long queue is not filled with copies.
     """
@@ -32,7 +32,7 @@ class DispatchWindow:
     _chunks: dict[str, _Dispatched] = field(default_factory=dict)
 
     def taken(self) -> Counter[str]:
-        """How many chunks of each lane are in the window; the others may be dispatched."""
+        """How many chunks of each lane are in the window."""
         return Counter(entry.lane for entry in self._chunks.values())
 
     def __contains__(self, chunk: str) -> bool:
@@ -42,7 +42,7 @@ class DispatchWindow:
         return len(self._chunks)
 
     def chunks(self) -> list[str]:
-        """What to look at."""
+        """All chunks in the window."""
         return list(self._chunks)
 
     def sent(self, chunk: str, now: float, lane: str = "") -> None:
@@ -52,18 +52,18 @@ class DispatchWindow:
         self._chunks[chunk] = _Dispatched(now, times, lane)
 
     def claimed(self, chunk: str, now: float, lane: str = "") -> None:
-        """The chunk has a claim (of any kind); its lane counts where nobody here has sent it."""
+        """The chunk has a claim, of any state; `lane` counts only if this owner has not sent it."""
         self._chunks.setdefault(chunk, _Dispatched(now, 1, lane)).is_claimed = True
 
     def unclaimed(self, chunk: str, now: float) -> None:
-        """The chunk has no claim; the wait for one begins when it had one before."""
+        """The chunk has no claim. If it had one before, the wait for a claim begins anew."""
         entry = self._chunks.get(chunk)
         if entry is not None and entry.is_claimed:
             entry.is_claimed = False
             entry.sent_at = now
 
     def drop(self, chunks: Iterable[str]) -> None:
-        """The chunks stand in no plan any more."""
+        """Remove chunks that are in no plan any more."""
         for chunk in chunks:
             self._chunks.pop(chunk, None)
 

@@ -24,7 +24,7 @@ class End(Generic[Status]):
 
 @dataclass(frozen=True, slots=True)
 class EndKind:
-    """How the ends of one kind of subject are told.
+    """How the ends of one kind of subject are published.
 
     Attributes:
         topic: where they are published, without prefix.

@@ -1,4 +1,4 @@
-"""Appends facts to a history from those who do not own it."""
+"""Appends facts to a history for those who do not own it, as runners do."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ class FactAppender:
         self._producer = producer
 
     async def append(self, topic: str, partition: int, *, key: str, value: bytes, headers: Headers) -> None:
-        """Append one fact; return once all in-sync replicas have it.
-
-        Raises:
-            RetryableError: not acknowledged; whether it was written is unknown.
-        """
+        """As in `FactSink`."""
         try:
             await self._producer.send_and_wait(topic, value, key=key.encode(), partition=partition, headers=headers)
         except RecordTooLargeError as error:

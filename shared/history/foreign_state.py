@@ -31,9 +31,8 @@ def celery_key_prefix(settings: Settings) -> str:
 async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str) -> bool:
     """Delete all states and Celery's tasks if they were made from another incarnation; returns whether they were.
 
-    Two processes that do this at once are harmless: an owner whose state vanishes loads again. Nor does a worker notice
-    that has started already: bindings stay. They say where queues are, not what is in them, and whoever has written
-    them does not write them again while its connection lives; replies to pings, for one, find their way by them.
+    Two processes may do this at once: an owner whose state vanishes loads again. Celery's bindings stay, because a
+    connection writes them only once, and a running worker needs them (to answer pings, for one). They hold no tasks.
 
     Raises:
         RetryableError: Redis did not answer, or refused, for a while.

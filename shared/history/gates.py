@@ -16,8 +16,8 @@ async def closed_gates(redis: Redis, topic: str, partitions: int) -> list[int]:
     """The partitions of a history that nobody serves: their gate is closed, or their owner has not looked for long.
 
     A gate is closed when its partition is not loaded yet, or not since Redis' last restart. It stays open when its
-    owner is gone or stands still; so owners note when they looked at the claims last. One of an earlier release does
-    not: of that only the gate is known.
+    owner is gone or stands still, so owners note when they last looked at claims. Owners of earlier releases do not:
+    for those only the gate counts.
 
     Args:
         redis: a client with `decode_responses=False`.

@@ -72,7 +72,7 @@ class KafkaPartitionLog:
 
     async def stop(self) -> None:
         """Disconnect."""
-        self._lag.set(0, self._attributes)  # whoever owns the partition next tells
+        self._lag.set(0, self._attributes)  # the next owner measures it
         if self._started is not None:
             await self._started.stop()
 
@@ -85,7 +85,7 @@ class KafkaPartitionLog:
             raise LostOwnershipError(f"the end of {self._partition} is gone: {error!r}") from error
         start, end = found[self._partition]
         if start < end:
-            self._lag.set(0, self._attributes)  # until a read tells more
+            self._lag.set(0, self._attributes)  # until a read measures it
         return Bounds(start, end)
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
@@ -103,12 +103,10 @@ class KafkaPartitionLog:
                 )
         except OffsetOutsideLogError as error:
             self._next = None
-            message = f"offset {offset} lies outside {self._partition}"
-            raise LostOwnershipError(message) from error
+            raise LostOwnershipError(f"offset {offset} lies outside {self._partition}") from error
         except (KafkaUnavailableError, TimeoutError) as error:
             self._next = None
-            message = f"reading {self._partition} failed: {error!r}"
-            raise RetryableError(message) from error
+            raise RetryableError(f"reading {self._partition} failed: {error!r}") from error
         except asyncio.CancelledError:
             self._next = None
             raise
@@ -140,9 +138,9 @@ class KafkaPartitionLog:
 
 def _fact_record(record: Any) -> FactRecord:
     if isinstance(record, UnreadableRecord):
-        # Passed over, a fact would be lost for good to whatever is folded from here on.
-        message = f"{record.topic}/{record.partition}, offset {record.offset}: {record.unreadable.reason}"
-        raise UnreadableFactError(message)
+        # Skipping it would lose a fact for good.
+        place = f"{record.topic}/{record.partition}, offset {record.offset}"
+        raise UnreadableFactError(f"{place}: {record.unreadable.reason}")
     fact_type = next((value for name, value in record.headers if name == "ce_type"), b"")
     return FactRecord(
         offset=record.offset,
@@ -161,5 +159,4 @@ async def _limited(call: Awaitable[_T], seconds: float = _CALL_SECONDS) -> _T:
     except OffsetOutsideLogError:
         raise
     except (KafkaUnavailableError, TimeoutError) as error:
-        message = f"the broker did not answer: {error!r}"
-        raise RetryableError(message) from error
+        raise RetryableError(f"the broker did not answer: {error!r}") from error

@@ -16,12 +16,9 @@ def annex_field(subject: str) -> str:
 class PartitionKeys:
     """Keys of one history partition.
 
-    `topic` carries the environment's prefix. Hashes by job id: `states` (opaque; every known job), `specs` (opaque;
-    jobs that are not ended), `bitmaps`, `trouble` (why one waits by itself). Hashes by chunk id: `current` (the chunks
-    that stand in a plan), `claims`.
-    `meta` holds `applied`, `token`, `ready`, `last` (the hash of the last applied record), `looked` (when an owner
-    looked at the claims last, in milliseconds by Redis' clock) and `looks` (the load token of the last owner that notes
-    this: earlier releases do not).
+    `topic` carries the environment's prefix. Each key is a hash. `meta` holds `applied`, `token`, `ready`, `last` (the
+    hash of the last applied record), `looked` (when an owner last looked at the claims, in milliseconds of Redis'
+    clock) and `looks` (the load token of the last owner that notes this: earlier releases do not).
     """
 
     topic: str
@@ -38,7 +35,7 @@ class PartitionKeys:
 
     @property
     def states(self) -> str:
-        """Job id → state."""
+        """Job id → state, of every known job."""
         return self._key("states")
 
     @property
@@ -48,17 +45,17 @@ class PartitionKeys:
 
     @property
     def bitmaps(self) -> str:
-        """Job id → which items are in."""
+        """Job id → which items have a result."""
         return self._key("bitmaps")
 
     @property
     def current(self) -> str:
-        """Chunk id → the mark of its job (of earlier releases: its id)."""
+        """Chunk id → the mark of its job (of earlier releases: its id), of the chunks in a plan."""
         return self._key("current")
 
     @property
     def trouble(self) -> str:
-        """Job id (or engine) → why it waits by itself, for people; removed two minutes after it was last said."""
+        """Job id (or engine) → why it waits, for people; removed two minutes after the last write."""
         return self._key("trouble")
 
     @property

@@ -20,7 +20,7 @@ class Bounds(NamedTuple):
 class PartitionLog(Protocol):
     """Reads, appends to, and publishes beside one partition. Every call ends within a limit.
 
-    All raise `RetryableError` when the broker does not answer; what was produced then is unknown.
+    All raise `RetryableError` when the broker does not answer; whether anything was written is then unknown.
     """
 
     async def bounds(self) -> Bounds:

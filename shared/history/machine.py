@@ -36,8 +36,8 @@ class NewFact:
 class Folded(Generic[S]):
     """What one fact made of a state, and the public records it calls for.
 
-    `spec` is what runners need to know, set by the fact that made the subject; `annex` what a later fact added to it,
-    kept beside it and as long. `announcements` are public records beside the results, under the same rule.
+    `spec` is what runners need to know, set by the first fact of the subject; `annex` is what a later fact added to it,
+    kept as long. `announcements` are further public records, published when `progress` is.
     """
 
     state: S | None
@@ -111,7 +111,7 @@ class Machine(Protocol[S]):
         ...
 
     def due(self, state: S, now_ms: int) -> Sequence[Due]:
-        """What the state calls for at `now_ms`; level-triggered, so it says so until the log says otherwise."""
+        """What is due at `now_ms`. Level-triggered: it stays due until a fact in the log says otherwise."""
         ...
 
     def wake_at(self, state: S) -> int | None:
@@ -131,11 +131,11 @@ class Machine(Protocol[S]):
         ...
 
     def mark(self, state: S) -> str:
-        """What tells a subject with chunks from another one of the same id: of another log, or of a forgotten past."""
+        """Tells a subject with chunks from another one of the same id: of another log, or forgotten since."""
         ...
 
     def bitmap(self, state: S) -> bytes:
-        """Which items are in."""
+        """Which items have a result."""
         ...
 
     def is_ended(self, state: S) -> bool:

@@ -1,6 +1,6 @@
 """The owner of one history partition: fold, publish, advance, act (see the rules in docs/explanation/guarantees.md).
 
-A prototype of this order of steps was model-checked; each obvious short cut lost, doubled or stuck a job.
+A prototype of this order of steps was model-checked; each obvious shortcut lost, repeated or blocked a job.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Owner(Generic[S]):
         """Load if need be, fold one batch (waiting for its first fact), and act. Returns the number of facts folded.
 
         Raises:
-            LostOwnershipError: something moved underneath. Memory is dropped; confirm the assignment, then go on.
+            LostOwnershipError: the partition is no longer as it was loaded. Confirm the assignment, then go on.
             RetryableError, redis.RedisError: a dependency did not answer; go on after a back-off.
             UnreadableFactError: stop.
         """
@@ -125,7 +125,7 @@ class Owner(Generic[S]):
     def _tell(self, tell: Callable[..., None], *what: object) -> None:
         try:
             tell(*what)
-        except Exception as error:  # noqa: BLE001 - told; what was done is done
+        except Exception as error:  # noqa: BLE001 - logged; what was done is done
             self._trouble.tell("", "observe", error)
 
     async def _load(self) -> Memory[S]:
@@ -137,8 +137,7 @@ class Owner(Generic[S]):
                 break
             await self._store.empty(snapshot.guard)
         else:
-            message = "the partition's snapshot never fitted its log"
-            raise LostOwnershipError(message)
+            raise LostOwnershipError("the partition's snapshot never fitted its log")
         position = start if snapshot.applied is None else max(snapshot.applied, start)
         states = {
             subject: self._machine.decode(raw, snapshot.bitmaps.get(subject, b""))
@@ -189,12 +188,11 @@ class Owner(Generic[S]):
         records = await self._log.read(offset, max_records=max_records, wait_seconds=_SURE_SECONDS)
         if not records:
             # A slow broker is no reason to throw a snapshot away.
-            message = f"the log gave nothing at {offset} though it ends at {end}"
-            raise RetryableError(message)
+            raise RetryableError(f"the log gave nothing at {offset} though it ends at {end}")
         return records
 
     async def _batch(self, memory: Memory[S], records: Sequence[FactRecord]) -> None:
-        # Up to the advance memory is what Redis holds: where a read or this fails, the next step does it again.
+        # Until the advance memory is what Redis holds: the next step repeats a publication that failed.
         batch = fold_batch(self._machine, memory, records)
         if batch.publications:
             await self._log.publish(batch.publications)

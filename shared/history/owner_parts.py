@@ -1,4 +1,4 @@
-"""What the owner of a partition is made with: who decides, who dispatches, who is told, and how long it waits."""
+"""What an owner needs from its service: a decider, a dispatcher, an observer, and times."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Dispatcher(Protocol[S_contra]):
 
 
 class Observer(Protocol[S_contra]):
-    """Is told what an owner did, for telemetry; it must not wait; what it raises is logged and changes nothing."""
+    """Is told what an owner did, for telemetry. It must not block; what it raises is logged and changes nothing."""
 
     def folded(self, facts: int, seconds: float) -> None:
         """A batch was folded and acted on."""
@@ -79,12 +79,12 @@ class Observer(Protocol[S_contra]):
         ...
 
     def lost(self) -> None:
-        """A guarded call found that something had moved underneath."""
+        """A guarded call found that the ownership is lost."""
         ...
 
 
 class NoObserver:
-    """`Observer` that does not look."""
+    """An `Observer` that does nothing."""
 
     def folded(self, facts: int, seconds: float) -> None:
         """Nothing."""

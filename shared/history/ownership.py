@@ -1,4 +1,4 @@
-"""Which partitions of a history this process owns: one consumer group member, one owner task a partition."""
+"""Which partitions of a history this process owns: one member of a consumer group, an owner task for each partition."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         await self._member.start()
 
     async def _keep_membership(self) -> None:
-        """Poll, though nothing comes: a member that does not is expelled, and never told what hinders its group."""
+        """Poll, though nothing comes: else the member is expelled, and never learns of its group's errors."""
         while True:
             await self._poll_until_silent()
             _log.error("the group does not answer its member; another one joins", topic=self._topic)
@@ -125,7 +125,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         answered_at = loop.time()
         while loop.time() - answered_at < _SILENT_SECONDS:
             try:
-                # What was fetched before it was paused may come; owners have readers of their own.
+                # Records fetched before the pause may come, and are ignored: owners read for themselves.
                 await self._member.getmany(timeout_ms=_POLL_MS)
                 answered_at = loop.time()
             except KafkaUnavailableError as error:

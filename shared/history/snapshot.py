@@ -63,6 +63,7 @@ class PartitionStore:
     def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
         self._redis = redis
         self._keys = keys
+        self._written_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
         self._has_noted = False
         self._load = redis.register_script(lua_script("load"))
         self._advance = redis.register_script(lua_script("advance"))
@@ -95,55 +96,48 @@ class PartitionStore:
         """Write what a batch changed, and return the guard for the next call.
 
         Raises:
-            LostOwnershipError: something moved underneath; nothing was written.
+            LostOwnershipError: the partition is no longer as it was loaded; nothing was written.
             redis.RedisError: Redis did not answer; whether it wrote is unknown: load again.
         """
-        keys = self._keys
         args: list[Any] = [*_guard_args(guard), str(advance.applied), advance.last_record]
         for changes in (advance.states, advance.specs, advance.bitmaps, advance.current):
             written = [part for name, value in changes.items() if value is not None for part in (name, value)]
             _append_list(args, written)
             _append_list(args, [name for name, value in changes.items() if value is None])
         _append_list(args, advance.finished)
-        written_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
-        if not await self._advance(keys=written_keys, args=args):
-            message = f"the owner of {keys.meta} was overtaken"
-            raise LostOwnershipError(message)
+        if not await self._advance(keys=self._written_keys, args=args):
+            raise self._overtaken()
         return Guard(str(advance.applied), guard.token, guard.run_id)
 
     async def open_gate(self, guard: Guard) -> None:
-        """Let runners claim; claims that heartbeats re-created on chunks which stand in no plan go with it.
+        """Let runners claim, and remove claims that heartbeats have re-created on chunks of no plan.
 
         Raises:
-            LostOwnershipError: something moved underneath; nothing was written.
+            LostOwnershipError: the partition is no longer as it was loaded; nothing was written.
         """
         written_keys = [self._keys.meta, self._keys.current, self._keys.claims]
         if not await self._open(keys=written_keys, args=_guard_args(guard)):
-            message = f"the owner of {self._keys.meta} was overtaken"
-            raise LostOwnershipError(message)
+            raise self._overtaken()
 
     async def empty(self, guard: Guard) -> None:
         """Forget everything, if `applied` is still what was loaded; whoever was faster will load again anyway."""
-        keys = self._keys
-        all_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
-        await self._empty(keys=all_keys, args=[guard.applied, guard.token])
+        await self._empty(keys=self._written_keys, args=[guard.applied, guard.token])
 
     async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
-        """The state of each chunk's claim; leases that are over die by this call.
+        """The state of each chunk's claim; this call makes expired ones dead.
 
         Raises:
-            LostOwnershipError: something moved underneath, or the gate is closed.
+            LostOwnershipError: the partition is no longer as it was loaded, or the gate is closed.
         """
         words = await self._look(keys=[self._keys.meta, self._keys.claims], args=[*_guard_args(guard), *chunks])
         if words is None:
-            message = f"the owner of {self._keys.meta} was overtaken"
-            raise LostOwnershipError(message)
+            raise self._overtaken()
         return {chunk: word.decode() for chunk, word in zip(chunks, words, strict=True)}
 
     async def note_trouble(self, trouble: Mapping[str, str | None]) -> None:
-        """Say of subjects (or lanes) why they wait, for people who ask; None: it is over.
+        """Store why subjects (or lanes) wait, for people who ask; None removes an entry.
 
-        What is not said again runs out, and the first call removes what an owner before this one has said.
+        All expire after a while without a call. The first call removes the entries of the previous owner.
 
         Raises:
             redis.RedisError: Redis did not answer.
@@ -158,6 +152,9 @@ class PartitionStore:
         pipeline.expire(self._keys.trouble, round(FORGET_SECONDS))
         await pipeline.execute()
         self._has_noted = True
+
+    def _overtaken(self) -> LostOwnershipError:
+        return LostOwnershipError(f"the owner of {self._keys.meta} was overtaken")
 
 
 def _guard_args(guard: Guard) -> list[str]:

@@ -12,20 +12,20 @@ from shared.logs.setup import get_logger
 
 TELL_SECONDS = 60.0
 FORGET_SECONDS = 2 * TELL_SECONDS
-"""What is not told again for so long is over."""
+"""A failure that is not logged again for so long counts as over."""
 
 _MOST_TOLD = 10_000
-"""Of so many subjects trouble is told within a minute: of more it is not, lest the log be nothing else."""
+"""Most failures that are logged within a minute, so that the log can hold other lines."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class OwnTrouble:
-    """Tells what fails for one subject: at once, and then once a minute as long as it goes on.
+    """Logs what fails for one subject: at once, then once a minute while it goes on.
 
     Args:
-        topic: of the history.
+        topic: the history, for the log.
         clock: measures the minute.
     """
 
@@ -36,7 +36,7 @@ class OwnTrouble:
     _noted: dict[str, float] = field(default_factory=dict)
 
     def tell(self, subject: str, doing: str, error: Exception) -> None:
-        """Tell that `doing` failed for a subject (or an engine's lane)."""
+        """Log that `doing` failed for a subject (or an engine's lane)."""
         now, what = self.clock.monotonic(), (subject, doing)
         while self._told and now - self._told[next(iter(self._told))] >= TELL_SECONDS:
             self._told.popitem(last=False)
@@ -57,9 +57,9 @@ class OwnTrouble:
         )
 
     def to_note(self) -> dict[str, str | None]:
-        """By subject (or lane) why it waits, as told and not `noted` yet; None of one whose trouble is over.
+        """Why each subject (or lane) waits, if that was logged and not `noted` yet; None: it no longer waits.
 
-        Nothing where nothing was told: what others have noted of it then runs out by itself.
+        Empty where nothing new was logged: what was noted before expires by itself.
         """
         if not self._new:
             return {}
@@ -68,7 +68,7 @@ class OwnTrouble:
         return dict.fromkeys(over) | self._new
 
     def noted(self, trouble: dict[str, str | None]) -> None:
-        """Others know this of `to_note` by now."""
+        """This result of `to_note` was stored."""
         now = self.clock.monotonic()
         for subject, reason in trouble.items():
             if reason is None:

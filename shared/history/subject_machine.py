@@ -1,4 +1,4 @@
-"""What the machines of all histories do alike: an end is published, marked, and marked again behind a repeat."""
+"""What the machines of all histories share: an end is published, marked, and marked again after a repeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SubjectS = TypeVar("SubjectS", bound=SubjectState)
 
 
 class SubjectMachine(ABC, Generic[SubjectS]):
-    """The parts of a `Machine` that need of a state only what all have."""
+    """The parts of a `Machine` that need only what every state has."""
 
     __slots__ = ()
 
@@ -23,12 +23,13 @@ class SubjectMachine(ABC, Generic[SubjectS]):
 
     @abstractmethod
     def end_mark(self, state: SubjectS) -> NewFact:
-        """The fact that says that it is published."""
+        """The fact that says that the end is published."""
 
     def end_due(self, state: SubjectS) -> Sequence[Due]:
-        """What a state that is not live calls for: its end, or its mark once more.
+        """What is due for a state that is not live: its end, or its mark once more.
 
-        A repeated command may outlive the mark and would then start the subject again: the mark has to stand behind it.
+        Retention may delete the mark before a repeat of the command, which would then start the subject again. So the
+        mark is appended once more after the repeat.
         """
         if state.is_settled:
             return ()

@@ -13,7 +13,7 @@ from shared.history.machine import NewFact
 
 
 class Traced(Protocol):
-    """What knows the trace context of a subject: what accepted or planned it."""
+    """Holds the trace context of a subject: what accepted or planned it."""
 
     @property
     def traceparent(self) -> str | None:
@@ -46,12 +46,12 @@ class SubjectState(ABC):
     @property
     @abstractmethod
     def subject(self) -> str:
-        """Its id, the key of its facts."""
+        """Its id, which is the key of its facts."""
 
     @property
     @abstractmethod
     def trace(self) -> Traced | None:
-        """What knows the trace that its facts lie in; None where nothing is known of it."""
+        """Holds the trace of its facts; None where that is not known."""
 
     @property
     @abstractmethod
@@ -75,11 +75,11 @@ class SubjectState(ABC):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it may be forgotten with its facts: its end is marked behind its last repeat, or nothing made it."""
+        """Whether it may be forgotten with its facts: its end is marked after its last repeat, or nothing made it."""
         return (self.marked or not self.is_made) and not self.is_made_again
 
     def at(self, record: FactRecord) -> Self:
-        """The state that has reached a fact."""
+        """The state with the time and the offset of a fact."""
         return replace(self, t=max(self.t, record.time_ms), last_offset=record.offset)
 
 

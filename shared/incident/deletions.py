@@ -21,25 +21,10 @@ _WINDOWS = re.compile(
 )
 _HOMES = re.compile(r"(?:~|\$\{?HOME\}?|/home(?:/[\w.-]{1,64})?|/root|/Users(?:/[\w.-]{1,64})?)(?:/\.?\*?)?")
 _SYSTEM = frozenset(
-    [
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "lib",
-        "lib64",
-        "opt",
-        "proc",
-        "root",
-        "sbin",
-        "srv",
-        "sys",
-        "usr",
-        "var",
-        "mnt",
-        "media",
-        "data",
-    ]
+    {
+        *("bin", "boot", "dev", "etc", "lib", "lib64", "opt", "proc", "root", "sbin", "srv", "sys", "usr", "var"),
+        *("mnt", "media", "data"),
+    }
 )
 _SCRATCH = re.compile(r"/(?:tmp|var/tmp|dev/shm|var/cache|private/tmp)/[^*]")
 _RECURSIVE = re.compile(r"-[a-zA-Z]{0,8}[rR][a-zA-Z]{0,8}|--recursive|--no-preserve-root")

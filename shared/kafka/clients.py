@@ -25,7 +25,7 @@ class GroupTimes:
 
 _GROUP_TIMES = {
     "kafka": GroupTimes(session_ms=45_000, heartbeat_ms=3_000, rebalance_ms=60_000),
-    # Joining takes half the session there, so a long one makes every start crawl.
+    # Joining takes half the session time there, so a long session makes every start slow.
     "embedded": GroupTimes(session_ms=3_000, heartbeat_ms=500, rebalance_ms=10_000),
 }
 

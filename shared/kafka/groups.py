@@ -21,4 +21,4 @@ NOTIFIER_ENDS = "eldermesh.notifier.ends"
 NOTIFIER_HOLDS = "eldermesh.notifier.holds"
 
 SAGES_PANEL = "eldermesh.sages"
-"""Among its members the questions are shared out."""
+"""Its members share the jobs that want advice."""

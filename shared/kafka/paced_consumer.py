@@ -12,7 +12,7 @@ from eldermesh.kafka.consumer import WholeConsumer
 
 
 class FairConsumer(WholeConsumer):
-    """aiokafka's consumer; a partition that filled a poll waits until the others have had what they hold.
+    """aiokafka's consumer; a partition that filled a poll waits until the others had their turn.
 
     The library gives all that it has fetched of one partition before it turns to the next one, and a publisher's batch
     of a few kilobytes may hold a hundred thousand records.

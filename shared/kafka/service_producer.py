@@ -21,7 +21,7 @@ ACKNOWLEDGE_SECONDS = 15.0
 """Longest time for the acknowledgement of one record, or of those of one call."""
 
 TROUBLE_SECONDS = 10.0
-"""How long producing to a partition has to fail without a success between, before it is trouble."""
+"""How long producing to a partition has to fail without a success before `trouble` reports it."""
 
 _LARGEST_BYTES = max(spec.max_message_bytes for spec in TOPICS)
 _REQUEST_MS = 10_000

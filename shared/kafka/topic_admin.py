@@ -54,15 +54,10 @@ async def inspect_topics(settings: Settings) -> InspectedTopics:
         ConfigurationError: the broker does not let the topics be read.
         RetryableError: the broker does not answer.
     """
-    try:
-        async with asyncio.timeout(APPLY_SECONDS), _admin(settings) as admin:
-            wanted = wanted_topics(settings, len((await admin.describe_cluster())["brokers"]))
-            names = [topic.name for topic in wanted]
-            existing = await _existing(admin, names)
-    except TimeoutError as error:
-        raise RetryableError(f"the topics could not be read within {APPLY_SECONDS:g} s") from error
-    except KafkaUnavailableError as error:
-        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
+    async with _admin(settings, "could not be read") as admin:
+        wanted = wanted_topics(settings, len((await admin.describe_cluster())["brokers"]))
+        names = [topic.name for topic in wanted]
+        existing = await _existing(admin, names)
     return InspectedTopics(
         present=tuple(name for name in names if name in existing),
         missing=tuple(name for name in names if name not in existing),
@@ -80,26 +75,27 @@ async def apply_topics(settings: Settings) -> AppliedTopics:
         ConfigurationError: the broker refuses to create a topic.
         RetryableError: the broker does not answer, or not everything has a leader within `APPLY_SECONDS`.
     """
-    try:
-        async with asyncio.timeout(APPLY_SECONDS), _admin(settings) as admin:
-            applied = await _apply(settings, admin)
-    except TimeoutError as error:
-        raise RetryableError(f"the topics were not ready within {APPLY_SECONDS:g} s") from error
-    except KafkaUnavailableError as error:
-        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
+    async with _admin(settings, "were not ready") as admin:
+        applied = await _apply(settings, admin)
     if not applied.refused:
         await read_or_create_incarnation(settings)
     return applied
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[Any]:
+async def _admin(settings: Settings, failure: str) -> AsyncIterator[Any]:
     admin = make_admin(settings)
     try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
+        async with asyncio.timeout(APPLY_SECONDS):
+            try:
+                await admin.start()
+                yield admin
+            finally:
+                await admin.close()
+    except TimeoutError as error:
+        raise RetryableError(f"the topics {failure} within {APPLY_SECONDS:g} s") from error
+    except KafkaUnavailableError as error:
+        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
 
 
 async def _apply(settings: Settings, admin: Any) -> AppliedTopics:

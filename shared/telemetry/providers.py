@@ -93,34 +93,27 @@ class _Meter(Meter):
         return NoOpObservableUpDownCounter(name)
 
 
-class _Counter(Counter):
-    def __init__(self, made: Made[MeterProvider, Counter]) -> None:
+class _Instrument:
+    def __init__(self, made: Made[MeterProvider, Any]) -> None:
         self._made = made
 
+
+class _Counter(_Instrument, Counter):
     def add(self, *args: Any, **kwargs: Any) -> None:
         self._made.get().add(*args, **kwargs)
 
 
-class _UpDownCounter(UpDownCounter):
-    def __init__(self, made: Made[MeterProvider, UpDownCounter]) -> None:
-        self._made = made
-
+class _UpDownCounter(_Instrument, UpDownCounter):
     def add(self, *args: Any, **kwargs: Any) -> None:
         self._made.get().add(*args, **kwargs)
 
 
-class _Histogram(Histogram):
-    def __init__(self, made: Made[MeterProvider, Histogram]) -> None:
-        self._made = made
-
+class _Histogram(_Instrument, Histogram):
     def record(self, *args: Any, **kwargs: Any) -> None:
         self._made.get().record(*args, **kwargs)
 
 
-class _Gauge(Gauge):
-    def __init__(self, made: Made[MeterProvider, Gauge]) -> None:
-        self._made = made
-
+class _Gauge(_Instrument, Gauge):
     def set(self, *args: Any, **kwargs: Any) -> None:
         self._made.get().set(*args, **kwargs)
 

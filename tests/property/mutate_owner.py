@@ -46,7 +46,7 @@ def advance_unguarded(patch: pytest.MonkeyPatch) -> None:
 
 def stop_when_overtaken(patch: pytest.MonkeyPatch) -> None:
     """A failed advance stops the owner instead of making it load again."""
-    mutate_code(patch, PartitionStore, "advance", "raise LostOwnershipError(message)", "raise RuntimeError(message)")
+    mutate_code(patch, PartitionStore, "advance", "raise self._overtaken()", "raise RuntimeError(self._keys.meta)")
 
 
 def keep_memory(patch: pytest.MonkeyPatch) -> None:

@@ -151,14 +151,14 @@ class ClaimedRun(Generic[T]):
         return await self._given_back(reason, failure) if all_ended else Stopped(STUCK)
 
     async def finish(self) -> None:
-        """Mark the claim done, as far as the lease lives: the result is in, which is all that matters to the owner."""
+        """Mark the claim done while the lease lives; without that nothing is lost, for the result is in the history."""
         try:
             await self._lease.finish()
         except LeaseLostError as lost:
             _log.warning("%s: %s", self._whose, lost)
 
     async def _given_back(self, reason: str, failure: RetryableError | None) -> Stopped:
-        """Nothing of the run goes on: say so. Why it ended.
+        """Say in the history that nothing of the run goes on, and return why it ended.
 
         Raises:
             RetryableError: `failure`, if that could not be said.

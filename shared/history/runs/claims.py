@@ -16,7 +16,7 @@ from shared.history.scripts import lua_script
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The chunk is held; run exactly these items, of the job that `mark` tells from others of its id."""
+    """The chunk is held; run exactly these items. `mark` tells the job from others with its id."""
 
     missing: tuple[int, ...]
     mark: str
@@ -58,7 +58,7 @@ class ClaimStore:
         self._finish = redis.register_script(lua_script("finish"))
 
     async def claim(self, partition: int, chunk: ChunkId, *, runner: str, run: str) -> Claimed | ClaimRefusal:
-        """Take the lease on a chunk for one run; who asks again for the same run has it still, with a new end.
+        """Take the lease on a chunk for one run; asking again for the same run extends it.
 
         `run` must be fresh for each execution of a task, so that a task that is delivered twice is refused.
 

@@ -66,7 +66,7 @@ class Lease:
         self._renewed_at = taken_at
 
     def check(self) -> None:
-        """Ask nobody, and return only if the lease still lives: before each effect that must not happen beside another.
+        """Return only if the lease still lives, without asking Redis: before each effect that must not happen twice.
 
         Raises:
             LeaseLostError: it has lapsed.
@@ -104,7 +104,7 @@ class Lease:
             return lost
 
     async def is_still_held(self, seconds: float) -> bool:
-        """Whether the claim is this run's still, though the machine was suspended for longer than it lives.
+        """Whether the claim is still this run's, though the machine was suspended for longer than it lives.
 
         To be asked once nothing of the run goes on, before it says so: then nobody else has the chunk, and nobody gets
         it for another lease. Redis is asked for so many seconds at the most.

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 async def end_run(
     parts: Collection[asyncio.Task[Any]], keeping: asyncio.Task[LeaseLostError], *, seconds: float | None = None
 ) -> bool:
-    """Cancel the parts of a run and wait for their ends; the lease is renewed until then. Whether all have ended.
+    """Cancel the parts of a run and wait for their ends, while the lease is renewed; return whether all have ended.
 
     Args:
         parts: all but the heartbeat; they may have ended already.

@@ -18,10 +18,10 @@ class RunFacts:
 
     Attributes:
         sink: appends.
-        clock: measures how long it is tried.
+        clock: measures the time for retries.
         topic: the history's full name.
         subject: whose history: the key of each fact.
-        traceparent, tracestate: what the facts lie below in the trace.
+        traceparent, tracestate: the parent of the facts in the trace.
     """
 
     sink: FactSink
@@ -33,7 +33,7 @@ class RunFacts:
     tracestate: str | None
 
     async def append(self, fact: Fact, *, patience_seconds: float = 0.0) -> None:
-        """Append a fact; while Kafka does not acknowledge it, again, for so long.
+        """Append a fact; try again for `patience_seconds` while Kafka does not acknowledge it.
 
         Raises:
             RetryableError: Kafka has not acknowledged it.

@@ -86,11 +86,11 @@ class SlotRunner(ABC, Generic[TaskT]):
         """
 
     def job_id(self, task: TaskT) -> str:
-        """Whose id log lines carry."""
+        """The id that log lines carry."""
         return task.chunk.job_id
 
     def running_changed(self, running: int) -> None:
-        """So many have a slot now."""
+        """Called when the number of tasks that have a slot has changed."""
 
     def take(self, task: TaskT) -> None:
         """Run a task when there is a free slot; one that is here already is not taken twice."""
@@ -105,7 +105,7 @@ class SlotRunner(ABC, Generic[TaskT]):
         running.add_done_callback(lambda _: self._forget(name))
 
     async def stop(self, drain_seconds: float) -> None:
-        """Begin nothing more; give what runs so long; then interrupt it. On return nothing of it goes on."""
+        """Begin nothing more, wait so long for what runs, then interrupt it. On return nothing of it goes on."""
         self._closing = True
         if self._running and self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=drain_seconds)
@@ -123,8 +123,8 @@ class SlotRunner(ABC, Generic[TaskT]):
     def _asks_again(self, task: TaskT, unclaimed: Unclaimed | None) -> bool:
         """Whether a claim is to be asked for once more.
 
-        While Redis is away, for as long as that lasts: the owner, who needs Redis too, sends nothing again, and may do
-        so only long after Redis is back. Where Redis says "not yet", until the owner would send the task again.
+        While Redis does not answer, always: the owner needs Redis, too, and may send the task again only long after
+        Redis is back. When Redis says "not yet", until the owner would send the task again.
         """
         if unclaimed is Unclaimed.NOT_YET:
             waited = self._clock.monotonic() - self._taken_at[str(task.chunk)]

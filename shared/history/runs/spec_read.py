@@ -1,4 +1,4 @@
-"""How a run that has a claim reads what is to be done: for as long as Redis is away, and its lease holds."""
+"""How a run with a claim reads its specification: it asks again while Redis is away and its lease holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.history.clock import Clock
 from shared.history.runs.lease import Lease
 
 MISSING_SECONDS = 10.0
-"""How long a Redis that answers may not have it."""
+"""How long Redis may answer that it has none."""
 
 _PAUSE_SECONDS = 0.2
 
