@@ -8,7 +8,7 @@ import typer
 
 from eldermesh.counted import counted
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import MAX_WAIT_SECONDS, PANEL_ANSWERS, JsonOption, example
+from eldermesh_cli.program.options import MAX_WAIT_SECONDS, JsonOption, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -19,14 +19,10 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_ANSWERS, epilog=example("mesh audit", "mesh audit --wait 60 --json | jq .breaches")
-    )(audit)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh audit", "mesh audit --wait 60 --json | jq .breaches"))
 def audit(
     *,
     wait: Annotated[

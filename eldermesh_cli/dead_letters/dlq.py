@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.contract.vocabulary import DeadLetterType
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JsonOption, checked_job_id, example
+from eldermesh_cli.program.errors import ExitStatus, not_found
+from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
     from eldermesh_cli.dead_letters.page import LetterQuery
     from eldermesh_cli.dead_letters.topic import DeadLetter
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    dlq = typer.Typer(
-        no_args_is_help=True,
-        help="Look at dead letters: records that the mesh could not read or take, each kept with the reason.",
-    )
-    dlq.command("ls", epilog=example("mesh dlq ls", "mesh dlq ls --error-type invalid --limit 100 --json"))(ls)
-    dlq.command("show", epilog=example("mesh dlq show 2/17", f"mesh dlq show {EXAMPLE_JOB} --raw > original.json"))(
-        show
-    )
-    app.add_typer(dlq, name="dlq", rich_help_panel=PANEL_ANSWERS)
+app = typer.Typer(
+    name="dlq",
+    no_args_is_help=True,
+    help="Look at dead letters: records that the mesh could not read or take, each kept with the reason.",
+)
 
 
+@app.command("ls", epilog=example("mesh dlq ls", "mesh dlq ls --error-type invalid --limit 100 --json"))
 def ls(
     *,
     error_type: Annotated[DeadLetterType | None, typer.Option(help="Refused for this.")] = None,
@@ -70,6 +64,7 @@ def ls(
     return ExitStatus.OK
 
 
+@app.command("show", epilog=example("mesh dlq show 2/17", f"mesh dlq show {EXAMPLE_JOB} --raw > original.json"))
 def show(
     letter: Annotated[
         str,
@@ -88,9 +83,7 @@ def show(
     output = Output(as_json)
     found = run_on_mesh(mesh, lambda: _find(mesh, position, job_id))
     if found is None:
-        raise CliError(
-            ExitStatus.NOT_FOUND, "not_found", f"there is no dead letter {letter}", "`mesh dlq ls` lists what is there"
-        )
+        raise not_found(f"there is no dead letter {letter}", "`mesh dlq ls` lists what is there")
     if as_json:
         from eldermesh_cli.answers.jobs import DeadLetterList
 

@@ -11,7 +11,7 @@ from eldermesh.contract.vocabulary import Decision
 from eldermesh_cli.answers.jobs import DecisionAnswer
 from eldermesh_cli.follow.job_status import job_status
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown, usage_error
+from eldermesh_cli.program.errors import CliError, conflict, not_found, outcome_unknown, usage_error
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.submission import SOURCE
@@ -50,7 +50,7 @@ async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: s
         if job.state != "held":
             raise _not_held(job_id, job.state)
         if job.submitted_by == by:
-            raise _conflict(f"{by} submitted job {job_id}, and nobody decides on their own job", "--by names another")
+            raise conflict(f"{by} submitted job {job_id}, and nobody decides on their own job", "--by names another")
         async with (
             traced(mesh.settings),
             Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
@@ -81,17 +81,11 @@ async def _effect(opened: OpenMesh, job_id: str, sent: SentRecord) -> DecisionEf
 
 async def _unknown(opened: OpenMesh, job_id: str) -> CliError:
     dead = await job_status(opened, job_id)
-    return CliError(
-        ExitStatus.NOT_FOUND,
-        "not_found",
+    return not_found(
         f"job {job_id} was refused, so there is nothing to decide: {dead.reason}",
         f"`mesh dlq show {job_id}` shows it as it was sent",
     )
 
 
 def _not_held(job_id: str, word: str) -> CliError:
-    return _conflict(f"job {job_id} does not wait for a decision: it is {word}", f"`mesh status {job_id}` says more")
-
-
-def _conflict(message: str, hint: str) -> CliError:
-    return CliError(ExitStatus.NOT_FOUND, "conflict", message, hint)
+    return conflict(f"job {job_id} does not wait for a decision: it is {word}", f"`mesh status {job_id}` says more")

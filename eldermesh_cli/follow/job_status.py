@@ -10,7 +10,7 @@ from eldermesh.contract.times import format_time
 from eldermesh_cli.answers.jobs import HoldStatus, JobStatus
 from eldermesh_cli.dead_letters.topic import DeadLetter, dead_submit_of
 from eldermesh_cli.program.connection import OpenMesh
-from eldermesh_cli.program.errors import job_not_found
+from eldermesh_cli.program.errors import not_found
 from services.router.read_model.job import Job, JobHold
 
 _TRACEPARENT_PARTS = 4
@@ -29,7 +29,9 @@ async def job_status(opened: OpenMesh, job_id: str) -> JobStatus:
         return answer
     letter = await dead_submit_of(opened.bootstrap, opened.topics, job_id)
     if letter is None:
-        raise job_not_found(job_id)
+        raise not_found(
+            f"no job {job_id} is known", "`mesh list` shows the jobs that are, `mesh dlq ls` what was refused"
+        )
     return status_of_dead(job_id, letter)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh_cli.program.errors import ExitStatus, usage_error
-from eldermesh_cli.program.options import PANEL_JOBS, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
@@ -18,18 +18,13 @@ if TYPE_CHECKING:
 
 _STATES = ("accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected")
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        "list",
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(
-            "mesh list --state running", "mesh list --label team=data --limit 5 --json | jq '.jobs[].job_id'"
-        ),
-    )(list_jobs)
+app = typer.Typer()
 
 
+@app.command(
+    "list",
+    epilog=example("mesh list --state running", "mesh list --label team=data --limit 5 --json | jq '.jobs[].job_id'"),
+)
 def list_jobs(
     *,
     state: Annotated[

@@ -9,7 +9,6 @@ import typer
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
-    PANEL_JOBS,
     JobArgument,
     JsonOption,
     TimeoutOption,
@@ -27,18 +26,15 @@ if TYPE_CHECKING:
 _LAST_RECORDS_SECONDS = 30.0
 """How long the results of an ended job may take to appear: there is no order between topics."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(
-            f"mesh results {EXAMPLE_JOB} | jq .output",
-            f"mesh results {EXAMPLE_JOB} --wait > results.jsonl",
-        ),
-    )(results)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example(
+        f"mesh results {EXAMPLE_JOB} | jq .output",
+        f"mesh results {EXAMPLE_JOB} --wait > results.jsonl",
+    )
+)
 def results(
     job: JobArgument,
     *,

@@ -9,7 +9,7 @@ import typer
 from eldermesh_cli.follow.advice_lines import advice_pairs
 from eldermesh_cli.follow.hold_text import hold_text
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 HISTORY_SECONDS = 3.0
 """How long the history may take to name the first failed item: the rest of the answer is at hand."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(f"mesh status {EXAMPLE_JOB}", f"mesh status {EXAMPLE_JOB} --json | jq .state"),
-    )(status)
+app = typer.Typer()
 
 
+@app.command(epilog=example(f"mesh status {EXAMPLE_JOB}", f"mesh status {EXAMPLE_JOB} --json | jq .state"))
 def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
     """Show what state a job is in, what it waits for, and how many of its items have ended."""
     job_id = checked_job_id(job)

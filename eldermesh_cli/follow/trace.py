@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.counted import counted
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.errors import ExitStatus, not_found, unavailable
+from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -22,15 +22,10 @@ _FIRST_SPANS_SECONDS = 5.0
 """How long the spans of a job that has only just run are waited for: services send them every second or so."""
 _ASK_AGAIN_SECONDS = 0.25
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_ANSWERS,
-        epilog=example(f"mesh trace {EXAMPLE_JOB}", f"mesh trace {EXAMPLE_JOB} --json | jq '.spans | length'"),
-    )(trace)
+app = typer.Typer()
 
 
+@app.command(epilog=example(f"mesh trace {EXAMPLE_JOB}", f"mesh trace {EXAMPLE_JOB} --json | jq '.spans | length'"))
 def trace(
     job: JobArgument,
     *,
@@ -49,9 +44,7 @@ def trace(
     mesh = find_mesh()
     query_url = mesh.settings.trace_query_url
     if query_url is None:
-        raise CliError(
-            ExitStatus.UNAVAILABLE,
-            "unavailable",
+        raise unavailable(
             "nothing says where spans are kept",
             "set MESH_TRACE_QUERY_URL to Jaeger's query API, as http://localhost:16686",
         )
@@ -78,16 +71,11 @@ async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Spa
         while not (spans := await fetch_trace(query_url, status.trace_id)) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
     except TraceUnavailableError as error:
-        raise CliError(
-            ExitStatus.UNAVAILABLE,
-            "unavailable",
-            str(error),
-            "check MESH_TRACE_QUERY_URL; `mesh why` says where the time went without spans",
+        raise unavailable(
+            str(error), "check MESH_TRACE_QUERY_URL; `mesh why` says where the time went without spans"
         ) from error
     if not spans:
-        raise CliError(
-            ExitStatus.NOT_FOUND,
-            "not_found",
+        raise not_found(
             f"{query_url} has no spans of trace {status.trace_id} (job {job_id})",
             "spans arrive a second after they end; is MESH_OTLP_ENDPOINT set where the mesh runs?",
         )

@@ -11,7 +11,6 @@ from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
     MAX_WAIT_SECONDS,
-    PANEL_JOBS,
     JobArgument,
     JsonOption,
     checked_job_id,
@@ -26,15 +25,10 @@ if TYPE_CHECKING:
     from eldermesh.contract.results import JobProgress
     from eldermesh_cli.answers.jobs import JobStatus, WatchLine
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(f"mesh watch {EXAMPLE_JOB}", f"mesh watch {EXAMPLE_JOB} --json --from-sequence 12"),
-    )(watch)
+app = typer.Typer()
 
 
+@app.command(epilog=example(f"mesh watch {EXAMPLE_JOB}", f"mesh watch {EXAMPLE_JOB} --json --from-sequence 12"))
 def watch(
     job: JobArgument,
     *,

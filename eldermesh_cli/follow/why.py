@@ -9,8 +9,8 @@ import typer
 
 from eldermesh_cli.follow.advice_lines import advice_pairs
 from eldermesh_cli.follow.hold_text import hold_text
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_ANSWERS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.errors import ExitStatus, not_found
+from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -20,15 +20,10 @@ if TYPE_CHECKING:
 
 _BAR_CELLS = 40
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_ANSWERS,
-        epilog=example(f"mesh why {EXAMPLE_JOB}", f"mesh why {EXAMPLE_JOB} --json | jq .segments"),
-    )(why)
+app = typer.Typer()
 
 
+@app.command(epilog=example(f"mesh why {EXAMPLE_JOB}", f"mesh why {EXAMPLE_JOB} --json | jq .segments"))
 def why(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
     """Say where a job's time went: admission, decision, hold, pause, queue, run, end. They sum to the total.
 
@@ -58,9 +53,7 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
         explanation = await opened.jobs.explanation(job_id, partial(read_facts, opened))
         if explanation is None:
             status = await job_status(opened, job_id)
-            raise CliError(
-                ExitStatus.NOT_FOUND,
-                "not_found",
+            raise not_found(
                 f"job {job_id} is {status.state}, and its history tells nothing"
                 + (f": {status.reason}" if status.reason else ""),
                 f"`mesh status {job_id}` shows what is known",

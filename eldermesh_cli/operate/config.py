@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.terminal.output import Output
 
@@ -23,14 +23,10 @@ _FOUND = {
 }
 _HIDDEN = "***"
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(rich_help_panel=PANEL_MESH, epilog=example("mesh config", "mesh config --json | jq .kafka_bootstrap"))(
-        config
-    )
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh config", "mesh config --json | jq .kafka_bootstrap"))
 def config(*, as_json: JsonOption = False) -> ExitStatus:
     """Print the settings in force for this shell, secrets hidden.
 

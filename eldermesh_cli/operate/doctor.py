@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -17,15 +17,10 @@ if TYPE_CHECKING:
 
 _SIGNS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_MESH,
-        epilog=example("mesh doctor", "mesh doctor --json | jq '.checks[] | select(.status != \"ok\")'"),
-    )(doctor)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh doctor", "mesh doctor --json | jq '.checks[] | select(.status != \"ok\")'"))
 def doctor(*, as_json: JsonOption = False) -> ExitStatus:
     """Check settings, disk, broker, topics, Redis, every service, jobs, Ray, clocks and telemetry; say what to do.
 

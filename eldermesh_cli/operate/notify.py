@@ -6,27 +6,15 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.errors import CliError, ExitStatus, not_found
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import load_settings
 from eldermesh_cli.terminal.output import Output, columns_table
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    notify = typer.Typer(no_args_is_help=True, help="Try the channels on which people are told.")
-    notify.command(
-        name="test", epilog=example("MESH_NOTIFY_RULES=notify.yaml mesh notify test", "mesh notify test ops --json")
-    )(send_test)
-    # A group of one command would be folded into it without this.
-    notify.callback()(_notify)
-    app.add_typer(notify, name="notify", rich_help_panel=PANEL_MESH)
+app = typer.Typer(name="notify", no_args_is_help=True, help="Try the channels on which people are told.")
 
 
-def _notify() -> None:
-    """Try the channels on which people are told."""
-
-
+@app.command("test", epilog=example("MESH_NOTIFY_RULES=notify.yaml mesh notify test", "mesh notify test ops --json"))
 def send_test(
     channel: Annotated[
         str | None, typer.Argument(metavar="[CHANNEL]", help="Its name in the rules file; all by default.")
@@ -59,7 +47,7 @@ def send_test(
         ) from error
     if channel is not None and channel not in channels:
         known = ", ".join(channels) or "none; MESH_NOTIFY_RULES names the file"
-        raise CliError(ExitStatus.NOT_FOUND, "not_found", f"no channel {channel} is configured", f"there are: {known}")
+        raise not_found(f"no channel {channel} is configured", f"there are: {known}")
     chosen = channels if channel is None else {channel: channels[channel]}
     tried = asyncio.run(try_channels(chosen, settings))
     if as_json:

@@ -5,27 +5,17 @@ from __future__ import annotations
 import typer
 
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    topics = typer.Typer(no_args_is_help=True, help="Create and check the topics of a mesh.")
-    topics.command(
-        epilog=example("mesh topics apply", "MESH_TOPIC_PREFIX=staging. MESH_PARTITIONS=24 mesh topics apply --json")
-    )(apply)
-    # A group of one command would be folded into it without this.
-    topics.callback()(_topics)
-    app.add_typer(topics, name="topics", rich_help_panel=PANEL_MESH)
+app = typer.Typer(name="topics", no_args_is_help=True, help="Create and check the topics of a mesh.")
 
 
-def _topics() -> None:
-    """Create and check the topics of a mesh."""
-
-
+@app.command(
+    epilog=example("mesh topics apply", "MESH_TOPIC_PREFIX=staging. MESH_PARTITIONS=24 mesh topics apply --json")
+)
 def apply(*, as_json: JsonOption = False) -> ExitStatus:
     """Create what is missing. Never changes a topic: one that would break a promise is refused, with the reason.
 

@@ -108,7 +108,7 @@ def _usage(error: TyperException, *, as_json: bool) -> int:
         return error.exit_code
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "mesh"
-    _report(CliError(ExitStatus.USAGE, "usage", message, f"`{command} --help` shows how"), as_json=as_json)
+    _report(usage_error(message, f"`{command} --help` shows how"), as_json=as_json)
     return error.exit_code
 
 

@@ -51,14 +51,14 @@ def unavailable(message: str, hint: str | None = None) -> CliError:
     return CliError(ExitStatus.UNAVAILABLE, "unavailable", message, hint)
 
 
-def job_not_found(job_id: str) -> CliError:
-    """Nobody knows the job: neither the mesh nor the dead letters."""
-    return CliError(
-        ExitStatus.NOT_FOUND,
-        "not_found",
-        f"no job {job_id} is known",
-        "`mesh list` shows the jobs that are, `mesh dlq ls` what was refused",
-    )
+def not_found(message: str, hint: str | None = None) -> CliError:
+    """What was named is not there."""
+    return CliError(ExitStatus.NOT_FOUND, "not_found", message, hint)
+
+
+def conflict(message: str, hint: str | None = None) -> CliError:
+    """What was asked for does not fit what is there."""
+    return CliError(ExitStatus.NOT_FOUND, "conflict", message, hint)
 
 
 def outcome_unknown(message: str, hint: str | None = None) -> CliError:

@@ -6,17 +6,11 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import PANEL_REFERENCE, JsonOption, example
+from eldermesh_cli.program.errors import ExitStatus, not_found
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.terminal.output import Output
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_REFERENCE,
-        epilog=example("mesh schema", "mesh schema job-submit > job-submit.schema.json", "mesh schema mesh-status"),
-    )(schema)
+app = typer.Typer()
 
 
 def _names(incomplete: str) -> list[str]:
@@ -26,6 +20,9 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in schema_names() if name.startswith(incomplete)]
 
 
+@app.command(
+    epilog=example("mesh schema", "mesh schema job-submit > job-submit.schema.json", "mesh schema mesh-status")
+)
 def schema(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Which one; without it the names.", autocompletion=_names)
@@ -48,9 +45,7 @@ def schema(
     try:
         document = named_schema(name)
     except KeyError as error:
-        raise CliError(
-            ExitStatus.NOT_FOUND, "not_found", f"there is no schema {name}", "`mesh schema` lists the names"
-        ) from error
+        raise not_found(f"there is no schema {name}", "`mesh schema` lists the names") from error
     if as_json:
         output.json(document)
     else:

@@ -36,7 +36,7 @@ class Mesh:
     def unavailable(self, reason: str) -> CliError:
         """The error that says it does not answer."""
         prefix = "no mesh is running: " if self.found_by == "defaults" else ""
-        return CliError(ExitStatus.UNAVAILABLE, "unavailable", f"{prefix}{reason}", self.hint)
+        return unavailable(f"{prefix}{reason}", self.hint)
 
 
 def unusable_data_dir(data_dir: Path, error: OSError) -> CliError:

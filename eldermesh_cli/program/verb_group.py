@@ -44,8 +44,10 @@ class VerbGroup(TyperGroup):
 def load_verb(verb: Verb) -> Any:
     """The command of a verb, its module imported."""
     app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
-    import_module(verb.module).register(app)
-    return get_group(app).commands[verb.name]
+    app.add_typer(import_module(verb.module).app)
+    command: Any = get_group(app).commands[verb.name]
+    command.rich_help_panel = verb.panel
+    return command
 
 
 def _line_of(verb: Verb) -> TyperCommand:

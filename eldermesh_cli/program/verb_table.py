@@ -14,7 +14,7 @@ _PACKAGE = "eldermesh_cli"
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb: where its `register` is, under which heading of the help it stands, and its line there."""
+    """A verb: the module whose `app` has it, its heading in the help, and its line there."""
 
     name: str
     module: str
@@ -29,8 +29,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("watch", f"{_PACKAGE}.follow.watch", PANEL_JOBS, "Follow a job until it has ended."),
     Verb("list", f"{_PACKAGE}.follow.list_jobs", PANEL_JOBS, "List jobs, newest first."),
     Verb("cancel", f"{_PACKAGE}.submit.cancel", PANEL_JOBS, "End a job."),
-    Verb("approve", f"{_PACKAGE}.decide.approve", PANEL_JOBS, "Let a held job go on."),
-    Verb("reject", f"{_PACKAGE}.decide.reject", PANEL_JOBS, "End a held job before it runs."),
+    Verb("approve", f"{_PACKAGE}.decide.decide", PANEL_JOBS, "Let a held job go on."),
+    Verb("reject", f"{_PACKAGE}.decide.decide", PANEL_JOBS, "End a held job before it runs."),
     Verb("ask", f"{_PACKAGE}.submit.ask", PANEL_JOBS, "Have Claude answer one prompt, without a job around it."),
     Verb("why", f"{_PACKAGE}.follow.why", PANEL_ANSWERS, "Say where a job's time went."),
     Verb("trace", f"{_PACKAGE}.follow.trace", PANEL_ANSWERS, "Show the spans of a job as a tree."),

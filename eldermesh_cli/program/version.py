@@ -5,15 +5,13 @@ from __future__ import annotations
 import typer
 
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import PANEL_REFERENCE, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.terminal.output import Output, pairs_table
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(rich_help_panel=PANEL_REFERENCE, epilog=example("mesh version", "mesh version --json"))(version)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh version", "mesh version --json"))
 def version(*, as_json: JsonOption = False) -> ExitStatus:
     """Print the versions of the program, of the public contract, and of the fold of histories."""
     from importlib.metadata import version as installed_version

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from eldermesh_cli.program.errors import ExitStatus, usage_error
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JsonOption, TimeoutOption, checked_job_id, example
+from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, TimeoutOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
@@ -15,20 +15,17 @@ from eldermesh_cli.terminal.output import Output
 _FIELDS = "What the request asks for"
 _OTHERS = "A request that was sent before"
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(
-            "mesh ask 'Say hi' --wait",
-            "git diff | mesh ask - --stream --option system_prompt='You review code.'",
-            "mesh ask 'What is in this directory?' --tool Read --tool Bash --option cwd=/srv/code --stream --json",
-            f"mesh ask --follow {EXAMPLE_JOB} --from-sequence 42",
-        ),
-    )(ask)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example(
+        "mesh ask 'Say hi' --wait",
+        "git diff | mesh ask - --stream --option system_prompt='You review code.'",
+        "mesh ask 'What is in this directory?' --tool Read --tool Bash --option cwd=/srv/code --stream --json",
+        f"mesh ask --follow {EXAMPLE_JOB} --from-sequence 42",
+    )
+)
 def ask(  # noqa: PLR0913 - each is an option of the command line
     prompt: Annotated[str | None, typer.Argument(help="The prompt; `-` reads it from standard input.")] = None,
     *,

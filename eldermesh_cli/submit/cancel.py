@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_JOBS, JobArgument, JsonOption, checked_job_id, example
+from eldermesh_cli.program.errors import ExitStatus, not_found, outcome_unknown
+from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -19,15 +19,10 @@ if TYPE_CHECKING:
 _EFFECT_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.03
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(f"mesh cancel {EXAMPLE_JOB}", f"mesh cancel {EXAMPLE_JOB} --reason 'wrong input'"),
-    )(cancel)
+app = typer.Typer()
 
 
+@app.command(epilog=example(f"mesh cancel {EXAMPLE_JOB}", f"mesh cancel {EXAMPLE_JOB} --reason 'wrong input'"))
 def cancel(
     job: JobArgument,
     *,
@@ -59,9 +54,7 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
     async with open_mesh(mesh) as opened:
         status = await job_status(opened, job_id)
         if status.state == "dead":
-            raise CliError(
-                ExitStatus.NOT_FOUND,
-                "not_found",
+            raise not_found(
                 f"job {job_id} was refused, so there is nothing to cancel: {status.reason}",
                 f"`mesh dlq show {job_id}` shows it as it was sent",
             )

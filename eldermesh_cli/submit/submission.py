@@ -13,7 +13,7 @@ from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
 from eldermesh_cli.follow.notable_item import error_text
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
-from eldermesh_cli.program.errors import CliError, ExitStatus
+from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
 from eldermesh_cli.submit.acceptance import wait_for_acceptance
@@ -101,9 +101,7 @@ class Submission:
         if self._output.as_json:
             self._output.answer(answer)
         if error.error_type == "conflict":
-            raise CliError(
-                ExitStatus.NOT_FOUND,
-                "conflict",
+            raise conflict(
                 f"job {sent.job_id} exists already with other content",
                 f"`mesh status {sent.job_id}` shows it; take another --job-id or --idempotency-key for this one",
             )

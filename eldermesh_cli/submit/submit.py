@@ -8,7 +8,7 @@ import typer
 
 from eldermesh.contract.vocabulary import AdviceLevel, EngineChoice, Priority
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import PANEL_JOBS, JsonOption, TimeoutOption, example
+from eldermesh_cli.program.options import JsonOption, TimeoutOption, example
 from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.submit.job_document import TypedJob, build_submit
@@ -16,20 +16,17 @@ from eldermesh_cli.terminal.output import Output
 
 _FIELDS = "What the job asks for"
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_JOBS,
-        epilog=example(
-            "mesh submit python --function math:sqrt 1 4 9 --wait",
-            "seq 100 | mesh submit python --function math:sqrt - --label team=data",
-            "mesh submit python --function math:fsum -i '[3, 4]' --idempotency-key nightly-42",
-            "mesh submit --file job.json --json",
-        ),
-    )(submit)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example(
+        "mesh submit python --function math:sqrt 1 4 9 --wait",
+        "seq 100 | mesh submit python --function math:sqrt - --label team=data",
+        "mesh submit python --function math:fsum -i '[3, 4]' --idempotency-key nightly-42",
+        "mesh submit --file job.json --json",
+    )
+)
 def submit(  # noqa: PLR0913 - each is an option of the command line
     workload: Annotated[
         str | None, typer.Argument(help="What runs the items, as `python`; not needed with --file.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
-from eldermesh_cli.program.options import PANEL_SAGES, JsonOption, example
+from eldermesh_cli.program.errors import ExitStatus, not_found, usage_error
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
@@ -20,19 +20,16 @@ if TYPE_CHECKING:
 _NAMED = 5
 """Skipped files that are named for each reason."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_SAGES,
-        epilog=example(
-            "mesh index docs",
-            "mesh index . --glob '*.md' --glob '*.py' --name handbook --json",
-            "mesh index docs --remove",
-        ),
-    )(index)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example(
+        "mesh index docs",
+        "mesh index . --glob '*.md' --glob '*.py' --name handbook --json",
+        "mesh index docs --remove",
+    )
+)
 def index(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory, with all below it, or a file.")],
     *,
@@ -62,12 +59,7 @@ def index(
 
     root = _resolved(path)
     if not remove and not _is_there(root):
-        raise CliError(
-            ExitStatus.NOT_FOUND,
-            "not_found",
-            f"there is no {escaped_name(path)}",
-            "--remove takes what was indexed of it away",
-        )
+        raise not_found(f"there is no {escaped_name(path)}", "--remove takes what was indexed of it away")
     mesh = find_mesh()
     output = Output(as_json)
     selection = document_index.Selection(root, name or escaped_name(root), tuple(glob or ()), tenant)

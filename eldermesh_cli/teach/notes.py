@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
-from eldermesh_cli.program.options import EXAMPLE_JOB, PANEL_SAGES, JsonOption, example
+from eldermesh_cli.program.errors import ExitStatus, not_found, usage_error
+from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, example
 from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.submit.text_input import STDIN, read_given_text
@@ -22,22 +22,16 @@ if TYPE_CHECKING:
 _MAX_INPUT_BYTES = 64 * 1024
 """Far above what a note may have; its characters are counted then."""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    notes = typer.Typer(no_args_is_help=True, help="Keep notes that the sage knowledge passes on.")
-    notes.command(
-        "add",
-        epilog=example(
-            "mesh notes add 'Migrations of the billing database need a backup first' --workload claude",
-            "mesh notes add - < note.txt",
-        ),
-    )(add)
-    notes.command("ls", epilog=example("mesh notes ls", "mesh notes ls --json"))(ls)
-    notes.command("rm", epilog=example(f"mesh notes rm {EXAMPLE_JOB}"))(rm)
-    app.add_typer(notes, name="notes", rich_help_panel=PANEL_SAGES)
+app = typer.Typer(name="notes", no_args_is_help=True, help="Keep notes that the sage knowledge passes on.")
 
 
+@app.command(
+    "add",
+    epilog=example(
+        "mesh notes add 'Migrations of the billing database need a backup first' --workload claude",
+        "mesh notes add - < note.txt",
+    ),
+)
 def add(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; `-` reads it from standard input.")],
     *,
@@ -69,6 +63,7 @@ def add(
     return ExitStatus.OK
 
 
+@app.command("ls", epilog=example("mesh notes ls", "mesh notes ls --json"))
 def ls(*, as_json: JsonOption = False) -> ExitStatus:
     """List all notes, newest first. Long names are cut; --json has them whole."""
     from eldermesh_cli.teach.note_topic import list_notes
@@ -89,6 +84,7 @@ def _cells(note: NoteAnswer) -> Iterable[str | None]:
     return (shortened(note.note_id), note.added_at, *(name and shortened(name) for name in whose), note.text)
 
 
+@app.command("rm", epilog=example(f"mesh notes rm {EXAMPLE_JOB}"))
 def rm(
     note: Annotated[str, typer.Argument(metavar="NOTE", help="As `mesh notes ls` names it.")],
     *,
@@ -102,7 +98,7 @@ def rm(
     mesh = find_mesh()
     output = Output(as_json)
     if not run_on_mesh(mesh, lambda: remove_note(mesh.settings, note_id)):
-        raise CliError(ExitStatus.NOT_FOUND, "not_found", f"there is no note {note}", "`mesh notes ls` lists them")
+        raise not_found(f"there is no note {note}", "`mesh notes ls` lists them")
     if as_json:
         output.answer(NoteRemoved(note_id=note_id))
     return ExitStatus.OK

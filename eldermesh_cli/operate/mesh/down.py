@@ -12,7 +12,7 @@ from eldermesh.counted import counted
 from eldermesh_cli.answers.stack import DownAnswer
 from eldermesh_cli.operate.mesh.place import START_HINT, DataDirOption, data_dir_of, stack_errors
 from eldermesh_cli.program.errors import ExitStatus, outcome_unknown, unavailable
-from eldermesh_cli.program.options import MAX_WAIT_SECONDS, PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import MAX_WAIT_SECONDS, JsonOption, example
 from eldermesh_cli.stack.control import request
 from eldermesh_cli.stack.data_dir import data_dir_owner
 from eldermesh_cli.stack.errors import NotRunningError
@@ -23,12 +23,10 @@ _GONE_SECONDS = 30.0
 _LISTENS_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(rich_help_panel=PANEL_MESH, epilog=example("mesh down", "mesh down --json"))(down)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh down", "mesh down --json"))
 def down(
     *,
     data_dir: DataDirOption = None,

@@ -8,23 +8,18 @@ import typer
 
 from eldermesh_cli.operate.mesh.place import START_HINT, DataDirOption, data_dir_of
 from eldermesh_cli.program.errors import ExitStatus, unavailable
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh, load_settings
 from eldermesh_cli.stack.errors import RuntimeFileDamagedError
 from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from eldermesh_cli.terminal.output import Output
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_MESH,
-        epilog=example(
-            "mesh env", 'set -a; eval "$(mesh env)"; set +a', "mesh env --json | jq -r .MESH_KAFKA_BOOTSTRAP"
-        ),
-    )(env)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example("mesh env", 'set -a; eval "$(mesh env)"; set +a', "mesh env --json | jq -r .MESH_KAFKA_BOOTSTRAP")
+)
 def env(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitStatus:
     """Print the settings with which any client reaches the mesh, one NAME=value a line (with its Redis password)."""
     output = Output(as_json)

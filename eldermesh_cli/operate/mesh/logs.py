@@ -11,22 +11,19 @@ import typer
 
 from eldermesh_cli.answers.stack import LogLine
 from eldermesh_cli.operate.mesh.place import START_HINT, DataDirOption, data_dir_of
-from eldermesh_cli.program.errors import CliError, ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.errors import ExitStatus, not_found
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.terminal.output import Output
 
 _POLL_SECONDS = 0.1
 _BLOCK_BYTES = 64 * 1024
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_MESH,
-        epilog=example("mesh logs", "mesh logs router -n 200", "mesh logs -f", "mesh logs router -n 1000 | jq .event"),
-    )(logs)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=example("mesh logs", "mesh logs router -n 200", "mesh logs -f", "mesh logs router -n 1000 | jq .event")
+)
 def logs(
     name: Annotated[str | None, typer.Argument(help="A service; default: all of them.")] = None,
     *,
@@ -68,7 +65,7 @@ def _log_paths(directory: Path, name: str | None) -> list[Path]:
         message, hint = f"no log of {name} is there", f"there are those of {', '.join(found)}"
     else:
         message, hint = f"no logs are in {directory}", START_HINT
-    raise CliError(ExitStatus.NOT_FOUND, "not_found", message, hint)
+    raise not_found(message, hint)
 
 
 class _Followed:

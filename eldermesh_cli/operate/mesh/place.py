@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, unavailable, usage_error
+from eldermesh_cli.program.errors import CliError, ExitStatus, conflict, unavailable, usage_error
 from eldermesh_cli.program.target_mesh import load_settings, unusable_data_dir
 from eldermesh_cli.stack.data_dir import LOCK_NAME
 from eldermesh_cli.stack.errors import DataDirInUseError, NotRunningError, StackError, StartFailedError
@@ -92,9 +92,7 @@ def stack_errors(data_dir: Path) -> Iterator[None]:
 def already_running(data_dir: Path, pid: int | None) -> CliError:
     """The error that says that somebody runs a mesh there."""
     who = "another process" if pid is None else f"process {pid}"
-    return CliError(
-        ExitStatus.NOT_FOUND,
-        "conflict",
+    return conflict(
         f"a mesh runs on {data_dir} already ({who})",
         "`mesh ps` shows it, `mesh down` stops it; another one needs another --data-dir",
     )

@@ -9,18 +9,16 @@ import typer
 from eldermesh_cli.answers.stack import PsAnswer
 from eldermesh_cli.operate.mesh.place import DataDirOption, data_dir_of, stack_errors
 from eldermesh_cli.program.errors import ExitStatus, unavailable
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.stack.control import request
 from eldermesh_cli.terminal.output import Output, columns_table
 
 _MEGABYTE = 1_000_000
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(rich_help_panel=PANEL_MESH, epilog=example("mesh ps", "mesh ps --json | jq '.processes[].pid'"))(ps)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh ps", "mesh ps --json | jq '.processes[].pid'"))
 def ps(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitStatus:
     """Show the services of the mesh that runs here: process, state, restarts, memory."""
     place = data_dir_of(data_dir)

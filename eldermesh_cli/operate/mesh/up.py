@@ -8,19 +8,14 @@ import typer
 
 from eldermesh_cli.operate.mesh.place import DataDirOption, data_dir_of, require_run_extra, stack_errors
 from eldermesh_cli.program.errors import ExitStatus
-from eldermesh_cli.program.options import PANEL_MESH, JsonOption, example
+from eldermesh_cli.program.options import JsonOption, example
 from eldermesh_cli.program.target_mesh import load_settings
 from eldermesh_cli.terminal.output import Output
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command(
-        rich_help_panel=PANEL_MESH,
-        epilog=example("mesh up", "mesh up --detach && mesh ps", "MESH_DATA_DIR=./state mesh up --slots 4 --json"),
-    )(up)
+app = typer.Typer()
 
 
+@app.command(epilog=example("mesh up", "mesh up --detach && mesh ps", "MESH_DATA_DIR=./state mesh up --slots 4 --json"))
 def up(
     *,
     detach: Annotated[
