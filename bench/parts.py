@@ -59,14 +59,14 @@ async def _receiver(directory: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def running(directory: Path, *specs: ServiceSpec) -> AsyncIterator[None]:
+async def running(directory: Path, *specs: ServiceSpec) -> AsyncIterator[list[Service]]:
     """Services that run, whatever they depend on; started in this order, stopped in the other."""
     async with AsyncExitStack() as stack:
-        for spec in specs:
-            service = Service(replace(spec, depends_on=()), log_dir=directory / "logs")
+        services = [Service(replace(spec, depends_on=()), log_dir=directory / "logs") for spec in specs]
+        for service in services:
             await service.bring_up()
             stack.push_async_callback(service.shut_down)
-        yield
+        yield services
 
 
 @asynccontextmanager

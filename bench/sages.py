@@ -8,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psutil
 
-from bench.parts import following, parts
+from bench.parts import following, parts, running
 from bench.report import Figure, percentile
 from eldermesh.contract.cloudevents import header_text
-from eldermesh.launch import python_command
-from eldermesh_cli.stack.errors import NotReadyError
-from eldermesh_cli.stack.service import Service, ServiceSpec
+from eldermesh_cli.stack.servers.mesh_services import sages_service
+from eldermesh_cli.stack.service import Service
 from services.sages.memory.table import sages_directory
 from shared.facts.jobs import JobAdvised
-from shared.health.parts import SAGES
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -42,14 +39,14 @@ _MIB = 2**20
 async def measure_sages(profile: Profile, directory: Path, jobs: int) -> list[Figure]:
     """Fresh and after so many jobs: PSS and files; then the time from an acceptance to the advice in the log."""
     async with parts(profile, directory) as settings, HistoryWriter(settings) as writer:
-        async with _sages(settings, directory) as fresh:
+        async with running(directory, sages_service(settings)) as fresh:
             await _asked(settings, writer, _WARM_UP)
             figures = [Figure("sages, fresh: memory of the process, PSS", profile, _pss(fresh), "MiB")]
         for first in range(0, jobs, _AT_ONCE):
             await asyncio.gather(*(writer.past(_job(number)) for number in range(first, min(jobs, first + _AT_ONCE))))
         name = f"sages after {jobs:,} jobs"
         began = time.perf_counter()
-        async with _sages(settings, directory) as grown:
+        async with running(directory, sages_service(settings)) as grown:
             await _asked(settings, writer, _WARM_UP)
             figures.append(Figure(f"{name}: start until all are warm", profile, time.perf_counter() - began, "s"))
             milliseconds, told = await _asked(settings, writer, _ASKED)
@@ -76,29 +73,6 @@ def _job(number: int) -> PastJob:
         cost_micros=1000 + number % 50_000,
         content_hash=f"{number:064x}",
     )
-
-
-@asynccontextmanager
-async def _sages(settings: Settings, directory: Path) -> AsyncIterator[psutil.Process]:
-    async def works() -> None:
-        found = await SAGES.trouble(settings)
-        if found is not None:
-            raise NotReadyError(found)
-
-    spec = ServiceSpec(
-        name="sages",
-        command=python_command("services.sages"),
-        env=settings.environment(),
-        ready=works,
-        ready_timeout_seconds=60.0,
-        stop_grace_seconds=30.0,
-    )
-    service = Service(spec, log_dir=directory / "logs")
-    await service.bring_up()
-    try:
-        yield psutil.Process(service.pid)
-    finally:
-        await service.shut_down()
 
 
 async def _asked(settings: Settings, writer: HistoryWriter, questions: int) -> tuple[list[float], str]:
@@ -130,6 +104,8 @@ async def _answer(consumer: Any, writer: HistoryWriter, number: int) -> tuple[fl
                     return took, JobAdvised.model_validate_json(record.value)
 
 
-def _pss(process: psutil.Process) -> float:
-    """Of the service and everything below it."""
-    return sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / _MIB
+def _pss(services: Sequence[Service]) -> float:
+    """Of the services and everything below them."""
+    processes = [psutil.Process(service.pid) for service in services]
+    below = [each for process in processes for each in process.children(recursive=True)]
+    return sum(each.memory_full_info().pss for each in (*processes, *below)) / _MIB

@@ -7,29 +7,26 @@ Usage: generate_docs.py [--check] [DIRECTORY] (default: docs)
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run by path: the project has to be found first
 
-from eldermesh.contract import topics as public_topics  # noqa: E402
-from eldermesh.contract.asyncapi import asyncapi_document  # noqa: E402
-from eldermesh.contract.schemas import PUBLIC_EVENTS  # noqa: E402
-from eldermesh_cli.answers.schemas import named_schema, schema_names  # noqa: E402 - it is run by path, see above
-from shared.facts.claude import CLAUDE_FACTS  # noqa: E402
-from shared.facts.fact import Fact  # noqa: E402
-from shared.facts.jobs import JOB_FACTS  # noqa: E402
-from shared.facts.notifications import NOTIFICATION_FACTS  # noqa: E402
-from shared.kafka.topics import TOPICS, TopicSpec  # noqa: E402
+from document_tables import DOCS, Tables, table, with_tables
+
+from eldermesh.contract import topics as public_topics
+from eldermesh.contract.asyncapi import asyncapi_document
+from eldermesh.contract.schemas import PUBLIC_EVENTS
+from eldermesh_cli.answers.schemas import named_schema, schema_names
+from shared.facts.claude import CLAUDE_FACTS
+from shared.facts.fact import Fact
+from shared.facts.jobs import JOB_FACTS
+from shared.facts.notifications import NOTIFICATION_FACTS
+from shared.kafka.topics import TOPICS, TopicSpec
 
 _DAY_MS = 24 * 3600 * 1000
 _PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.isupper()}
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
 
 
 def _first_line(described: type) -> str:
@@ -48,7 +45,7 @@ def public_events() -> str:
         )
         for event in PUBLIC_EVENTS
     ]
-    return _table(("topic", "`ce_type`", "sent by", "what it says", "schema"), rows)
+    return table(("topic", "`ce_type`", "sent by", "what it says", "schema"), rows)
 
 
 def _facts(registry: Mapping[str, type[Fact]]) -> str:
@@ -56,27 +53,12 @@ def _facts(registry: Mapping[str, type[Fact]]) -> str:
         (f"`{name}`", _first_line(fact), ", ".join(f"`{each}`" for each in fact.model_fields))
         for name, fact in registry.items()
     ]
-    return _table(("fact", "what it says", "fields"), rows)
-
-
-def facts() -> str:
-    """The table of the facts of jobs."""
-    return _facts(JOB_FACTS)
-
-
-def claude_facts() -> str:
-    """The table of the facts of Claude requests."""
-    return _facts(CLAUDE_FACTS)
-
-
-def notification_facts() -> str:
-    """The table of the facts of notifications."""
-    return _facts(NOTIFICATION_FACTS)
+    return table(("fact", "what it says", "fields"), rows)
 
 
 def topics() -> str:
     """The table of topics."""
-    return _table(("topic", "for", "policy", "retention", "largest record"), [_topic(spec) for spec in TOPICS])
+    return table(("topic", "for", "policy", "retention", "largest record"), [_topic(spec) for spec in TOPICS])
 
 
 def _topic(spec: TopicSpec) -> tuple[str, ...]:
@@ -86,24 +68,13 @@ def _topic(spec: TopicSpec) -> tuple[str, ...]:
     return f"`{spec.name}`", audience, policy, retention, f"{spec.max_message_bytes // 1024} KiB"
 
 
-TABLES = {
+TABLES: Tables = {
     "public events": public_events,
-    "facts": facts,
-    "claude facts": claude_facts,
-    "notification facts": notification_facts,
+    "facts": lambda: _facts(JOB_FACTS),
+    "claude facts": lambda: _facts(CLAUDE_FACTS),
+    "notification facts": lambda: _facts(NOTIFICATION_FACTS),
     "topics": topics,
 }
-
-
-def with_tables(document: str) -> str:
-    """The document with each table between `<!-- table: NAME -->` and `<!-- end -->` written anew."""
-    for name, table in TABLES.items():
-        before, begin, rest = document.partition(f"<!-- table: {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        if not end:
-            raise SystemExit(f"events.md has no place for the table of {name}")
-        document = f"{before}{begin}{table()}{end}{after}"
-    return document
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -115,14 +86,14 @@ def generated(directory: Path) -> dict[Path, str]:
     files = {directory / "schemas" / f"{name}.json": _json(named_schema(name)) for name in schema_names()}
     files[directory / "asyncapi.json"] = _json(asyncapi_document())
     events = directory / "reference" / "events.md"
-    files[events] = with_tables(events.read_text("utf-8"))
+    files[events] = with_tables(events.read_text("utf-8"), TABLES)
     return files
 
 
 def main(arguments: list[str]) -> int:
     """Write the files; with --check compare them, exit status 1 when one differs, is missing, or is one too many."""
     paths = [Path(argument) for argument in arguments if argument != "--check"]
-    directory = paths[0] if paths else ROOT / "docs"
+    directory = paths[0] if paths else DOCS
     files = generated(directory)
     stale = sorted(set((directory / "schemas").glob("*.json")) - set(files))
     if "--check" not in arguments:

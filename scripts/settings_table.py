@@ -8,16 +8,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run by path: the project has to be found first
 
-from pydantic import SecretStr  # noqa: E402 - it is run by path, so the project has to be found first
-from pydantic.fields import FieldInfo  # noqa: E402 - the same
+from document_tables import DOCS, table, update
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
-from shared.ray_resources import RayDemands  # noqa: E402 - the same
-from shared.settings import Settings  # noqa: E402 - the same
-
-BEGIN, END = "<!-- table: settings -->\n", "<!-- end -->"
+from shared.ray_resources import RayDemands
+from shared.settings import Settings
 
 _OF_THE_MACHINE = {
     "data_dir": "`eldermesh` in the user's state directory",
@@ -68,33 +66,8 @@ def settings_table() -> str:
         (f"`MESH_{name.upper()}`", _kind(field.annotation), _default(name, field), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
-    head = ("variable", "value", "default", "meaning")
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
-
-
-def with_table(document: str) -> str:
-    """The document with the table between its two marks written anew."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SystemExit("the document has no place for the table of settings")
-    return f"{before}{begin}{settings_table()}{end}{after}"
-
-
-def main(arguments: list[str]) -> int:
-    """Write the document; with --check compare it, exit status 1 if it differs."""
-    paths = [Path(argument) for argument in arguments if argument != "--check"]
-    path = paths[0] if paths else ROOT / "docs" / "reference" / "configuration.md"
-    old = path.read_text("utf-8")
-    new = with_table(old)
-    if "--check" not in arguments:
-        path.write_text(new, "utf-8")
-        return 0
-    if old != new:
-        print(f"{path} is not what the settings say: run scripts/settings_table.py", file=sys.stderr)
-        return 1
-    return 0
+    return table(("variable", "value", "default", "meaning"), rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(update(sys.argv[1:], DOCS / "reference" / "configuration.md", {"settings": settings_table}))

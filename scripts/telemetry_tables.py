@@ -4,18 +4,14 @@ Usage: telemetry_tables.py [--check] [DOCUMENT]
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run by path: the project has to be found first
 
-from shared.telemetry import metric_names, names  # noqa: E402 - it is run by path, so the project has to be found first
+from document_tables import DOCS, table, update
 
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+from shared.telemetry import metric_names, names
 
 
 def _code(words: Sequence[str]) -> str:
@@ -24,7 +20,7 @@ def _code(words: Sequence[str]) -> str:
 
 def spans() -> str:
     """The table of spans."""
-    return _table(
+    return table(
         ("span", "kind", "child of", "covers", "attributes"),
         [
             (f"`{span.name}`", span.kind.name.lower(), _code(span.parents), span.meaning, _code(span.attributes))
@@ -35,7 +31,7 @@ def spans() -> str:
 
 def metrics() -> str:
     """The table of metrics."""
-    return _table(
+    return table(
         ("metric", "instrument", "unit", "measures", "attributes"),
         [
             (f"`{metric.name}`", metric.instrument, f"`{metric.unit}`", metric.meaning, _code(metric.attributes))
@@ -46,37 +42,9 @@ def metrics() -> str:
 
 def attributes() -> str:
     """The table of attributes."""
-    return _table(("attribute", "value"), [(f"`{attribute.key}`", attribute.meaning) for attribute in names.ATTRIBUTES])
-
-
-TABLES: dict[str, Callable[[], str]] = {"spans": spans, "metrics": metrics, "attributes": attributes}
-
-
-def with_tables(document: str) -> str:
-    """The document with each table between `<!-- table: NAME -->` and `<!-- end -->` written anew."""
-    for name, table in TABLES.items():
-        before, begin, rest = document.partition(f"<!-- table: {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        if not end:
-            raise SystemExit(f"the document has no place for the table of {name}")
-        document = f"{before}{begin}{table()}{end}{after}"
-    return document
-
-
-def main(arguments: list[str]) -> int:
-    """Exit status 1 when --check finds a difference."""
-    check = "--check" in arguments
-    paths = [Path(argument) for argument in arguments if argument != "--check"]
-    path = paths[0] if paths else ROOT / "docs" / "reference" / "telemetry.md"
-    found = path.read_text("utf-8")
-    wanted = with_tables(found)
-    if not check:
-        path.write_text(wanted, "utf-8")
-    elif found != wanted:
-        print(f"{path} is not what the registry says: run scripts/telemetry_tables.py", file=sys.stderr)
-        return 1
-    return 0
+    return table(("attribute", "value"), [(f"`{attribute.key}`", attribute.meaning) for attribute in names.ATTRIBUTES])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    tables = {"spans": spans, "metrics": metrics, "attributes": attributes}
+    sys.exit(update(sys.argv[1:], DOCS / "reference" / "telemetry.md", tables))

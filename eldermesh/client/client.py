@@ -23,23 +23,23 @@ from eldermesh.client.kafka import (
     started_producer,
 )
 from eldermesh.client.progress_sequence import ProgressSequence
-from eldermesh.client.prompts import Prompts, SentRequest, cancel_request, known_request
+from eldermesh.client.prompts import Prompts, SentRequest
 from eldermesh.client.send_span import send_span
 from eldermesh.client.submission import (
     SentRecord,
     SubmittedJob,
-    cancel_command,
     check_size,
+    checked,
     command_headers,
-    decide_command,
     encode,
-    known_submit,
+    identified_job,
+    identified_request,
 )
 from eldermesh.client.topic_reader import public_record
-from eldermesh.contract.claude_commands import ClaudeRequest
+from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CANCEL, CLAUDE_CANCEL, CLAUDE_REQUEST, DECIDE, SUBMIT, Headers
-from eldermesh.contract.commands import JobDecide, JobSubmit
+from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.results import ItemResult, JobProgress
@@ -52,6 +52,7 @@ from eldermesh.contract.topics import (
     JOBS_DONE,
     JOBS_PROGRESS,
 )
+from eldermesh.contract.vocabulary import Decision
 from eldermesh.kafka.consumer import assign_at
 from eldermesh.kafka.replacing_producer import OutgoingRecord
 
@@ -141,20 +142,20 @@ class Client:
             MeshUnavailableError: not acknowledged; the record may or may not be there.
         """
         opened = self._opened()
-        known = known_submit(job, fields)
-        value = encode(known.job)
-        with send_span(opened.topics.name(JOBS), known.job_id) as span:
-            headers = command_headers(SUBMIT, self._source, known.job_id, span.carrier)
+        known = identified_job(job, fields)
+        value = encode(known.command)
+        with send_span(opened.topics.name(JOBS), known.subject) as span:
+            headers = command_headers(SUBMIT, self._source, known.subject, span.carrier)
             check_size(value, headers)
-            followed = opened.feed.follow(known.job_id, fresh=known.fresh)
+            followed = opened.feed.follow(known.subject, fresh=known.fresh)
             ends_before = 0
             if not known.fresh:
-                done = opened.topics.partition_of(JOBS_DONE, known.job_id)
+                done = opened.topics.partition_of(JOBS_DONE, known.subject)
                 ends_before = (await end_positions(self._bootstrap, [done]))[done]
-            sent = await self._send(opened, known.job_id, value, headers)
+            sent = await self._send(opened, known.subject, value, headers)
             followed.sent(sent, ends_before=ends_before)
-        trace_id = span.trace_id or trace_id_of(known.job_id)
-        return SubmittedJob(known.job_id, sent.topic, sent.partition, sent.offset, trace_id)
+        trace_id = span.trace_id or trace_id_of(known.subject)
+        return SubmittedJob(known.subject, sent.topic, sent.partition, sent.offset, trace_id)
 
     async def cancel(self, job_id: str, reason: str | None = None) -> SentRecord:
         """Ask that a job ends cancelled, and return once Kafka has acknowledged that. The end comes by `wait`.
@@ -164,10 +165,7 @@ class Client:
             MeshUnavailableError: not acknowledged.
         """
         opened = self._opened()
-        value = encode(cancel_command(job_id, reason))
-        with send_span(opened.topics.name(JOBS), job_id) as span:
-            headers = command_headers(CANCEL, self._source, job_id, span.carrier)
-            return await self._send(opened, job_id, value, headers)
+        return await self._send_command(opened, CANCEL, job_id, checked(JobCancel, job_id=job_id, reason=reason))
 
     async def approve(self, job_id: str, by: str, reason: str | None = None) -> SentRecord:
         """Let a held job go on, and return once Kafka has acknowledged that.
@@ -180,7 +178,7 @@ class Client:
             TopicsMissingError: the mesh has no inbox of decisions.
             MeshUnavailableError: not acknowledged.
         """
-        return await self._decide(decide_command(job_id, "approve", by, reason))
+        return await self._decide("approve", job_id, by, reason)
 
     async def reject(self, job_id: str, by: str, reason: str | None = None) -> SentRecord:
         """End a held job as rejected, and return once Kafka has acknowledged that; see `approve`.
@@ -188,7 +186,7 @@ class Client:
         Raises:
             InvalidJobError, TopicsMissingError, MeshUnavailableError: see `approve`.
         """
-        return await self._decide(decide_command(job_id, "reject", by, reason))
+        return await self._decide("reject", job_id, by, reason)
 
     async def wait(self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> JobEnd:
         """Wait for the end of a job, of this client or of any other.
@@ -281,16 +279,16 @@ class Client:
         """
         opened = self._opened()
         opened.prompts.check()
-        known = known_request(prompt, fields)
-        value = encode(known.request)
-        with send_span(opened.topics.name(CLAUDE_REQUESTS), known.request_id, inbox=CLAUDE_REQUESTS) as span:
-            headers = command_headers(CLAUDE_REQUEST, self._source, known.request_id, span.carrier)
+        known = identified_request(prompt, fields)
+        value = encode(known.command)
+        with send_span(opened.topics.name(CLAUDE_REQUESTS), known.subject, inbox=CLAUDE_REQUESTS) as span:
+            headers = command_headers(CLAUDE_REQUEST, self._source, known.subject, span.carrier)
             check_size(value, headers)
             since = await opened.prompts.positions(known)
-            sent = await self._send(opened, known.request_id, value, headers, inbox=CLAUDE_REQUESTS)
+            sent = await self._send(opened, known.subject, value, headers, inbox=CLAUDE_REQUESTS)
             opened.prompts.sent(known, sent, since)
-        trace_id = span.trace_id or trace_id_of(known.request_id)
-        return SentRequest(known.request_id, sent.topic, sent.partition, sent.offset, trace_id)
+        trace_id = span.trace_id or trace_id_of(known.subject)
+        return SentRequest(known.subject, sent.topic, sent.partition, sent.offset, trace_id)
 
     async def output(
         self,
@@ -339,19 +337,29 @@ class Client:
         """
         opened = self._opened()
         opened.prompts.check()
-        value = encode(cancel_request(request_id, reason))
-        with send_span(opened.topics.name(CLAUDE_REQUESTS), request_id, inbox=CLAUDE_REQUESTS) as span:
-            headers = command_headers(CLAUDE_CANCEL, self._source, request_id, span.carrier)
-            return await self._send(opened, request_id, value, headers, inbox=CLAUDE_REQUESTS)
+        command = checked(ClaudeCancel, request_id=request_id, reason=reason)
+        return await self._send_command(opened, CLAUDE_CANCEL, request_id, command, inbox=CLAUDE_REQUESTS)
 
-    async def _decide(self, command: JobDecide) -> SentRecord:
+    async def _decide(self, decision: Decision, job_id: str, by: str, reason: str | None) -> SentRecord:
+        command = checked(JobDecide, job_id=job_id, decision=decision, by=by, reason=reason)
         opened = self._opened()
         if JOBS_DECISIONS not in opened.topics.partitions:
             raise TopicsMissingError("the mesh has no topic for decisions: run `mesh topics apply`")
+        return await self._send_command(opened, DECIDE, job_id, command, inbox=JOBS_DECISIONS)
+
+    async def _send_command(
+        self,
+        opened: _Open,
+        event_type: str,
+        subject: str,
+        command: JobCancel | JobDecide | ClaudeCancel,
+        *,
+        inbox: str = JOBS,
+    ) -> SentRecord:
         value = encode(command)
-        with send_span(opened.topics.name(JOBS_DECISIONS), command.job_id, inbox=JOBS_DECISIONS) as span:
-            headers = command_headers(DECIDE, self._source, command.job_id, span.carrier)
-            return await self._send(opened, command.job_id, value, headers, inbox=JOBS_DECISIONS)
+        with send_span(opened.topics.name(inbox), subject, inbox=inbox) as span:
+            headers = command_headers(event_type, self._source, subject, span.carrier)
+            return await self._send(opened, subject, value, headers, inbox=inbox)
 
     def _opened(self) -> _Open:
         if self._entered is None:

@@ -25,10 +25,9 @@ from eldermesh.contract.topics import (
 from eldermesh.counted import counted
 from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
-from eldermesh.kafka.errors import KafkaUnavailableError
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
 from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.replacing_producer import OutgoingRecord, ReplacingProducer
-from eldermesh.kafka.unreachable import no_broker
 from eldermesh.kafka.whole_producer import WholeProducer
 
 FETCH_WAIT_MS = 50

@@ -6,27 +6,19 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from pydantic import ValidationError
 
-from eldermesh.client.errors import (
-    ContractBrokenError,
-    InvalidJobError,
-    RequestDeadError,
-    TopicsMissingError,
-    WaitTimeoutError,
-)
+from eldermesh.client.errors import ContractBrokenError, RequestDeadError, TopicsMissingError, WaitTimeoutError
 from eldermesh.client.kafka import Positions, PublicTopics, end_positions, kafka_errors, started_consumer
 from eldermesh.client.outcome import CONFLICT_GRACE_SECONDS
 from eldermesh.client.output_sequence import OutputSequence
-from eldermesh.client.submission import SentRecord, reasons
+from eldermesh.client.submission import Identified, SentRecord
 from eldermesh.client.topic_reader import public_record
-from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
+from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_OUTPUT
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.ids import request_id_from_key
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
@@ -49,15 +41,6 @@ class SentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRequest:
-    """A request whose id is settled. `fresh`: the id was made just now, so nothing of it can be on any topic yet."""
-
-    request: ClaudeRequest
-    request_id: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Own:
     """A request that this client has sent. What lies below `since` is older than it."""
 
@@ -65,40 +48,6 @@ class _Own:
     sent_at: float
     since: Positions
     fresh: bool
-
-
-def known_request(request: ClaudeRequest | str | None, fields: dict[str, Any]) -> KnownRequest:
-    """The request with the id that the mesh will know it by; without `request_id` and `idempotency_key` it gets one.
-
-    Raises:
-        InvalidJobError: both a model and fields are given, or the fields break the contract.
-    """
-    if isinstance(request, ClaudeRequest):
-        if fields:
-            raise InvalidJobError("give a ClaudeRequest or its fields, not both")
-    else:
-        try:
-            request = ClaudeRequest.model_validate(fields if request is None else {"prompt": request} | fields)
-        except ValidationError as error:
-            raise InvalidJobError(reasons(error)) from error
-    if request.request_id is not None:
-        return KnownRequest(request, request.request_id, fresh=False)
-    if request.idempotency_key is not None:
-        return KnownRequest(request, request_id_from_key(request.tenant, request.idempotency_key), fresh=False)
-    request_id = str(uuid4())
-    return KnownRequest(request.model_copy(update={"request_id": request_id}), request_id, fresh=True)
-
-
-def cancel_request(request_id: str, reason: str | None) -> ClaudeCancel:
-    """The command that ends a request.
-
-    Raises:
-        InvalidJobError: `request_id` is no lower-case UUID, or the reason is too long.
-    """
-    try:
-        return ClaudeCancel(request_id=request_id, reason=reason)
-    except ValidationError as error:
-        raise InvalidJobError(reasons(error)) from error
 
 
 class Prompts:
@@ -126,22 +75,22 @@ class Prompts:
         if missing:
             raise TopicsMissingError(f"the broker has no {', '.join(missing)}: run `mesh topics apply`")
 
-    async def positions(self, known: KnownRequest) -> Positions:
+    async def positions(self, known: Identified[ClaudeRequest]) -> Positions:
         """Where what comes of a request that is about to be sent begins.
 
         Raises:
             MeshUnavailableError: the broker does not answer.
         """
-        places = self._places(known.request_id)
+        places = self._places(known.subject)
         if known.fresh:
             return {place: self._since[place] for place in places}
         return await end_positions(self._bootstrap, places)
 
-    def sent(self, known: KnownRequest, record: SentRecord, since: Positions) -> None:
+    def sent(self, known: Identified[ClaudeRequest], record: SentRecord, since: Positions) -> None:
         """A request of ours lies at `record`."""
         if len(self._sent) >= _MAX_SENT:
             del self._sent[next(iter(self._sent))]
-        self._sent[known.request_id] = _Own(record, time.monotonic(), since, known.fresh)
+        self._sent[known.subject] = _Own(record, time.monotonic(), since, known.fresh)
 
     async def follow(
         self, request_id: str, *, from_sequence: int, attempt: int, timeout_seconds: float

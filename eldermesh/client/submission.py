@@ -1,22 +1,26 @@
-"""A command as a record of `jobs`: checked against the contract before anything is sent."""
+"""A command as a record of an inbox: checked against the contract before anything is sent."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from eldermesh.client.errors import InvalidJobError, RecordTooLargeError
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.cloudevents import Headers, binary_headers
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
-from eldermesh.contract.ids import job_id_from_key
+from eldermesh.contract.ids import job_id_from_key, request_id_from_key
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from eldermesh.contract.vocabulary import MAX_RECORD_BYTES, Decision
+from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
+
+Model = TypeVar("Model", bound=BaseModel)
+Command = TypeVar("Command", JobSubmit, ClaudeRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,27 @@ class SubmittedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownSubmit:
-    """A submit whose job id is settled. `fresh`: the id was made just now, so nothing of it can be on any topic yet."""
+class Identified(Generic[Command]):
+    """A command whose id is settled. `fresh`: the id was made just now, so nothing of it can be on any topic yet."""
 
-    job: JobSubmit
-    job_id: str
+    command: Command
+    subject: str
     fresh: bool
 
 
-def known_submit(job: JobSubmit | None, fields: dict[str, Any]) -> KnownSubmit:
+def checked(model: type[Model], /, **fields: Any) -> Model:
+    """A command of the contract.
+
+    Raises:
+        InvalidJobError: the fields break the contract.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidJobError(reasons(error)) from error
+
+
+def identified_job(job: JobSubmit | None, fields: dict[str, Any]) -> Identified[JobSubmit]:
     """The submit with the id that the mesh will know it by; without `job_id` and `idempotency_key` it gets a new one.
 
     Raises:
@@ -56,41 +72,33 @@ def known_submit(job: JobSubmit | None, fields: dict[str, Any]) -> KnownSubmit:
     """
     if job is not None and fields:
         raise InvalidJobError("give a JobSubmit or its fields, not both")
-    if job is None:
-        try:
-            job = JobSubmit.model_validate(fields)
-        except ValidationError as error:
-            raise InvalidJobError(reasons(error)) from error
-    if job.job_id is not None:
-        return KnownSubmit(job, job.job_id, fresh=False)
-    if job.idempotency_key is not None:
-        return KnownSubmit(job, job_id_from_key(job.tenant, job.idempotency_key), fresh=False)
-    job_id = str(uuid4())
-    return KnownSubmit(job.model_copy(update={"job_id": job_id}), job_id, fresh=True)
+    job = checked(JobSubmit, **fields) if job is None else job
+    return _identified(job, job.job_id, "job_id", job_id_from_key)
 
 
-def cancel_command(job_id: str, reason: str | None) -> JobCancel:
-    """The command that ends a job.
+def identified_request(request: ClaudeRequest | str | None, fields: dict[str, Any]) -> Identified[ClaudeRequest]:
+    """The request with the id that the mesh will know it by; see `identified_job`.
 
     Raises:
-        InvalidJobError: `job_id` is no lower-case UUID, or the reason is too long.
+        InvalidJobError: both a model and fields are given, or the fields break the contract.
     """
-    try:
-        return JobCancel(job_id=job_id, reason=reason)
-    except ValidationError as error:
-        raise InvalidJobError(reasons(error)) from error
+    if isinstance(request, ClaudeRequest):
+        if fields:
+            raise InvalidJobError("give a ClaudeRequest or its fields, not both")
+    else:
+        request = checked(ClaudeRequest, **(fields if request is None else {"prompt": request} | fields))
+    return _identified(request, request.request_id, "request_id", request_id_from_key)
 
 
-def decide_command(job_id: str, decision: Decision, by: str, reason: str | None) -> JobDecide:
-    """The command that decides on a hold.
-
-    Raises:
-        InvalidJobError: `job_id` is no lower-case UUID, `by` is empty, or one of the texts is too long.
-    """
-    try:
-        return JobDecide(job_id=job_id, decision=decision, by=by, reason=reason)
-    except ValidationError as error:
-        raise InvalidJobError(reasons(error)) from error
+def _identified(
+    command: Command, given: str | None, field: str, from_key: Callable[[str, str], str]
+) -> Identified[Command]:
+    if given is not None:
+        return Identified(command, given, fresh=False)
+    if command.idempotency_key is not None:
+        return Identified(command, from_key(command.tenant, command.idempotency_key), fresh=False)
+    made = str(uuid4())
+    return Identified(command.model_copy(update={field: made}), made, fresh=True)
 
 
 def encode(command: JobSubmit | JobCancel | JobDecide | ClaudeRequest | ClaudeCancel) -> bytes:

@@ -57,8 +57,7 @@ class JobSubmit(BaseModel):
     @model_validator(mode="after")
     def _one_source_of_items(self) -> JobSubmit:
         if (self.items is None) == (self.items_url is None):
-            message = "exactly one of items and items_url is required"
-            raise ValueError(message)
+            raise ValueError("exactly one of items and items_url is required")
         return self
 
     def content(self) -> dict[str, Any]:

@@ -61,8 +61,7 @@ class DeadLetterHeaders:
         error_type = header_text(listed, "dlq_error_type")
         topic = header_text(listed, "dlq_topic")
         if topic is None or error_type not in get_args(DeadLetterType):
-            message = "the record has no dead-letter headers"
-            raise ValueError(message)
+            raise ValueError("the record has no dead-letter headers")
         key = next((value for name, value in listed if name == "dlq_key"), None)
         return cls(
             topic=topic,

@@ -37,17 +37,12 @@ def parse_ijson(raw: bytes, *, whole_doubles: bool = False) -> JsonValue:
             all (NaN, Infinity, 1e400, integers beyond ±(2^53 - 1)), a lone surrogate, or nested too deeply.
     """
     text = _text_of(raw)
-    _check_depth(text)
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_int=_safe_integer_or_double if whole_doubles else _safe_integer,
-            parse_float=_finite_float,
-            parse_constant=_no_constant,
-        )
-    except json.JSONDecodeError as error:
-        raise UndecodableJsonError(_not_json(error)) from error
+    value = _loads(
+        text,
+        object_pairs_hook=_object_without_duplicates,
+        parse_int=_safe_integer_or_double if whole_doubles else _safe_integer,
+        parse_float=_finite_float,
+    )
     if "\\u" in text:
         _check_surrogates(value)
     return cast("JsonValue", value)
@@ -57,16 +52,18 @@ def _text_of(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        message = f"not UTF-8: {error.reason} at byte {error.start}"
-        raise UndecodableJsonError(message) from error
+        raise UndecodableJsonError(f"not UTF-8: {error.reason} at byte {error.start}") from error
     if text.startswith("\ufeff"):
-        message = "starts with a byte order mark"
-        raise UndecodableJsonError(message)
+        raise UndecodableJsonError("starts with a byte order mark")
     return text
 
 
-def _not_json(error: json.JSONDecodeError) -> str:
-    return f"not JSON: {error.msg} at character {error.pos}"
+def _loads(text: str, **hooks: Any) -> Any:
+    _check_depth(text)
+    try:
+        return json.loads(text, parse_constant=_no_constant, **hooks)
+    except json.JSONDecodeError as error:
+        raise UndecodableJsonError(f"not JSON: {error.msg} at character {error.pos}") from error
 
 
 def check_ijson(raw: bytes) -> None:
@@ -76,17 +73,7 @@ def check_ijson(raw: bytes) -> None:
         UndecodableJsonError: as from `parse_ijson`; not one value, too.
     """
     text = _text_of(raw)
-    _check_depth(text)
-    try:
-        json.loads(
-            text,
-            object_pairs_hook=_checked_object,
-            parse_int=_checked_integer,
-            parse_float=_checked_float,
-            parse_constant=_no_constant,
-        )
-    except json.JSONDecodeError as error:
-        raise UndecodableJsonError(_not_json(error)) from error
+    _loads(text, object_pairs_hook=_checked_object, parse_int=_checked_integer, parse_float=_checked_float)
     if _SURROGATE_ESCAPE.search(text):
         parse_ijson(raw)
 
@@ -105,8 +92,7 @@ def _check_depth(text: str) -> None:
         if character in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                message = f"nested deeper than {MAX_DEPTH}"
-                raise UndecodableJsonError(message)
+                raise UndecodableJsonError(f"nested deeper than {MAX_DEPTH}")
         elif character in "]}":
             depth -= 1
         elif match.end() - match.start() == 1:
@@ -119,8 +105,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                message = f"duplicate name {name[:80]!r}"
-                raise UndecodableJsonError(message)
+                raise UndecodableJsonError(f"duplicate name {name[:80]!r}")
             seen.add(name)
     return value
 
@@ -143,8 +128,7 @@ def _safe_integer(literal: str) -> int:
         value = int(literal)
         if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
             return value
-    message = f"integer {literal[:24]} is outside ±(2^53 - 1)"
-    raise UndecodableJsonError(message)
+    raise UndecodableJsonError(f"integer {literal[:24]} is outside ±(2^53 - 1)")
 
 
 def _safe_integer_or_double(literal: str) -> int | float:
@@ -158,14 +142,12 @@ def _safe_integer_or_double(literal: str) -> int | float:
 def _finite_float(literal: str) -> float:
     value = float(literal)
     if value in (float("inf"), float("-inf")):
-        message = f"number {literal[:24]} is too large for a double"
-        raise UndecodableJsonError(message)
+        raise UndecodableJsonError(f"number {literal[:24]} is too large for a double")
     return value
 
 
 def _no_constant(literal: str) -> NoReturn:
-    message = f"{literal} is not JSON"
-    raise UndecodableJsonError(message)
+    raise UndecodableJsonError(f"{literal} is not JSON")
 
 
 def _check_surrogates(value: JsonValue) -> None:
@@ -173,8 +155,7 @@ def _check_surrogates(value: JsonValue) -> None:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            message = "a string holds a lone surrogate"
-            raise UndecodableJsonError(message) from error
+            raise UndecodableJsonError("a string holds a lone surrogate") from error
     elif isinstance(value, list):
         for element in value:
             _check_surrogates(element)

@@ -147,10 +147,7 @@ def cloud_event_headers() -> dict[str, Any]:
     properties: dict[str, Any] = {
         "ce_specversion": {"const": "1.0"},
         "ce_id": {**_TEXT, "minLength": 1, "description": "Identity of the event within its source."},
-        "ce_type": {
-            "enum": event_types,
-            "description": "Without it a record of `jobs` is a submit, one of `claude.requests` a request.",
-        },
+        "ce_type": {"enum": event_types, "description": _TYPE_MEANING},
         "ce_source": {**_TEXT, "minLength": 1},
         "ce_subject": {**_TEXT, "pattern": JOB_ID_PATTERN, "description": "Id of job or request."},
         "ce_time": {**_TEXT, "pattern": TIME_PATTERN, "description": "UTC with milliseconds."},

@@ -29,6 +29,5 @@ def parse_time(text: str) -> int:
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
-        message = f"{text!r} has no offset from UTC"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} has no offset from UTC")
     return round(instant.timestamp() * 1000)

@@ -70,8 +70,7 @@ ReasonText = Annotated[str, StringConstraints(max_length=2000)]
 
 def _in_i_json_range(value: float) -> float:
     if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - the test for NaN
-        message = "must be a finite number"
-        raise ValueError(message)
+        raise ValueError("must be a finite number")
     return value
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError  # noqa: TID251 - the layer translates them
+from aiokafka.errors import (  # noqa: TID251 - the layer translates them
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 
 
 class KafkaUnavailableError(Exception):
@@ -48,3 +52,10 @@ def translate_errors() -> Iterator[None]:
 def is_kafka_error(error: BaseException) -> bool:
     """Whether it is one of this module or of aiokafka, which name hosts, topics and offsets and quote no record."""
     return isinstance(error, (KafkaUnavailableError, KafkaError))
+
+
+def no_broker(bootstrap: str, error: BaseException) -> str:
+    """`no broker answers at 127.0.0.1:9092`, for people; what aiokafka says is added if it says more than that."""
+    where = f"no broker answers at {bootstrap}"
+    says_no_more = isinstance(error, KafkaUnavailableError) and isinstance(error.cause, KafkaConnectionError)
+    return where if says_no_more else f"{where}: {error!r}"

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from eldermesh.contract.vocabulary import DeadLetterType
 from eldermesh_cli.program.errors import ExitStatus, not_found
 from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, checked_job_id, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh
+from eldermesh_cli.program.target_mesh import find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
-
-if TYPE_CHECKING:
-    from eldermesh_cli.answers.jobs import DeadLetterList
-    from eldermesh_cli.dead_letters.page import LetterQuery
-    from eldermesh_cli.dead_letters.topic import DeadLetter
 
 app = typer.Typer(
     name="dlq",
@@ -40,7 +35,7 @@ def ls(
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """List dead letters, newest first."""
-    from eldermesh_cli.dead_letters.page import LetterQuery, read_cursor
+    from eldermesh_cli.dead_letters.page import LetterQuery, list_letters, read_cursor
 
     query = LetterQuery(
         error_type=error_type,
@@ -51,7 +46,7 @@ def ls(
     )
     mesh = find_mesh()
     output = Output(as_json)
-    answer = run_on_mesh(mesh, lambda: _list(mesh, query))
+    answer = run_on_mesh(mesh, lambda: list_letters(mesh.settings, query))
     if as_json:
         output.answer(answer)
         return ExitStatus.OK
@@ -75,13 +70,13 @@ def show(
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """Show one dead letter: its headers and the original bytes."""
-    from eldermesh_cli.dead_letters.page import letter_answer, read_position
+    from eldermesh_cli.dead_letters.page import find_letter, letter_answer, read_position
 
     position = read_position(letter) if "/" in letter else None
     job_id = checked_job_id(letter) if position is None else None
     mesh = find_mesh()
     output = Output(as_json)
-    found = run_on_mesh(mesh, lambda: _find(mesh, position, job_id))
+    found = run_on_mesh(mesh, lambda: find_letter(mesh.settings, position=position, job_id=job_id))
     if found is None:
         raise not_found(f"there is no dead letter {letter}", "`mesh dlq ls` lists what is there")
     if as_json:
@@ -96,21 +91,3 @@ def show(
         output.write("\n")
         output.write_bytes(found.value + b"\n")
     return ExitStatus.OK
-
-
-async def _list(mesh: Mesh, query: LetterQuery) -> DeadLetterList:
-    from eldermesh.client.kafka import read_topics
-    from eldermesh_cli.dead_letters.page import list_letters
-
-    settings = mesh.settings
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
-    return await list_letters(settings.kafka_bootstrap, topics, query)
-
-
-async def _find(mesh: Mesh, position: tuple[int, int] | None, job_id: str | None) -> DeadLetter | None:
-    from eldermesh.client.kafka import read_topics
-    from eldermesh_cli.dead_letters.page import find_letter
-
-    settings = mesh.settings
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
-    return await find_letter(settings.kafka_bootstrap, topics, position=position, job_id=job_id)

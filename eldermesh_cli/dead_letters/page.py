@@ -8,13 +8,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from eldermesh.client.kafka import PublicTopics
+from eldermesh.client.kafka import PublicTopics, read_topics
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.times import format_time
 from eldermesh.contract.vocabulary import DeadLetterType
 from eldermesh_cli.answers.jobs import DeadLetterAnswer, DeadLetterList
 from eldermesh_cli.dead_letters.topic import DeadLetter, read_dead_letters
 from eldermesh_cli.program.errors import usage_error
+from shared.settings import Settings
 
 
 class LetterPlace(NamedTuple):
@@ -36,14 +37,16 @@ class LetterQuery:
     before: LetterPlace | None = None
 
 
-async def list_letters(bootstrap: str, topics: PublicTopics, query: LetterQuery) -> DeadLetterList:
+async def list_letters(settings: Settings, query: LetterQuery) -> DeadLetterList:
     """One page. Every dead letter is read, the page and one more are kept.
 
     Raises:
+        TopicsMissingError: the broker has no mesh under this prefix.
         MeshUnavailableError: the broker does not answer.
     """
+    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
     newest: list[tuple[LetterPlace, DeadLetterAnswer]] = []
-    async for letter in read_dead_letters(bootstrap, topics):
+    async for letter in read_dead_letters(settings.kafka_bootstrap, topics):
         place = LetterPlace(letter.time_ms, letter.partition, letter.offset)
         if (query.before is None or place < query.before) and _matches(letter, query, topics):
             heapq.heappush(newest, (place, letter_answer(letter)))
@@ -57,16 +60,16 @@ async def list_letters(bootstrap: str, topics: PublicTopics, query: LetterQuery)
     )
 
 
-async def find_letter(
-    bootstrap: str, topics: PublicTopics, *, position: tuple[int, int] | None, job_id: str | None
-) -> DeadLetter | None:
+async def find_letter(settings: Settings, *, position: tuple[int, int] | None, job_id: str | None) -> DeadLetter | None:
     """The dead letter at a partition and offset, or the latest of a job.
 
     Raises:
+        TopicsMissingError: the broker has no mesh under this prefix.
         MeshUnavailableError: the broker does not answer.
     """
+    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
     found: DeadLetter | None = None
-    async with aclosing(read_dead_letters(bootstrap, topics)) as letters:
+    async with aclosing(read_dead_letters(settings.kafka_bootstrap, topics)) as letters:
         async for letter in letters:
             if (letter.partition, letter.offset) == position:
                 return letter

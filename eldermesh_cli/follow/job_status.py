@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.results import ItemResult
 from eldermesh.contract.times import format_time
-from eldermesh_cli.answers.jobs import HoldStatus, JobStatus
+from eldermesh_cli.answers.jobs import HoldStatus, ItemOfNote, JobStatus
 from eldermesh_cli.dead_letters.topic import DeadLetter, dead_submit_of
 from eldermesh_cli.program.connection import OpenMesh
 from eldermesh_cli.program.errors import not_found
@@ -100,6 +101,18 @@ def holds_of(holds: Iterable[JobHold]) -> list[HoldStatus]:
         )
         for hold in holds
     ]
+
+
+def item_of_note(result: ItemResult | None) -> ItemOfNote | None:
+    """What is said of an item by its result, if there is one."""
+    if result is None:
+        return None
+    return ItemOfNote(
+        item_index=result.item_index,
+        duration_seconds=result.duration_seconds,
+        error_type=result.error_type,
+        error_message=result.error_message,
+    )
 
 
 def _trace_id_of_dead(job_id: str, letter: DeadLetter) -> str:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eldermesh_cli.follow.advice_lines import advice_pairs
-from eldermesh_cli.follow.hold_text import hold_text
+from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
@@ -60,7 +59,7 @@ async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
 
     from eldermesh.client.errors import MeshUnavailableError
     from eldermesh_cli.follow.job_history import read_facts
-    from eldermesh_cli.follow.notable_item import item_of_note
+    from eldermesh_cli.follow.job_status import item_of_note
     from shared.facts.fact import UnreadableFactError
 
     with suppress(TimeoutError, MeshUnavailableError, UnreadableFactError):
@@ -92,8 +91,6 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
 
 
 def _first_error(answer: JobStatus) -> str | None:
-    from eldermesh_cli.follow.notable_item import error_text
-
     first = answer.first_error
     return None if first is None else error_text(first.item_index, first.error_type, first.error_message)
 

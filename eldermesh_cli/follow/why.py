@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eldermesh_cli.follow.advice_lines import advice_pairs
-from eldermesh_cli.follow.hold_text import hold_text
+from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 from eldermesh_cli.program.errors import ExitStatus, not_found
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
@@ -45,8 +44,7 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
 
     from eldermesh_cli.answers.jobs import WhyAnswer, WhySegment
     from eldermesh_cli.follow.job_history import read_facts
-    from eldermesh_cli.follow.job_status import holds_of, job_status
-    from eldermesh_cli.follow.notable_item import item_of_note
+    from eldermesh_cli.follow.job_status import holds_of, item_of_note, job_status
     from eldermesh_cli.program.connection import open_mesh
 
     async with open_mesh(mesh) as opened:
@@ -87,8 +85,6 @@ def _lines(answer: WhyAnswer) -> list[str]:
 
 
 def _items(answer: WhyAnswer) -> Iterator[tuple[str, str]]:
-    from eldermesh_cli.follow.notable_item import error_text
-
     slowest, failed = answer.slowest_item, answer.first_error
     if slowest is not None and slowest.duration_seconds is not None:
         yield "slowest", f"item {slowest.item_index}, {slowest.duration_seconds:.3f} s"

@@ -33,8 +33,7 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
     from redis.exceptions import RedisError
 
     from eldermesh.client.errors import ClientError
-    from eldermesh.kafka.errors import KafkaUnavailableError
-    from eldermesh.kafka.unreachable import no_broker
+    from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
     from shared.errors import MeshError, RetryableError
 
     match error:
@@ -64,10 +63,6 @@ def _of_client(mesh: Mesh, error: Exception) -> CliError:
             return CliError(ExitStatus.USAGE, "too_large", str(error), "nothing was sent")
         case errors.InvalidJobError():
             return usage_error(str(error), "nothing was sent; `mesh schema job-submit` prints what a job may say")
-        case errors.TopicsMissingError():
-            return mesh.unavailable(str(error))
-        case errors.MeshUnavailableError():
-            return mesh.unavailable(str(error))
         case errors.WaitTimeoutError():
             return CliError(ExitStatus.UNKNOWN, "timeout", str(error), "the job goes on; ask again")
         case errors.ContractBrokenError():

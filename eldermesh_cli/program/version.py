@@ -27,13 +27,6 @@ def version(*, as_json: JsonOption = False) -> ExitStatus:
     if as_json:
         output.answer(answer)
     else:
-        output.show(
-            pairs_table(
-                [
-                    ("eldermesh", answer.version),
-                    ("contract", answer.contract_version),
-                    ("fold", answer.fold_version),
-                ]
-            )
-        )
+        pairs = [("eldermesh", answer.version), ("contract", answer.contract_version), ("fold", answer.fold_version)]
+        output.show(pairs_table(pairs))
     return ExitStatus.OK

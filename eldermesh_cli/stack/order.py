@@ -5,32 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from eldermesh_cli.answers.stack import DownAnswer
 from eldermesh_cli.stack.errors import StartFailedError
 from eldermesh_cli.stack.service import Service
 
 
-@dataclass(frozen=True, kw_only=True)
-class StopReport:
-    """What stopping took: processes stopped, how many of these had to be killed, and seconds."""
-
-    stopped_processes: int
-    killed_processes: int
-    stop_seconds: float
-
-    def after(self, earlier: StopReport) -> StopReport:
-        """Return what both took together."""
-        return StopReport(
-            stopped_processes=earlier.stopped_processes + self.stopped_processes,
-            killed_processes=earlier.killed_processes + self.killed_processes,
-            stop_seconds=round(earlier.stop_seconds + self.stop_seconds, 3),
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as the contract's JSON object."""
-        return asdict(self)
+def added_up(*reports: DownAnswer) -> DownAnswer:
+    """What all of them took together."""
+    return DownAnswer(
+        stopped_processes=sum(report.stopped_processes for report in reports),
+        killed_processes=sum(report.killed_processes for report in reports),
+        stop_seconds=round(sum(report.stop_seconds for report in reports), 3),
+    )
 
 
 async def start_in_order(
@@ -75,7 +62,7 @@ async def start_in_order(
         raise first from first.__cause__
 
 
-async def stop_in_order(services: Mapping[str, Service]) -> StopReport:
+async def stop_in_order(services: Mapping[str, Service]) -> DownAnswer:
     """Stop all that run, each within its grace, the last started first.
 
     Raises:
@@ -103,6 +90,6 @@ async def stop_in_order(services: Mapping[str, Service]) -> StopReport:
         if isinstance(end, BaseException):
             raise end
     killed = sum(ends[name] is True for name in running)
-    return StopReport(
+    return DownAnswer(
         stopped_processes=len(running), killed_processes=killed, stop_seconds=round(time.monotonic() - began, 3)
     )

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import psutil
 
+from eldermesh_cli.answers.stack import ProcessAnswer
 from eldermesh_cli.stack.service import Service
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProcessReport:
-    """A service as it stands.
+def report_of(service: Service) -> ProcessAnswer:
+    """Look at a service; reads `/proc`, so it takes some milliseconds.
 
-    Attributes:
-        name: Its name.
-        pid: Its own process; None while there is none.
-        state: A value of `ServiceState`.
-        restarts_total: Restarts since the stack was started.
-        rss_bytes: Resident memory of all its processes, the leash included; pages shared between them count for each.
-        trouble: How it ended last, and how often in a row; None if it has not, or has been well since for long enough.
+    `rss_bytes` includes the leash; pages that processes share count for each of them.
     """
-
-    name: str
-    pid: int | None
-    state: str
-    restarts_total: int
-    rss_bytes: int
-    trouble: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as the contract's JSON object."""
-        return asdict(self)
-
-
-def report_of(service: Service) -> ProcessReport:
-    """Look at a service; reads `/proc`, so it takes some milliseconds."""
     leash_pid = service.leash_pid
-    return ProcessReport(
+    return ProcessAnswer(
         name=service.spec.name,
         pid=service.pid,
         state=service.state.value,

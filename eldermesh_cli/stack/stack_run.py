@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from eldermesh_cli.answers.stack import DownAnswer, ProcessAnswer
 from eldermesh_cli.stack.control import Handler, control_server
 from eldermesh_cli.stack.data_dir import DataDirLock
-from eldermesh_cli.stack.order import StopReport
 from eldermesh_cli.stack.processes.identity import ProcessIdentity
 from eldermesh_cli.stack.processes.restarts import RestartPolicy
-from eldermesh_cli.stack.report import ProcessReport
 from eldermesh_cli.stack.runtime_file import Addresses, Runtime, RuntimeProcess, remove_runtime, write_runtime
 from eldermesh_cli.stack.service import Service, ServiceSpec
 from eldermesh_cli.stack.stop_request import stop_on_signals, unless_stopped
@@ -24,13 +23,13 @@ async def run_stack(
     specs: Sequence[ServiceSpec],
     addresses: Addresses,
     *,
-    on_ready: Callable[[Runtime, Sequence[ProcessReport]], None],
+    on_ready: Callable[[Runtime, Sequence[ProcessAnswer]], None],
     on_change: Callable[[Mapping[str, Service]], None] = lambda _: None,
     policy: RestartPolicy | None = None,
     describe_loss: DescribeLoss | None = None,
     handlers: Mapping[str, Handler] | None = None,
     announce: Callable[[str], None] = say,
-) -> StopReport:
+) -> DownAnswer:
     """Start the services, call `on_ready`, keep them running; when stopped, stop them and say what that took.
 
     `on_change` is called with all services whenever one of them has got another process or state.
@@ -60,14 +59,14 @@ async def run_stack(
         announce=announce,
     )
     stop = asyncio.Event()
-    stopped: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
+    stopped: asyncio.Future[DownAnswer] = asyncio.get_running_loop().create_future()
 
     async def answer_ps(_: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"ready": running.ready, "processes": [report.as_json() for report in await supervisor.report()]}
+        return {"ready": running.ready, "processes": [each.model_dump() for each in await supervisor.report()]}
 
     async def answer_stop(_: Mapping[str, Any]) -> Mapping[str, Any]:
         stop.set()
-        return (await asyncio.shield(stopped)).as_json()
+        return (await asyncio.shield(stopped)).model_dump()
 
     remove_runtime(lock.data_dir)  # one that a killed supervisor left
     with stop_on_signals(stop, supervisor.hurry):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eldermesh.counted import counted
+from eldermesh_cli.answers.stack import DownAnswer, ProcessAnswer
 from eldermesh_cli.stack.errors import GaveUpError, StackError, StartFailedError
-from eldermesh_cli.stack.order import StopReport, start_in_order, stop_in_order
+from eldermesh_cli.stack.order import added_up, start_in_order, stop_in_order
 from eldermesh_cli.stack.processes.restarts import Deaths, RestartPolicy
-from eldermesh_cli.stack.report import ProcessReport, report_of
+from eldermesh_cli.stack.report import report_of
 from eldermesh_cli.stack.service import Service, ServiceSpec, ServiceState, describe_end
 from eldermesh_cli.stack.stop_request import unless_stopped
 
@@ -87,7 +88,7 @@ class Supervisor:
         self._describe_loss = describe_loss
         self._tell_change = changed
         self._tell_line = announce
-        self._broken_off: StopReport | None = None
+        self._broken_off: DownAnswer | None = None
 
     async def start(self) -> None:
         """Start all services that are wanted from the beginning, and wait until each is ready.
@@ -118,17 +119,17 @@ class Supervisor:
             except _StateLostError as lost:
                 await unless_stopped(stop, self._start_anew(lost.death))
 
-    async def stop(self) -> StopReport:
+    async def stop(self) -> DownAnswer:
         """Stop all services, each within its grace; the report counts those of a start that was broken off, too."""
         report = await self._stop_all()
-        return report if self._broken_off is None else report.after(self._broken_off)
+        return report if self._broken_off is None else added_up(self._broken_off, report)
 
     def hurry(self) -> None:
         """Cut every grace short: kill what still runs."""
         for service in self.services.values():
             service.kill_soon()
 
-    async def report(self) -> list[ProcessReport]:
+    async def report(self) -> list[ProcessAnswer]:
         """Return name, pid, state, restarts and memory of each service."""
         return await asyncio.to_thread(lambda: [report_of(service) for service in self.services.values()])
 
@@ -146,7 +147,7 @@ class Supervisor:
     async def _start_all(self) -> None:
         await start_in_order(self.services, self._changed)
 
-    async def _stop_all(self) -> StopReport:
+    async def _stop_all(self) -> DownAnswer:
         report = await stop_in_order(self.services)
         self._changed()
         return report

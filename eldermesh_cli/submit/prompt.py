@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from eldermesh.client import Client, RequestDeadError, SentRequest
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
-from eldermesh_cli.answers.jobs import AskAnswer, AskLine, OutputLine, RequestEndLine
+from eldermesh_cli.answers.jobs import AskAnswer, OutputLine, RequestEndLine
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
@@ -155,7 +155,7 @@ class Asking:
 
     def _print_output(self, record: ClaudeOutput) -> None:
         if self._output.as_json:
-            self._line(OutputLine(record=record))
+            self._output.answer(OutputLine(record=record))
         elif record.kind == "text":
             self._in_line = not (record.text or "").endswith("\n")
             self._output.write(record.text or "")
@@ -171,10 +171,10 @@ class Asking:
 
     def _print_end_of_stream(self, end: ClaudeEnd) -> None:
         if self._output.as_json:
-            self._line(RequestEndLine(record=end))
-            return
-        self._end_line()
-        self._note_end(end)
+            self._output.answer(RequestEndLine(record=end))
+        else:
+            self._end_line()
+            self._note_end(end)
 
     def _print_end(self, end: ClaudeEnd) -> None:
         if self._output.as_json:
@@ -201,9 +201,6 @@ class Asking:
         if self._in_line:
             self._output.write("\n")
             self._in_line = False
-
-    def _line(self, line: AskLine) -> None:
-        self._output.answer(line)
 
 
 def _refused(error: RequestDeadError) -> CliError:

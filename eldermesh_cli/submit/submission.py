@@ -11,7 +11,7 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
-from eldermesh_cli.follow.notable_item import error_text
+from eldermesh_cli.follow.job_lines import error_text
 from eldermesh_cli.program.connection import OpenMesh, open_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
@@ -105,16 +105,13 @@ class Submission:
                 f"job {sent.job_id} exists already with other content",
                 f"`mesh status {sent.job_id}` shows it; take another --job-id or --idempotency-key for this one",
             )
+        is_ours = error.error_type == "internal"
+        again = "" if is_ours else "it never ran: mend what the reason names, and submit it again; "
         raise CliError(
             ExitStatus.NOT_COMPLETED,
             error.error_type,
             f"job {sent.job_id} was refused: {error.reason}",
-            (
-                ""
-                if error.error_type == "internal"
-                else "it never ran: mend what the reason names, and submit it again; "
-            )
-            + f"`mesh dlq show {sent.job_id}` shows it as it was sent",
+            f"{again}`mesh dlq show {sent.job_id}` shows it as it was sent",
         )
 
     async def _follow(
@@ -153,15 +150,8 @@ class Submission:
         if self._output.as_json:
             self._output.answer(answer)
             return
-        self._output.show(
-            pairs_table(
-                [
-                    ("job", answer.job_id),
-                    ("state", answer.state),
-                    ("trace", answer.trace_url or answer.trace_id),
-                ]
-            )
-        )
+        trace = answer.trace_url or answer.trace_id
+        self._output.show(pairs_table([("job", answer.job_id), ("state", answer.state), ("trace", trace)]))
 
     def _print_end(self, end: JobEnd) -> None:
         if self._output.as_json:

@@ -11,8 +11,7 @@ from typing import Any
 
 from faststream.middlewares import AckPolicy
 
-from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
-from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker, translate_errors
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
 from shared.consumer.client import require_codecs

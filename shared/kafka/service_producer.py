@@ -8,10 +8,9 @@ from typing import Any, Self
 from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError  # noqa: TID251 - the layer translates them
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from eldermesh.kafka.errors import KafkaUnavailableError
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
 from eldermesh.kafka.failures import BROKER
 from eldermesh.kafka.replacing_producer import Headers, OutgoingRecord, ReplacingProducer
-from eldermesh.kafka.unreachable import no_broker
 from eldermesh.kafka.whole_producer import WholeProducer
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
 from shared.kafka.topics import TOPICS

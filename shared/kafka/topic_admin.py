@@ -12,8 +12,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code  # noqa: TID251 - the layer translates them
 
-from eldermesh.kafka.errors import KafkaUnavailableError
-from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
 from shared.errors import ConfigurationError, RetryableError
 from shared.kafka.clients import make_admin
 from shared.kafka.incarnation import read_or_create_incarnation

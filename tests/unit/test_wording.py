@@ -6,8 +6,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from eldermesh.counted import counted
-from eldermesh.kafka.errors import KafkaUnavailableError
-from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
-from eldermesh.kafka.errors import KafkaUnavailableError
-from eldermesh.kafka.unreachable import no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.target_mesh import Mesh
 from shared.errors import MeshError

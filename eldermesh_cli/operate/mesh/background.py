@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from eldermesh.launch import python_command
-from eldermesh_cli.answers.stack import ProcessAnswer
+from eldermesh_cli.answers.stack import PsAnswer
 from eldermesh_cli.operate.mesh.place import already_running
-from eldermesh_cli.operate.mesh.start_progress import show_ready, up_answer
+from eldermesh_cli.operate.mesh.start_progress import show_ready
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.stack.control import request
 from eldermesh_cli.stack.data_dir import data_dir_owner
@@ -46,9 +46,8 @@ def run_in_background(settings: Settings, output: Output) -> None:
     except BaseException:  # Ctrl-C too: who did not wait until it was ready does not want it
         supervisor.stop()
         raise
-    processes = asyncio.run(request(data_dir, "ps"))["processes"]
-    answer = up_answer(runtime.ready_seconds, [ProcessAnswer.model_validate(process) for process in processes])
-    show_ready(output, answer, runtime, data_dir, stop="mesh down")
+    answer = PsAnswer.model_validate({"processes": asyncio.run(request(data_dir, "ps"))["processes"]})
+    show_ready(output, runtime, answer.processes, data_dir, stop="mesh down")
 
 
 class _BackgroundSupervisor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 import typer
 
@@ -13,6 +14,11 @@ from eldermesh_cli.program.target_mesh import Mesh, find_mesh, load_settings
 from eldermesh_cli.stack.errors import RuntimeFileDamagedError
 from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from eldermesh_cli.terminal.output import Output
+
+_SETTINGS = (
+    *("kafka_bootstrap", "broker_profile", "redis_url", "topic_prefix", "partitions", "blob_url"),
+    *("otlp_endpoint", "trace_query_url", "ray_address"),
+)
 
 app = typer.Typer()
 
@@ -43,26 +49,17 @@ def env(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitS
 
 
 def _of_runtime(runtime: Runtime) -> dict[str, str]:
-    values = {
-        "MESH_KAFKA_BOOTSTRAP": runtime.kafka_bootstrap,
-        "MESH_BROKER_PROFILE": runtime.broker_profile,
-        "MESH_REDIS_URL": runtime.redis_url,
-        "MESH_TOPIC_PREFIX": runtime.topic_prefix or None,
-        "MESH_PARTITIONS": None if runtime.partitions is None else str(runtime.partitions),
-        "MESH_BLOB_URL": runtime.blob_url,
-        "MESH_OTLP_ENDPOINT": runtime.otlp_endpoint,
-        "MESH_TRACE_QUERY_URL": runtime.trace_query_url,
-        "MESH_RAY_ADDRESS": runtime.ray_address,
-        "MESH_RAY_ON_DEMAND": None if runtime.ray_address is None else "true",
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    values = {f"MESH_{name.upper()}": str(getattr(runtime, name) or "") for name in _SETTINGS}
+    return _given(values, ray_on_demand=runtime.ray_address is not None)
 
 
 def _of_settings(mesh: Mesh) -> dict[str, str]:
     """The settings in force, where they and not a mesh on this machine say which mesh is meant."""
-    names = ("KAFKA_BOOTSTRAP", "BROKER_PROFILE", "REDIS_URL", "TOPIC_PREFIX", "PARTITIONS", "BLOB_URL")
-    others = ("OTLP_ENDPOINT", "TRACE_QUERY_URL", "RAY_ADDRESS")
-    values = mesh.settings.environment()
-    wanted = [f"MESH_{name}" for name in (*names, *others)]
-    found = {name: values[name] for name in wanted if values.get(name)}
-    return found | ({"MESH_RAY_ON_DEMAND": "true"} if mesh.settings.ray_on_demand else {})
+    environment = mesh.settings.environment()
+    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in _SETTINGS}
+    return _given(values, ray_on_demand=mesh.settings.ray_on_demand)
+
+
+def _given(values: Mapping[str, str], *, ray_on_demand: bool) -> dict[str, str]:
+    given = {variable: value for variable, value in values.items() if value}
+    return given | ({"MESH_RAY_ON_DEMAND": "true"} if ray_on_demand else {})

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from eldermesh.counted import counted
-from eldermesh_cli.answers.stack import ProcessAnswer
+from eldermesh_cli.answers.stack import DownAnswer, ProcessAnswer
 from eldermesh_cli.operate.mesh.losses import lost_with
-from eldermesh_cli.operate.mesh.start_progress import IN_MEMORY, StartDisplay, show_ready, up_answer
+from eldermesh_cli.operate.mesh.start_progress import IN_MEMORY, StartDisplay, show_ready
 from eldermesh_cli.stack.data_dir import DataDirLock
 from eldermesh_cli.stack.embedded_mesh import embedded_mesh
-from eldermesh_cli.stack.order import StopReport
-from eldermesh_cli.stack.report import ProcessReport
 from eldermesh_cli.stack.runtime_file import Runtime
 from eldermesh_cli.stack.stack_run import run_stack
 from eldermesh_cli.terminal.output import Output
@@ -30,16 +28,15 @@ def run_in_foreground(settings: Settings, output: Output) -> None:
     output.note(f"mesh: stopped {counted(report.stopped_processes, 'service')} in {report.stop_seconds:.1f} s{killed}")
 
 
-async def _run(settings: Settings, output: Output) -> StopReport:
+async def _run(settings: Settings, output: Output) -> DownAnswer:
     data_dir = settings.data_dir
     with await DataDirLock.acquire(data_dir) as lock, StartDisplay(output) as display:
         mesh = embedded_mesh(settings)
         output.note(f"mesh: starting on {data_dir}; {IN_MEMORY}")
 
-        def ready(runtime: Runtime, reports: Sequence[ProcessReport]) -> None:
+        def ready(runtime: Runtime, processes: Sequence[ProcessAnswer]) -> None:
             display.done()
-            answer = up_answer(runtime.ready_seconds, [ProcessAnswer(**report.as_json()) for report in reports])
-            show_ready(output, answer, runtime, data_dir, stop="Ctrl-C, or `mesh down`")
+            show_ready(output, runtime, processes, data_dir, stop="Ctrl-C, or `mesh down`")
 
         return await run_stack(
             lock,

@@ -77,19 +77,16 @@ class StartDisplay:
             self._console.print(f"mesh: {line}", markup=False, soft_wrap=True)
 
 
-def up_answer(ready_seconds: float, processes: Sequence[ProcessAnswer]) -> UpAnswer:
-    """The answer of `mesh up`."""
-    return UpAnswer(ready=True, ready_seconds=ready_seconds, processes=tuple(processes))
-
-
-def show_ready(output: Output, answer: UpAnswer, runtime: Runtime, data_dir: Path, *, stop: str) -> None:
+def show_ready(
+    output: Output, runtime: Runtime, processes: Sequence[ProcessAnswer], data_dir: Path, *, stop: str
+) -> None:
     """Print that the mesh is ready: the answer, or for people where everything is and what to do next."""
     if output.as_json:
-        output.answer(answer)
+        output.answer(UpAnswer(ready=True, ready_seconds=runtime.ready_seconds, processes=tuple(processes)))
         return
-    memory = sum(process.rss_bytes for process in answer.processes)
+    memory = sum(process.rss_bytes for process in processes)
     output.show(
-        f"The mesh is ready after {answer.ready_seconds:.1f} s: {counted(len(answer.processes), 'service')}, "
+        f"The mesh is ready after {runtime.ready_seconds:.1f} s: {counted(len(processes), 'service')}, "
         f"{memory / MEGABYTE:.0f} MB.\n",
         pairs_table(
             [

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from eldermesh_cli.follow.advice_lines import advice_pairs
+from eldermesh_cli.follow.job_lines import advice_pairs
 
 
 def entry(sage: str, status: str = "ok", **advice: JsonValue) -> dict[str, JsonValue]:

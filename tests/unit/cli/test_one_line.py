@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from eldermesh_cli.answers.jobs import HoldStatus
-from eldermesh_cli.follow.advice_lines import advice_pairs
-from eldermesh_cli.follow.hold_text import hold_text
-from eldermesh_cli.follow.notable_item import error_text
+from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 
 AT = "2026-01-01T00:00:00.000Z"
 FORGED = "fine\n  failed    item 0: forged\r\u2028\x0b\x85" + "x" * 1_000

@@ -1,17 +1,22 @@
-"""What was said of a job before it ran, in lines for people; `--json` has all of it."""
+"""What people read of a job: its advice, its holds, the error of an item. `--json` has all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from eldermesh.counted import counted
 from eldermesh_cli.terminal.safe_text import in_one_line
 
+if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import HoldStatus
+
 Entry = Mapping[str, JsonValue]
 
 _MOST_LISTED = 5
+_WHOLE_FROM = 1000
 
 
 def advice_pairs(entries: Sequence[Entry]) -> list[tuple[str, str | None]]:
@@ -47,9 +52,6 @@ def _estimate(entries: Sequence[Entry]) -> str | None:
         ]
         return ", ".join(parts)
     return None
-
-
-_WHOLE_FROM = 1000
 
 
 def _quantiles(value: JsonValue, unit: str) -> str | None:
@@ -100,3 +102,18 @@ def _silent(entries: Sequence[Entry]) -> Iterator[str]:
     for entry in entries:
         if entry.get("status") != "ok" and entry.get("sage") not in answered:
             yield f"{entry.get('sage')} ({entry.get('status')})"
+
+
+def hold_text(hold: HoldStatus) -> str:
+    """How a hold went, and who decided."""
+    if hold.outcome is None:
+        return f"since {hold.held_at}"
+    who = "" if hold.by is None else f" by {in_one_line(hold.by)}"
+    said = "" if hold.decision_reason is None else f": {in_one_line(hold.decision_reason)}"
+    return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"
+
+
+def error_text(item_index: int, error_type: str | None, error_message: str | None) -> str:
+    """The error of an item in a line."""
+    said = ": ".join(part for part in (error_type, error_message) if part)
+    return f"item {item_index}: {in_one_line(said)}"
