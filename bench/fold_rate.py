@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.own_verdict import SpecContents
+from services.router.policy.own_verdict import content_in_redis
 from shared.facts.fact import InboxRecord
 from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobTerms
 from shared.history.clock import SystemClock
@@ -140,7 +141,7 @@ def _owner_maker(settings: Settings, producer: Any, redis: Redis) -> Any:
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(redis, keys),
-            JobDecider(settings, workloads, SpecContents(redis, keys), clock),
+            JobDecider(settings, workloads, partial(content_in_redis, redis, keys), clock),
             AnsweringDispatcher(settings, producer),
             partition=partition,
             window_size=_WINDOW,

@@ -1,6 +1,6 @@
-"""Whether router, workers, Ray do their work; `python -m services.router.health router|worker|ray` checks a container.
+"""Health checks of router, workers and Ray: `python -m services.router.health router|worker|ray`, in a container.
 
-Exit status 0 if so; else 1, and one line that says what is wrong. A process that has failed for good needs no check: it
+Exit status 0 if healthy; else 1, and one line that says what is wrong. A process that cannot go on needs no check: it
 ends by itself and says why.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar, cast
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
 from services.router.engines.ray.node import raylet_socket
 from shared.health.container_check import Trouble, check_health
@@ -21,27 +20,33 @@ from shared.health.parts import CELERY_RUNNERS, RAY_RUNNERS, ROUTER
 from shared.ray_head import head_address, reach_head
 from shared.settings import Settings
 
-_T = TypeVar("_T")
-
 _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 2.0
 _PING_LIMIT_SECONDS = 8.0
-"""For the ping with its connections, which Celery itself does not limit."""
+"""For the ping and its connections; Celery itself sets no limit."""
 
 
 async def worker_trouble(settings: Settings, hostname: str | None = None) -> str | None:
     """Why no chunk would run: no Celery worker answers a ping. With a `hostname` only the worker there counts."""
-    # Here and not above: it takes a second, which a check of the router should not.
+    # Imported here because it takes a second, which a check of the router need not spend.
     from services.router.engines.celery.ping import ping_workers  # noqa: PLC0415
 
     destination = None if hostname is None else [f"celery@{hostname}"]
 
-    def ping() -> list[str]:
-        return ping_workers(settings, timeout_seconds=_PING_SECONDS, destination=destination, limit=1)
+    outcome: Future[list[str]] = Future()
+    outcome.set_running_or_notify_cancel()  # so that nobody can cancel it
 
+    def ping() -> None:
+        try:
+            outcome.set_result(ping_workers(settings, timeout_seconds=_PING_SECONDS, destination=destination, limit=1))
+        except Exception as error:  # noqa: BLE001 - raised again below
+            outcome.set_exception(error)
+
+    # A daemon: nothing waits for it when it hangs, not even the interpreter at its end.
+    threading.Thread(target=ping, name="health", daemon=True).start()
     try:
         async with asyncio.timeout(_PING_LIMIT_SECONDS):
-            answers = await _in_own_thread(ping)
+            answers = await asyncio.wrap_future(outcome)
     except TimeoutError:
         return f"the ping of Celery did not end within {_PING_LIMIT_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - kombu wraps whatever its transport raises in classes of several libraries
@@ -50,7 +55,7 @@ async def worker_trouble(settings: Settings, hostname: str | None = None) -> str
 
 
 async def ray_trouble(settings: Settings) -> str | None:
-    """Why no chunk would run on Ray: the head does not listen, or the node of this machine is not there."""
+    """Why no chunk would run on Ray: the head does not listen, or the node of this machine has not started."""
     if settings.ray_address is None:
         return "MESH_RAY_ADDRESS is not set"
     try:
@@ -58,32 +63,6 @@ async def ray_trouble(settings: Settings) -> str | None:
     except OSError as error:  # TimeoutError is one
         return f"the head does not answer: {error!r}"
     return "the Ray node of this machine has not started" if raylet_socket(settings) is None else None
-
-
-async def _in_own_thread(work: Callable[[], _T]) -> _T:
-    """Await the work of a thread that nobody waits for when it hangs, not even the interpreter at its end."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[_T] = loop.create_future()
-
-    def tell(result: _T | None, error: Exception | None) -> None:
-        if outcome.done():  # given up
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(cast("_T", result))
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - raised again where the work is awaited
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, result, failure)
-
-    threading.Thread(target=run, name="health", daemon=True).start()
-    return await outcome
 
 
 async def _this_worker_trouble(settings: Settings) -> str | None:
@@ -98,7 +77,7 @@ _CHECKS: Mapping[str, Sequence[Trouble]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the part that is named; worker and Ray node are those of this host."""
+    """Check the named part; worker and Ray node are those of this host."""
     parser = argparse.ArgumentParser(prog="health", description="Is it at work?")
     parser.add_argument("part", choices=tuple(_CHECKS))
     return check_health(*_CHECKS[parser.parse_args(arguments).part])

@@ -1,10 +1,11 @@
-"""The router as a process: admission reads the inboxes, owners fold the job history and act on it."""
+"""The router: admission reads the inboxes, owners fold the job history and act on it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -17,7 +18,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.own_verdict import SpecContents
+from services.router.policy.own_verdict import content_in_redis
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock, Waking
@@ -42,11 +43,7 @@ _log = get_logger(__name__)
 
 
 class RouterService:
-    """Admission and owners of one process.
-
-    Args:
-        settings: the settings in force.
-    """
+    """Admission and owners of one process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -61,7 +58,7 @@ class RouterService:
 
     @contextlib.asynccontextmanager
     async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
-        """Start all parts, which it yields, and on leaving drain and stop.
+        """Start all parts and yield them; drain and stop them afterwards.
 
         Raises:
             ConfigurationError: topics are missing.
@@ -107,7 +104,9 @@ class RouterService:
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(self._redis, keys),
-            JobDecider(settings, self._workloads, SpecContents(self._redis, keys), self._clock, self._ray_trouble),
+            JobDecider(
+                settings, self._workloads, partial(content_in_redis, self._redis, keys), self._clock, self._ray_trouble
+            ),
             JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock),
             partition=partition,
             window_size=2 * max(settings.slots, settings.ray_runners),

@@ -21,7 +21,7 @@ from eldermesh.kafka.errors import KafkaUnavailableError
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
-from services.router.policy.own_verdict import SpecContents
+from services.router.policy.own_verdict import content_in_redis
 from services.router.read_model.lookup import JobLookup
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
@@ -74,12 +74,12 @@ class History:
 
     def _owner(self, log: KafkaPartitionLog, number: int) -> Owner[JobState]:
         clock = SystemClock()
-        contents = SpecContents(self.redis, self.keys)
+        read_content = partial(content_in_redis, self.redis, self.keys)
         return Owner(
             JobMachine(),
             log,
             PartitionStore(self.redis, self.keys),
-            JobDecider(self.settings, WorkloadRegistry.installed(), contents, clock),
+            JobDecider(self.settings, WorkloadRegistry.installed(), read_content, clock),
             _Nowhere(),
             partition=number,
             window_size=4,

@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.policy.decider import PANEL_LATE, JobDecider
-from services.router.policy.own_verdict import JobContent, SpecContents, incident_rules, judged
+from services.router.policy.own_verdict import JobContent, content_in_redis, incident_rules, judged
 from shared.errors import RetryableError
 from shared.facts.fact import Fact, TimerFired
 from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobRouted, decode_job_fact
@@ -77,7 +77,7 @@ class Deciding:
             "hold_reminder_seconds": 20.0,
         }
         settings = Settings(**(values | self.settings), _env_file=None)
-        decider = JobDecider(settings, WorkloadRegistry.installed(), self, _Clock(), rules=self.rules)
+        decider = JobDecider(settings, WorkloadRegistry.installed(), self.read, _Clock(), rules=self.rules)
         new = await decider.decide(story.job, DecisionDue(story.job.decisions))
         return None if new is None else decode_job_fact(new.fact_type, new.value)
 
@@ -229,7 +229,7 @@ async def test_a_flood_of_large_jobs() -> None:
         return {"risk": "low"}
 
     settings = Settings(broker_profile="embedded", _env_file=None)
-    decider = JobDecider(settings, WorkloadRegistry.installed(), deciding, clock, rules=slow)
+    decider = JobDecider(settings, WorkloadRegistry.installed(), deciding.read, clock, rules=slow)
     facts = [await decider.decide(left_alone().job, DecisionDue(0)) for _ in range(4)]
     assert [fact is not None for fact in facts] == [True, True, False, False]
     assert await decider.decide(advised(incident("low")).job, DecisionDue(0)) is not None, "needs no judging"
@@ -288,14 +288,13 @@ async def test_the_content_comes_from_the_specification() -> None:
     keys = PartitionKeys("t.jobs.history", 0)
     spec = {"workload": "python", "items": [1, "two"], "options": {"function": "math:sqrt"}, "tenant": "default"}
     redis: Any = _Redis({JOB: json.dumps(spec).encode()})
-    contents = SpecContents(redis, keys)
-    found = await contents.read(JOB)
+    found = await content_in_redis(redis, keys, JOB)
     assert found == JobContent("python", (1, "two"), {"function": "math:sqrt"})
     assert "two" not in repr(found)
-    assert await contents.read("another") is None
+    assert await content_in_redis(redis, keys, "another") is None
     silent: Any = _Redis(None)
     with pytest.raises(RetryableError, match="could not be read"):
-        await SpecContents(silent, keys).read(JOB)
+        await content_in_redis(silent, keys, JOB)
 
 
 def test_the_rules_are_those_of_incident() -> None:

@@ -18,7 +18,7 @@ def test_cheap_items_are_spread_over_the_slots() -> None:
 
 def test_dear_items_go_one_by_one() -> None:
     """A prompt waits for no other, and dies alone; an operator's setting still wins."""
-    dear = replace(_REQUEST, workload="claude", dear_items=True)
+    dear = replace(_REQUEST, workload="claude", single_items=True)
     route = static_policy(dear)
     assert route.chunk_items == 1
     assert "items of claude are dear: one a chunk" in route.reasons

@@ -1,24 +1,33 @@
-"""From a record's bytes to the command it says it is; nothing is known of its fields yet."""
+"""What a record says it is: the name of its command, and the id of its job."""
 
 from __future__ import annotations
 
 from pydantic import JsonValue
 
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, SUBMIT
-from services.router.admission.job_id import JOB_IDS
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.ids import job_id_from_cloud_event, job_id_from_key
 from shared.consumer.command_json import read_object
 from shared.consumer.record import ConsumedRecord
+from shared.consumer.subject_id import SubjectIds
 from shared.errors import DeadLetterError
 from shared.kafka.topics import JOBS_DECISIONS
+
+JOB_IDS = SubjectIds("job_id", JobSubmit.model_fields["tenant"].default, job_id_from_key, job_id_from_cloud_event)
 
 _COMMANDS = frozenset({SUBMIT, CANCEL, DECIDE})
 
 
+def job_id_of(submit: JobSubmit, record: ConsumedRecord) -> str:
+    """The id of a valid submit."""
+    return submit.job_id or JOB_IDS.derived(submit.tenant, submit.idempotency_key, record)
+
+
 def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
-    """The command's type and its fields.
+    """The command's type and its fields, which are not checked yet.
 
     Raises:
-        DeadLetterError: too large, no I-JSON object, or its headers say that it is something else.
+        DeadLetterError: too large, not an I-JSON object, or its headers name something else.
     """
     value = read_object(record, readable_id=JOB_IDS.readable, derived_id=JOB_IDS.of_invalid)
     return _command_type(record, value), value

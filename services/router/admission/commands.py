@@ -1,8 +1,8 @@
 """Admission: turns the commands of the inboxes into facts of the job history, at least once, keyed by the job's id.
 
 A submit becomes `job.accepted`, a cancel `job.cancel_requested`, a decision on a hold `job.decided`. Whether a submit
-is the first of its id, a repeat or a conflict, and whether a decision counts, is not decided here: only the history has
-the order, so only its owner can tell.
+is the first of its id, a repeat or a conflict, and whether a decision counts, is decided by the owner of the history,
+which alone has their order.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from pydantic import ValidationError
 from eldermesh.contract.cloudevents import CANCEL, DECIDE
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import trace_id_of
-from services.router.admission.command_name import read_command
-from services.router.admission.job_id import JOB_IDS
+from services.router.admission.command_name import JOB_IDS, read_command
 from services.router.admission.plugin_judge import PluginJudges
 from services.router.admission.submit import accepted_fact, judged_by_plug_in, judged_submit
 from shared.consumer.invalid_reason import reason_of
@@ -45,7 +44,7 @@ _accepted_total = metrics.get_meter("eldermesh").create_counter(
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A valid command and the job it speaks of. `repr` never shows the command."""
+    """A valid command and its job. `repr` never shows the command."""
 
     job_id: str
     command: JobSubmit | JobCancel | JobDecide
@@ -65,9 +64,9 @@ class JobAdmission:
 
     Args:
         settings: the settings in force.
-        producer: for its facts; it stays the caller's.
-        workloads: what may run, and who judges options.
-        tenant_of_inbox: the only tenant that this inbox is for; None where the record says whose it is.
+        producer: sends the facts; the caller closes it.
+        workloads: what may run; they check options.
+        tenant_of_inbox: the only tenant of this inbox; None if each record names its own.
         now_ms: wall clock, milliseconds since 1970.
     """
 
@@ -88,15 +87,14 @@ class JobAdmission:
         self._judges = PluginJudges(settings)
 
     async def close(self) -> None:
-        """End the processes in which plug-ins judge."""
+        """End the processes in which plug-ins validate."""
         await self._judges.close()
 
     def decode(self, record: ConsumedRecord) -> Admitted:
-        """The command of a record, judged.
+        """The checked command of a record.
 
         Raises:
-            DeadLetterError: it is not valid, or asks for what is not supported yet; with the job's id where that can be
-                read or derived.
+            DeadLetterError: it is not valid or not supported yet; with the job's id if that can be read or derived.
         """
         command, value = read_command(record)
         if command == CANCEL:
@@ -107,11 +105,11 @@ class JobAdmission:
         return Admitted(job_id, submit, submit.content_hash())
 
     def root_trace_id(self, decoded: Admitted) -> str | None:
-        """The trace of a job that came without one is found from its id alone."""
+        """The trace of a job that brought none, derived from its id."""
         return trace_id_of(decoded.job_id)
 
     async def handle(self, record: ConsumedRecord, decoded: Admitted) -> None:
-        """Append the fact, acknowledged by all in-sync replicas.
+        """Append the fact; on return all in-sync replicas have acknowledged it.
 
         Raises:
             DeadLetterError: the fact is larger than the history takes, or the workload's plug-in refuses the submit.
@@ -151,7 +149,7 @@ class JobAdmission:
 
 
 def decided_fact(decide: JobDecide, record: ConsumedRecord) -> JobDecided:
-    """What the history keeps of a decision: all that a dead letter of it needs."""
+    """What the history keeps of a decision, including all that a dead letter needs."""
     return JobDecided(
         inbox=inbox_of(record),
         inbox_key_base64=key_of(record),

@@ -1,4 +1,4 @@
-"""What of the contract works, and what is refused as `not_supported_yet`: one table, for admission and for the docs."""
+"""Which parts of the contract work and which are refused: one table, for admission and for the docs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CommandName = Literal["submit", "cancel", "decide"]
 class Support:
     """One row: a field of a command (or one of its values), and whether it works.
 
-    `refuses` tells, of a submit, whether it uses what this row refuses; rows of other commands have none.
+    `refuses` says whether a submit uses what the row refuses.
     """
 
     command: CommandName
@@ -117,11 +117,7 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
         "header `dlq_truncated_bytes`",
         "length of the original value where the letter was too large for the topic: only 64 KiB of the value are there",
     ),
-    (
-        "`jobs.dead`",
-        "header `dlq_sha256`",
-        "of the original value, in hexadecimal, where it was truncated",
-    ),
+    ("`jobs.dead`", "header `dlq_sha256`", "of the original value, in hexadecimal, where it was truncated"),
     (
         "`mesh status --json`",
         "`error_type`, `reason`",
@@ -139,11 +135,11 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
         "the reason of the state, if it has one; `changed` is false if the job had ended before",
     ),
 )
-"""What is there beside the contract: where, what, and what it says."""
+"""What exists beyond the contract: where, what, and its meaning."""
 
 
 def unsupported(job: JobSubmit) -> str | None:
-    """Why a valid submit is refused although the contract has what it asks for; None if all of it works."""
+    """Why a valid submit is refused although the contract allows it; None if all of it works."""
     for row in SUPPORT:
         if row.refuses is not None and row.refuses(job):
             return _reason(row)
@@ -151,7 +147,7 @@ def unsupported(job: JobSubmit) -> str | None:
 
 
 def support_markdown() -> str:
-    """The table as `docs/reference/contract-support.md` has it."""
+    """The content of `docs/reference/contract-support.md`."""
     lines = [
         "# What of the contract works",
         "",

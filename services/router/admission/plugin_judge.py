@@ -1,7 +1,7 @@
-"""Judges submits by the plug-ins of other distributions, each in a process that may be killed.
+"""Validates submits with the plug-ins of other distributions, each in a process that can be killed.
 
-Their `validate` is anybody's code: on the event loop, one that does not end would hold up all jobs, and a thread cannot
-be ended. The mesh's own workloads are bounded by what they may be given, and are asked on the spot.
+Their `validate` may never end: on the event loop that would block all jobs, and a thread cannot be killed. The mesh's
+own workloads validate in limited time, and are called directly.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from shared.processes.children import signal_child, signal_name, start_on_leash
 from shared.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
-"""For one submit, whatever the process does, on a machine that is busy; what counts is the processor's time."""
+"""Wall time for one submit, generous for a busy machine; `PROCESSOR_SECONDS` is the limit meant for plug-ins."""
 
 START_SECONDS: Final = 30.0
 """For the interpreter to start and the plug-in to be imported."""
 
 ENDLESS_JUDGEMENTS: Final = 3
-"""So many in a row that do not end are no bad submits: the plug-in is not asked for `REST_SECONDS`."""
+"""After as many in a row the plug-in itself is at fault, and is not asked for `REST_SECONDS`."""
 
 REST_SECONDS: Final = 30.0
 
 _MOST_KEPT: Final = 1000
-"""Judgements that nobody has come back for."""
+"""Judgements kept for callers that were cancelled and may ask again."""
 
 _MAX_ANSWER_BYTES = 64 * 1024
 _DEATH_SECONDS = 2.0
@@ -51,12 +51,7 @@ _log = get_logger(__name__)
 
 
 class PluginJudges:
-    """The judges of a router, one for each workload that was asked for.
-
-    Args:
-        settings: given to the plug-ins.
-        now: seconds of a monotonic clock.
-    """
+    """The judges of a router, one for each workload; `now` is a monotonic clock, in seconds."""
 
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -64,10 +59,10 @@ class PluginJudges:
         self._judges: dict[str, PluginJudge] = {}
 
     async def judge(self, workload: str, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None) -> None:
-        """Return if the workload's plug-in takes the submit. `workload` is installed.
+        """Return if the plug-in of an installed workload accepts the submit.
 
         Raises:
-            DeadLetterError: it refuses it, or cannot judge it within the limits.
+            DeadLetterError: it refuses the submit, or does not validate it within the limits.
             RetryableError: no process can be started now.
         """
         judge = self._judges.get(workload)
@@ -81,10 +76,10 @@ class PluginJudges:
 
 
 class PluginJudge:
-    """One plug-in's process, started when it is needed and after each of its ends; it judges one submit at a time.
+    """One plug-in's process, started when needed and again after it ended; it validates one submit at a time.
 
-    A judgement goes on when the one who asked is cancelled: the time of a batch of records may be over before the
-    process has started. Whoever asks the same again, as its record is delivered again, has the judgement of then.
+    A judgement goes on when its caller is cancelled, for example because the time of a batch of records was over before
+    the process had started. When the record is delivered again, the same question gets that judgement.
     """
 
     def __init__(self, workload: str, settings: Settings, now: Callable[[], float]) -> None:
@@ -105,11 +100,12 @@ class PluginJudge:
         judgement = self._judgements.get(digest)
         if judgement is None:
             judgement = self._judgements[digest] = asyncio.create_task(self._judged(request))
-            judgement.add_done_callback(_see)
+            judgement.add_done_callback(_mark_as_read)
         await asyncio.wait({judgement})
         if self._judgements.get(digest) is judgement:
             del self._judgements[digest]
-        self._forget_those_that_nobody_took()
+        if len(self._judgements) > _MOST_KEPT:
+            self._judgements = {digest: each for digest, each in self._judgements.items() if not each.done()}
         judgement.result()
 
     async def close(self) -> None:
@@ -120,10 +116,6 @@ class PluginJudge:
         if judgements:
             await asyncio.wait(judgements)
         await self._end()
-
-    def _forget_those_that_nobody_took(self) -> None:
-        if len(self._judgements) > _MOST_KEPT:
-            self._judgements = {digest: each for digest, each in self._judgements.items() if not each.done()}
 
     async def _judged(self, request: bytes) -> None:
         async with self._one_at_a_time:
@@ -142,7 +134,7 @@ class PluginJudge:
                 await _ended(process)
                 if process.returncode == -signal.SIGPROF:
                     raise self._endless_refusal() from error
-                raise self._refusal(f"its process {_end_of(process)}") from error
+                raise self._refusal(f"its process {_how_it_ended(process)}") from error
             finally:
                 if answer is None:
                     await to_its_end(self._end())
@@ -184,13 +176,13 @@ class PluginJudge:
             answer = {"failed": f"its import took more than {START_SECONDS:g} s"}
         except _NO_ANSWER:
             await _ended(process)
-            answer = {"failed": f"its process {_end_of(process)} when it was imported"}
+            answer = {"failed": f"its process {_how_it_ended(process)} when it was imported"}
         except BaseException:
             await to_its_end(_end(process))
             raise
         if "failed" in answer:
             await to_its_end(_end(process))
-            self._rest(answer["failed"])  # it concerns no record, and would be the same for the next one
+            self._rest(answer["failed"])  # it is not the record's fault, and the next one would fail the same way
             raise self._refusal(answer["failed"])
         self._process = process
         return process
@@ -201,9 +193,9 @@ class PluginJudge:
             await _end(process)
 
 
-def _see(judgement: asyncio.Task[None]) -> None:
+def _mark_as_read(judgement: asyncio.Task[None]) -> None:
     if not judgement.cancelled():
-        judgement.exception()  # perhaps nobody comes back for it
+        judgement.exception()  # marks it as read: perhaps no caller asks again
 
 
 async def _ask(process: Process, request: bytes) -> dict[str, Any]:
@@ -216,12 +208,12 @@ async def _ask(process: Process, request: bytes) -> dict[str, Any]:
 
 
 def _has_ended(process: Process) -> bool:
-    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it."""
+    """Whether it has ended, or was killed, since its last answer."""
     return process.returncode is not None or (process.stdout is not None and process.stdout.at_eof())
 
 
 async def _ended(process: Process) -> None:
-    """Wait for the end of a process that speaks no more, so that it can be told how it ended."""
+    """Wait for the end of a process that answers no more, to learn how it ended."""
     try:
         async with asyncio.timeout(_DEATH_SECONDS):
             await process.wait()
@@ -235,6 +227,6 @@ async def _end(process: Process) -> None:
         await process.communicate()
 
 
-def _end_of(process: Process) -> str:
+def _how_it_ended(process: Process) -> str:
     status = process.returncode or 0
     return f"was killed by {signal_name(-status)}" if status < 0 else f"ended with exit status {status}"

@@ -1,6 +1,6 @@
-"""The process in which one workload's plug-in judges submits: a line of JSON in, a line out, within its limits.
+"""The process in which one workload's plug-in validates submits: a line of JSON in, a line out, within limits.
 
-Whatever a plug-in does to it, the router goes on and starts another one.
+Whatever a plug-in does to this process, the router goes on and starts another one.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from shared.settings import Settings
 from shared.workloads import Workload, WorkloadRegistry
 
 PROCESSOR_SECONDS = 2.0
-"""For one submit; then the kernel ends the process."""
+"""For one submit; then the kernel kills the process."""
 
 MEMORY_BYTES = 1024**3
-"""Of address space, beyond what the plug-in has taken when it is imported; then its allocations fail."""
+"""Of address space beyond that in use after the import; further allocations fail."""
 
 MAX_REASON_CHARACTERS = 4000
 
 
 def main() -> None:
-    """Load the workload that the argument names, say so, and judge until the input ends."""
+    """Load the workload that the argument names, report that, and validate until the input ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # what a plug-in prints is no answer
+    os.dup2(2, 1)  # what a plug-in prints must not be read as an answer
     requests = sys.stdin.buffer
     settings: Settings = pickle.loads(bytes.fromhex(requests.readline().decode()))  # noqa: S301 - the router's own
 

@@ -1,4 +1,4 @@
-"""A submit judged: is it valid, can it run here, and which terms does the history keep of it."""
+"""Checks a submit: whether it is valid and can run here, and which terms the history keeps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import DeadLetterType
+from services.router.admission.command_name import JOB_IDS, job_id_of
 from services.router.admission.contract_support import unsupported
-from services.router.admission.job_id import JOB_IDS, job_id_of
 from services.router.admission.plugin_judge import PluginJudges
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
@@ -39,7 +39,7 @@ def judged_submit(
 
     Raises:
         DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if the workload
-            fails to judge it. A plug-in of another distribution is not asked here, but by `judged_by_plug_in`.
+            fails to validate it. Plug-ins of other distributions are asked by `judged_by_plug_in` instead.
     """
     try:
         submit = JobSubmit.model_validate(value)
@@ -56,13 +56,13 @@ def judged_submit(
 
 
 async def judged_by_plug_in(submit: JobSubmit, job_id: str, workloads: WorkloadRegistry, judges: PluginJudges) -> None:
-    """Return if the submit's workload is the mesh's own, which has judged it, or its plug-in takes it.
+    """Have the plug-in of another distribution validate the submit, if its workload is one.
 
     Raises:
-        DeadLetterError: `invalid` with the plug-in's reason, or `internal`: it could not judge it within its limits.
+        DeadLetterError: `invalid` with the plug-in's reason, or `internal`: it did not validate within its limits.
         RetryableError: no process can be started for it now.
     """
-    with _word_of_workload(submit, job_id):
+    with _dead_letters_of_workload(submit, job_id):
         if workloads.is_plug_in(submit.workload):
             await judges.judge(submit.workload, submit.options, submit.items)
 
@@ -70,7 +70,7 @@ async def judged_by_plug_in(submit: JobSubmit, job_id: str, workloads: WorkloadR
 def accepted_fact(
     submit: JobSubmit, content_hash: str, record: ConsumedRecord, settings: Settings, trace: FactTrace, *, now_ms: int
 ) -> JobAccepted:
-    """What the history keeps of a submit; `content_hash` is its own, `record` the one that it was read from.
+    """What the history keeps of a submit that was read from `record`.
 
     A record that is delivered again gives the same content hash and the same inbox coordinates.
     """
@@ -111,27 +111,26 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
 
 
 def _ask_workload(submit: JobSubmit, job_id: str, settings: Settings, workloads: WorkloadRegistry) -> None:
-    with _word_of_workload(submit, job_id):
+    with _dead_letters_of_workload(submit, job_id):
         if not workloads.is_plug_in(submit.workload):
             workloads.get(submit.workload).validate(submit.options, submit.items, settings)
 
 
 @contextmanager
-def _word_of_workload(submit: JobSubmit, job_id: str) -> Iterator[None]:
+def _dead_letters_of_workload(submit: JobSubmit, job_id: str) -> Iterator[None]:
     try:
         yield
     except RetryableError:
         raise
     except DeadLetterError as error:
-        # A plug-in's word, too: with another one than the contract's the letter would be none that anybody can read.
+        # A plug-in chose it; consumers can read only the types of the contract.
         error_type = error.error_type if error.error_type in get_args(DeadLetterType) else "internal"
         reason = whole_characters(error.reason).strip() or f"workload {submit.workload} refused it and gave no reason"
         raise DeadLetterError(error_type, reason, job_id=job_id) from error
     except BaseException as error:
         if ends_the_task(error):
             raise
-        # A plug-in's mistake concerns the jobs that name it, and must not stop admission for all others. It may even
-        # call `sys.exit`.
+        # A plug-in's failure, even a `sys.exit`, must not stop admission of other jobs.
         reason = f"workload {submit.workload} could not judge the job: {type(error).__name__}"
         raise DeadLetterError("internal", reason, job_id=job_id) from error
 

@@ -1,16 +1,15 @@
-"""The router's decisions on jobs, each a fact of its own."""
+"""The router's decisions on jobs; each becomes a fact."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import orjson
 from opentelemetry.trace import Span
 
 from services.router.jobs.state import JobState
 from services.router.policy.engine_choice import Route, RouteRequest, static_policy
-from services.router.policy.own_verdict import JobContents, JudgingTime, Rules, incident_rules, judged
+from services.router.policy.own_verdict import ContentReader, JudgingTime, Rules, incident_rules, judged
 from services.router.policy.risk_policy import Ruling, incident_entry, risk_of, ruling, tools_can_write
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
 from shared.history.clock import Clock
@@ -23,50 +22,42 @@ from shared.telemetry.spans import span
 from shared.workloads import WorkloadRegistry
 
 PANEL_LATE = AdviceEntry(sage="panel", status="late")
-"""What a decision says where the panel's time was over."""
+"""Advice of a decision that did not wait longer for the panel."""
 
 _MAX_SPAN_TEXT = 4096
-
-
-@dataclass(slots=True)
-class _Judgement:
-    """What is to be done with a job, and what the router said itself on the way there."""
-
-    ruling: Ruling
-    own: list[AdviceEntry] = field(default_factory=list)
 
 
 class JobDecider:
     """`Decider[JobState]`: refuses or holds a job by its risk, else routes it by policy.
 
     Args:
-        settings: slots, chunk size, how long holds last, what follows where incident is missing.
-        workloads: know whether their items are dear.
-        contents: of the jobs to judge where incident has not.
-        clock: says from when on a hold lasts.
-        ray_trouble: says why a job had better not go to Ray now.
-        rules: what incident would say.
+        settings: slots, chunk size, length of holds, and what to do without advice of `incident`.
+        workloads: know whether their items cost much.
+        read_content: reads jobs that `incident` has not judged.
+        clock: for the times of holds.
+        ray_trouble: why jobs should not go to Ray now; None if they may.
+        rules: the rules of `incident`.
     """
 
     def __init__(
         self,
         settings: Settings,
         workloads: WorkloadRegistry,
-        contents: JobContents,
+        read_content: ContentReader,
         clock: Clock,
         ray_trouble: Callable[[], str | None] = lambda: None,
         rules: Rules = incident_rules,
     ) -> None:
         self._settings = settings
         self._workloads = workloads
-        self._contents = contents
+        self._read_content = read_content
         self._clock = clock
         self._ray_trouble = ray_trouble
         self._rules = rules
         self._judging_time = JudgingTime(clock)
 
     async def decide(self, state: JobState, due: DecisionDue) -> NewFact | None:
-        """The fact that routes, holds or refuses the job; None where that has to wait, as for its items to be counted.
+        """The fact that routes, holds or refuses the job; None where that has to wait.
 
         Raises:
             RetryableError, redis.RedisError: the job's content could not be read.
@@ -75,43 +66,49 @@ class JobDecider:
         acceptance, terms = state.acceptance, state.terms
         if acceptance is None or terms is None or state.items_total is None:
             return None
-        # Before it is judged, which takes time: a job whose workload is not installed is asked for again each second.
+        # First, because judging takes time and a job whose workload is not installed is due again each second.
         self._workloads.get(terms.workload)
         parent = context_from(acceptance.traceparent, acceptance.tracestate)
         with span(names.DECIDE_JOB, context=parent, attributes={names.JOB_ID: state.job_id}) as deciding:
             judgement = await self._judgement(state, terms)
             if judgement is None:
                 return None
-            fact = self._fact(state, terms, state.items_total, due, judgement)
+            fact = self._fact(state, terms, state.items_total, due, *judgement)
             _describe(deciding, fact, (*state.advice, *fact.advice))
         return subject_fact(state, fact)
 
-    async def _judgement(self, state: JobState, terms: JobTerms) -> _Judgement | None:
-        """What the advice comes to; None if the job would have to be judged, and is not at hand or has to wait."""
+    async def _judgement(self, state: JobState, terms: JobTerms) -> tuple[Ruling, tuple[AdviceEntry, ...]] | None:
+        """What to do, and the router's own advice; None if judging has to wait or the job's content is gone."""
         if terms.advice == "none" or state.approved:
-            return _Judgement(Ruling("route"))
+            return Ruling("route"), ()
         was_asked = terms.advise_within_ms > 0
-        own = [PANEL_LATE] if was_asked and not state.advice else []
+        own = (PANEL_LATE,) if was_asked and not state.advice else ()
         entry = incident_entry(state.advice)
         if risk_of(entry) is not None:
-            return _Judgement(ruling(entry, missing=None, can_write=False), own)
+            return ruling(entry, missing=None, can_write=False), own
         if not self._judging_time.is_left:
             return None
         with self._judging_time.spent():
-            content = await self._contents.read(state.job_id)
+            content = await self._read_content(state.job_id)
             if content is None:
                 return None
             entry = await judged(content, rules=self._rules)
-        # Where nobody was asked, nobody's word is missing; rules that came to no end are missing everywhere.
+        # Advice is missing if the panel was asked for it, or if the rules did not end.
         missing = self._settings.incident_missing if was_asked or risk_of(entry) is None else None
         can_write = tools_can_write(content.workload, content.options)
-        return _Judgement(ruling(entry, missing=missing, can_write=can_write), [*own, entry])
+        return ruling(entry, missing=missing, can_write=can_write), (*own, entry)
 
     def _fact(
-        self, state: JobState, terms: JobTerms, items_total: int, due: DecisionDue, judgement: _Judgement
+        self,
+        state: JobState,
+        terms: JobTerms,
+        items_total: int,
+        due: DecisionDue,
+        ruled: Ruling,
+        advice: tuple[AdviceEntry, ...],
     ) -> JobRouted | JobHeld | JobRefused:
-        advice, reason = tuple(judgement.own), judgement.ruling.reason or ""
-        match judgement.ruling.action:
+        reason = ruled.reason or ""
+        match ruled.action:
             case "refuse":
                 return JobRefused(n=due.n, reason=reason, advice=advice)
             case "hold":
@@ -139,7 +136,7 @@ class JobDecider:
                 engine=terms.engine,
                 slots=settings.slots,
                 forced_chunk_items=settings.chunk_items,
-                dear_items=self._workloads.get(terms.workload).flush_each_item,
+                single_items=self._workloads.get(terms.workload).flush_each_item,
                 ray_slots=settings.ray_resources.of(terms.workload).max_runners or settings.ray_runners,
                 ray_threshold_items=settings.ray_threshold_items,
                 ray_missing="ray is not configured" if settings.ray_address is None else None,

@@ -1,4 +1,4 @@
-"""Where a job runs and in how large chunks: pure functions of the job and of what is known of the engines."""
+"""Chooses the engine and the chunk size of a job. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from eldermesh.contract.vocabulary import Engine, EngineChoice
 from eldermesh.counted import counted
 
 _CHUNKS_A_SLOT = 4
-"""Enough that uneven chunks level out over the slots, few enough that a chunk's own cost does not count."""
+"""Enough to even out slow and fast chunks, few enough that the overhead of a chunk does not matter."""
 
 _MAX_CHUNK_ITEMS = 500
-"""So that cancelling, dying and running again never concern more than this."""
+"""Limits what a cancellation stops and what a death runs again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
-    """What a policy may know of a job. `forced_chunk_items` is an operator's setting, and wins.
+    """What a policy may know of a job and of the engines.
 
-    `dear_items`: each item takes seconds or money, so that none shall wait behind another, or be lost with one.
-    `slots` and `ray_slots` are what runs at once on Celery and on Ray. `ray_missing`: why there is no Ray;
-    `ray_trouble`: why jobs that may run elsewhere had better not go there.
+    Attributes:
+        slots: chunks that run at once on Celery.
+        forced_chunk_items: an operator's setting, which overrides the policy.
+        single_items: each item takes seconds or costs money, so it gets a chunk of its own.
+        ray_slots: chunks that run at once on Ray.
+        ray_missing: why there is no Ray.
+        ray_trouble: why jobs that may run elsewhere should not go to Ray.
     """
 
     workload: str
@@ -29,7 +33,7 @@ class RouteRequest:
     engine: EngineChoice
     slots: int
     forced_chunk_items: int | None = None
-    dear_items: bool = False
+    single_items: bool = False
     ray_slots: int = 1
     ray_threshold_items: int = 100
     ray_missing: str | None = None
@@ -38,7 +42,7 @@ class RouteRequest:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A policy's choice, with its reasons."""
+    """The choice of a policy, with its reasons."""
 
     engine: Engine
     chunk_items: int
@@ -47,13 +51,13 @@ class Route:
 
 
 def static_policy(request: RouteRequest) -> Route:
-    """From `ray_threshold_items` on Ray, below on Celery; dear items one by one, others in about four chunks a slot."""
+    """Ray from `ray_threshold_items` on, else Celery; about four chunks a slot, or one for each of `single_items`."""
     engine, engine_reason = _engine(request)
     slots = request.ray_slots if engine == "ray" else request.slots
     if request.forced_chunk_items is not None:
         chunk_items = request.forced_chunk_items
         size_reason = f"chunks of {chunk_items} by setting"
-    elif request.dear_items:
+    elif request.single_items:
         chunk_items = 1
         size_reason = f"items of {request.workload} are dear: one a chunk"
     else:
@@ -64,7 +68,7 @@ def static_policy(request: RouteRequest) -> Route:
 
 
 def _engine(request: RouteRequest) -> tuple[Engine, str]:
-    """The engine, and why. Who asks for Ray waits for it when it is away, but not when there is none."""
+    """The engine, and why. Jobs that ask for Ray wait while it is in trouble, and run on Celery if there is none."""
     if request.engine == "celery":
         return "celery", "celery was asked for"
     is_large = request.items_total >= request.ray_threshold_items

@@ -1,12 +1,11 @@
-"""Incident's word on a job where the sage has not given it: the router runs the rules itself."""
+"""The advice of `incident` on a job where that sage gave none: the router runs its rules itself."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import orjson
 from pydantic import JsonValue
@@ -23,7 +22,7 @@ from shared.logs.setup import get_logger
 _log = get_logger(__name__)
 
 RULES_SECONDS = 5.0
-"""What the rules get for one job; one that needs longer counts as not judged."""
+"""Time for the rules on one job; a job that needs longer counts as not judged."""
 _READ_SECONDS = 5.0
 _WINDOW_SECONDS = 1.0
 _SHARE_SECONDS = 0.5
@@ -31,7 +30,7 @@ _SHARE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class JobContent:
-    """What a job asks to be run. `repr` never shows it."""
+    """What a job asks to run. `repr` never shows it."""
 
     workload: str
     items: tuple[JsonValue, ...]
@@ -45,50 +44,36 @@ Rules = Callable[[str, Sequence[JsonValue], Mapping[str, JsonValue]], Mapping[st
 """Workload, items and options of a job → incident's advice on it."""
 
 
-class JobContents(Protocol):
-    """Where the content of jobs is."""
+ContentReader = Callable[[str], Awaitable[JobContent | None]]
+"""Reads the content of a job by its id; None when it is gone.
 
-    async def read(self, job_id: str) -> JobContent | None:
-        """A job's content; None when it is not there (any more).
-
-        Raises:
-            RetryableError, redis.RedisError: it could not be read; ask again.
-        """
-        ...
+Raises `RetryableError` or `redis.RedisError` when it could not be read: ask again.
+"""
 
 
-class SpecContents:
-    """The content of jobs in one history partition, from the specifications that their runners read.
+async def content_in_redis(redis: Redis, keys: PartitionKeys, job_id: str) -> JobContent | None:
+    """A `ContentReader` once `redis` and `keys` are given: from the specification that the job's runners read.
 
     Args:
         redis: a client with `decode_responses=False`.
-        keys: the partition's keys.
+        keys: the keys of the job's history partition.
+        job_id: the job.
     """
-
-    def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
-        self._redis = redis
-        self._keys = keys
-
-    async def read(self, job_id: str) -> JobContent | None:
-        """As in `JobContents`."""
-        try:
-            async with asyncio.timeout(_READ_SECONDS):
-                raw = await self._redis.hget(self._keys.specs, job_id)
-        except TimeoutError:
-            raise RetryableError(f"the content of job {job_id} could not be read within {_READ_SECONDS} s") from None
-        if raw is None:
-            return None
-        spec = orjson.loads(raw)
-        return JobContent(spec["workload"], tuple(spec["items"] or ()), spec["options"])
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            raw = await redis.hget(keys.specs, job_id)
+    except TimeoutError:
+        raise RetryableError(f"the content of job {job_id} could not be read within {_READ_SECONDS} s") from None
+    if raw is None:
+        return None
+    spec = orjson.loads(raw)
+    return JobContent(spec["workload"], tuple(spec["items"] or ()), spec["options"])
 
 
 class JudgingTime:
-    """How much of its time an owner may spend on judging: half of each second.
+    """Limits the time that an owner spends on judging to half of each second.
 
-    A flood of large jobs must not keep it from the timers and chunks of all others.
-
-    Args:
-        clock: measures.
+    So a flood of large jobs does not delay the timers and chunks of all others.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -98,7 +83,7 @@ class JudgingTime:
 
     @property
     def is_left(self) -> bool:
-        """Whether another job may be judged now; one that has begun is judged to its end."""
+        """Whether another job may be judged now."""
         now = self._clock.monotonic()
         if now - self._began >= _WINDOW_SECONDS:
             self._began, self._spent = now, 0.0
@@ -106,7 +91,7 @@ class JudgingTime:
 
     @contextmanager
     def spent(self) -> Iterator[None]:
-        """Counts the time of what is done in it."""
+        """Count the time of the block."""
         began = self._clock.monotonic()
         try:
             yield
@@ -117,19 +102,19 @@ class JudgingTime:
 def incident_rules(
     workload: str, items: Sequence[JsonValue], options: Mapping[str, JsonValue]
 ) -> Mapping[str, JsonValue]:
-    """The rules that the sage runs, too."""
+    """The same rules as those of the sage."""
     return judge(workload, items, options).as_advice()
 
 
 async def judged(content: JobContent, *, rules: Rules = incident_rules, seconds: float = RULES_SECONDS) -> AdviceEntry:
-    """What the rules say, as incident's entry; `late` or `failed` like that of a sage if they do not get to an end."""
+    """The result of the rules as an entry of `incident`; `late` or `failed`, like a sage's, if they did not end."""
     said_by: dict[str, JsonValue] = {"by": "router"}
     try:
         async with asyncio.timeout(seconds):
             advice = await asyncio.to_thread(rules, content.workload, content.items, content.options)
     except (TimeoutError, JudgedTooLongError):
         return AdviceEntry(sage=INCIDENT, status="late", advice=said_by)
-    except Exception as error:  # noqa: BLE001 - one job that a rule trips over must not stop all others
+    except Exception as error:  # noqa: BLE001 - one job on which a rule fails must not stop all others
         # Neither message nor traceback: they may quote the job.
         _log.error("the rules of incident failed", error_type=type(error).__name__)
         return AdviceEntry(sage=INCIDENT, status="failed", advice=said_by)

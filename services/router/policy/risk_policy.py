@@ -1,4 +1,4 @@
-"""What follows from a job's risk: it is refused, held, or routed. Pure."""
+"""What follows from a job's risk: it is refused, held, or routed. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from shared.facts.jobs import AdviceEntry
 
 INCIDENT: Final = "incident"
-"""The sage that says how risky a job is."""
+"""The sage that rates the risk of a job."""
 
 Risk = Literal["low", "medium", "high", "critical"]
 IncidentMissing = Literal["auto", "hold", "allow"]
@@ -24,14 +24,14 @@ _MAX_RULES = 5
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What is to be done with a job; `reason` is for people, and there unless it is routed without more ado."""
+    """What to do with a job; `reason` is for people, None when the job is routed."""
 
     action: Literal["route", "hold", "refuse"]
     reason: str | None = None
 
 
 def risk_of(entry: AdviceEntry | None) -> Risk | None:
-    """The risk that an entry tells; None if it tells none that is known."""
+    """The risk in an entry; None if there is none, or one that this release does not know."""
     if entry is None or entry.status != "ok":
         return None
     said = entry.advice.get("risk")
@@ -39,7 +39,7 @@ def risk_of(entry: AdviceEntry | None) -> Risk | None:
 
 
 def incident_entry(advice: Sequence[AdviceEntry]) -> AdviceEntry | None:
-    """Incident's last word: one that tells a risk, or else whatever became of asking it."""
+    """The last entry of `incident` with a risk, else its last entry."""
     entries = [entry for entry in advice if entry.sage == INCIDENT]
     telling = [entry for entry in entries if risk_of(entry) is not None]
     return next(reversed(telling or entries), None)
@@ -49,8 +49,8 @@ def ruling(entry: AdviceEntry | None, *, missing: IncidentMissing | None, can_wr
     """The risk policy.
 
     Args:
-        entry: what is known of the risk, from the sage or from the router's own rules.
-        missing: what follows where the sage was asked and said nothing; None if it answered, or nobody asked it.
+        entry: the advice of `incident`, from the sage or from the router's own rules.
+        missing: what to do where that advice is missing; None if it is not missing.
         can_write: whether the job's tools can change something.
     """
     risk = risk_of(entry)
@@ -66,7 +66,7 @@ def ruling(entry: AdviceEntry | None, *, missing: IncidentMissing | None, can_wr
 
 
 def tools_can_write(workload: str, options: Mapping[str, JsonValue]) -> bool:
-    """Whether a `claude` job's options let its tools change something; options of other workloads are not known."""
+    """Whether the options of a `claude` job let its tools change something; False for other workloads."""
     if workload != "claude":
         return False
     if options.get("permission_mode") in _WRITING_MODES:
@@ -77,7 +77,7 @@ def tools_can_write(workload: str, options: Mapping[str, JsonValue]) -> bool:
 
 
 def _reason(risk: Risk, entry: AdviceEntry | None) -> str:
-    """The risk, the rules that say so, and the message of the first one."""
+    """The risk, the rules that found it, and the message of the first one."""
     reasons = [] if entry is None else entry.advice.get("reasons")
     said = [reason for reason in reasons if isinstance(reason, dict)] if isinstance(reasons, list) else []
     decisive = [reason for reason in said if reason.get("severity") == risk] or said

@@ -1,4 +1,4 @@
-"""The jobs of a mesh, for whoever asks about them: the command, a gateway."""
+"""Answers questions about the jobs of a mesh, for the command line or a gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.router.read_model.time_segments import Explanation, explain, first
 from shared.history.facts import FactRecord
 
 FactReader = Callable[[str, int, int], AsyncGenerator[FactRecord, None]]
-"""Reads a job's facts in log order: its id, the history partition, the offset to begin at."""
+"""Reads a job's facts in log order, given its id, the history partition and the first offset."""
 
 
 class JobReadModel:
@@ -49,7 +49,7 @@ class JobReadModel:
         """Every accepted job, in no order; one that changes meanwhile may come twice."""
         async for state in self._lookup.states():
             if state.acceptance is not None:
-                # Claims are read only where the answer depends on them.
+                # Claims are read only if the answer depends on them.
                 depends = state_word(state, is_running=False) != state_word(state, is_running=True)
                 is_running = depends and await self._lookup.items_running(state) > 0
                 yield summary_of(state, state.acceptance.at, is_running=is_running)
@@ -82,11 +82,11 @@ class JobReadModel:
         return JobAcceptance(made.content_hash, made.trace_id, state_word(state, is_running=False), state.items_total)
 
     async def decision(self, job_id: str, command: str) -> DecisionEffect | None:
-        """What a decision has done; None while the fold has not seen it.
+        """The effect of a decision; None until the fold has seen it.
 
         Args:
             job_id: the job that it is about.
-            command: where the decision stands, as `topic/partition/offset`.
+            command: the place of the decision, as `topic/partition/offset`.
         """
         state = await self._lookup.state(job_id)
         if state is None or command not in state.decided:
@@ -96,7 +96,7 @@ class JobReadModel:
         return DecisionEffect(counted, state_word(state, is_running=is_running))
 
     async def troubles(self) -> Mapping[str, str]:
-        """By job id, or engine: why it waits by itself, as owners have told within the last minutes."""
+        """Why jobs and engines wait, by job id or engine, as owners reported in the last minutes."""
         return await self._lookup.all_trouble()
 
     async def explanation(self, job_id: str, read: FactReader) -> Explanation | None:

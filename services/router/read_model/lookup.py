@@ -1,4 +1,4 @@
-"""Reading jobs out of Redis as their owner left them there: for people who ask, never for deciding anything."""
+"""Reads jobs from Redis as their owners left them there: for answers to people, never for decisions."""
 
 from __future__ import annotations
 
@@ -17,43 +17,25 @@ _SCAN_STATES = 500
 
 
 class JobLookup(StateReader[JobState]):
-    """The known jobs of one history topic; see `StateReader`.
-
-    Args:
-        redis: a client with `decode_responses=False`.
-        history_topic: the history topic's full name.
-        partitions: how many partitions it has.
-    """
+    """The known jobs of one history topic; see `StateReader`. All reads raise `redis.RedisError` without Redis."""
 
     def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
         super().__init__(redis, history_topic, partitions, JobMachine())
 
     async def states(self) -> AsyncIterator[JobState]:
-        """Every known job, without its bitmap, in no order; one that changes meanwhile may come twice.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
+        """Every known job, without its bitmap, in no order; one that changes meanwhile may come twice."""
         for partition in range(self._partitions):
             keys = PartitionKeys(self._topic, partition)
             async for _, raw in self._redis.hscan_iter(keys.states, count=_SCAN_STATES):
                 yield self._machine.decode(raw, b"")
 
     async def trouble(self, job_id: str) -> str | None:
-        """Why a job waits by itself, as its owner has told within the last minutes.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
+        """The trouble that holds up a job, as its owner reported in the last minutes."""
         told: Any = await self._redis.hget(PartitionKeys(self._topic, self.partition(job_id)).trouble, job_id)
         return None if told is None else bytes(told).decode("utf-8", "replace")
 
     async def all_trouble(self) -> dict[str, str]:
-        """By job id (or engine) why it waits by itself.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
+        """The trouble of all jobs and engines, by job id or engine."""
         told: dict[str, str] = {}
         for partition in range(self._partitions):
             noted: Any = await self._redis.hgetall(PartitionKeys(self._topic, partition).trouble)
@@ -61,11 +43,7 @@ class JobLookup(StateReader[JobState]):
         return told
 
     async def items_running(self, state: JobState) -> int:
-        """How many items without a result are in chunks that a runner holds now; leases are judged by Redis' clock.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
+        """How many items without a result are in chunks whose lease still runs, by Redis' clock."""
         if not state.plan:
             return 0
         keys = PartitionKeys(self._topic, self.partition(state.job_id))
@@ -80,7 +58,7 @@ class JobLookup(StateReader[JobState]):
 
 
 def _is_held(claim: Any, now_ms: int) -> bool:
-    """Whether a claim (`held RUNNER RUN LEASE_END`, `dead …`, `done …`) is a lease that still runs."""
+    """Whether a claim (`held RUNNER RUN LEASE_END`, `dead …`, `done …`) has a lease that still runs."""
     if claim is None:
         return False
     words = bytes(claim).split()

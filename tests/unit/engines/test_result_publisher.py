@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from services.router.engines.chunks.result_publisher import MAX_FACT_BYTES, ResultPublisher, TimedResult
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
 from shared.facts.jobs import FactResult, ItemsCompleted
-from shared.history.clock import SystemClock
+from shared.settings import Settings
 from tests.waiting import wait_until
 
 TASK = ChunkTask(
@@ -47,19 +48,20 @@ class Sink:
         return [[result.item_index for result in fact.results] for fact in self.facts]
 
 
-def publisher(sink: Sink, **options: Any) -> ResultPublisher:
+def publisher(sink: Sink, *, patience_seconds: float = 30.0, **settings: Any) -> ResultPublisher:
     """A publisher that gathers three results, or for an hour."""
-    whole: dict[str, Any] = {
-        "claimed_at": 2000,
-        "engine": "celery",
-        "worker_id": "w",
-        "headers": [("ce_type", b"x")],
-        "flush_items": 3,
-        "flush_seconds": 3600.0,
-        "patience_seconds": 30.0,
-        "clock": SystemClock(),
-    } | options
-    return ResultPublisher(sink, TASK, **whole)
+    nothing: Any = None
+    parts = ChunkRunnerParts(
+        settings=Settings(**({"flush_items": 3, "flush_seconds": 3600.0} | settings), _env_file=None),
+        engine="celery",
+        worker_id="w",
+        claims=nothing,
+        facts=sink,
+        workloads=nothing,
+        blobs=nothing,
+        patience_seconds=patience_seconds,
+    )
+    return ResultPublisher(parts, TASK, claimed_at=2000, headers=[("ce_type", b"x")])
 
 
 def timed(index: int, payload_bytes: int = 10) -> TimedResult:

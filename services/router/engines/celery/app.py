@@ -1,4 +1,4 @@
-"""The Celery application, made from the settings: for the router that sends, and for workers that run."""
+"""The Celery application of the router and of its workers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DEFAULT_PRIORITY = 3
 
 _PRIORITY_STEPS = [0, 3, 6, 9]
 _SOCKET_SECONDS = 10.0
-"""Longer than a worker's BRPOP (1 s), so that only a Redis that hangs meets it."""
+"""Longer than a worker's BRPOP (1 s), so that only a Redis that hangs runs into it."""
 
 
 def broker_url(settings: Settings) -> str:
-    """The Redis address as Celery names it: a unix socket has another scheme there."""
+    """The Redis address for Celery, which has its own scheme for unix sockets."""
     url = settings.redis_url.get_secret_value()
     parts = urlsplit(url)
     if parts.scheme != "unix":
@@ -44,41 +44,36 @@ def make_celery_app(settings: Settings) -> Celery:
 def _messages() -> dict[str, Any]:
     """Queues, and JSON only."""
     return {
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "event_serializer": "json",
-        "accept_content": ["json"],
+        "accept_content": ["json"],  # JSON is also the default of all serializers
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": QUEUES[0],
         "task_default_exchange": QUEUES[0],
         "task_default_routing_key": QUEUES[0],
         "task_default_priority": DEFAULT_PRIORITY,
         "task_create_missing_queues": False,
-        # Results are facts; nobody reads Celery's.
-        "result_backend": None,
-        "task_ignore_result": True,
+        "task_ignore_result": True,  # results are facts; nobody reads Celery's
     }
 
 
 def _delivery(settings: Settings) -> dict[str, Any]:
-    """At least once, with one owner of retry: ours.
+    """At least once; only the job's owner retries.
 
-    A task is acknowledged after it ran, whatever came of it. One whose worker died is delivered again after the
-    visibility timeout, finds its chunk claimed or replaced, and leaves: the owner has long planned again, so nothing
-    waits for this. The clock starts when a worker takes the task; no chunk runs longer than the oldest job may live.
+    A task is acknowledged after it ran, whatever its outcome. If its worker died, Redis delivers it again after the
+    visibility timeout. By then the owner has planned its items again, so the task finds its chunk claimed or replaced
+    and ends. The timeout begins when a worker takes the task, and is as long as a job may live.
     """
     return {
         "broker_transport_options": {
             "global_keyprefix": celery_key_prefix(settings),
             "visibility_timeout": settings.max_job_age_seconds,
-            # Within one queue and across queues the priority decides first; equal ones take turns.
+            # The priority decides first, within a queue and across queues; equal ones take turns.
             "priority_steps": _PRIORITY_STEPS,
             "queue_order_strategy": "round_robin",
             "socket_timeout": _SOCKET_SECONDS,
             "socket_connect_timeout": _SOCKET_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": 10,
-            # For whoever publishes: fail soon, the caller decides what follows.
+            # For publishing: fail soon, and let the caller decide.
             "max_retries": 1,
             "interval_start": 0.0,
             "interval_step": 0.1,
@@ -88,12 +83,11 @@ def _delivery(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "task_publish_retry": False,
         "task_acks_late": True,
-        "task_acks_on_failure_or_timeout": True,
         "task_reject_on_worker_lost": False,
-        # Claims watch over what runs: a run outlives a Redis that restarts (its heartbeats create the claim again).
+        # A run outlives a restart of Redis: its heartbeats create the claim again.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_prefetch_multiplier": 1,
-        # The last guard only, for a runner that is stuck itself: no chunk outlives its job.
+        # Only for a runner that is stuck itself: no chunk outlives its job.
         "task_annotations": {RUN_CHUNK: {"time_limit": settings.max_job_age_seconds, "max_retries": 0}},
     }
 
@@ -103,9 +97,5 @@ def _worker() -> dict[str, Any]:
         "worker_consumer": "services.router.engines.celery.broker:PatientConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        # Off until somebody looks: Flower turns them on. A worker sends them before it hands a task to its child.
-        "worker_send_task_events": False,
-        "task_track_started": False,
         "timezone": "UTC",
-        "enable_utc": True,
     }

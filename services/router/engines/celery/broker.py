@@ -1,9 +1,8 @@
-"""Redis as Celery's broker: one that answers and refuses is one that is away.
+"""Redis as Celery's broker: a Redis that refuses commands is handled like one that does not answer.
 
-As kombu has it, an answer such as READONLY, OOM, MISCONF or NOPERM is an error of the caller: a Celery worker that gets
-one calls it unrecoverable and ends. It is Redis' trouble, though, and goes by: a failover, a full disk, a password that
-is being changed. So here every error of Redis is one of the connection, and a Redis that refuses writes is not
-connected to: kombu and Celery then do what they do while nobody listens.
+For kombu, an answer such as READONLY, OOM, MISCONF or NOPERM is an error of the caller, and a Celery worker that gets
+one ends. But these pass: a failover, a full disk, a password that is being changed. So here every error of Redis counts
+as a connection error, and connecting to a Redis that refuses writes fails; kombu and Celery then connect again.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _MAX_OWED = 1000
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _STEADY_SECONDS = 10.0
-"""After a connection that held for so long the pauses begin anew."""
+"""After a connection that lasted longer, pauses start from the shortest again."""
 
 
 _log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 class _QoS(redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message as delivered; it has been taken out of its queue already."""
+        """Note a message as delivered; it has left its queue already."""
         try:
             super().append(message, delivery_tag)
         except (RedisError, OSError):
@@ -45,9 +44,9 @@ class _QoS(redis.QoS):
             raise
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message, now or with the next one; in any case the worker may have another.
+        """Acknowledge a message now, or later with others; in both cases the worker may take another one.
 
-        kombu would keep the worker from that: after an acknowledgement that fails it waits for the same one for ever.
+        After an acknowledgement that fails, kombu would take no more messages.
         """
         _Transport.acknowledged.append(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
@@ -57,10 +56,10 @@ class _QoS(redis.QoS):
             _log.warning("an acknowledgement waits until Redis takes it: %r", error)
 
     def acknowledge_all(self) -> None:
-        """Acknowledge what has ended.
+        """Send all acknowledgements that Redis has not taken yet.
 
         Raises:
-            RedisError, OSError: Redis does not take it.
+            RedisError, OSError: Redis does not take one.
         """
         while _Transport.acknowledged:
             pipe: Any = self._remove_from_indices(_Transport.acknowledged[0])  # type: ignore[attr-defined]
@@ -69,11 +68,11 @@ class _QoS(redis.QoS):
 
 
 class _Channel(redis.Channel):
-    """A channel that knows where Redis is, also once the connection that opened it is closed.
+    """A channel that keeps the address of Redis when its connection is closed.
 
-    kombu asks that connection, and an AttributeError, which ends the worker, is the answer. But a channel needs Redis
-    later, too: to acknowledge tasks that end after a loss, and to be closed when the first attempt failed half-way, as
-    it does while a worker waits for a task and the socket for commands is the first to tell of the loss.
+    kombu asks the closed connection, which raises an AttributeError and ends the worker. But a channel needs Redis
+    later: to acknowledge tasks that end after a lost connection, and to be closed when the first attempt failed
+    half-way.
     """
 
     QoS = _QoS
@@ -94,16 +93,16 @@ class _Transport(redis.Transport):
     connection_errors = (*redis.Transport.connection_errors, RedisError)
 
     untaken: ClassVar[deque[tuple[dict[str, Any], str, str]]] = deque(maxlen=_MAX_OWED)
-    """Messages that Redis gave and whose delivery it then refused to note, as one that is out of memory does.
+    """Messages that Redis delivered but whose delivery it refused to note, for example when out of memory.
 
-    The next connection puts them back. If this process ends before, their owners send them again.
+    The next connection puts them back. If this process ends before that, their owners send them again.
     """
 
     acknowledged: ClassVar[deque[str]] = deque(maxlen=_MAX_OWED)
     """Tags of messages whose acknowledgement Redis has not taken yet."""
 
     def establish_connection(self) -> Self:
-        """Connect to a Redis that takes writes.
+        """Connect, if Redis takes writes.
 
         Raises:
             RedisError: it does not.
@@ -125,11 +124,11 @@ class _Transport(redis.Transport):
 
 class _BrokerConnection(Connection):
     def get_transport_cls(self) -> type[_Transport]:
-        """The transport of every address that Celery is given here: each is a Redis."""
+        """The same transport for every address: each is a Redis."""
         return _Transport
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Self:
-        """Connect, and try again at intervals that are never long."""
+        """Connect; pauses between attempts are short."""
         pauses = {
             "interval_start": _FIRST_PAUSE_SECONDS,
             "interval_step": _FIRST_PAUSE_SECONDS,
@@ -139,21 +138,21 @@ class _BrokerConnection(Connection):
 
 
 BROKER_ERRORS: tuple[type[Exception], ...] = (*_Transport.connection_errors, *_Transport.channel_errors, KombuError)
-"""What sending and asking raise when Redis does not answer, or refuses."""
+"""Errors of calls to Celery when Redis does not answer, or refuses."""
 
 
 class RedisBroker(AMQP):
-    """What a Celery application sends and receives with."""
+    """The AMQP part of a Celery application, over these connections."""
 
     Connection = _BrokerConnection
 
 
 worker_failed = Signal(name="worker_failed")
-"""Sent when a worker takes no more tasks, whatever the reason, and was not asked to stop."""
+"""Sent when a worker stops taking tasks without having been asked to stop."""
 
 
 class PatientConsumer(consumer.Consumer):
-    """The part of a worker that takes tasks; it lets go of a connection that fails again and again for a while."""
+    """The part of a worker that takes tasks; after repeated failures it waits before it connects again."""
 
     _failed_at = float("-inf")
     _pause_seconds = 0.0
@@ -167,11 +166,11 @@ class PatientConsumer(consumer.Consumer):
             raise
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Let go of the connection, and wait before the next."""
+        """Close the connection, and wait before the next."""
         try:
             super().on_connection_error_after_connected(exc)
-        except Exception:  # noqa: BLE001 - told
-            # It is lost anyway; whatever its closing raises must not end the worker, and what runs in it.
+        except Exception:  # noqa: BLE001 - logged
+            # It is lost anyway; errors of closing it must not end the worker with its running tasks.
             _log.exception("a lost connection to Redis was not closed in order")
         was_steady = time.monotonic() - self._failed_at > self._pause_seconds + _STEADY_SECONDS
         self._pause_seconds = 0.0 if was_steady else min(self._pause_seconds + 1.0, _LONGEST_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
 """Flower on this mesh's Celery: `python -m services.router.engines.celery.flower [--address A] [--port P]`.
 
-To look, not to act: its pages cannot revoke tasks or stop workers. A revoked task could run all the same; `mesh cancel`
-ends a job. It has no log-in, so it belongs on a loopback or internal address.
+Read only: its pages cannot revoke tasks or stop workers. To end a job use `mesh cancel`; a revoked task could still
+run. Flower has no log-in here, so let it listen on a loopback or internal address only.
 """
 
 from __future__ import annotations

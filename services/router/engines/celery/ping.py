@@ -1,4 +1,4 @@
-"""Ask Celery's workers whether they are there, and leave no connection behind."""
+"""Pings Celery's workers, and leaves no connection open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ping_workers(
     """
     with make_celery_app(settings) as app, app.connection_for_write() as connection:
         control: Any = app.control
-        control.mailbox.producer_pool = None  # that pool would outlive the application; without it this connection does
+        control.mailbox.producer_pool = None  # that pool would outlive the application; without it `connection` is used
         answers: list[dict[str, Any]] | None = control.ping(
             destination=destination, timeout=timeout_seconds, limit=limit, connection=connection
         )

@@ -1,4 +1,4 @@
-"""The submit side of the Celery engine: one thread that publishes, so that no event loop waits for Redis."""
+"""The submit side of the Celery engine: a thread publishes, so that no event loop waits for Redis."""
 
 from __future__ import annotations
 
@@ -36,19 +36,14 @@ class QueueDepths:
 
 
 class CeleryDispatcher:
-    """Sends tasks to Celery's queues, and looks at these.
-
-    Args:
-        settings: where Redis is.
-        timeout_seconds: longest time for one call.
-    """
+    """Sends tasks to Celery's queues and counts them; a call takes at most `timeout_seconds`."""
 
     def __init__(self, settings: Settings, *, timeout_seconds: float = 5.0) -> None:
         self._app = make_celery_app(settings)
         self._timeout_seconds = timeout_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
         self._waiting = 0
-        # Its own, and the publisher thread's alone: those of Celery's pools live as long as the process.
+        # Only for the publisher thread. Celery's own pools would stay open as long as the process.
         self._connection: Connection | None = None
 
     async def dispatch(
@@ -57,7 +52,7 @@ class CeleryDispatcher:
         *,
         queue: Queue,
         priority: int,
-        workload: str = "",  # noqa: ARG002 - its queue says enough; part of `EngineQueue`
+        workload: str = "",  # noqa: ARG002 - part of `EngineQueue`; the queue is enough here
     ) -> None:
         """Put tasks into a queue; 0 is the highest priority.
 
@@ -84,14 +79,14 @@ class CeleryDispatcher:
         return await self._in_thread(self._depths)
 
     async def close(self) -> None:
-        """Close the connection; a call that still waits fails."""
+        """Close the connection; waiting calls fail."""
         try:
             await self._in_thread(self._close)
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do it in the publisher thread, within the time limit; the thread goes on with what it began.
+        """Run `work` in the publisher thread, which goes on with it after the time limit.
 
         Raises:
             RetryableError: Redis failed, the time is over, or too many calls wait already.
@@ -108,14 +103,14 @@ class CeleryDispatcher:
             raise RetryableError(f"Celery's Redis did not answer in {self._timeout_seconds:g} s") from error
         except BROKER_ERRORS as error:
             raise RetryableError(f"Celery's Redis does not answer, or refuses: {error!r}") from error
-        except Exception as error:  # whatever it is, nothing was acknowledged, and whoever asks can only ask again
+        except Exception as error:  # nothing was acknowledged, so the caller can only try again
             _log.exception("a call to Celery failed")
             raise RetryableError(f"Celery failed: {told(error)}") from error
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._waiting -= 1
         if not future.cancelled():
-            future.exception()  # whoever asked has it, or has given up on it
+            future.exception()  # marks it as read: the caller may no longer wait
 
     def _send(self, messages: Sequence[dict[str, Any]], queue: str, priority: int) -> None:
         with self._connected() as connection:
@@ -137,7 +132,7 @@ class CeleryDispatcher:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """The connection; after any failure the next call makes another one."""
+        """The connection, replaced after any failure."""
         if self._connection is None:
             self._connection = self._app.connection_for_write()
         try:

@@ -1,48 +1,39 @@
-"""What waits in the engines' queues, as metrics: nobody but the router looks at Celery's lists."""
+"""The depths of the engines' queues, as metrics of the router."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Protocol
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from services.router.engines.celery.queue import QueueDepths
+from services.router.engines.celery.queue import CeleryDispatcher, QueueDepths
 from shared.logs.setup import get_logger
 from shared.telemetry import metric_names, names
 
 LOOK_SECONDS = 10.0
-"""Time between two looks: that of the export of metrics."""
+"""Time between two looks, as long as that between two exports of metrics."""
 
 _log = get_logger(__name__)
-
-
-class DepthSource(Protocol):
-    """Knows how many tasks wait."""
-
-    async def queue_depths(self) -> QueueDepths:
-        """How many tasks wait, and how many are with workers."""
-        ...
 
 
 class QueueDepthMetrics:
     """The gauges of queue depths; each router of a mesh reports the same numbers.
 
     Args:
-        source: is asked; while it does not answer, which is logged, there is no number, rather than an old one.
-        told: the depths of queues that nobody has to ask for.
+        celery: asked for its depths; while it does not answer, nothing is reported rather than old numbers.
+        told: the depths of other queues, known without asking.
     """
 
-    def __init__(self, source: DepthSource, told: Callable[[], Mapping[str, int]] = dict) -> None:
-        self._source = source
+    def __init__(self, celery: CeleryDispatcher, told: Callable[[], Mapping[str, int]] = dict) -> None:
+        self._celery = celery
         self._told = told
         self._depths: QueueDepths | None = None
 
     async def keep_looking(self, pause_seconds: float = LOOK_SECONDS) -> None:
-        """Look again and again, and tell what was seen, until this is cancelled."""
+        """Read the depths every `pause_seconds` until cancelled."""
         _create_gauges()
         _LOOKING.append(self)
         try:
@@ -54,8 +45,8 @@ class QueueDepthMetrics:
 
     async def _look(self) -> None:
         try:
-            self._depths = await self._source.queue_depths()
-        except Exception as error:  # noqa: BLE001 - telemetry that fails never fails a router
+            self._depths = await self._celery.queue_depths()
+        except Exception as error:  # noqa: BLE001 - a failure of telemetry must not fail the router
             self._depths = None
             _log.warning("the depth of Celery's queues could not be read", error=repr(error))
 
@@ -72,7 +63,7 @@ class QueueDepthMetrics:
 
 
 _LOOKING: list[QueueDepthMetrics] = []
-"""Those that look now: one for each router in this process."""
+"""One for each router in this process."""
 
 
 @cache

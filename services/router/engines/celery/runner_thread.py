@@ -1,9 +1,10 @@
-"""The event loop thread of a worker process: it holds the chunk runner and all connections."""
+"""The event loop thread of a worker process, with the chunk runner and all connections."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from services.router.engines.chunks.runner import ChunkRunner
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.blobs.store import BlobStore
-from shared.errors import RetryableError, StopServiceError
+from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.health.producer_report import ProducingReport, runners_of
 from shared.history.fact_appender import FactAppender
 from shared.history.runs.claims import ClaimStore
@@ -29,19 +30,13 @@ from shared.workloads import WorkloadRegistry
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 _INTERRUPT_SECONDS = 7.0
-"""A little more than a run takes to stop in order; `stop` has to be given more than this."""
+"""A little more than a run takes to stop in order; give `stop` more than this."""
 
 _log = logging.getLogger(__name__)
 
 
 class RunnerThread:
-    """Runs chunks for threads that may block.
-
-    Args:
-        settings: the settings in force.
-        engine: which engine the process is part of.
-        worker_id: who runs, without spaces.
-    """
+    """Runs chunks for threads that may block; `worker_id` stands in claims and results, without spaces."""
 
     def __init__(self, settings: Settings, *, engine: Engine, worker_id: str) -> None:
         self._settings = settings
@@ -52,7 +47,7 @@ class RunnerThread:
         self._serving: Future[tuple[asyncio.AbstractEventLoop, ChunkRunner, asyncio.Event]] = Future()
 
     def start(self) -> None:
-        """Start the thread; return once it takes chunks. Kafka and Redis need not be there yet.
+        """Start the thread; return once it takes chunks. Kafka and Redis need not answer yet.
 
         Raises:
             StopServiceError: it could not be set up.
@@ -63,12 +58,27 @@ class RunnerThread:
         except Exception as error:
             raise StopServiceError(f"the chunk runner did not start: {error!r}") from error
 
-    def run(self, task: ChunkTask) -> ChunkOutcome:
-        """Run a chunk, and wait for its end.
+    def run_message(self, message: dict[str, Any]) -> ChunkOutcome:
+        """Run the chunk of an engine's message and wait for its end; the process ends if the thread has ended.
 
         Raises:
             RetryableError: see `ChunkRunner.run`.
-            StopServiceError: the thread has ended: this process is of no more use.
+        """
+        try:
+            return self.run(ChunkTask.from_message(message))
+        except DeadLetterError as error:
+            _log.error("dropped a message that is not a chunk task: %s", error.reason)
+            return ChunkOutcome.LEFT
+        except StopServiceError:
+            _log.critical("this process can run no more chunks", exc_info=True)
+            os._exit(1)  # the engine starts another; the lease of the claim runs out
+
+    def run(self, task: ChunkTask) -> ChunkOutcome:
+        """Run a chunk and wait for its end.
+
+        Raises:
+            RetryableError: see `ChunkRunner.run`.
+            StopServiceError: the thread has ended: this process can run no more chunks.
         """
         loop, runner, _ = self._serving.result(_START_SECONDS)
         call = self._run(runner, task)
@@ -87,9 +97,9 @@ class RunnerThread:
                     raise StopServiceError("the chunk runner has ended") from None
 
     def interrupt_when_readable(self, descriptor: int) -> None:
-        """Interrupt what runs, and begin nothing more, once this can be read from; nothing is read.
+        """Interrupt what runs and begin nothing more once `descriptor` is readable.
 
-        So one byte in a pipe tells every process that shares it.
+        Nothing is read, so one byte in a pipe reaches every process that shares it.
         """
         loop, runner, _ = self._serving.result(_START_SECONDS)
 
@@ -100,7 +110,7 @@ class RunnerThread:
         loop.call_soon_threadsafe(loop.add_reader, descriptor, interrupt)
 
     def stop(self, seconds: float) -> None:
-        """Interrupt what runs, close everything, end the thread; what takes longer is left to the process' end."""
+        """Interrupt what runs, close everything, and wait up to `seconds` for the end of the thread."""
         if self._serving.done() and self._serving.exception() is None:
             loop, _, stopping = self._serving.result()
             loop.call_soon_threadsafe(stopping.set)
@@ -157,16 +167,16 @@ class RunnerThread:
             runner.interrupt()
             if self._runs:
                 await asyncio.wait(self._runs, timeout=_INTERRUPT_SECONDS)
-            for task in {connecting, *self._runs}:  # what they need is still there
+            for task in {connecting, *self._runs}:  # while the connections that they need are open
                 task.cancel()
             await asyncio.gather(connecting, *self._runs, return_exceptions=True)
 
 
 async def _connect(producer: Producer) -> None:
-    """Connect before the first chunk comes; if Kafka is not there yet, that chunk will try again."""
+    """Connect before the first chunk; if Kafka does not answer yet, that chunk tries again."""
     try:
         await producer.start()
     except RetryableError as error:
         _log.warning("not connected to Kafka yet: %s", error)
-    except Exception:  # noqa: BLE001 - told; nobody else looks at this task before the end
+    except Exception:  # noqa: BLE001 - logged; nothing else reads the result of this task
         _log.exception("connecting to Kafka failed; the first chunk tries again")

@@ -1,7 +1,7 @@
 """A Celery worker: `python -m services.router.engines.celery.worker [--queues a,b] [--ready-file PATH]`.
 
-Prefork: each child runs one chunk at a time, in its main thread, and holds one event loop thread for all that waits:
-claims, heartbeats, results. A child dies with the worker, and an item's process with its child, however they die.
+Prefork: each child takes one chunk at a time in its main thread, and has one event loop thread for claims, heartbeats
+and results. A child dies with the worker, and an item's process with its child, however they die.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from celery import Celery, Task, signals
 from services.router.engines.celery.app import DEFAULT_PRIORITY, QUEUES, RUN_CHUNK, make_celery_app
 from services.router.engines.celery.broker import BROKER_ERRORS, worker_failed
 from services.router.engines.celery.runner_thread import RunnerThread
-from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
-from shared.errors import DeadLetterError, RetryableError, StopServiceError
+from services.router.engines.chunks.task import ChunkOutcome
+from shared.errors import RetryableError, StopServiceError
 from shared.logs.setup import configure_logging, get_logger
 from shared.processes.service_process import settings_of_process
 from shared.settings import Settings
@@ -35,7 +35,7 @@ SERVICE_NAME = "eldermesh-celery-worker"
 
 _STOP_SECONDS = 10.0
 _INTERRUPT_SECONDS = 8.0
-"""For runs that are interrupted to stop and to say so."""
+"""Time for interrupted runs to stop and to publish that."""
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -44,11 +44,11 @@ _log = get_logger(__name__)
 
 
 class CeleryWorker:
-    """The worker's own process, and what becomes of it in its children.
+    """The worker: its own process, and its forked children.
 
     Args:
-        settings: the settings in force; `slots` is the number of children.
-        queues: which queues to take tasks from.
+        settings: `slots` is the number of children.
+        queues: queues to take tasks from.
         ready_file: written when the worker takes tasks, removed when it ends.
     """
 
@@ -58,7 +58,7 @@ class CeleryWorker:
         self._ready_file = ready_file
         self._main_pid = os.getpid()
         self._runner: RunnerThread | None = None
-        # One byte in it tells every child, at whatever time it was forked, that what runs is to be interrupted.
+        # One byte in it tells every child, whenever it was forked, to interrupt what runs.
         self._interrupt_read, self._interrupt_write = os.pipe()
         self._app = make_celery_app(settings)
 
@@ -72,8 +72,8 @@ class CeleryWorker:
     def run(self) -> int:
         """Take tasks until SIGTERM or SIGINT; return the exit status.
 
-        Tasks that run get `drain_seconds` to end. What has not ended by then is interrupted: its missing items are run
-        elsewhere, and that is no death. What cannot even be interrupted is killed; its claims die by their lease.
+        Running tasks get `drain_seconds` to end. Then they are interrupted: their missing items run elsewhere, which
+        does not count as a death. A run that cannot be interrupted is killed, and its lease runs out.
         """
         signals.setup_logging.connect(_no_logging_setup)
         signals.worker_process_init.connect(self._begin_child)
@@ -100,19 +100,10 @@ class CeleryWorker:
         """The task's body, in a child."""
         if self._runner is None:
             raise StopServiceError("a task came before the child was set up")
-        try:
-            chunk = ChunkTask.from_message(message)
-        except DeadLetterError as error:
-            _log.error("a task that is none was dropped", reason=error.reason)
-            return ChunkOutcome.LEFT
-        try:
-            return self._runner.run(chunk)
-        except StopServiceError:
-            _log.critical("this child is of no more use", exc_info=True)
-            os._exit(1)  # Celery replaces it; the claim dies by its lease
+        return self._runner.run_message(message)
 
     def _put_back(self, task: Task[Any, Any], message: dict[str, Any]) -> None:
-        """Put a task back as soon as Redis takes it; there is nothing else that this child could do meanwhile."""
+        """Put a task back as soon as Redis takes it; this child has nothing else to do meanwhile."""
         give_up_at = message["dispatched_at"] / 1000 + self._settings.claim_timeout_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -126,7 +117,7 @@ class CeleryWorker:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _begin_child(self, **_: Any) -> None:
-        """Celery has asked the kernel already to kill this process when its parent dies; it may have died before."""
+        """Celery has the kernel kill this process when its parent dies; the parent may have died before that."""
         if os.getppid() != self._main_pid:
             os._exit(1)
         configure_logging(self._settings, SERVICE_NAME)
@@ -151,7 +142,7 @@ class CeleryWorker:
             self._ready_file.unlink(missing_ok=True)
 
     def _end_soon(self, **_: Any) -> None:
-        """The part that takes tasks has failed. Celery would now wait for those that run, without end."""
+        """Taking tasks has failed; Celery would now wait for the running ones without a limit."""
         self._not_ready()
         os.write(self._interrupt_write, b"!")
         ending = threading.Timer(_INTERRUPT_SECONDS, os._exit, (1,))
@@ -159,7 +150,7 @@ class CeleryWorker:
         ending.start()
 
     def _drain(self, **_: Any) -> None:
-        """A warm shutdown waits for its tasks without end: end them after a while, and if need be by a cold one."""
+        """A warm shutdown waits for its tasks without a limit: interrupt them, then shut down cold if necessary."""
         drain_seconds = self._settings.drain_seconds
         interrupting = threading.Timer(drain_seconds, os.write, (self._interrupt_write, b"!"))
         killing = threading.Timer(drain_seconds + _INTERRUPT_SECONDS, os.kill, (self._main_pid, signal.SIGQUIT))
@@ -169,10 +160,10 @@ class CeleryWorker:
 
 
 def put_back(app: Celery, task: Task[Any, Any], message: dict[str, Any]) -> None:
-    """Send the same message to the end of its queue; then the one at hand is acknowledged.
+    """Send the same message to the end of its queue; the current one is acknowledged afterwards.
 
-    Not with a countdown, nor by Celery's retry: on Redis such a task lies unacknowledged in the memory of a worker, and
-    is not seen again for the whole visibility timeout if that worker dies. The runner has waited already.
+    No countdown and no Celery retry: on Redis such a task waits unacknowledged in a worker's memory, and if that worker
+    dies it comes back only after the visibility timeout. The runner has waited already.
 
     Raises:
         RetryableError: Redis did not take it.
@@ -190,7 +181,7 @@ def put_back(app: Celery, task: Task[Any, Any], message: dict[str, Any]) -> None
 
 
 def _no_logging_setup(**_: Any) -> None:
-    """That somebody listens to this signal keeps Celery from setting up logging itself."""
+    """Does nothing: a receiver of this signal keeps Celery from setting up logging itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What an item's outcome becomes in the history: checked, bounded, and by reference when it is large."""
+"""What a workload says of an item (its outcome, or that a quota is used up), checked and bounded for the history."""
 
 from __future__ import annotations
 
@@ -9,22 +9,48 @@ from pydantic import JsonValue
 
 from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
 from eldermesh.contract.vocabulary import ErrorType
-from services.router.engines.chunks.item_pause import LARGEST_NUMBER
 from services.router.engines.python.item_host import MAX_OUTPUT_BYTES, bounded
 from shared.blobs.store import BlobStore
+from shared.errors import MeshError
 from shared.facts.jobs import FactResult
-from shared.workloads import ItemFailed, ItemOutcome
+from shared.retry.asked_wait import asked_seconds
+from shared.workloads import ItemFailed, ItemOutcome, PauseJobError
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger output goes to the blob store."""
 
+_LARGEST_NUMBER = 2**53 - 1
+"""Readers of JSON may change larger ones."""
+
 _ERROR_TYPES = frozenset(get_args(ErrorType))
+
+
+class ItemPausedError(MeshError):
+    """An item met a quota.
+
+    Attributes:
+        index: of the item.
+        attempt: the attempt that cost `cost_micros`.
+        reason: for people.
+        resume_seconds: when to go on; None if unknown.
+        cost_micros: what the item has cost so far, in millionths of a dollar.
+    """
+
+    def __init__(self, index: int, attempt: int, pause: PauseJobError) -> None:
+        # A plug-in raised it, so its attributes may be anything.
+        reason = getattr(pause, "reason", None)
+        self.index = index
+        self.attempt = _whole_number(getattr(pause, "attempt", None), 1) or attempt
+        self.reason = bounded(reason) if isinstance(reason, str) and reason else "a quota is used up"
+        self.resume_seconds = asked_seconds(getattr(pause, "resume_seconds", None))
+        self.cost_micros = _whole_number(getattr(pause, "cost_micros", None), 0)
+        super().__init__(f"item {index}: {self.reason}")
 
 
 async def fact_result(
     outcome: ItemOutcome, *, index: int, attempt: int, measured_seconds: float, blob_name: str, blobs: BlobStore
 ) -> FactResult:
-    """The result to publish. `attempt` and `measured_seconds` count where the outcome has none of its own.
+    """The result to publish; `attempt` and `measured_seconds` are used where the outcome has none of its own.
 
     Raises:
         RetryableError: the blob store did not take the output.
@@ -37,7 +63,7 @@ async def fact_result(
         duration_ms=round(seconds * 1000),
         cost_micros=outcome.cost_micros,
     )
-    if any(not 0 <= number <= LARGEST_NUMBER for number in (result.attempt, seconds * 1000, result.cost_micros or 0)):
+    if any(not 0 <= number <= _LARGEST_NUMBER for number in (result.attempt, seconds * 1000, result.cost_micros or 0)):
         raise ValueError("an outcome's attempt, duration or cost is beyond all")
     if isinstance(outcome, ItemFailed):
         error_type = outcome.error_type if outcome.error_type in _ERROR_TYPES else "internal"  # a plug-in's word
@@ -48,7 +74,7 @@ async def fact_result(
         return result.model_copy(update={"error_type": "result_too_large", "error_message": message})
     try:
         if size > MAX_INLINE_BYTES:
-            # On a thread: it may take seconds, and the claim is renewed meanwhile.
+            # In a thread: it may take seconds, and the claim has to be renewed meanwhile.
             await asyncio.to_thread(check_ijson, outcome.output_json)
             url = await blobs.put(blob_name, outcome.output_json)
             return result.model_copy(update={"status": "succeeded", "output_url": url})
@@ -59,10 +85,17 @@ async def fact_result(
 
 
 def _as_it_will_stand(output_json: bytes) -> JsonValue:
-    """Read an output as deep as it will lie in its record (object, results, result), where depth is bounded."""
+    """Read an output three levels deep, as it will lie in its record (object, results, result): depth is limited."""
     value = cast("list[list[list[JsonValue]]]", parse_ijson(b"[[[" + output_json + b"]]]"))
     match value:
         case [[[output]]]:
             return output
         case _:
             raise UndecodableJsonError("not one JSON value")
+
+
+def _whole_number(value: object, least: int) -> int | None:
+    """The number; None if it is no integer or out of range."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if least <= value <= _LARGEST_NUMBER else None

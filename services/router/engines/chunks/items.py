@@ -1,4 +1,4 @@
-"""The items of a chunk, one after another, each under a fresh renewal of the claim."""
+"""The items of a chunk, run one after another; the claim is renewed before each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from services.router.engines.chunks.item_pause import ItemPausedError
-from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, fact_result
-from services.router.engines.chunks.plugin_failure import concerns_the_run
+from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, ItemPausedError, fact_result
 from services.router.engines.chunks.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
@@ -20,7 +18,7 @@ from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.python.item_host import describe
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
 from shared.facts.jobs import FactResult
-from shared.history.runs.lease import Lease
+from shared.history.runs.lease import Lease, LeaseLostError
 from shared.logs.exceptions import ends_the_task
 from shared.retry.os_errors import passes
 from shared.retry.patience import with_patience
@@ -34,6 +32,7 @@ from shared.workloads import (
     ItemSucceeded,
     PauseJobError,
     RunContext,
+    RunKilledError,
     UnknownWorkloadError,
     Workload,
     WorkloadRun,
@@ -43,15 +42,15 @@ _log = logging.getLogger(__name__)
 
 
 class UnansweredError(RetryableError):
-    """Something that an item needs does not answer; nothing of the item runs."""
+    """Something that an item needs does not answer; the item has not begun."""
 
 
 class _CannotOpenError(MeshError):
-    """The workload cannot be opened for this chunk: its items have failed, and the message says why."""
+    """The workload cannot be opened for this chunk, so all items fail; the message says why."""
 
 
 class ChunkItems:
-    """What one run does with its items."""
+    """Runs the items of one run."""
 
     def __init__(self, parts: ChunkRunnerParts, task: ChunkTask, lease: Lease, metrics: RunnerMetrics) -> None:
         self._parts = parts
@@ -62,31 +61,28 @@ class ChunkItems:
         self._run: WorkloadRun | None = None
 
     def kill(self) -> None:
-        """End the item that runs, if one does."""
+        """End the item that runs now, if any."""
         if self._run is None:
             return
         try:
             self._run.kill()
         except BaseException as error:
-            if concerns_the_run(error):
+            if _concerns_the_run(error):
                 raise
             _log.exception("chunk %s: its workload failed to end what runs", self._task.chunk)
 
     async def run(self, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher) -> None:
-        """Run the missing items to their results, and hand each to the publisher.
+        """Run the missing items, and give each result to the publisher.
 
         Raises:
-            LeaseLostError, RunKilledError: stop; nothing more is to be published.
-            ItemPausedError: stop and pause the job; what has ended before is with the publisher.
-            RetryableError: Kafka, the blob store, or something the workload needs did not answer. Items that it did
-                not need have run.
+            LeaseLostError, RunKilledError: stop; nothing more may be published.
+            ItemPausedError: stop and pause the job; the publisher has the results so far.
+            RetryableError: Kafka, the blob store, or something that the workload needs did not answer. Items that do
+                not need it have run.
         """
         try:
             workload = self._parts.workloads.get(spec.workload)
-        except (
-            UnknownWorkloadError,
-            ConfigurationError,
-        ) as error:  # not here, though the router has it
+        except (UnknownWorkloadError, ConfigurationError) as error:  # not here, though the router has it
             _log.error("chunk %s cannot run here: %s", self._task.chunk, error)
             await self._fail_all(str(error), spec, missing, publisher)
             return
@@ -117,20 +113,20 @@ class ChunkItems:
                 if unanswered is not None:
                     raise unanswered
             finally:
-                self._run = None  # what the workload keeps warm is no longer this run's to kill
+                self._run = None  # what the workload keeps warm must not be killed with this run
 
     async def _open(self, workload: Workload, spec: JobSpec, opened: AsyncExitStack) -> WorkloadRun:
         """A run of the workload, which `opened` closes.
 
         Raises:
-            _CannotOpenError: it never will.
-            RetryableError: it may, a little later.
+            _CannotOpenError: trying again would not help.
+            RetryableError: trying again may help.
         """
         try:
             context = workload.open(self._context(spec))
             run = await context.__aenter__()
         except BaseException as error:
-            if concerns_the_run(error):
+            if _concerns_the_run(error):
                 raise
             _log.exception("chunk %s: its workload could not be opened", self._task.chunk)
             if passes(error):
@@ -138,13 +134,13 @@ class ChunkItems:
             raise _CannotOpenError(f"workload {spec.workload} cannot be opened: {describe(error)}") from error
 
         async def close(*failure: Any) -> bool | None:
-            # Of the run it is told how it ended, and changes nothing of that: the results stand.
+            # The workload is told how the run ended, and cannot change that: the results stand.
             try:
                 await context.__aexit__(*failure)
             except BaseException as error:
                 if error is failure[1]:
                     return None
-                if concerns_the_run(error) and not isinstance(error, Exception):
+                if _concerns_the_run(error) and not isinstance(error, Exception):
                     raise
                 _log.exception("chunk %s: its workload could not be closed", self._task.chunk)
             return None
@@ -167,7 +163,8 @@ class ChunkItems:
 
         Raises:
             ItemPausedError: it met a quota.
-            UnansweredError: something that it needs did not answer, for `patience_seconds`; unless `is_patient`, once.
+            UnansweredError: something that it needs did not answer for `patience_seconds`; without `is_patient` it is
+                asked once.
         """
         clock = self._parts.clock
         attributes: dict[str, str | int] = {
@@ -196,7 +193,7 @@ class ChunkItems:
             item_span.set_attribute(names.ITEM_STATUS, result.status)
             if result.error_type is not None:
                 item_span.set_attribute(names.ERROR_TYPE, result.error_type)
-                fail_span(item_span, result.error_type)  # the message is for who submitted it
+                fail_span(item_span, result.error_type)  # the message is only for the submitter
         self._metrics.item_ended(spec.workload, result)
         inline = len(result.error_message or "")
         if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
@@ -204,7 +201,7 @@ class ChunkItems:
         return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
 
     async def _answered(self, run: WorkloadRun, call: ItemCall, *, seconds: float) -> ItemOutcome:
-        """What comes of an item, asked again for so long while something that it needs does not answer."""
+        """The outcome of an item, tried again for `seconds` while something that it needs does not answer."""
         began = False
 
         async def ask() -> ItemOutcome | StillRunningError:
@@ -214,7 +211,7 @@ class ChunkItems:
             began = True
             try:
                 return await _outcome(run, call)
-            except StillRunningError as error:  # not to be begun again beside itself
+            except StillRunningError as error:  # a second run of it must not begin beside it
                 return error
 
         try:
@@ -249,7 +246,7 @@ class ChunkItems:
         except BaseException as error:
             if ends_the_task(error):
                 raise
-            # A plug-in's outcome that is none concerns its item alone.
+            # An invalid outcome of a plug-in fails its item alone.
             _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
             failed = ItemFailed("internal", describe(error))
         return await self._result(failed, spec, index, seconds)
@@ -277,8 +274,13 @@ async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
     except PauseJobError:
         raise
     except BaseException as error:
-        if concerns_the_run(error):
+        if _concerns_the_run(error):
             raise
-        # A plug-in's own failure concerns this item alone.
+        # A plug-in's own failure fails this item alone.
         _log.exception("item %s: its workload failed", call.idempotency_key)
         return ItemFailed("internal", describe(error))
+
+
+def _concerns_the_run(error: BaseException) -> bool:
+    """Whether the run must end by this; all else is the plug-in's own failure, even a `sys.exit` or a panic."""
+    return isinstance(error, LeaseLostError | RunKilledError | RetryableError) or ends_the_task(error)

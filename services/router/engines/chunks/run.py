@@ -1,4 +1,4 @@
-"""What a claimed run of a chunk does: items one after another, their results appended as they end."""
+"""A claimed run of a chunk: its items one after another, their results appended as they end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from opentelemetry.trace import Span
 
-from services.router.engines.chunks.item_pause import ItemPausedError
+from services.router.engines.chunks.item_result import ItemPausedError
 from services.router.engines.chunks.items import ChunkItems
 from services.router.engines.chunks.result_publisher import ResultPublisher
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
@@ -24,14 +24,14 @@ from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.workloads import RunKilledError
 
 _STOP_SECONDS = 20.0
-"""How long an item gets to stop."""
+"""Time that an item gets to stop."""
 
 _LEAST_PAUSE_MS = 1000
-"""Whoever says "at once" would say it again and again."""
+"""A shorter pause would only be asked for again and again."""
 
 PAUSED = "paused"
 GIVEN_BACK = frozenset({PAUSED, INTERRUPTED})
-"""Why a run ended whose chunk the history plans again."""
+"""Reasons of stopped runs whose chunk the history plans again."""
 
 
 class ChunkRun:
@@ -53,13 +53,13 @@ class ChunkRun:
         self._task = task
         self._missing = claimed.missing
         self._mark = claimed.mark
-        self._claimed_at = claimed_at
         self._lease = lease
         self._specs = specs
         self._stopping = stopping
         self._items = ChunkItems(parts, task, lease, metrics)
         traceparent, tracestate = traceparent_of(chunk_span), tracestate_of(chunk_span)
-        self._publisher = self._made_publisher(traceparent, tracestate)
+        headers = fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, traceparent, tracestate)
+        self._publisher = ResultPublisher(parts, task, claimed_at=claimed_at, headers=headers)
         self._facts = RunFacts(
             parts.facts, parts.clock, task.topic, task.partition, task.chunk_id.job_id, traceparent, tracestate
         )
@@ -67,7 +67,7 @@ class ChunkRun:
         """The job's workload, once that is known."""
 
     async def run(self) -> str | None:
-        """Run what is missing, and finish the claim. Return None, or in one word why the run was stopped.
+        """Run what is missing and finish the claim. Return None, or one word: why the run was stopped.
 
         Raises:
             RetryableError: see `ChunkRunner.run`.
@@ -100,11 +100,11 @@ class ChunkRun:
         await self._publisher.keep_flushing()
 
     def kill(self) -> None:
-        """Break off the item that runs; see `RunWork`."""
+        """Stop the item that runs; see `RunWork`."""
         self._items.kill()
 
     async def interrupted(self) -> None:
-        """Say it, after what has ended before; see `RunWork`."""
+        """Publish the results so far, then that the run was interrupted; see `RunWork`."""
         fact = ChunkInterrupted(
             chunk_id=self._task.chunk, worker_id=self._parts.worker_id, content_hash=self._publisher.content_hash
         )
@@ -113,7 +113,7 @@ class ChunkRun:
             await self._facts.append(fact)
 
     async def _paused(self, paused: ItemPausedError) -> None:
-        """The item has stopped, and none follows: say so, after what has ended before."""
+        """Publish the results so far, then that the job is to pause."""
         parts, seconds = self._parts, paused.resume_seconds
         resume_ms = None if seconds is None else max(_LEAST_PAUSE_MS, round(seconds * 1000))
         await self._publisher.flush()
@@ -131,7 +131,7 @@ class ChunkRun:
         await self._facts.append(fact, patience_seconds=parts.patience_seconds)
 
     async def _spec(self) -> JobSpec:
-        """What is to be done.
+        """The job's specification.
 
         Raises:
             LeaseLostError: the job has ended, or Redis was away for longer than the lease.
@@ -144,18 +144,3 @@ class ChunkRun:
 
         whose = f"chunk {self._task.chunk}"
         return await read_spec(read, self._lease, self._parts.clock, whose=whose, stopping=self._stopping)
-
-    def _made_publisher(self, traceparent: str | None, tracestate: str | None) -> ResultPublisher:
-        parts, task = self._parts, self._task
-        return ResultPublisher(
-            parts.facts,
-            task,
-            claimed_at=self._claimed_at,
-            engine=parts.engine,
-            worker_id=parts.worker_id,
-            headers=fact_headers(ItemsCompleted.fact_type, task.chunk_id.job_id, traceparent, tracestate),
-            flush_items=parts.settings.flush_items,
-            flush_seconds=parts.settings.flush_seconds,
-            patience_seconds=parts.patience_seconds,
-            clock=parts.clock,
-        )

@@ -1,4 +1,4 @@
-"""Takes chunks: claims one, runs it under a lease, and says what became of it. The same on every engine."""
+"""Claims chunks and runs them under a lease; the same on every engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChunkRunner:
-    """Runs chunks, several at once if asked to."""
+    """Runs chunks; several at once if called so."""
 
     def __init__(self, parts: ChunkRunnerParts) -> None:
         self._parts = parts
@@ -32,15 +32,15 @@ class ChunkRunner:
         self._stopping = asyncio.Event()
 
     def interrupt(self) -> None:
-        """This process stops: begin nothing more, and stop what runs in order, so that nobody takes it for dead."""
+        """Begin nothing more and stop what runs in order, so that its chunk counts no death."""
         self._stopping.set()
 
     async def run(self, task: ChunkTask) -> ChunkOutcome:
-        """Run the chunk, if it is to be run, and this run's to do. Cancelling this kills the run.
+        """Claim the chunk and run it. Cancelling this kills the run.
 
         Raises:
             RetryableError: Kafka did not answer for long, or something that was killed still runs. The chunk is not
-                finished; its claim dies by its lease, and the owner plans again.
+                finished: its lease runs out, and the owner plans it again.
         """
         with job_logs(task.chunk_id.job_id):
             claimed = await self._claim(task)
@@ -75,11 +75,11 @@ class ChunkRunner:
             return ChunkOutcome.GIVEN_BACK if reason in GIVEN_BACK else ChunkOutcome.KILLED
 
     async def _claim(self, task: ChunkTask) -> tuple[Claimed, Lease] | ChunkOutcome:
-        """Claim; while that cannot be, wait a bounded time, and then put the task back or, if it is old, leave it.
+        """Claim the chunk, or say what to do with its task.
 
-        An old task is not put back: its owner sends another one when the gate opens, or after `claim_timeout_seconds`.
-        While Redis is away, a claim is asked for as long as that lasts: the owner needs Redis, too, and may send the
-        task again only long after Redis is back.
+        A chunk that cannot be claimed within a limited time is put back, or left if the task is old: then its owner
+        sends another one, when the gate opens or after `claim_timeout_seconds`. While Redis does not answer, the claim
+        is tried without a limit: the owner needs Redis, too, and may send the task again only long after it is back.
         """
         parts = self._parts
         claimed: tuple[Claimed, Lease] | Unclaimed = Unclaimed.NO_ANSWER

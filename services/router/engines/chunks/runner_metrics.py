@@ -1,4 +1,4 @@
-"""What a runner tells telemetry, besides spans."""
+"""The metrics of chunk runners."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from shared.telemetry import metric_names, names
 
 
 class RunnerMetrics:
-    """The metrics of one runner.
-
-    Args:
-        engine: which engine it is part of.
-    """
+    """The metrics of one runner of an engine."""
 
     def __init__(self, engine: Engine) -> None:
         meter = metrics.get_meter(__name__)
@@ -28,12 +24,12 @@ class RunnerMetrics:
         self._items = meter.create_counter(metric_names.ITEMS_ENDED.name, metric_names.ITEMS_ENDED.unit)
 
     def began(self, wait_seconds: float) -> None:
-        """A chunk was claimed, so long after its dispatch."""
+        """A chunk was claimed, `wait_seconds` after its dispatch."""
         self._waits.record(max(0.0, wait_seconds), self._engine)
         self._count(1)
 
     def ended(self, seconds: float, workload: str | None) -> None:
-        """A chunk that began no longer runs, whatever came of it; None: it ended before its workload was known."""
+        """A chunk no longer runs; `workload` is None if it ended before that was known."""
         self._count(-1)
         self._chunks.record(seconds, self._engine | ({} if workload is None else {names.JOB_WORKLOAD: workload}))
 

@@ -1,4 +1,4 @@
-"""What a chunk runner works with: all that tests, or another engine, put in its place."""
+"""What a chunk runner works with; tests and engines give their own."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class ChunkRunnerParts:
     """The parts of a chunk runner.
 
     Attributes:
-        settings: lease, heartbeat, flush and time-out settings; workloads see them, too.
-        engine: which engine the runner is part of.
-        worker_id: who runs, without spaces: in claims and on results.
+        settings: for leases, flushing and time-outs; workloads see them, too.
+        engine: the engine of the runner.
+        worker_id: stands in claims and results; without spaces.
         claims: the claim store of a history topic, by its full name.
         facts: where results go.
         workloads: the code that runs items.
         blobs: where large outputs go.
-        clock: wall time of what is published, monotonic time of the lease.
-        patience_seconds: how long a run that holds its claim asks Kafka or the blob store again. It is long, because
-            giving up earlier would only count a death of the chunk.
+        clock: for published times and for the lease.
+        patience_seconds: how long a run tries Kafka or the blob store again. Long: a run that stops earlier only counts
+            as a death of the chunk.
     """
 
     settings: Settings

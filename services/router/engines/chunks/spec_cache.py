@@ -1,4 +1,4 @@
-"""What runners need to know of a job, read from Redis once for many chunks."""
+"""Job specifications for runners, read from Redis once for many chunks."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ class JobSpec(BaseModel):
 
 
 class JobSpecs:
-    """The specifications that were used last; a job's never changes, and the annex not once a chunk is planned.
+    """A cache of the specifications used last. They do not change, nor does the annex once a chunk is planned.
 
-    Another job may have the same id: of another incarnation of the log, or after the first one was forgotten. So they
-    are kept under the job's mark, as the claim on one of its chunks tells it.
+    A later job may have the same id, so the key includes the job's mark, which the claim on a chunk returns.
     """
 
     def __init__(self) -> None:
@@ -43,7 +42,7 @@ class JobSpecs:
     async def get(self, claims: ClaimStore, partition: int, job_id: str, mark: str | None = None) -> JobSpec | None:
         """A job's specification; None when the job is not known or has ended.
 
-        One without a mark is not kept; nor is one whose mark is its id, as a router of an earlier release writes it.
+        Not cached without a mark, or when the mark is the job's id, as routers of an earlier release write it.
 
         Raises:
             redis.RedisError: Redis did not answer.

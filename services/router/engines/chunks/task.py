@@ -1,4 +1,4 @@
-"""The message that asks an engine to run a chunk, and what became of that."""
+"""The message that asks an engine to run a chunk, and its outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _chunk_identity(text: str) -> str:
 
 
 class ChunkTask(BaseModel):
-    """A chunk to run: its identity alone; what is to be done lies in Redis. Times are milliseconds since 1970."""
+    """A chunk to run, by its id; the specification is in Redis. Times are milliseconds since 1970."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,11 +33,11 @@ class ChunkTask(BaseModel):
 
     @property
     def chunk_id(self) -> ChunkId:
-        """The chunk's identity, taken apart."""
+        """The parsed id of the chunk."""
         return ChunkId.parse(self.chunk)
 
     def message(self) -> dict[str, Any]:
-        """As keyword arguments of the engine's task."""
+        """The task as keyword arguments for the engine."""
         return self.model_dump(mode="json")
 
     @classmethod
@@ -45,7 +45,7 @@ class ChunkTask(BaseModel):
         """Read a message back.
 
         Raises:
-            DeadLetterError: `invalid`: this is no such message; it is not run, and nobody misses it.
+            DeadLetterError: `invalid`: this is not the message of a chunk task.
         """
         try:
             return cls.model_validate(message)
@@ -55,15 +55,15 @@ class ChunkTask(BaseModel):
 
 
 class ChunkOutcome(Enum):
-    """What became of a task; in every case but `PUT_BACK` it is acknowledged."""
+    """The outcome of a task; it is acknowledged except on `PUT_BACK`."""
 
     DONE = "done"
     """The chunk ran, and Kafka has its results."""
     LEFT = "left"
-    """Nothing to do: the chunk has ended, was replaced, is another run's, or its dispatch is too old."""
+    """Nothing to do: the chunk has ended, was replaced, belongs to another run, or its task is too old."""
     PUT_BACK = "put_back"
-    """Not yet: send the same task again."""
+    """Not now: send the same task again."""
     GIVEN_BACK = "given_back"
-    """The run stopped in order and said so in the history, which plans its items again: a quota, or a worker's end."""
+    """The run stopped for a quota or a shutdown, and its items are planned again."""
     KILLED = "killed"
     """The run was stopped: the job ended, or the claim was lost."""

@@ -1,4 +1,4 @@
-"""The actor of the Ray engine: a chunk runner in a process of Ray, which outlives the router that made it."""
+"""The actor of the Ray engine: a chunk runner in a process of Ray that outlives the router."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import ray
 
 from services.router.engines.celery.runner_thread import RunnerThread
-from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from services.router.engines.chunks.task import ChunkOutcome
 from services.router.engines.ray.environment import become_runner
 from services.router.engines.ray.idle_watch import IdleWatch
-from shared.errors import DeadLetterError, RetryableError, StopServiceError
+from shared.errors import RetryableError
 from shared.logs.setup import configure_logging, get_logger
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
@@ -24,10 +24,10 @@ _log = get_logger(__name__)
 
 
 class RayRunner:
-    """Runs one chunk after another, publishes what comes of them, and ends by itself when nobody asks it to.
+    """Runs one chunk after another, and ends by itself when it has been idle.
 
     Args:
-        environment: the router's settings.
+        environment: the router's settings, as variables.
         stays: whether it stays when it is idle.
     """
 
@@ -41,7 +41,7 @@ class RayRunner:
         itself: Any = ray.get_runtime_context().current_actor
 
         def leave() -> None:
-            # In its turn: after all calls that came before.
+            # As a call, it comes after all earlier calls.
             ray.wait([itself.leave.remote()], timeout=self._idle_seconds)
 
         self._idle = IdleWatch(self._idle_seconds, leave=leave, end=self._end)
@@ -49,16 +49,20 @@ class RayRunner:
             self._idle.start()
 
     def ready(self) -> int:
-        """Answer, which it does once it was made: with its process id."""
+        """Return the process id; Ray answers this once the actor is made."""
         return os.getpid()
 
     def run(self, message: dict[str, Any]) -> str:
-        """Run a chunk; return what became of that, in a word. What the items gave is in Kafka by then."""
+        """Run a chunk; return its outcome, a value of `ChunkOutcome`. Its results are in Kafka by then."""
         with self._idle.busy():
-            return self._run(message)
+            try:
+                return self._runner.run_message(message).value
+            except RetryableError as error:
+                _log.warning("a chunk did not end; the lease of its claim runs out", reason=str(error))
+                return ChunkOutcome.KILLED.value
 
     def leave(self) -> None:
-        """End, unless there was work meanwhile; calls that came before this one have been answered."""
+        """End unless there was work meanwhile; calls that came before this one have been answered."""
         if self._idle.is_idle():
             ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # it never returns
 
@@ -67,21 +71,8 @@ class RayRunner:
         self._runner.stop(_STOP_SECONDS)
         shutdown_telemetry()
 
-    def _run(self, message: dict[str, Any]) -> str:
-        try:
-            return self._runner.run(ChunkTask.from_message(message)).value
-        except DeadLetterError as error:
-            _log.error("a task that is none was dropped", reason=error.reason)
-            return ChunkOutcome.LEFT.value
-        except RetryableError as error:
-            _log.warning("a chunk was given up; its claim dies by its lease", reason=str(error))
-            return ChunkOutcome.KILLED.value
-        except StopServiceError:
-            _log.critical("this process is of no more use", exc_info=True)
-            os._exit(1)
-
     def _end(self) -> None:
-        """End without Ray, which does not answer."""
+        """End the process without Ray, which does not answer."""
         try:
             self.__ray_shutdown__()
         finally:

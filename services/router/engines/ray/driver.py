@@ -1,8 +1,8 @@
 """The driver of the Ray engine, a process of its own: `python -m services.router.engines.ray.driver`, made by a router.
 
-A process that was connected to a Ray head cannot be connected to the next one, takes SIGTERM for its own, and may be
-ended by Ray when the head dies: so the router is not that process. Requests come on standard input, answers go to
-standard output, a JSON object a line; the end of the input ends the driver, and runners go on without it.
+The router does not connect itself: a process that was connected to a Ray head cannot connect to another one, loses its
+own SIGTERM handler, and may be ended by Ray when the head dies. Requests come on standard input, answers go to standard
+output, one JSON object a line. The end of the input ends the driver; runners go on without it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ray
 
 from services.router.engines.ray.node import joined_node
 from services.router.engines.ray.pool import ClusterLostError, PoolTask, RunnerPool
-from services.router.engines.ray.runners import RayRunners, in_time, namespace
+from services.router.engines.ray.runners import RayRunners, first_line, in_time, namespace
 from shared.logs.setup import configure_logging, get_logger
 from shared.settings import Settings
 
@@ -31,18 +31,12 @@ CONNECTION_LOST = 3
 
 _CHECK_SECONDS = 3.0
 _DEPTHS_SECONDS = 1.0
-_REASON_LENGTH = 300
 
 _log = get_logger(__name__)
 
 
 class RayDriver:
-    """Runs what it is asked to run, until it loses the cluster.
-
-    Args:
-        settings: the router's.
-        answers: where answers go.
-    """
+    """Runs the requested chunks until it loses the cluster."""
 
     def __init__(self, settings: Settings, answers: IO[str]) -> None:
         self._settings = settings
@@ -55,7 +49,7 @@ class RayDriver:
         """Serve until the requests end.
 
         Raises:
-            ClusterLostError: the cluster is lost, and with it this driver.
+            ClusterLostError: the cluster is lost; this driver has to end.
         """
         tasks = [
             asyncio.create_task(self._read(requests)),
@@ -96,7 +90,7 @@ class RayDriver:
             self._lost.set_exception(error)
 
     async def _check_cluster(self) -> None:
-        """Learn of a head that is gone also while nothing is asked of it, and of a node under this driver that is."""
+        """Notice that the head or the node of this driver is gone, even while no chunk runs."""
         own = ray.get_runtime_context().get_node_id()
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
@@ -114,7 +108,7 @@ class RayDriver:
             await asyncio.sleep(_DEPTHS_SECONDS)
 
     def _answer(self, answer: dict[str, Any]) -> None:
-        """The router always reads; if it does not, it is gone, and so is this process, by its leash."""
+        """This does not block for long: the router always reads, and its end also ends this process, by the leash."""
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
 
@@ -129,12 +123,7 @@ async def _serve(settings: Settings, answers: IO[str]) -> None:
 
 
 def _connect(settings: Settings) -> None:
-    ray.init(
-        address=settings.ray_address,
-        namespace=namespace(settings),
-        configure_logging=False,
-        log_to_driver=False,
-    )
+    ray.init(address=settings.ray_address, namespace=namespace(settings), configure_logging=False, log_to_driver=False)
 
 
 def main() -> int:
@@ -148,8 +137,8 @@ def main() -> int:
             stack.enter_context(joined_node(settings))
             _connect(settings)
             asyncio.run(_serve(settings, answers))
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises: the router is told, and starts another driver
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:_REASON_LENGTH]
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises: the router reads of it and starts another driver
+            reason = first_line(error)
             _log.warning("the Ray cluster is lost", reason=reason)
             with contextlib.suppress(OSError):  # the router is gone
                 answers.write(json.dumps({"lost": reason}) + "\n")
@@ -158,7 +147,7 @@ def main() -> int:
         else:
             status = 0
     sys.stderr.flush()
-    # Not by way of Ray's own end and the threads that may hang in it: runners are detached, there is nothing to save.
+    # Without Ray's own shutdown, in which threads may hang: runners are detached, so nothing is lost.
     os._exit(status)
 
 

@@ -1,4 +1,4 @@
-"""A router's driver process of Ray: started under a leash, asked by lines, ended with the router however that ends."""
+"""The Ray driver process of a router, on a leash: it ends when the router ends, however that is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RayDriverProcess:
         """Start a driver; return once it is connected.
 
         Raises:
-            RetryableError: it could not connect within the limit; nothing of it is left.
+            RetryableError: it could not connect within the limit; it has ended again.
         """
         environment = {**os.environ, **settings.environment(), **ray_environment(settings)}
         with open(os.devnull, "wb") as nothing:  # noqa: ASYNC230, PTH123 - opening it takes no time
@@ -66,10 +66,10 @@ class RayDriverProcess:
         return driver
 
     async def send(self, requests: list[dict[str, Any]]) -> None:
-        """Ask for something.
+        """Send requests.
 
         Raises:
-            RetryableError: it is gone, or takes nothing any more.
+            RetryableError: the driver is gone, or does not read.
         """
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.write("".join(json.dumps(request) + "\n" for request in requests).encode())
@@ -83,23 +83,23 @@ class RayDriverProcess:
         """The next answer; None: the driver has ended.
 
         Raises:
-            RetryableError: what it says is no answer.
+            RetryableError: the answer cannot be read.
         """
         assert self._process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         try:
             line = await self._process.stdout.readline()
             answer = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError as error:  # a line without end is one, too
+        except ValueError as error:  # also raised for a line that is too long
             raise RetryableError(f"the driver of Ray says what is no answer: {error}") from error
         if answer is not None and not isinstance(answer, dict):
             raise RetryableError("the driver of Ray says what is no answer")
         return answer
 
     async def stop(self) -> None:
-        """End it: by the end of its input, else by force. Nothing of it is left afterwards; runners go on.
+        """End the driver: close its input, then kill it if necessary. Runners go on.
 
         Raises:
-            RetryableError: even force did not end it.
+            RetryableError: it outlived SIGKILL.
         """
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.close()

@@ -1,4 +1,4 @@
-"""The environment of every process that speaks to Ray: its token, and nothing written outside the data directory."""
+"""The environment of processes that use Ray: the token, and settings that keep all files in the data directory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _KEPT_LOGS = 2
 
 
 def ray_environment(settings: Settings) -> dict[str, str]:
-    """Variables for a process of Ray, or for one that connects to it; its home lies in the data directory."""
+    """Variables for a process of Ray, or one that connects to it. Its home is in the data directory."""
     home = ray_dir(settings) / "home"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     variables = {
         "HOME": str(home),
         _USERS_HOME: os.environ.get("HOME", str(home)),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Workers of Ray run at nice 15 otherwise, and Celery on the same machine starves them.
+        # Ray's default for workers is nice 15, with which Celery on the same machine starves them.
         "RAY_worker_niceness": "0",
-        # A node that is told to stop would wait 30 s for detached actors, which never end by that.
+        # A node that stops would wait 30 s for detached actors, which do not end then.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_ROTATION_MAX_BYTES": str(_LOG_BYTES),
         "RAY_ROTATION_BACKUP_COUNT": str(_KEPT_LOGS),
@@ -34,8 +34,8 @@ def ray_environment(settings: Settings) -> dict[str, str]:
 
 
 def become_runner(environment: dict[str, str]) -> Settings:
-    """In a process of Ray: take the router's settings in place of its own, and the user's home back for user code."""
-    own_modules_first()  # what plug-ins lie on the user's path is found there
+    """In a process of Ray: replace its settings by the router's, and restore the user's home for user code."""
+    own_modules_first()  # plug-ins on the user's path are found, too
     for name in [name for name in os.environ if name.startswith("MESH_")]:
         del os.environ[name]
     os.environ.update(environment)

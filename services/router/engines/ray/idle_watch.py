@@ -1,4 +1,4 @@
-"""Watches that a process which nobody asks for anything leaves: in order, or by itself where that fails."""
+"""Ends a process that has been idle: in order, or at once if that fails."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _log = get_logger(__name__)
 
 
 class IdleWatch:
-    """A thread of its own, which goes on whatever fails in it.
+    """A thread that goes on whatever fails in it.
 
     Args:
         seconds: how long a process may be idle.
-        leave: asks that the process ends in order; it may take some time, or be refused since there is work.
-        end: ends the process at once. Called when `leave` raises and nothing is being done.
+        leave: asks the process to end in order; it may take some time, or be refused because there is work.
+        end: ends the process at once; called when `leave` raises while the process is idle.
     """
 
     def __init__(self, seconds: float, *, leave: Callable[[], None], end: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class IdleWatch:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """The process is at work, and not idle."""
+        """The process is not idle during the block."""
         with self._lock:
             self._busy += 1
         try:
@@ -48,7 +48,7 @@ class IdleWatch:
                 self._used_at = time.monotonic()
 
     def is_idle(self) -> bool:
-        """Whether it has been idle for long enough."""
+        """Whether it has been idle for `seconds`."""
         return self._left() <= 0
 
     def _left(self) -> float:
@@ -64,7 +64,7 @@ class IdleWatch:
                 else:
                     self._leave()
                     time.sleep(self._seconds / 2)
-            except BaseException:  # noqa: BLE001 - told; without this thread the process would stay for ever
+            except BaseException:  # noqa: BLE001 - logged; without this thread the process would stay for ever
                 _log.critical("an idle process cannot leave in order", exc_info=True)
                 if self.is_idle():
                     self._end()

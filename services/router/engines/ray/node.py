@@ -21,27 +21,27 @@ from shared.settings import Settings
 
 HEAD_PORT = 6379
 SOCKET_NAME = "session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
-"""What Ray puts behind its temporary directory, at its longest."""
+"""The longest path that Ray appends to its temporary directory."""
 
 _MAX_SOCKET_PATH = 107
 _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+")
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Ray's least, nearly: no data goes through its object store."""
+"""Close to the smallest size that Ray takes: no data goes through its object store."""
 
 _JOIN_SECONDS = 40.0
 _POLL_SECONDS = 0.1
 
 
 def temp_dir(settings: Settings) -> str:
-    """An empty directory for a node's files and sockets, below the data directory; what another node left is removed.
+    """An empty directory for a node's files and sockets in the data directory; files of an earlier node are removed.
 
-    A unix socket's path takes 107 bytes, and Ray takes plain letters only: not every one of its parts reads others, or
-    quotes a space. Where the data directory has another name than that, the directory is named by a descriptor which
-    this process, and what it becomes, holds open: so there is nothing to remove afterwards.
+    The path of a unix socket has at most 107 bytes, and parts of Ray do not take spaces or special characters in paths.
+    If the real path does not fit, the directory is named by a descriptor that this process, and the node it becomes,
+    holds open; so no link has to be removed afterwards.
     """
     directory = ray_dir(settings) / "node"
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, mode=0o700)  # Ray opens what lies in it to everybody
+    directory.mkdir(parents=True, mode=0o700)  # Ray makes the files in it readable by everybody
     inner = directory / "t"
     inner.mkdir()
     if len(os.fsencode(inner / SOCKET_NAME)) <= _MAX_SOCKET_PATH and _PLAIN.fullmatch(str(inner)):
@@ -52,7 +52,7 @@ def temp_dir(settings: Settings) -> str:
 
 
 def raylet_socket(settings: Settings) -> Path | None:
-    """The socket of the node on this data directory, once it is there."""
+    """The socket of the node on this data directory; None until it exists."""
     return next((ray_dir(settings) / "node" / "t").glob("session_2*/sockets/raylet*"), None)
 
 
@@ -64,7 +64,7 @@ def node_command(settings: Settings, kind: str, *, temp: str, port: int, cpus: i
     """
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
     command += [f"--temp-dir={temp}", f"--object-store-memory={_OBJECT_STORE_BYTES}", "--log-color=false"]
-    # The system chooses ports: Ray's own range may be somebody's.
+    # The system chooses ports: those of Ray's own range may be in use.
     command += ["--min-worker-port=0", "--max-worker-port=0"]
     if cpus is not None:
         command.append(f"--num-cpus={cpus}")
@@ -77,7 +77,7 @@ def node_command(settings: Settings, kind: str, *, temp: str, port: int, cpus: i
 
 @contextlib.contextmanager
 def joined_node(settings: Settings) -> Iterator[None]:
-    """With `ray_join`, a node without CPUs on this host, for a driver of a cluster that has none here.
+    """With `ray_join`, a node without CPUs on this host, for a driver whose cluster has no node here.
 
     Raises:
         ConfigurationError: it did not start.

@@ -1,4 +1,4 @@
-"""The runners of one workload, seen by a driver: what waits for them, when there are more, what their deaths mean."""
+"""The runners of one workload, as a driver uses them: which tasks wait, when to start more, what a death means."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import MeshError
 from shared.logs.setup import get_logger
 
 LOST = "lost"
-"""What became of a task whose runners died under it so often that it is left to its owner."""
+"""Outcome of a task on which runners died too often; its owner takes care of it."""
 
 _MAX_LOSSES = 5
 _PUT_BACK_SECONDS = 1.0
@@ -24,21 +24,21 @@ _log = get_logger(__name__)
 
 
 class RunnerLostError(MeshError):
-    """The runner has died or cannot be reached: its calls go to another one; claims keep a chunk from running twice."""
+    """The runner cannot be reached. Its task goes to another one; claims keep a chunk from running twice."""
 
 
 class ClusterLostError(MeshError):
-    """The cluster does not answer: end this driver; another one will connect anew."""
+    """The cluster does not answer: this driver has to end, and another one connects."""
 
 
 class Runner(Protocol):
     """One runner."""
 
     async def ready(self) -> None:
-        """Return once it takes calls; that may take as long as the cluster has no room for it.
+        """Return once it takes calls, which may take as long as the cluster has no room for it.
 
         Raises:
-            RunnerLostError, ClusterLostError: it never will.
+            RunnerLostError, ClusterLostError: it never will take calls.
         """
         ...
 
@@ -53,7 +53,7 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class PoolTask:
-    """A chunk that somebody is to run."""
+    """A chunk to run."""
 
     chunk: str
     priority: int
@@ -82,16 +82,16 @@ class _Member:
 
 @dataclass(slots=True)
 class RunnerPool:
-    """Gives each runner one task at a time, the most urgent first, and gets runners as long as tasks wait.
+    """Gives each runner one task at a time, the most urgent first, and gets more runners while tasks wait.
 
-    It never ends a runner: idle ones end by themselves, which shows when they are asked.
+    It never ends a runner: idle ones end by themselves, which the pool notices at their next call.
 
     Args:
-        workload: whose runners these are.
-        numbers: which runners it may have; whoever shares the cluster knows them by the same numbers.
-        make: gets the runner of a number, or has it made.
-        ended: is told what became of a task.
-        failed: is told why the pool is of no more use.
+        workload: the workload of the runners.
+        numbers: the numbers of its runners; drivers that share the cluster use the same.
+        make: gets the runner of a number, or makes it.
+        ended: called with the chunk and the outcome of each task.
+        failed: called with the error that makes the pool unusable.
     """
 
     workload: str
@@ -107,13 +107,13 @@ class RunnerPool:
 
     @property
     def depths(self) -> PoolDepths:
-        """As they are now."""
+        """The current numbers."""
         members = self._members.values()
         running = sum(member.task is not None for member in members)
         return PoolDepths(len(self._waiting), running, sum(member.runner is not None for member in members))
 
     def put(self, task: PoolTask) -> None:
-        """Have a task run; one that waits already is not taken twice."""
+        """Queue a task, unless its chunk is queued already."""
         if task.chunk in self._chunks:
             return
         self._chunks.add(task.chunk)
@@ -122,7 +122,7 @@ class RunnerPool:
         self._place()
 
     async def close(self) -> None:
-        """Let go; what runs goes on without this driver."""
+        """Stop; what runs goes on without this driver."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -174,7 +174,10 @@ class RunnerPool:
             _log.info("a runner is gone", workload=self.workload, number=number, reason=str(error))
             del self._members[number]
             task.losses += 1
-            self._again(task, is_over=task.losses > _MAX_LOSSES)
+            if task.losses > _MAX_LOSSES:
+                self.ended(task.chunk, LOST)
+            else:
+                self.put(task)
         else:
             member.task = None
             if outcome == ChunkOutcome.PUT_BACK.value:
@@ -183,14 +186,8 @@ class RunnerPool:
                 self.ended(task.chunk, outcome)
         self._place()
 
-    def _again(self, task: PoolTask, *, is_over: bool) -> None:
-        if is_over:
-            self.ended(task.chunk, LOST)
-        else:
-            self.put(task)
-
     async def _put_back(self, task: PoolTask) -> None:
-        """The runner has waited long, and leaves the task once it is old: so this ends."""
+        """Queue a task again. This ends, because a runner leaves a task once it is old."""
         await asyncio.sleep(_PUT_BACK_SECONDS)
         self.put(task)
 

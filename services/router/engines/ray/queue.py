@@ -1,4 +1,4 @@
-"""The submit side of the Ray engine: keeps what was dispatched until a driver has run it, and a driver as long."""
+"""The submit side of the Ray engine: keeps dispatched tasks until they have ended, and a driver to run them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.workloads import Queue
 
 MAX_OUTSTANDING = 10_000
-"""Tasks that one router keeps; far more than the windows of its partitions let through."""
+"""Tasks that one router keeps; far more than the windows of its partitions allow."""
 
 _REACH_SECONDS = 2.0
 _DOWN_SECONDS = 20.0
@@ -34,11 +34,8 @@ _log = get_logger(__name__)
 class RayDispatcher:
     """`EngineQueue` of a Ray cluster.
 
-    Nobody waits for the cluster: a task is kept here, sent to the driver of the moment, and sent to the next one if
-    that driver goes before the task has ended. So jobs on Ray wait while Ray is away, and no others do.
-
-    Args:
-        settings: where the head is.
+    No caller waits for the cluster: a task is kept here, sent to the current driver, and sent to the next one if that
+    driver ends before the task. So only jobs on Ray wait while Ray does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,7 +50,7 @@ class RayDispatcher:
 
     @property
     def trouble(self) -> str | None:
-        """Why a job had better not go to Ray; None: it may."""
+        """Why a job should not go to Ray; None if it may."""
         if self._head is None:
             return "Ray is not configured"
         if self._failing_since is not None and time.monotonic() - self._failing_since > _DOWN_SECONDS:
@@ -67,14 +64,14 @@ class RayDispatcher:
 
     @property
     def depths(self) -> dict[str, dict[str, int]]:
-        """By workload what the driver told last: `waiting`, `running`, `runners`; empty without a driver."""
+        """By workload the last numbers of the driver: `waiting`, `running`, `runners`; empty without a driver."""
         return self._depths
 
     async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:  # noqa: ARG002 - Ray's runners are of a workload
-        """Have chunks run; 0 is the highest priority.
+        """Queue chunks; 0 is the highest priority.
 
         Raises:
-            RetryableError: there is no Ray, or it has not taken what it was given for very long.
+            RetryableError: there is no Ray, or too many tasks wait already.
         """
         if self._head is None:
             raise RetryableError("a job was routed to Ray, and MESH_RAY_ADDRESS is not set")
@@ -92,11 +89,11 @@ class RayDispatcher:
                 await self._driver.send(requests)
 
     async def forget_trouble(self) -> None:
-        """Begin: what a router has told that was killed is over."""
+        """Remove the trouble file that a killed router may have left."""
         await asyncio.to_thread(self._write_trouble, None)
 
     async def close(self) -> None:
-        """End the driver; what runners do goes on."""
+        """End the driver; runners go on."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
@@ -106,7 +103,7 @@ class RayDispatcher:
         await asyncio.to_thread(self._write_trouble, None)
 
     async def _keep_driver(self, host: str, port: int) -> None:
-        """Have a driver, again and again, until this is cancelled; whatever befalls one costs that one alone."""
+        """Keep a driver running until cancelled: whenever one ends or fails, start another."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             failing_since, began = self._failing_since, time.monotonic()
@@ -119,7 +116,7 @@ class RayDispatcher:
             except (RetryableError, OSError) as error:
                 was_of_use = False
                 self._reason = str(error) or repr(error)
-            except Exception as error:  # noqa: BLE001 - told; the next driver may do better, and jobs must not hang
+            except Exception as error:  # noqa: BLE001 - logged; the next driver may work, and jobs must not hang
                 _log.exception("a driver of Ray failed")
                 was_of_use = False
                 self._reason = told(error)
@@ -136,7 +133,7 @@ class RayDispatcher:
             await asyncio.to_thread(self._write_trouble, None)
 
     async def _fails(self, since: float | None) -> None:
-        """Note that Ray is in trouble: since then, or from now on. A driver that lived a moment is no end of it."""
+        """Note trouble with Ray since `since`, or from now. A driver that ends at once does not end the trouble."""
         is_new = self._failing_since is None
         if is_new:
             self._failing_since = time.monotonic() if since is None else since
@@ -145,7 +142,7 @@ class RayDispatcher:
             await asyncio.to_thread(self._write_trouble, self._reason)
 
     def _write_trouble(self, reason: str | None) -> None:
-        """For `mesh doctor`, which another process runs; a disk that is full is said by another of its checks."""
+        """Write the trouble for `mesh doctor`, another process; another of its checks reports a full disk."""
         file = trouble_file(self._settings)
         with contextlib.suppress(OSError):
             if reason is None:
@@ -155,10 +152,13 @@ class RayDispatcher:
                 file.write_text(reason, encoding="utf-8", errors="replace")
 
     async def _use(self, driver: RayDriverProcess) -> bool:
-        """Give it all that has not ended, and read what it says until it ends; return whether a task ended in it.
+        """Send a driver all tasks that have not ended, and read its answers until it ends.
+
+        Returns:
+            Whether a task ended in it.
 
         Raises:
-            RetryableError: it takes nothing, says what is no answer, lost the cluster, or would not die.
+            RetryableError: it does not read, its answer cannot be read, or it outlived SIGKILL.
         """
         was_of_use = False
         try:
@@ -178,7 +178,7 @@ class RayDispatcher:
         return was_of_use
 
     async def _reach_head(self, host: str, port: int) -> None:
-        """Ask for a head that is started on demand, and see whether it listens before a process is made for it."""
+        """Request the head if it starts on demand, and check that it listens before a driver is started."""
         if self._settings.ray_on_demand:
             wanted_file(self._settings).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             wanted_file(self._settings).touch()

@@ -1,4 +1,4 @@
-"""Named, detached actors of a Ray cluster as runners: got if they are there, made if not."""
+"""Named, detached actors of a Ray cluster as runners; made if they do not exist."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ _log = get_logger(__name__)
 
 
 def namespace(settings: Settings) -> str:
-    """Where the runners of this environment have their names."""
+    """The Ray namespace of the runners of this environment."""
     return f"eldermesh.{settings.topic_prefix}"
 
 
 class RayRunners:
     """Runners of one mesh in the cluster that this process is connected to.
 
-    A runner's name tells its workload, its number, and what it was made with: after a change of settings other runners
-    are made, and the former ones end when they are idle.
-
-    Args:
-        settings: what runners are made with, and how many of them stay.
+    A runner's name has its workload, its number and a hash of its settings: after a change of settings new runners are
+    made, and the old ones end when they are idle.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,7 +57,7 @@ class RayRunners:
             "namespace": namespace(self._settings),
             "lifetime": "detached",
             "get_if_exists": True,
-            # One owner of retry: the owner of the job.
+            # Only the owner of a job retries.
             "max_restarts": 0,
             "max_task_retries": 0,
             "num_cpus": demand.num_cpus,
@@ -75,12 +72,7 @@ class RayRunners:
 
 
 class ActorRunner:
-    """`Runner` over the handle of an actor.
-
-    Args:
-        actor: the handle.
-        call_seconds: a call that takes longer is a runner that is stuck, and killed.
-    """
+    """`Runner` over the handle of an actor, which is killed when a call takes longer than `call_seconds`."""
 
     def __init__(self, actor: Any, call_seconds: float) -> None:
         self._actor = actor
@@ -108,13 +100,13 @@ async def _answer(reference: Awaitable[Any]) -> Any:
         _log.exception("a runner raised", exc_info=error)
         return ChunkOutcome.KILLED.value
     except RayActorError as error:
-        raise RunnerLostError(_first_line(error)) from error
+        raise RunnerLostError(first_line(error)) from error
     except RayError as error:
-        raise ClusterLostError(_first_line(error)) from error
+        raise ClusterLostError(first_line(error)) from error
 
 
 async def in_time(work: Callable[[], T]) -> T:
-    """Do a call that blocks until the cluster answers, in a thread, within a limit.
+    """Run a blocking call to the cluster in a thread, within `_ANSWER_SECONDS`.
 
     Raises:
         ClusterLostError: it does not answer.
@@ -125,9 +117,9 @@ async def in_time(work: Callable[[], T]) -> T:
     except TimeoutError as error:
         raise ClusterLostError(f"Ray did not answer in {_ANSWER_SECONDS:g} s") from error
     except (RayError, ConnectionError, RuntimeError) as error:
-        raise ClusterLostError(_first_line(error)) from error
+        raise ClusterLostError(first_line(error)) from error
 
 
-def _first_line(error: Exception) -> str:
-    """Ray's messages are pages long."""
+def first_line(error: Exception) -> str:
+    """The class of an error and the first line of its message; Ray's messages are pages long."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
