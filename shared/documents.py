@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Final, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
@@ -112,23 +113,18 @@ def document_id(collection: str, path: str) -> str:
     return str(uuid5(_NAMESPACE, f"{collection}\n{path}"))
 
 
-def decode_document(value: bytes) -> Document:
-    """Read a record of `sages.documents`.
-
-    Raises:
-        UnreadableDocumentError: it is none.
-    """
-    return _decode(Document, value)
+def _decode(kind: type[_RecordT], value: bytes) -> _RecordT:
+    try:
+        return kind.model_validate_json(value)
+    except ValidationError as error:
+        raise UnreadableDocumentError(f"no {kind.__name__.lower()}: {error.error_count()} fields are wrong") from error
 
 
-def decode_note(value: bytes) -> Note:
-    """Read a record of `sages.notes`.
+decode_document = partial(_decode, Document)
+"""Read a record of `sages.documents`; `UnreadableDocumentError` if it is not a document."""
 
-    Raises:
-        UnreadableDocumentError: it is none.
-    """
-    return _decode(Note, value)
-
+decode_note = partial(_decode, Note)
+"""Read a record of `sages.notes`; `UnreadableDocumentError` if it is not a note."""
 
 _MOST_DIGITS = 9
 
@@ -154,10 +150,3 @@ class IndexedAs:
         if not passages.isdecimal() or len(passages) > _MOST_DIGITS:  # Python refuses to read thousands of them
             return None
         return cls(collection, path, content_hash, int(passages))
-
-
-def _decode(kind: type[_RecordT], value: bytes) -> _RecordT:
-    try:
-        return kind.model_validate_json(value)
-    except ValidationError as error:
-        raise UnreadableDocumentError(f"no {kind.__name__.lower()}: {error.error_count()} fields are wrong") from error

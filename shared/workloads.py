@@ -149,11 +149,9 @@ class WorkloadRun(Protocol):
                 again for some minutes. Then the other items run, and this one is run elsewhere. That is no death.
             shared.errors.StillRunningError: the same, but something of the item goes on that cannot be ended.
         """
-        ...
 
     def kill(self) -> None:
         """End the work at once, from another task; safe to call twice. Nothing the run started may go on."""
-        ...
 
 
 class Workload(Protocol):
@@ -162,17 +160,14 @@ class Workload(Protocol):
     @property
     def name(self) -> str:
         """What jobs call it."""
-        ...
 
     @property
     def queue(self) -> Queue:
         """Where its chunks wait for Celery."""
-        ...
 
     @property
     def flush_each_item(self) -> bool:
         """Whether each result is published at once (expensive items), or gathered with others (cheap ones)."""
-        ...
 
     def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:
         """Refuse a submit that can never run, at admission. `items` is None when they are not at hand (`items_url`).
@@ -180,15 +175,12 @@ class Workload(Protocol):
         Raises:
             DeadLetterError: `invalid`, with the reason for the sender.
         """
-        ...
 
     def open(self, context: RunContext) -> AbstractAsyncContextManager[WorkloadRun]:
         """A run of one chunk. Leaving the context ends what the run started, or keeps it warm for the next one."""
-        ...
 
     async def close(self) -> None:
         """Let go of everything that is kept between runs. Bounded in time; nothing it started is left afterwards."""
-        ...
 
 
 class UnknownWorkloadError(DeadLetterError):

@@ -10,8 +10,7 @@ from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from services.claude_exec.requests.service import ClaudeExecService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.kafka.groups import CLAUDE_INBOX
-from shared.kafka.topics import CLAUDE_REQUESTS
+from shared.kafka.topics import CLAUDE_INBOX, CLAUDE_REQUESTS
 from shared.processes.service_application import process_application, service_application
 from shared.settings import Settings
 

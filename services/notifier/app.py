@@ -11,8 +11,7 @@ from eldermesh.contract.holds import JobHold
 from services.notifier.service import NotifierService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.kafka.groups import NOTIFIER_ENDS, NOTIFIER_HOLDS
-from shared.kafka.topics import JOBS_DONE, JOBS_HOLDS
+from shared.kafka.topics import JOBS_DONE, JOBS_HOLDS, NOTIFIER_ENDS, NOTIFIER_HOLDS
 from shared.processes.service_application import process_application, service_application
 from shared.settings import Settings
 

@@ -10,8 +10,7 @@ from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from services.router.service import RouterService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.kafka.groups import ROUTER_INBOXES
-from shared.kafka.topics import JOBS, JOBS_DECISIONS
+from shared.kafka.topics import JOBS, JOBS_DECISIONS, ROUTER_INBOXES
 from shared.processes.service_application import process_application, service_application
 from shared.settings import Settings
 

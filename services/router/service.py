@@ -30,9 +30,8 @@ from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_producer
-from shared.kafka.groups import ROUTER_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
-from shared.kafka.topics import JOBS_HISTORY
+from shared.kafka.topics import JOBS_HISTORY, ROUTER_OWNERS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis

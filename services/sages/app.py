@@ -11,8 +11,7 @@ from services.sages.service import SagesService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.facts.jobs import JobAccepted
-from shared.kafka.groups import SAGES_PANEL
-from shared.kafka.topics import JOBS_HISTORY
+from shared.kafka.topics import JOBS_HISTORY, SAGES_PANEL
 from shared.processes.service_application import process_application, service_application
 from shared.settings import Settings
 

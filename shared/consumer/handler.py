@@ -29,11 +29,9 @@ class RecordHandler(Protocol[DecodedT]):
         Raises:
             DeadLetterError: the record can never be handled.
         """
-        ...
 
     def root_trace_id(self, decoded: DecodedT) -> str | None:
         """Trace id (32 hex digits) for a record that came without a trace context; None for a random one."""
-        ...
 
     async def handle(self, record: ConsumedRecord, decoded: DecodedT) -> None:
         """Do the record's work, inside its span. Whatever is published has to be acknowledged before this returns.
@@ -42,7 +40,6 @@ class RecordHandler(Protocol[DecodedT]):
             DeadLetterError: the record can never be handled.
             RetryableError: a dependency did not answer.
         """
-        ...
 
 
 @runtime_checkable
@@ -52,7 +49,6 @@ class OfJob(Protocol):
     @property
     def job_id(self) -> str:
         """The job's id, or the request's."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

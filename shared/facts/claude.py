@@ -9,8 +9,18 @@ from pydantic import Field, JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage, OutcomeClass
 from eldermesh.contract.vocabulary import ErrorType
-from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
-from shared.facts.fact import ChunkTimes, EpochMs, FactPart, RunFact, RunReplanned, TimerFired, decode_fact
+from shared.facts.fact import (
+    AcceptedFact,
+    CancelRequested,
+    ChunkTimes,
+    EndedFact,
+    EpochMs,
+    FactPart,
+    RunFact,
+    RunReplanned,
+    TimerFired,
+    decode_fact,
+)
 
 
 class ClaudeTerms(FactPart):

@@ -8,8 +8,18 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, JsonValue
 
 from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus
-from shared.facts.command import AcceptedFact, CancelRequested, CommandFact, EndedFact
-from shared.facts.fact import ChunkTimes, EpochMs, Fact, FactPart, TimerFired, decode_fact
+from shared.facts.fact import (
+    AcceptedFact,
+    CancelRequested,
+    ChunkTimes,
+    CommandFact,
+    EndedFact,
+    EpochMs,
+    Fact,
+    FactPart,
+    TimerFired,
+    decode_fact,
+)
 
 
 class JobTerms(FactPart):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from shared.facts.claude import ClaudeAccepted
-from shared.facts.command import AcceptedFact, EndedFact
+from shared.facts.fact import AcceptedFact, EndedFact
 from shared.facts.jobs import JobAccepted
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Self
 
 from shared.facts.claude import ClaudeAccepted
-from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
+from shared.facts.fact import AcceptedFact, CancelRequested, EndedFact
 from shared.facts.jobs import JobAccepted
 from shared.history.acceptance import Acceptance
 from shared.history.command_letter import command_letter

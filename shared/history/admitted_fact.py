@@ -8,7 +8,7 @@ from shared.facts.fact import Fact
 from shared.history.facts import fact_headers
 from shared.kafka.service_producer import Producer
 from shared.settings import Settings
-from shared.telemetry.fact_trace import FactTrace
+from shared.telemetry.propagation import FactTrace
 
 
 async def append_admitted(

@@ -33,15 +33,12 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Wall clock, milliseconds since 1970."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back, and counts the time that the machine sleeps."""
-        ...
 
     def suspended_seconds(self) -> float:
         """How many of these seconds the machine was suspended."""
-        ...
 
 
 class SystemClock:

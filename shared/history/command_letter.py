@@ -7,7 +7,7 @@ import base64
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.contract.vocabulary import DeadLetterType
-from shared.facts.command import CommandFact
+from shared.facts.fact import CommandFact
 from shared.history.machine import Publication
 
 

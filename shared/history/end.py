@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args
 
 from eldermesh.contract.vocabulary import EndStatus
-from shared.facts.command import EndedFact
-from shared.facts.fact import UnreadableFactError
+from shared.facts.fact import EndedFact, UnreadableFactError
 
 Status = TypeVar("Status", bound=str)
 

@@ -18,7 +18,6 @@ class FactSink(Protocol):
         Raises:
             RetryableError: not acknowledged; whether it was written is unknown.
         """
-        ...
 
 
 class FactAppender:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 FOLD_VERSION = 1
 
 
@@ -12,7 +10,6 @@ def annex_field(subject: str) -> str:
     return f"{subject}/annex"
 
 
-@dataclass(frozen=True, slots=True)
 class PartitionKeys:
     """Keys of one history partition.
 
@@ -21,44 +18,20 @@ class PartitionKeys:
     clock) and `looks` (the load token of the last owner that notes this: earlier releases do not).
     """
 
-    topic: str
-    partition: int
-    version: int = FOLD_VERSION
-
-    def _key(self, name: str) -> str:
-        return f"{{h:{self.topic}:{self.partition}}}:v{self.version}:{name}"
-
-    @property
-    def meta(self) -> str:
-        """`applied`, `token`, `ready`, `last`, `looked`, `looks`."""
-        return self._key("meta")
-
-    @property
-    def states(self) -> str:
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        prefix = f"{{h:{topic}:{partition}}}:v{FOLD_VERSION}:"
+        self.meta = f"{prefix}meta"
+        self.states = f"{prefix}states"
         """Job id → state, of every known job."""
-        return self._key("states")
-
-    @property
-    def specs(self) -> str:
+        self.specs = f"{prefix}specs"
         """Job id → what its runners need, and its annex beside it; gone when the job has ended."""
-        return self._key("specs")
-
-    @property
-    def bitmaps(self) -> str:
+        self.bitmaps = f"{prefix}bitmaps"
         """Job id → which items have a result."""
-        return self._key("bitmaps")
-
-    @property
-    def current(self) -> str:
+        self.current = f"{prefix}current"
         """Chunk id → the mark of its job (of earlier releases: its id), of the chunks in a plan."""
-        return self._key("current")
-
-    @property
-    def trouble(self) -> str:
+        self.trouble = f"{prefix}trouble"
         """Job id (or engine) → why it waits, for people; removed two minutes after the last write."""
-        return self._key("trouble")
-
-    @property
-    def claims(self) -> str:
+        self.claims = f"{prefix}claims"
         """Chunk id → claim."""
-        return self._key("claims")

@@ -25,7 +25,6 @@ class PartitionLog(Protocol):
 
     async def bounds(self) -> Bounds:
         """Start and end of the log, as of now."""
-        ...
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
         """Records from `offset` on, waiting for the first one. With a wait of 0, too, it lets the event loop run.
@@ -34,15 +33,12 @@ class PartitionLog(Protocol):
             LostOwnershipError: the offset lies outside the log.
             UnreadableFactError: the bytes of one of them cannot be read.
         """
-        ...
 
     async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:
         """Append facts (each with its subject) and return their offsets, acknowledged by all in-sync replicas."""
-        ...
 
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Publish public records and await their acknowledgement, in order for each topic."""
-        ...
 
 
 def record_hash(record: FactRecord) -> str:

@@ -99,61 +99,46 @@ class Machine(Protocol[S]):
     @property
     def history_topic(self) -> str:
         """Name of the history topic, without prefix."""
-        ...
 
     @property
     def mark_fact_type(self) -> str:
         """Type of the fact that says an end has been published."""
-        ...
 
     def fold(self, state: S | None, record: FactRecord) -> Folded[S]:
         """Fold one fact."""
-        ...
 
     def due(self, state: S, now_ms: int) -> Sequence[Due]:
         """What is due at `now_ms`. Level-triggered: it stays due until a fact in the log says otherwise."""
-        ...
 
     def wake_at(self, state: S) -> int | None:
         """The earliest time an armed timer comes due, in milliseconds; None without timers."""
-        ...
 
     def replan(self, state: S, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
         """The facts that take the place of dead chunks: a plan with a higher epoch, or the end of an item."""
-        ...
 
     def chunks(self, state: S) -> Mapping[str, ChunkId]:
         """The chunks that stand in the plan, by their identity's text, in dispatch order."""
-        ...
 
     def lane(self, state: S) -> str:
         """The lane of the subject's chunks, as in `DispatchDue`, whether any is due or not."""
-        ...
 
     def mark(self, state: S) -> str:
         """Tells a subject with chunks from another one of the same id: of another log, or forgotten since."""
-        ...
 
     def bitmap(self, state: S) -> bytes:
         """Which items have a result."""
-        ...
 
     def is_ended(self, state: S) -> bool:
         """Whether nothing will run any more."""
-        ...
 
     def last_offset(self, state: S) -> int:
         """Offset of the last fact folded into the state."""
-        ...
 
     def is_settled(self, state: S) -> bool:
         """Whether the state may be forgotten once the log's start has passed its last fact."""
-        ...
 
     def encode(self, state: S) -> bytes:
         """The state without its bitmap, opaque to Redis."""
-        ...
 
     def decode(self, raw: bytes, bitmap: bytes) -> S:
         """Read a state back."""
-        ...

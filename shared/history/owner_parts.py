@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from opentelemetry.metrics import Meter
+
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
+from shared.telemetry import metric_names, names
 
 S_contra = TypeVar("S_contra", contravariant=True)
 
@@ -30,7 +33,6 @@ class Decider(Protocol[S_contra]):
 
         What it raises concerns this subject alone: it is logged, and the decision is asked for again later.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,6 @@ class Dispatcher(Protocol[S_contra]):
 
     def rank(self, state: S_contra) -> tuple[int, int]:
         """Order among subjects that wait for room in the window: lowest first."""
-        ...
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[S_contra, DispatchDue]]) -> Dispatched | None:
         """Send chunks; sending one twice is harmless. What cannot be sent hinders no other chunk.
@@ -64,7 +65,6 @@ class Dispatcher(Protocol[S_contra]):
         Raises:
             RetryableError: no engine of these chunks takes anything now.
         """
-        ...
 
 
 class Observer(Protocol[S_contra]):
@@ -72,15 +72,12 @@ class Observer(Protocol[S_contra]):
 
     def folded(self, facts: int, seconds: float) -> None:
         """A batch was folded and acted on."""
-        ...
 
     def published_end(self, state: S_contra) -> None:
         """An end was published and acknowledged (perhaps not for the first time)."""
-        ...
 
     def lost(self) -> None:
         """A guarded call found that the ownership is lost."""
-        ...
 
 
 class NoObserver:
@@ -94,3 +91,29 @@ class NoObserver:
 
     def lost(self) -> None:
         """Nothing."""
+
+
+class OwnerMetrics:
+    """The part of an `Observer` that needs nothing of the state.
+
+    Args:
+        meter: makes the instruments.
+        history_topic: full name of the history, an attribute of each measurement.
+    """
+
+    def __init__(self, meter: Meter, history_topic: str) -> None:
+        self._topic = {names.MESSAGING_DESTINATION_NAME: history_topic}
+        self._facts = meter.create_counter(metric_names.FACTS_FOLDED.name, metric_names.FACTS_FOLDED.unit)
+        self._batches = meter.create_histogram(
+            metric_names.OWNER_BATCH_DURATION.name, metric_names.OWNER_BATCH_DURATION.unit
+        )
+        self._lost = meter.create_counter(metric_names.OWNERSHIPS_LOST.name, metric_names.OWNERSHIPS_LOST.unit)
+
+    def folded(self, facts: int, seconds: float) -> None:
+        """Count a batch and measure its time in seconds."""
+        self._facts.add(facts, self._topic)
+        self._batches.record(seconds, self._topic)
+
+    def lost(self) -> None:
+        """Count a lost ownership."""
+        self._lost.add(1, self._topic)

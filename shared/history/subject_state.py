@@ -18,12 +18,10 @@ class Traced(Protocol):
     @property
     def traceparent(self) -> str | None:
         """Of W3C."""
-        ...
 
     @property
     def tracestate(self) -> str | None:
         """Of W3C."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

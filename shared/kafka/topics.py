@@ -1,7 +1,8 @@
-"""All topics in one place: their names, keys, partitions and policies."""
+"""All topics and consumer groups in one place, named without the environment's prefix."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,3 +80,18 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(SAGES_DOCUMENTS, "compact"),
     TopicSpec(MESH_META, "compact", partitions=1),
 )
+
+# Consumer groups, one for each topic: members that read different topics make each other rejoin.
+ROUTER_OWNERS = "eldermesh.router"
+ROUTER_INBOXES: Mapping[str, str] = {JOBS: "eldermesh.admission", JOBS_DECISIONS: "eldermesh.admission.decisions"}
+"""Group by inbox, both without prefix."""
+
+CLAUDE_OWNERS = "eldermesh.claude_exec"
+CLAUDE_INBOX = "eldermesh.claude_exec.admission"
+
+NOTIFIER_OWNERS = "eldermesh.notifier"
+NOTIFIER_ENDS = "eldermesh.notifier.ends"
+NOTIFIER_HOLDS = "eldermesh.notifier.holds"
+
+SAGES_PANEL = "eldermesh.sages"
+"""Its members share the jobs that want advice."""

@@ -19,11 +19,9 @@ class Part(Protocol):
 
     async def start(self) -> None:
         """Start it."""
-        ...
 
     async def wait_failed(self) -> BaseException:
         """Wait, without a limit, until it has stopped by itself, and return why."""
-        ...
 
 
 async def start_at_once(parts: Sequence[Part]) -> None:

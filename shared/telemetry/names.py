@@ -27,7 +27,11 @@ class SpanName:
     kind: SpanKind
     parents: tuple[str, ...]
     meaning: str
-    attributes: tuple[str, ...] = ()
+    attributes: tuple[str, ...]
+
+
+def _internal(name: str, parents: tuple[str, ...], meaning: str, attributes: tuple[str, ...]) -> SpanName:
+    return SpanName(name, SpanKind.INTERNAL, parents, meaning, attributes)
 
 
 ATTRIBUTES: Final[list[Attribute]] = []
@@ -137,9 +141,8 @@ PROCESS_DECISIONS: Final = SpanName(
     PROCESS_JOBS.meaning,
     PROCESS_JOBS.attributes,
 )
-ACCEPT_JOB: Final = SpanName(
+ACCEPT_JOB: Final = _internal(
     "accept job",
-    SpanKind.INTERNAL,
     ("process jobs",),
     "admission appends `job.accepted`; all that happens to the job later is below this span",
     (JOB_ID, JOB_TENANT, JOB_WORKLOAD, JOB_ITEMS_TOTAL),
@@ -151,40 +154,29 @@ PROCESS_HISTORY: Final = SpanName(
     "the sages' panel handles a `job.accepted`",
     PROCESS_JOBS.attributes,
 )
-ADVISE_JOB: Final = SpanName(
+ADVISE_JOB: Final = _internal(
     "advise job",
-    SpanKind.INTERNAL,
     ("process jobs.history",),
     "the panel asks all sages at once and appends `job.advised`",
     (JOB_ID, JOB_WORKLOAD),
 )
-ASK_SAGE: Final = SpanName(
-    "ask sage",
-    SpanKind.INTERNAL,
-    ("advise job",),
-    "one sage is asked, until it answers or its time is over",
-    (SAGE, SAGE_STATUS),
+ASK_SAGE: Final = _internal(
+    "ask sage", ("advise job",), "one sage is asked, until it answers or its time is over", (SAGE, SAGE_STATUS)
 )
-DECIDE_JOB: Final = SpanName(
+DECIDE_JOB: Final = _internal(
     "decide job",
-    SpanKind.INTERNAL,
     ("accept job",),
     "the owner takes a decision and appends it",
     (JOB_ID, DECISION, ENGINE, REASON, RISK, ADVICE),
 )
-HOLD: Final = SpanName(
+HOLD: Final = _internal(
     "hold",
-    SpanKind.INTERNAL,
     ("accept job",),
     "the job waited for a person's decision; recorded when the job has ended",
     (JOB_ID, REASON, DECISION, DECIDED_BY),
 )
-PAUSE: Final = SpanName(
-    "pause",
-    SpanKind.INTERNAL,
-    ("accept job",),
-    "the job waited for quota; recorded when the job has ended",
-    (JOB_ID, REASON),
+PAUSE: Final = _internal(
+    "pause", ("accept job",), "the job waited for quota; recorded when the job has ended", (JOB_ID, REASON)
 )
 DISPATCH_CHUNK: Final = SpanName(
     "dispatch chunk",
@@ -193,9 +185,8 @@ DISPATCH_CHUNK: Final = SpanName(
     "the owner hands a chunk to an engine",
     (JOB_ID, CHUNK_ID, CHUNK_ITEMS, CHUNK_ATTEMPT, ENGINE),
 )
-QUEUE_WAIT: Final = SpanName(
+QUEUE_WAIT: Final = _internal(
     "queue wait",
-    SpanKind.INTERNAL,
     ("dispatch chunk",),
     "from the dispatch of a chunk to its claim by a runner",
     (JOB_ID, CHUNK_ID, ENGINE),
@@ -207,23 +198,20 @@ PROCESS_CHUNK: Final = SpanName(
     "a runner runs a chunk, from its claim to the acknowledged results",
     (JOB_ID, CHUNK_ID, CHUNK_ITEMS, CHUNK_ATTEMPT, ENGINE),
 )
-PROCESS_ITEM: Final = SpanName(
+PROCESS_ITEM: Final = _internal(
     "process item",
-    SpanKind.INTERNAL,
     ("process chunk",),
     "the workload runs one item",
     (JOB_ID, JOB_WORKLOAD, ITEM_INDEX, ITEM_STATUS, ERROR_TYPE),
 )
-START_CLI: Final = SpanName(
+START_CLI: Final = _internal(
     "start cli",
-    SpanKind.INTERNAL,
     ("process item", "process request"),
     "a Claude CLI starts, to its first word; its own spans (`claude_code.*`) lie beside this one",
     (CLI_ATTEMPT,),
 )
-END_JOB: Final = SpanName(
+END_JOB: Final = _internal(
     "end job",
-    SpanKind.INTERNAL,
     ("accept job",),
     "the owner publishes the job's end and appends `job.ended`",
     (JOB_ID, JOB_STATUS, ERROR_TYPE),
@@ -242,16 +230,14 @@ PROCESS_REQUESTS: Final = SpanName(
     "one record of the inbox is handled; without a context in its headers a root, its trace id from the request id",
     tuple(REQUEST_ID if key == JOB_ID else key for key in PROCESS_JOBS.attributes),
 )
-ACCEPT_REQUEST: Final = SpanName(
+ACCEPT_REQUEST: Final = _internal(
     "accept request",
-    SpanKind.INTERNAL,
     ("process claude.requests",),
     "admission appends `claude.accepted`; all that happens to the request later is below this span",
     (REQUEST_ID, REQUEST_TENANT),
 )
-REQUEST_WAIT: Final = SpanName(
+REQUEST_WAIT: Final = _internal(
     "request wait",
-    SpanKind.INTERNAL,
     ("accept request",),
     "from the dispatch of a request to its claim: it waited for a free slot",
     (REQUEST_ID, REQUEST_ATTEMPT),
@@ -263,9 +249,8 @@ PROCESS_REQUEST: Final = SpanName(
     "one run of the prompt, from its claim to the acknowledged outcome",
     (REQUEST_ID, REQUEST_ATTEMPT, REQUEST_OUTCOME, ERROR_TYPE, REASON),
 )
-END_REQUEST: Final = SpanName(
+END_REQUEST: Final = _internal(
     "end request",
-    SpanKind.INTERNAL,
     ("accept request",),
     "the owner publishes the request's end and appends `claude.ended`",
     (REQUEST_ID, REQUEST_STATUS),
@@ -284,9 +269,8 @@ PROCESS_HOLDS: Final = SpanName(
     "the notifier looks for rules that want a hold, or its reminder, told; only where it has rules",
     PROCESS_JOBS.attributes,
 )
-PLAN_NOTIFICATION: Final = SpanName(
+PLAN_NOTIFICATION: Final = _internal(
     "plan notification",
-    SpanKind.INTERNAL,
     ("process jobs.done", "process jobs.holds"),
     "the notifier renders a message and appends `notification.planned`",
     (JOB_ID, NOTIFICATION_ID, NOTIFICATION_EVENT, NOTIFICATION_RULE, NOTIFICATION_CHANNEL),

@@ -35,8 +35,8 @@ from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
 from shared.telemetry import providers
-from shared.telemetry.current import Current
 from shared.telemetry.names import JOB_ID, SEND_JOBS
+from shared.telemetry.providers import Current
 from tests.contract_records import headers, result
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.played_router import PlayedRouter, played_router

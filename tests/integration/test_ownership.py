@@ -25,7 +25,7 @@ from services.router.policy.own_verdict import content_in_redis
 from services.router.read_model.lookup import JobLookup
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
-from shared.health.readiness import unowned_partitions
+from shared.health.parts import unowned_partitions
 from shared.history import gates, ownership
 from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers

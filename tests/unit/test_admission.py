@@ -16,14 +16,13 @@ from eldermesh.contract.vocabulary import DeadLetterType
 from services.router.admission.commands import Admitted, JobAdmission, decided_fact
 from services.router.admission.submit import accepted_fact
 from shared.consumer.invalid_reason import MAX_ERRORS
-from shared.consumer.origin import submitted_at
-from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord
+from shared.consumer.record import LOG_APPEND_TIME, ConsumedRecord, submitted_at
 from shared.errors import DeadLetterError
 from shared.facts.jobs import JobAccepted
 from shared.kafka.clients import make_producer
 from shared.kafka.service_producer import Producer
 from shared.settings import Settings
-from shared.telemetry.fact_trace import fact_trace, trace_of_job_id
+from shared.telemetry.propagation import fact_trace, trace_of_job_id
 from shared.workloads import WorkloadRegistry
 from tests.inboxes import Sent
 from tests.malformed import FUNCTION, Malformed, job, malformed

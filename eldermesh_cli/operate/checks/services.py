@@ -17,11 +17,18 @@ from eldermesh.counted import counted
 from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
-from shared.health.readiness import unowned_partitions, unsettled_groups
+from shared.health.parts import unowned_partitions, unsettled_groups
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
-from shared.kafka.groups import CLAUDE_OWNERS, NOTIFIER_OWNERS, ROUTER_OWNERS, SAGES_PANEL
-from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
+from shared.kafka.topics import (
+    CLAUDE_HISTORY,
+    CLAUDE_OWNERS,
+    JOBS_HISTORY,
+    NOTIFICATIONS,
+    NOTIFIER_OWNERS,
+    ROUTER_OWNERS,
+    SAGES_PANEL,
+)
 from shared.ray_head import head_address, reach_head, trouble_file, wanted_file
 from shared.redis_client import make_redis
 

@@ -19,8 +19,7 @@ from services.claude_exec.options import judged_options
 from services.claude_exec.requests.ids import REQUEST_IDS, request_id_of
 from shared.consumer.command_json import read_object
 from shared.consumer.invalid_reason import reason_of
-from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
-from shared.consumer.record import ConsumedRecord
+from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of, submitted_at
 from shared.errors import DeadLetterError
 from shared.facts.claude import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
 from shared.history.admitted_fact import append_admitted
@@ -29,7 +28,7 @@ from shared.kafka.service_producer import Producer
 from shared.kafka.topics import CLAUDE_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
-from shared.telemetry.fact_trace import FactTrace, fact_trace
+from shared.telemetry.propagation import FactTrace, fact_trace
 from shared.telemetry.spans import span
 
 _accepted_total = metrics.get_meter("eldermesh").create_counter(

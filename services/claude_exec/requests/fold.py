@@ -17,8 +17,7 @@ from shared.facts.claude import (
     ClaudeReplanned,
     decode_claude_fact,
 )
-from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
-from shared.facts.fact import TimerFired
+from shared.facts.fact import AcceptedFact, CancelRequested, EndedFact, TimerFired
 from shared.history.facts import FactRecord
 from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 from shared.history.machine import Folded

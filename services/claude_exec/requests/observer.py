@@ -6,7 +6,7 @@ from opentelemetry import metrics
 
 from services.claude_exec.requests.state import RequestState
 from shared.history.clock import Clock
-from shared.history.owner_metrics import OwnerMetrics
+from shared.history.owner_parts import OwnerMetrics
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span

@@ -34,10 +34,9 @@ from shared.history.ownership import Ownership
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_producer
-from shared.kafka.groups import CLAUDE_OWNERS
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.service_producer import Producer
-from shared.kafka.topics import CLAUDE_HISTORY
+from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_OWNERS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis

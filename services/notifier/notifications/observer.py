@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry import metrics
 
 from services.notifier.notifications.state import NotificationState
-from shared.history.owner_metrics import OwnerMetrics
+from shared.history.owner_parts import OwnerMetrics
 from shared.logs.setup import get_logger
 from shared.telemetry import metric_names, names
 

@@ -15,8 +15,7 @@ from services.notifier.rules.match import wants
 from services.notifier.rules.schema import Rule, Rules
 from services.notifier.templates.message import render, severity_of
 from services.notifier.templates.process import TemplateProcess
-from shared.consumer.origin import inbox_of
-from shared.consumer.record import ConsumedRecord
+from shared.consumer.record import ConsumedRecord, inbox_of
 from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.facts.notifications import NotificationPlanned
 from shared.history.facts import fact_headers
@@ -25,7 +24,7 @@ from shared.kafka.service_producer import Producer
 from shared.kafka.topics import NOTIFICATIONS
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
-from shared.telemetry.fact_trace import fact_trace
+from shared.telemetry.propagation import fact_trace
 from shared.telemetry.spans import span
 
 _planned_total = metrics.get_meter("eldermesh").create_counter(

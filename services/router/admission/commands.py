@@ -23,8 +23,7 @@ from services.router.admission.command_name import JOB_IDS, read_command
 from services.router.admission.plugin_judge import PluginJudges
 from services.router.admission.submit import accepted_fact, judged_by_plug_in, judged_submit
 from shared.consumer.invalid_reason import reason_of
-from shared.consumer.origin import headers_of, inbox_of, key_of
-from shared.consumer.record import ConsumedRecord
+from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of
 from shared.errors import DeadLetterError
 from shared.facts.fact import Fact
 from shared.facts.jobs import JobCancelRequested, JobDecided
@@ -33,7 +32,7 @@ from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
-from shared.telemetry.fact_trace import FactTrace, fact_trace
+from shared.telemetry.propagation import FactTrace, fact_trace
 from shared.telemetry.spans import span
 from shared.workloads import WorkloadRegistry
 

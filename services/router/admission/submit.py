@@ -14,14 +14,13 @@ from services.router.admission.command_name import JOB_IDS, job_id_of
 from services.router.admission.contract_support import unsupported
 from services.router.admission.plugin_judge import PluginJudges
 from shared.consumer.invalid_reason import reason_of
-from shared.consumer.origin import headers_of, inbox_of, key_of, submitted_at
-from shared.consumer.record import ConsumedRecord
+from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of, submitted_at
 from shared.errors import DeadLetterError, RetryableError
 from shared.facts.jobs import JobAccepted, JobTerms
 from shared.history.keys import FOLD_VERSION
 from shared.logs.exceptions import ends_the_task
 from shared.settings import Settings
-from shared.telemetry.fact_trace import FactTrace
+from shared.telemetry.propagation import FactTrace
 from shared.text.surrogates import whole_characters
 from shared.workloads import WorkloadRegistry
 

@@ -15,8 +15,7 @@ from services.router.jobs.plan import first_plan, replaced_plan
 from services.router.jobs.results import fold_results
 from services.router.jobs.spec_writer import job_spec
 from services.router.jobs.state import JobState
-from shared.facts.command import AcceptedFact, CancelRequested, EndedFact
-from shared.facts.fact import TimerFired
+from shared.facts.fact import AcceptedFact, CancelRequested, EndedFact, TimerFired
 from shared.facts.jobs import (
     ChunkInterrupted,
     ItemsCompleted,

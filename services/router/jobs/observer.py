@@ -7,7 +7,7 @@ from opentelemetry.context import Context
 
 from services.router.jobs.state import JobState, PastWait
 from shared.history.clock import Clock
-from shared.history.owner_metrics import OwnerMetrics
+from shared.history.owner_parts import OwnerMetrics
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span

@@ -1,15 +1,19 @@
-"""One run of what was claimed: the work beside the lease's heartbeat; whatever ends first ends the rest."""
+"""One run of what was claimed: the work beside the lease's heartbeat; whatever ends first ends the rest.
+
+Its parts are stopped while the claim is still held, so that nobody begins the same beside them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from shared.errors import MeshError, RetryableError, StillRunningError
 from shared.history.runs.lease import SUSPENDED, Lease, LeaseLostError
-from shared.history.runs.run_end import end_run
+from shared.logs.exceptions import told
 
 INTERRUPTED = "interrupted"
 """Why a run ended that said so in the history: its subject is run again, and no death is counted."""
@@ -57,7 +61,6 @@ class RunWork(Protocol[T_co]):
             ResultUntoldError: its effect has happened, and the history does not say so; the claim dies by its lease.
             RetryableError: a dependency was away for too long; the subject is given back.
         """
-        ...
 
     async def flush(self) -> None:
         """What goes on beside the work, such as publishing what it makes; ends only by failing.
@@ -65,11 +68,9 @@ class RunWork(Protocol[T_co]):
         Raises:
             RetryableError: as above.
         """
-        ...
 
     def kill(self) -> None:
         """The work is over, or is to end: called before its tasks are cancelled, also when it has ended."""
-        ...
 
     async def interrupted(self) -> None:
         """Append to the history that nothing of the run goes on and nobody died; the work bounds how long it tries.
@@ -77,7 +78,6 @@ class RunWork(Protocol[T_co]):
         Raises:
             RetryableError, TimeoutError: that could not be said.
         """
-        ...
 
 
 class ClaimedRun(Generic[T]):
@@ -181,3 +181,26 @@ class ClaimedRun(Generic[T]):
             _log.warning("%s: its interruption counts as a death: %r", self._whose, error)
             return False
         return True
+
+
+async def end_run(
+    parts: Collection[asyncio.Task[Any]], keeping: asyncio.Task[LeaseLostError], *, seconds: float | None = None
+) -> bool:
+    """Cancel the parts of a run and wait for their ends, while the lease is renewed; return whether all have ended.
+
+    Args:
+        parts: all but the heartbeat; they may have ended already.
+        keeping: `Lease.keep`; it ends last. If it has ended, the claim is lost, and nothing can be done about it.
+        seconds: how long to wait; None: the parts bound their own ends.
+    """
+    for part in parts:
+        part.cancel()
+    try:
+        done, stuck = await asyncio.wait(parts, timeout=seconds)
+    finally:
+        keeping.cancel()
+    await asyncio.wait({keeping})
+    for part in (*done, keeping):
+        if not part.cancelled() and (error := part.exception()) is not None:
+            _log.debug("a part of a run ended with %s", told(error))
+    return not stuck

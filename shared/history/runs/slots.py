@@ -25,12 +25,10 @@ class SlotTask(Protocol):
     @property
     def partition(self) -> int:
         """The history partition of its subject."""
-        ...
 
     @property
     def chunk(self) -> ChunkId:
         """What is claimed; its `job_id` is the subject."""
-        ...
 
 
 TaskT = TypeVar("TaskT", bound=SlotTask)

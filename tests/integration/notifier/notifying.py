@@ -21,7 +21,7 @@ from shared.history.clock import SystemClock
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, NOTIFICATIONS
 from shared.settings import Settings
-from shared.telemetry.fact_trace import trace_of_job_id
+from shared.telemetry.propagation import trace_of_job_id
 from tests.fresh_topics import fresh_topics
 from tests.serving import serving
 from tests.unit.notifier.events import end, hold

@@ -20,8 +20,7 @@ from services.sages.app import make_app
 from services.sages.panel.advisor import question_of
 from shared.facts.jobs import JobAdvised
 from shared.health.parts import SAGES
-from shared.kafka.groups import SAGES_PANEL
-from shared.kafka.topics import JOBS_HISTORY
+from shared.kafka.topics import JOBS_HISTORY, SAGES_PANEL
 from shared.settings import Settings
 from shared.telemetry import names
 from tests.fresh_topics import AnyBroker, fresh_topics

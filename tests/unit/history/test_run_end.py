@@ -9,9 +9,9 @@ import pytest
 
 from shared.history.chunk_id import ChunkId
 from shared.history.clock import Instant
+from shared.history.runs.claimed_run import end_run
 from shared.history.runs.claims import ClaimStore, Renewal
 from shared.history.runs.lease import Lease, LeaseLostError
-from shared.history.runs.run_end import end_run
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
 
