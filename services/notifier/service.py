@@ -11,11 +11,10 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from services.notifier.notifications.dispatcher import NoDecider, NotificationDispatcher
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.observer import NotificationObserver
-from services.notifier.notifications.runner import SLOTS, SendRunner
-from services.notifier.notifications.runner_parts import SendRunnerParts, claim_timeout_of
+from services.notifier.notifications.run import SendRunnerParts
+from services.notifier.notifications.runner import SLOTS, SendRunner, claim_timeout_of
 from services.notifier.notifications.state import NotificationState
 from services.notifier.planner.planner import Planner
 from services.notifier.rules.file import load_rules
@@ -28,6 +27,7 @@ from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
+from shared.history.machine import DecisionDue, NewFact
 from shared.history.owner import Owner
 from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
@@ -63,7 +63,7 @@ class NotifierService:
 
     @asynccontextmanager
     async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
-        """Start all parts, which it yields; on leaving sends get `drain_seconds`, what is left of them is broken off.
+        """Start all parts and yield them. On exit, sends get `drain_seconds` to end; the rest are cancelled.
 
         Raises:
             ConfigurationError: topics are missing.
@@ -81,7 +81,7 @@ class NotifierService:
             owners = Ownership(settings, NOTIFICATIONS, settings.topic(NOTIFIER_OWNERS), self.producer, make_owner)
             stack.push_async_callback(self._templates.close)
             stack.push_async_callback(owners.stop)
-            # Before the owners: what it tells them, they or their successors are to read.
+            # Stopped before the owners, so that they or their successors read the facts of the last sends.
             stack.push_async_callback(runner.stop, settings.drain_seconds)
             stack.push_async_callback(inbox.stop)
             report = ProducingReport(redis, settings, "notifier", self.producer)
@@ -105,6 +105,11 @@ def _parts(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) 
     )
 
 
+class _NoDecider:
+    async def decide(self, state: NotificationState, due: DecisionDue) -> NewFact | None:  # noqa: ARG002 - never asked
+        return None
+
+
 def _owner(
     settings: Settings, redis: Redis, runner: SendRunner, waking: Waking, log: KafkaPartitionLog, partition: int
 ) -> Owner[NotificationState]:
@@ -113,8 +118,8 @@ def _owner(
         NotificationMachine(topic, partition, settings.max_item_deaths),
         log,
         PartitionStore(redis, PartitionKeys(topic, partition)),
-        NoDecider(),
-        NotificationDispatcher(topic, runner),
+        _NoDecider(),
+        runner,
         partition=partition,
         window_size=2 * SLOTS,
         times=OwnerTimes(

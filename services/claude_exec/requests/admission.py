@@ -1,12 +1,10 @@
 """Admission: turns the commands of `claude.requests` into facts of `claude.history`, at least once, keyed by id.
 
-Whether a request is the first of its id, a repeat or a conflict is not decided here: only the history has the order.
+Whether a request is the first with its id, a repeat or a conflict is decided by the fold: only the history has order.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from opentelemetry import metrics, trace
@@ -14,15 +12,16 @@ from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
 from eldermesh.contract.cloudevents import CLAUDE_CANCEL, CLAUDE_REQUEST
-from eldermesh.contract.ids import trace_id_of
+from eldermesh.contract.ids import request_id_from_cloud_event, request_id_from_key, trace_id_of
 from services.claude_exec.options import judged_options
-from services.claude_exec.requests.ids import REQUEST_IDS, request_id_of
 from shared.consumer.command_json import read_object
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of, submitted_at
+from shared.consumer.subject_id import SubjectIds
 from shared.errors import DeadLetterError
 from shared.facts.claude import ClaudeAccepted, ClaudeCancelRequested, ClaudeTerms
 from shared.history.admitted_fact import append_admitted
+from shared.history.clock import SystemClock
 from shared.history.keys import FOLD_VERSION
 from shared.kafka.service_producer import Producer
 from shared.kafka.topics import CLAUDE_HISTORY
@@ -31,6 +30,9 @@ from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import FactTrace, fact_trace
 from shared.telemetry.spans import span
 
+_TENANT: str = ClaudeRequest.model_fields["tenant"].default
+_IDS = SubjectIds("request_id", _TENANT, request_id_from_key, request_id_from_cloud_event)
+
 _accepted_total = metrics.get_meter("eldermesh").create_counter(
     metric_names.REQUESTS_ACCEPTED.name, metric_names.REQUESTS_ACCEPTED.unit, metric_names.REQUESTS_ACCEPTED.meaning
 )
@@ -38,24 +40,20 @@ _accepted_total = metrics.get_meter("eldermesh").create_counter(
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A valid command and the request it speaks of. `repr` never shows the command."""
+    """A valid command and the id of its request. `repr` never shows the command."""
 
     request_id: str
     command: ClaudeRequest | ClaudeCancel
     content_hash: str = ""
-    """Of a request."""
+    """Set for a request, empty for a cancel."""
 
     @property
     def job_id(self) -> str:
-        """The same, as dead letters name it."""
+        """The request id, under the name that dead letters use."""
         return self.request_id
 
     def __repr__(self) -> str:
         return f"Admitted({type(self.command).__name__} of {self.request_id})"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class RequestAdmission:
@@ -63,22 +61,20 @@ class RequestAdmission:
 
     Args:
         settings: the settings in force.
-        producer: for its facts; it stays the caller's.
-        now_ms: wall clock, milliseconds since 1970.
+        producer: for its facts; the caller closes it.
     """
 
-    def __init__(self, settings: Settings, producer: Producer, *, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, settings: Settings, producer: Producer) -> None:
         self._settings = settings
         self._producer = producer
-        self._now_ms = now_ms
 
     def decode(self, record: ConsumedRecord) -> Admitted:
-        """The command of a record, judged.
+        """Read and validate a record's command.
 
         Raises:
-            DeadLetterError: it is not valid; with the request's id where that can be read or derived.
+            DeadLetterError: it is not valid. The error has the request's id if that can be read or derived.
         """
-        value = read_object(record, readable_id=REQUEST_IDS.readable, derived_id=REQUEST_IDS.of_invalid)
+        value = read_object(record, readable_id=_IDS.readable, derived_id=_IDS.of_invalid)
         command = record.header("ce_type") or CLAUDE_REQUEST
         if command == CLAUDE_CANCEL:
             return _cancel(value)
@@ -86,12 +82,12 @@ class RequestAdmission:
             raise DeadLetterError(
                 "invalid",
                 f"header ce_type: unknown type; known are {CLAUDE_CANCEL}, {CLAUDE_REQUEST}",
-                job_id=REQUEST_IDS.readable(value),
+                job_id=_IDS.readable(value),
             )
         return self._request(value, record)
 
     def root_trace_id(self, decoded: Admitted) -> str | None:
-        """The trace of a request that came without one is found from its id alone."""
+        """The trace id of a request that came without one: derived from its request id."""
         return trace_id_of(decoded.request_id)
 
     async def handle(self, record: ConsumedRecord, decoded: Admitted) -> None:
@@ -115,8 +111,8 @@ class RequestAdmission:
         try:
             request = ClaudeRequest.model_validate(value)
         except ValidationError as error:
-            raise DeadLetterError("invalid", reason_of(error), job_id=REQUEST_IDS.of_invalid(value, record)) from error
-        request_id = request_id_of(request, record)
+            raise DeadLetterError("invalid", reason_of(error), job_id=_IDS.of_invalid(value, record)) from error
+        request_id = request.request_id or _IDS.derived(request.tenant, request.idempotency_key, record)
         try:
             judged_options(request.options, self._settings)
         except DeadLetterError as error:
@@ -143,7 +139,7 @@ class RequestAdmission:
                 content_hash=decoded.content_hash,
                 fold_version=FOLD_VERSION,
                 terms=self._terms(request),
-                submitted_at=submitted_at(record, self._now_ms()),
+                submitted_at=submitted_at(record, SystemClock().now_ms()),
                 trace_id=context.trace_id,
                 traceparent=context.traceparent,
                 tracestate=context.tracestate,
@@ -171,7 +167,7 @@ def _cancel(value: dict[str, JsonValue]) -> Admitted:
     try:
         cancel = ClaudeCancel.model_validate(value)
     except ValidationError as error:
-        raise DeadLetterError("invalid", reason_of(error), job_id=REQUEST_IDS.readable(value)) from error
+        raise DeadLetterError("invalid", reason_of(error), job_id=_IDS.readable(value)) from error
     return Admitted(cancel.request_id, cancel)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 
 from opentelemetry.trace import Span
@@ -13,22 +14,67 @@ from services.claude_exec.options import ClaudeOptions, judged_options
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
-from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
+from shared.blobs.store import BlobStore
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
 from shared.facts.claude import ClaudeInterrupted
 from shared.facts.fact import ChunkTimes
+from shared.history.chunk_id import ChunkId
+from shared.history.clock import Clock, SystemClock
+from shared.history.fact_appender import FactSink
 from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun
+from shared.history.runs.claims import ClaimStore
 from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts
 from shared.kafka.topics import CLAUDE_OUTPUT
 from shared.logs.exceptions import ends_the_task, told
 from shared.retry.patience import with_patience
+from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRunnerParts:
+    """The parts of a runner.
+
+    Attributes:
+        settings: lease, heartbeat, and what CLIs may take.
+        worker_id: id of the runner in claims and facts; without spaces.
+        claims: of `claude.history`.
+        facts: appends records to any topic.
+        blobs: where large results go.
+        clock: wall time for records, monotonic time for the lease.
+        patience_seconds: how long a run with a claim retries Kafka and the blob store.
+    """
+
+    settings: Settings
+    worker_id: str
+    claims: ClaimStore
+    facts: FactSink
+    blobs: BlobStore
+    clock: Clock = field(default_factory=SystemClock)
+    patience_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTask:
+    """A request to run; `topic` is the history's full name, `dispatched_at` milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    chunk: ChunkId
+    dispatched_at: int
+    traceparent: str | None
+    tracestate: str | None
+
+    @property
+    def request_id(self) -> str:
+        """Id of the request."""
+        return self.chunk.job_id
 
 
 class RequestRun:
@@ -40,7 +86,7 @@ class RequestRun:
         spec: what is to be run.
         lease: of the claim.
         claimed_at: milliseconds since 1970.
-        run_span: the CLI's spans are to lie below it.
+        run_span: parent of the CLI's spans.
         stopping: set when this process stops.
     """
 
@@ -89,11 +135,11 @@ class RequestRun:
         )
 
     async def run(self) -> str | None:
-        """Run the prompt and append its outcome. Return None, or in one word why the run was killed.
+        """Run the prompt and append its outcome. Return None, or one word that says why the run was killed.
 
         Raises:
-            RetryableError: Kafka did not answer for long, or something that was killed still runs. The claim then dies
-                by its lease.
+            RetryableError: Kafka did not answer within the patience, or a killed process still runs. The claim then
+                ends with its lease.
         """
         whose = f"request {self._task.request_id}"
         stopped = await ClaimedRun(self, self._lease, self._stopping, whose=whose).run()
@@ -109,7 +155,7 @@ class RequestRun:
             self._execution.kill()
 
     async def interrupted(self) -> None:
-        """Say it; see `RunWork`."""
+        """Append that the run was interrupted; see `RunWork`."""
         fact = ClaudeInterrupted(
             epoch=self._task.chunk.epoch, worker_id=self._parts.worker_id, content_hash=self._spec.content_hash
         )
@@ -119,7 +165,7 @@ class RequestRun:
         """Run the prompt, finish its output, append its outcome; see `RunWork`."""
         started_at = self._parts.clock.now_ms()
         outcome = await self._outcome()
-        if outcome.outcome == "cancelled":  # nobody but `run` does that, and then nobody waits for this
+        if outcome.outcome == "cancelled":  # only `run` kills, and then it does not wait for this
             raise RetryableError("the run was killed")
         await self._output.finish()
         self._span.set_attribute(names.REQUEST_OUTCOME, outcome.outcome)
@@ -150,13 +196,13 @@ class RequestRun:
         settings = self._parts.settings
         try:
             options = judged_options(self._spec.options, settings)
-        except DeadLetterError as error:  # the settings of this service count, too
+        except DeadLetterError as error:  # this service may have other settings than the one that admitted it
             return ClaudeOutcome("invalid", error_type="denied", message=error.reason)
 
         async def execute() -> ClaudeOutcome | StillRunningError:
             try:
                 return await self._executed(options)
-            except StillRunningError as error:  # not to be begun again beside itself
+            except StillRunningError as error:  # must not start again while it still runs
                 return error
 
         outcome = await with_patience(execute, seconds=self._parts.patience_seconds, clock=self._parts.clock)
@@ -182,6 +228,6 @@ class RequestRun:
         except BaseException as error:
             if ends_the_task(error):
                 raise
-            # Our own failure concerns this prompt alone.
+            # An internal error fails this prompt only.
             _log.exception("request %s: its execution failed", self._task.request_id)
             return ClaudeOutcome("crashed", error_type="internal", message=told(error))

@@ -1,18 +1,21 @@
-"""Runs requests in this process: so many at once, each under a claim."""
+"""Runs the requests that this process owns: a limited number at once, each under a claim."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from opentelemetry import metrics
 
-from services.claude_exec.requests.run import RequestRun
-from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
+from services.claude_exec.requests.run import RequestRun, RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
+from services.claude_exec.requests.state import RequestState
+from shared.history.machine import DispatchDue
 from shared.history.runs.lease import Lease, LeaseLostError
 from shared.history.runs.slots import SlotRunner
 from shared.history.runs.spec_read import read_spec
+from shared.kafka.topics import CLAUDE_HISTORY
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span, span
@@ -21,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestRunner(SlotRunner[RequestTask]):
-    """The slots for prompts.
+    """The slots for prompts, and the `Dispatcher[RequestState]` that fills them.
 
     Args:
         parts: what runs work with.
@@ -43,19 +46,38 @@ class RequestRunner(SlotRunner[RequestTask]):
             metric_names.REQUESTS_RUNNING.name, metric_names.REQUESTS_RUNNING.unit
         )
 
+    def rank(self, state: RequestState) -> tuple[int, int]:
+        """First come, first served."""
+        return (0, state.first_offset)
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[RequestState, DispatchDue]]) -> None:
+        """Take requests that are due."""
+        for state, due in chunks:
+            acceptance = state.acceptance
+            self.take(
+                RequestTask(
+                    topic=self._parts.settings.topic(CLAUDE_HISTORY),
+                    partition=partition,
+                    chunk=due.chunk,
+                    dispatched_at=self._parts.clock.now_ms(),
+                    traceparent=None if acceptance is None else acceptance.traceparent,
+                    tracestate=None if acceptance is None else acceptance.tracestate,
+                )
+            )
+
     def slots(self, task: RequestTask) -> asyncio.Semaphore:  # noqa: ARG002 - all prompts share them
-        """All prompts wait together."""
+        """One semaphore for all prompts."""
         return self._slots
 
     def running_changed(self, running: int) -> None:
-        """Tell telemetry."""
+        """Update the gauge."""
         self._running_gauge.set(running)
 
     async def run(self, task: RequestTask, lease: Lease) -> None:
         """Run the prompt.
 
         Raises:
-            RetryableError: this run ends, and its claim dies by its lease.
+            RetryableError: the run ends; its claim ends with its lease.
         """
         parts = self._parts
         claimed_at = parts.clock.now_ms()
@@ -75,11 +97,11 @@ class RequestRunner(SlotRunner[RequestTask]):
                 run_span.set_attribute(names.REASON, reason)
 
     async def _spec(self, task: RequestTask, lease: Lease) -> RequestSpec:
-        """What is to be run.
+        """The specification of the request.
 
         Raises:
-            LeaseLostError: the request has ended, or Redis was away for longer than the lease.
-            RetryableError: Redis does not have it.
+            LeaseLostError: the request has ended, or Redis did not answer for longer than the lease.
+            RetryableError: Redis does not have the specification.
         """
 
         async def read() -> RequestSpec | None:

@@ -14,11 +14,10 @@ from redis.asyncio import Redis
 
 from services.claude_exec.cli.run_directory import remove_abandoned
 from services.claude_exec.requests.admission import RequestAdmission
-from services.claude_exec.requests.dispatcher import NoDecider, RequestDispatcher
 from services.claude_exec.requests.machine import RequestMachine
 from services.claude_exec.requests.observer import RequestObserver
+from services.claude_exec.requests.run import RequestRunnerParts
 from services.claude_exec.requests.runner import RequestRunner
-from services.claude_exec.requests.runner_parts import RequestRunnerParts
 from services.claude_exec.requests.state import RequestState
 from shared.blobs.store import BlobStore
 from shared.consumer.inbox import InboxConsumer
@@ -28,6 +27,7 @@ from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
+from shared.history.machine import DecisionDue, NewFact
 from shared.history.owner import Owner
 from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
@@ -59,7 +59,7 @@ class ClaudeExecService:
 
     @asynccontextmanager
     async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
-        """Start all parts, which it yields; on leaving runs get `drain_seconds`, what is left of them is interrupted.
+        """Start all parts and yield them. On exit, runs get `drain_seconds` to end; the rest are interrupted.
 
         Raises:
             ConfigurationError: topics are missing.
@@ -82,7 +82,7 @@ class ClaudeExecService:
                 partial(_owner, settings, redis, runner, Waking(SystemClock())),
             )
             stack.push_async_callback(owners.stop)
-            # Before the owners: what it tells them, they or their successors are to read.
+            # Stopped before the owners, so that they or their successors read the facts of the last runs.
             stack.push_async_callback(runner.stop, settings.drain_seconds)
             stack.push_async_callback(inbox.stop)
             report = ProducingReport(redis, settings, "claude_exec", self.producer)
@@ -95,17 +95,21 @@ class ClaudeExecService:
 
 
 async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncExitStack) -> RequestRunner:
-    worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     blobs = BlobStore(settings.blobs)
     stack.callback(blobs.close)
     parts = RequestRunnerParts(
         settings=settings,
-        worker_id=worker_id,
+        worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         claims=ClaimStore(redis, settings.topic(CLAUDE_HISTORY), lease_ms=round(settings.lease_seconds * 1000)),
         facts=FactAppender(producer),
         blobs=blobs,
     )
     return RequestRunner(parts, slots=settings.claude_slots)
+
+
+class _NoDecider:
+    async def decide(self, state: RequestState, due: DecisionDue) -> NewFact | None:  # noqa: ARG002 - never asked
+        return None
 
 
 def _owner(
@@ -117,8 +121,8 @@ def _owner(
         RequestMachine(settings.max_item_deaths),
         log,
         PartitionStore(redis, PartitionKeys(topic, partition)),
-        NoDecider(),
-        RequestDispatcher(topic, runner, clock),
+        _NoDecider(),
+        runner,
         partition=partition,
         window_size=2 * settings.claude_slots,
         times=OwnerTimes(

@@ -1,32 +1,83 @@
-"""What a claimed run of a notification does: says that it begins, sends, says what came of it."""
+"""A claimed run of a notification: append that it begins, send, append the outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from opentelemetry.trace import Span
 
-from services.notifier.channels.sender import Message, Never, NotNow, SendOutcome, Sent
-from services.notifier.notifications.backoff import pause_ms
-from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
+from services.notifier.channels.sender import Message, Never, NotNow, Sender, SendOutcome, Sent
 from shared.errors import RetryableError
 from shared.facts.fact import Fact
 from shared.facts.notifications import (
     NotificationFailed,
     NotificationInterrupted,
+    NotificationPlanned,
     NotificationPostponed,
     NotificationSending,
     NotificationSent,
 )
+from shared.history.chunk_id import ChunkId
+from shared.history.clock import Clock, SystemClock
+from shared.history.fact_appender import FactSink
 from shared.history.runs.claimed_run import INTERRUPTED_SECONDS, ClaimedRun, ResultUntoldError, Stopped
+from shared.history.runs.claims import ClaimStore
 from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts
 from shared.logs.exceptions import ends_the_task
+from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.spans import fail_span
 
+LONGEST_MS = 3_600_000
+"""Longest pause of the back-off; a channel may ask for a longer one."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRunnerParts:
+    """The parts of a runner.
+
+    Attributes:
+        settings: lease, heartbeat, back-off.
+        worker_id: id of the sender in claims and facts; without spaces.
+        claims: of `notifications`.
+        facts: appends records to any topic.
+        senders: by the channel's name.
+        clock: wall time for facts, monotonic time for the lease.
+        chance: random number of the back-off's jitter, 0 to 1.
+        patience_seconds: how long a run with a claim retries Kafka.
+    """
+
+    settings: Settings
+    worker_id: str
+    claims: ClaimStore
+    facts: FactSink
+    senders: Mapping[str, Sender]
+    clock: Clock = field(default_factory=SystemClock)
+    chance: Callable[[], float] = random.random
+    patience_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendTask:
+    """A notification to send; `topic` is the history's full name, `attempt` counts sends from 1."""
+
+    topic: str
+    partition: int
+    chunk: ChunkId
+    attempt: int
+    planned: NotificationPlanned
+
+    @property
+    def notification_id(self) -> str:
+        """Id of the notification."""
+        return self.chunk.job_id
 
 
 class SendRun:
@@ -36,7 +87,7 @@ class SendRun:
         parts: what it works with.
         task: what was claimed.
         lease: of the claim.
-        run_span: told how it went.
+        run_span: gets the outcome.
         stopping: set when this process stops.
     """
 
@@ -60,29 +111,29 @@ class SendRun:
         )
 
     async def run(self) -> str:
-        """Send, and append what came of it. Returns that in one word.
+        """Send, and append the outcome. Return the outcome in one word.
 
         Raises:
-            RetryableError: Kafka did not answer for long. The claim then dies by its lease.
+            RetryableError: Kafka did not answer within the patience. The claim then ends with its lease.
         """
         whose = f"notification {self._task.notification_id}"
         word = await ClaimedRun(self, self._lease, self._stopping, whose=whose).run()
         return word.reason if isinstance(word, Stopped) else word
 
     async def flush(self) -> None:
-        """Nothing goes on beside a send; see `RunWork`."""
+        """There is nothing to flush during a send; see `RunWork`."""
         await asyncio.Event().wait()
 
     def kill(self) -> None:
-        """A send is broken off by cancelling it; see `RunWork`."""
+        """Nothing: cancelling a send ends it; see `RunWork`."""
 
     async def interrupted(self) -> None:
-        """Say it; see `RunWork`."""
+        """Append that the run was interrupted; see `RunWork`."""
         fact = NotificationInterrupted(epoch=self._task.chunk.epoch, worker_id=self._parts.worker_id)
         await self._facts.append(fact, patience_seconds=INTERRUPTED_SECONDS)
 
     async def work(self) -> str:
-        """Say that it begins, send, say how it went; see `RunWork`."""
+        """Append that the send begins, send, append the outcome; see `RunWork`."""
         sending = NotificationSending(
             epoch=self._task.chunk.epoch, attempt=self._task.attempt, worker_id=self._parts.worker_id
         )
@@ -95,7 +146,7 @@ class SendRun:
             fail_span(self._span, outcome.reason)
         try:
             await self._facts.append(fact, patience_seconds=self._parts.patience_seconds)
-        except RetryableError as error:  # given back, the message would go out again and again
+        except RetryableError as error:  # if the claim were given back, the message would be sent again and again
             raise ResultUntoldError(str(error)) from error
         return word
 
@@ -110,7 +161,7 @@ class SendRun:
         except BaseException as error:
             if ends_the_task(error):
                 raise
-            # Our own failure, or that of a library, concerns this message alone, and is bounded.
+            # An internal error fails this attempt only; attempts are limited.
             _log.exception("notification %s: its sending failed", self._task.notification_id)
             return NotNow(f"internal: {type(error).__name__}")
 
@@ -134,3 +185,13 @@ class SendRun:
                     epoch=epoch, attempt=attempt, worker_id=worker_id, until=until, reason=outcome.reason
                 )
                 return fact, "postponed"
+
+
+def pause_ms(attempt: int, *, first_ms: int, asked_ms: int | None, chance: float) -> int:
+    """Milliseconds to wait after the attempt with this number, counted from 1.
+
+    Exponential back-off with full jitter: `chance` (0 to 1) of `first_ms`, which doubles with each attempt up to
+    `LONGEST_MS`. The pause that the channel asked for is added.
+    """
+    longest = min(LONGEST_MS, first_ms << min(attempt - 1, 30))
+    return round(longest * chance) + (asked_ms or 0)

@@ -5,25 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 
 from opentelemetry import metrics
 
-from services.notifier.notifications.run import SendRun
-from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask, claim_timeout_of
+from services.notifier.channels.sender import SEND_SECONDS
+from services.notifier.notifications.run import SendRun, SendRunnerParts, SendTask
+from services.notifier.notifications.state import NotificationState
+from shared.history.machine import DispatchDue
 from shared.history.runs.lease import Lease
 from shared.history.runs.slots import SlotRunner
+from shared.kafka.topics import NOTIFICATIONS
+from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import span
 
 SLOTS = 4
-"""Sends that run at once on one channel: a slow one holds up no other."""
+"""Sends that run at once on one channel; each channel has its own slots."""
 
 _log = logging.getLogger(__name__)
 
 
+def claim_timeout_of(settings: Settings) -> float:
+    """After how many seconds without a claim an owner dispatches a notification again.
+
+    At least as long as two sends, because a send may have to wait for a slot.
+    """
+    return max(settings.claim_timeout_seconds, 2 * SEND_SECONDS)
+
+
 class SendRunner(SlotRunner[SendTask]):
-    """The slots of each channel.
+    """The slots of each channel, and the `Dispatcher[NotificationState]` that fills them.
 
     Args:
         parts: what runs work with.
@@ -44,6 +57,17 @@ class SendRunner(SlotRunner[SendTask]):
             metric_names.NOTIFICATION_ATTEMPTS.name, metric_names.NOTIFICATION_ATTEMPTS.unit
         )
 
+    def rank(self, state: NotificationState) -> tuple[int, int]:
+        """First come, first served."""
+        return (0, state.first_offset)
+
+    async def dispatch(self, partition: int, chunks: Sequence[tuple[NotificationState, DispatchDue]]) -> None:
+        """Take notifications that are due."""
+        topic = self._parts.settings.topic(NOTIFICATIONS)
+        for state, due in chunks:
+            if state.planned is not None:
+                self.take(SendTask(topic, partition, due.chunk, state.attempts + 1, state.planned))
+
     def slots(self, task: SendTask) -> asyncio.Semaphore:
         """Each channel has its own."""
         return self._slots[task.planned.channel]
@@ -56,7 +80,7 @@ class SendRunner(SlotRunner[SendTask]):
         """Send the message.
 
         Raises:
-            RetryableError: this run ends, and its claim dies by its lease.
+            RetryableError: the run ends; its claim ends with its lease.
         """
         planned = task.planned
         attributes: dict[str, str | int] = {

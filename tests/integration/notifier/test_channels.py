@@ -25,7 +25,7 @@ from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
 from services.notifier.channels.sender import Message, Never, NotNow, Sent
 from services.notifier.channels.slack import SlackSender
 from services.notifier.channels.webhook import WebhookSender
-from services.notifier.notifications.backoff import LONGEST_MS, pause_ms
+from services.notifier.notifications.run import LONGEST_MS, pause_ms
 from tests.integration.notifier.receivers import SECRET, HttpReceiver, MailReceiver, http_receiver, mail_receiver
 
 ID = "11111111-2222-5333-8444-555555555555"

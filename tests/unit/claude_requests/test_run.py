@@ -12,7 +12,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
-from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
+from services.claude_exec.requests.run import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.spec import RequestSpec
 from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError

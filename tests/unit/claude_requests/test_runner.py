@@ -12,8 +12,8 @@ import pytest
 
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests import run as request_run
+from services.claude_exec.requests.run import RequestRunnerParts, RequestTask
 from services.claude_exec.requests.runner import RequestRunner
-from services.claude_exec.requests.runner_parts import RequestRunnerParts, RequestTask
 from shared.blobs.store import BlobStore
 from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore

@@ -10,8 +10,7 @@ import pytest
 from opentelemetry.trace import INVALID_SPAN
 
 from services.notifier.channels.sender import Message, SendOutcome, Sent
-from services.notifier.notifications.run import SendRun
-from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
+from services.notifier.notifications.run import SendRun, SendRunnerParts, SendTask
 from shared.errors import RetryableError
 from shared.history.chunk_id import ChunkId
 from shared.history.clock import Instant

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
+from services.notifier.notifications.run import SendRunnerParts, SendTask
 from services.notifier.notifications.runner import SendRunner
-from services.notifier.notifications.runner_parts import SendRunnerParts, SendTask
 from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import ClaimRefusal, ClaimStore
 from shared.settings import Settings
