@@ -7,7 +7,6 @@ import logging
 import time
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError, ResultMessage, query
 
@@ -15,13 +14,14 @@ from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
 from services.claude_exec.cli.command import cli_command
 from services.claude_exec.cli.environment import child_environment
-from services.claude_exec.cli.run_directory import NoRunDirectoryError, RunDirectory, run_directory
+from services.claude_exec.cli.run_directory import NoRunDirectoryError, run_directory
 from services.claude_exec.cli.transport import CliTransport, Limits, OnMessage, StoppedError
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from shared.errors import ConfigurationError, RetryableError
+from shared.history.clock import SystemClock
 from shared.retry.os_errors import passes
 from shared.settings import Settings
 from shared.telemetry import names
@@ -29,7 +29,7 @@ from shared.telemetry.propagation import context_from
 from shared.telemetry.spans import record_span
 
 _END_SECONDS = 60.0
-"""More than the SDK needs to end a conversation: the transport's ending, which is bounded, is most of it."""
+"""More than the SDK needs to end a conversation; most of that is closing the transport, which is bounded."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +37,20 @@ _log = logging.getLogger(__name__)
 class Execution:
     """One prompt that runs once.
 
-    A CLI that dies without a result is started again, `max_item_deaths` CLIs in all; nothing else is tried twice here.
-    What the API refuses for the moment the CLI itself asks again, `claude_max_retries` times.
+    A CLI that dies without a result is started again, up to `max_item_deaths` CLIs in all; no other failure is retried
+    here. The CLI itself retries requests that the API refuses temporarily, `claude_max_retries` times.
 
     Args:
-        prompt: goes to the CLI as it is: no command, no reference to a file is read in it.
-        options: judged before.
+        prompt: passed to the CLI verbatim; commands and file references in it are not expanded.
+        options: already validated.
         settings: endpoint, limits.
-        timeout_seconds: wall clock beside that of the options; the shorter counts, for all attempts together.
-        traceparent: of the span that the CLI's spans shall lie below.
-        tracestate: what goes with it.
-        on_message: is given each message of the CLI; what it raises ends the run.
-        longest_wait_seconds: a CLI that is to wait for the API longer than this is ended: `rate_limited` or
-            `overloaded`, with the time that the API has said. None: it may wait as long as it likes.
+        timeout_seconds: wall clock for all attempts together; the shortest of this, the options' and the settings'
+            counts.
+        traceparent: of the parent of the CLI's spans.
+        tracestate: belongs to `traceparent`.
+        on_message: gets each message of the CLI; an exception from it ends the run.
+        longest_wait_seconds: if the API tells the CLI to wait for longer than this, the run ends as `rate_limited` or
+            `overloaded` with the API's time. None: no limit.
     """
 
     def __init__(
@@ -78,17 +79,17 @@ class Execution:
 
     @property
     def pid(self) -> int | None:
-        """Of the CLI that runs now; None while there is none."""
+        """Process id of the CLI that runs now, if any."""
         return None if self._transport is None else self._transport.pid
 
     def kill(self) -> None:
-        """End it at once, from another task: the CLI and all it started are killed, the outcome is `cancelled`."""
+        """Kill the CLI and all its descendants, from another task; the outcome is `cancelled`."""
         self._killed = True
         if self._transport is not None:
             self._transport.kill()
 
     async def run(self) -> ClaudeOutcome:
-        """Run it to its outcome. When this returns or raises, no process and no directory of it is left.
+        """Run the prompt. When this returns or raises, its processes and its directory are gone.
 
         Raises:
             RetryableError: this machine has no process, directory or space left for a CLI.
@@ -123,7 +124,14 @@ class Execution:
             start = _Start(attempt, self._traceparent, self._tracestate)
             transport = CliTransport(
                 cli_command(self._options, place, cli=self._settings.claude_cli),
-                environment=self._environment(place, cwd),
+                environment=child_environment(
+                    users_environment(),
+                    self._settings,
+                    place,
+                    cwd,
+                    traceparent=self._traceparent,
+                    tracestate=self._tracestate,
+                ),
                 cwd=cwd,
                 limits=Limits.of(self._settings),
                 on_start=start.succeeded,
@@ -131,9 +139,9 @@ class Execution:
                 held_fd=place.lock_fd,
             )
             self._transport = transport
-            if self._killed:  # before there was anything to kill
+            if self._killed:  # before there was a transport to kill
                 transport.kill()
-            # A task of its own, so that it is cancelled once and never in its own ending: the SDK cannot bear more.
+            # Its own task: the SDK must be cancelled only once, and never while it ends.
             conversation = asyncio.create_task(self._converse(transport, evidence))
             try:
                 async with asyncio.timeout_at(deadline):
@@ -155,7 +163,7 @@ class Execution:
         return evidence
 
     async def _converse(self, transport: CliTransport, evidence: Evidence) -> None:
-        # Only the protocol is the SDK's part here; the command line and the environment are the transport's.
+        # The SDK does only the protocol; the transport has the command line and the environment.
         messages = query(prompt=self._prompt, options=ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
         async with aclosing(messages) as conversation:  # type: ignore[type-var]  # it is an async generator
             async for message in conversation:
@@ -175,27 +183,22 @@ class Execution:
         finally:
             await transport.close()
 
-    def _environment(self, place: RunDirectory, cwd: Path) -> dict[str, str]:
-        return child_environment(
-            users_environment(), self._settings, place, cwd, traceparent=self._traceparent, tracestate=self._tracestate
-        )
-
 
 class _Start:
-    """The start of a CLI as a span: from here to its first word, or to its end without one."""
+    """The span of a CLI's start: until its first message, or its end without one."""
 
     def __init__(self, attempt: int, traceparent: str | None, tracestate: str | None) -> None:
         self._context = context_from(traceparent, tracestate)
         self._attempt = attempt
-        self._began_ms = _now_ms()
+        self._began_ms = SystemClock().now_ms()
         self._recorded = False
 
     def succeeded(self) -> None:
-        """The CLI said its first word."""
+        """The CLI sent its first message."""
         self._record(None)
 
     def ended(self, evidence: Evidence) -> None:
-        """The run is over; if it never began, that is what the span says."""
+        """The run is over; without a first message the span records an error."""
         if not self._recorded:
             self._record(evidence.stop_message or evidence.failure or "ended before its first word")
 
@@ -204,12 +207,8 @@ class _Start:
         record_span(
             names.START_CLI,
             start_ms=self._began_ms,
-            end_ms=_now_ms(),
+            end_ms=SystemClock().now_ms(),
             context=self._context,
             attributes={names.CLI_ATTEMPT: self._attempt},
             error=error,
         )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

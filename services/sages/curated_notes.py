@@ -6,7 +6,16 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from services.sages.memory.full_text import MAX_TERMS, indexed_words, match_query, rarest, split_words, stems, terms
+from services.sages.memory.full_text import (
+    MAX_TERMS,
+    full_text_index_sql,
+    indexed_words,
+    match_query,
+    rarest,
+    split_words,
+    stems,
+    terms,
+)
 from services.sages.past_jobs.likeness_table import subject_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
@@ -18,17 +27,7 @@ CREATE TABLE notes (
     id INTEGER PRIMARY KEY, note_id TEXT NOT NULL UNIQUE, workload TEXT, tenant TEXT, added_at INTEGER NOT NULL,
     text TEXT NOT NULL, words TEXT NOT NULL
 );
-CREATE VIRTUAL TABLE note_words USING fts5 (
-    words, content = 'notes', content_rowid = 'id', tokenize = 'ascii'
-);
-CREATE VIRTUAL TABLE note_vocabulary USING fts5vocab (note_words, row);
-CREATE TRIGGER note_added AFTER INSERT ON notes BEGIN
-    INSERT INTO note_words (rowid, words) VALUES (new.id, new.words);
-END;
-CREATE TRIGGER note_removed AFTER DELETE ON notes BEGIN
-    INSERT INTO note_words (note_words, rowid, words) VALUES ('delete', old.id, old.words);
-END;
-"""
+""" + full_text_index_sql("note", "words")
 
 LEAST_SHARED_WORDS: Final = 2
 """A note that shares fewer words with a job is not about it; for one that names the job's workload one is enough."""

@@ -8,10 +8,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.memory.sage import LearningSage
-from services.sages.memory.table import Memory
-from services.sages.past_jobs.failure_rate import FailureRate
-from services.sages.past_jobs.failure_table import SCHEMA_SQL, SCHEMA_VERSION, apply_end, failure_rate, prune
+from services.sages.memory.table import LearningSage, Memory
+from services.sages.past_jobs.failure_table import (
+    SCHEMA_SQL,
+    SCHEMA_VERSION,
+    FailureRate,
+    apply_end,
+    failure_rate,
+    prune,
+)
 from services.sages.sage import Question
 from shared.errors import RetryableError
 from shared.incident import Reason, Verdict, judge, load, with_reason

@@ -5,22 +5,18 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
 from services.sages import curated_notes
 from services.sages.lessons import Lesson, lessons_of
-from services.sages.memory.sage import LearningSage
-from services.sages.memory.table import Memory
+from services.sages.memory.table import LearningSage, Memory
 from services.sages.past_jobs import likeness_table
-from services.sages.sage import Question
+from services.sages.sage import Question, fitting
 from shared.consumer.record import ConsumedRecord
 from shared.kafka.topics import JOBS_HISTORY, SAGES_NOTES
 from shared.settings import Settings
 
 SCHEMA_VERSION: Final = 2
-MAX_BYTES: Final = 7 * 1024
-"""Of all lessons together, as JSON; below what a sage may say."""
 
 
 class KnowledgeSage(LearningSage):
@@ -68,15 +64,3 @@ def lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
     """The lessons for a job."""
     like = likeness_table.like_jobs(connection, question)
     return lessons_of(question.workload, like, curated_notes.fitting_notes(connection, question))
-
-
-def fitting(found: list[Lesson], most_bytes: int = MAX_BYTES) -> list[JsonValue]:
-    """As many of the first lessons as fit."""
-    said: list[JsonValue] = []
-    left = most_bytes
-    for lesson in found:
-        left -= len(orjson.dumps(lesson.as_json()))
-        if left < 0:
-            break
-        said.append(lesson.as_json())
-    return said

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import JsonValue
+
 from services.sages.memory.full_text import (
     MAX_TERMS,
+    full_text_index_sql,
     identifier_parts,
     indexed_words,
     match_query,
@@ -29,19 +32,7 @@ CREATE TABLE passages (
     title_words TEXT NOT NULL, parts TEXT NOT NULL, words TEXT NOT NULL, stems TEXT NOT NULL
 );
 CREATE INDEX passages_of_document ON passages (document_id);
-CREATE VIRTUAL TABLE passage_words USING fts5 (
-    title_words, parts, words, content = 'passages', content_rowid = 'id', tokenize = 'ascii'
-);
-CREATE VIRTUAL TABLE passage_vocabulary USING fts5vocab (passage_words, row);
-CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
-    INSERT INTO passage_words (rowid, title_words, parts, words)
-        VALUES (new.id, new.title_words, new.parts, new.words);
-END;
-CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
-    INSERT INTO passage_words (passage_words, rowid, title_words, parts, words)
-        VALUES ('delete', old.id, old.title_words, old.parts, old.words);
-END;
-"""
+""" + full_text_index_sql("passage", "title_words", "parts", "words")
 
 MAX_PASSAGES: Final = 50_000
 """Above it the documents that were indexed first are forgotten."""
@@ -69,6 +60,16 @@ class FoundPassage:
     def citation(self) -> str:
         """Where it stands: `path:first-last`."""
         return f"{self.path}:{self.first_line}-{self.last_line}"
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """As it stands in the advice."""
+        return {
+            "text": self.text,
+            "source": self.path,
+            "title": self.title,
+            "score": float(f"{self.score:.4g}"),
+            "citation": self.citation,
+        }
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
 
-from services.sages.memory.sage import LearningSage
-from services.sages.memory.table import Memory
-from services.sages.passage_index import SCHEMA_SQL, SCHEMA_VERSION, FoundPassage, apply, prune, search
-from services.sages.sage import Question
+from services.sages.memory.table import LearningSage, Memory
+from services.sages.passage_index import SCHEMA_SQL, SCHEMA_VERSION, apply, prune, search
+from services.sages.sage import Question, fitting
 from shared.kafka.topics import SAGES_DOCUMENTS
 from shared.settings import Settings
 
 MAX_PASSAGES: Final = 5
-MAX_BYTES: Final = 7 * 1024
-"""Of all passages together, as JSON; below what a sage may say."""
 
 
 class RagSage(LearningSage):
     """Answers `{"passages": [{"text", "source", "title", "score", "citation"}]}`, best first.
 
-    What is asked is made of the job's first prompts. Only documents of the job's tenant, or of all, are looked at.
+    It searches for the job's first prompts, in documents of the job's tenant and of all tenants.
     """
 
     name = "rag"
@@ -47,22 +43,3 @@ class RagSage(LearningSage):
             lambda connection: search(connection, texts, question.tenant, limit=MAX_PASSAGES)
         )
         return {"passages": fitting(found)}
-
-
-def fitting(found: list[FoundPassage], most_bytes: int = MAX_BYTES) -> list[JsonValue]:
-    """As many of the first passages as fit."""
-    passages: list[JsonValue] = []
-    left = most_bytes
-    for each in found:
-        passage: dict[str, JsonValue] = {
-            "text": each.text,
-            "source": each.path,
-            "title": each.title,
-            "score": float(f"{each.score:.4g}"),
-            "citation": each.citation,
-        }
-        left -= len(orjson.dumps(passage))
-        if left < 0:
-            break
-        passages.append(passage)
-    return passages

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from services.sages.panel.advisor import Advising
 from services.sages.panel.panel import Panel
-from services.sages.panel.registry import installed_sages
+from services.sages.sage import installed_sages
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.kafka.clients import make_producer

@@ -10,19 +10,7 @@ from collections.abc import Callable, Mapping
 from pydantic import JsonValue
 
 from eldermesh.contract.ijson import parse_ijson
-from services.claude_exec.loopback.steps import (
-    Break,
-    BreakOff,
-    CallTool,
-    Fill,
-    Refuse,
-    Reply,
-    Step,
-    Stop,
-    Structured,
-    Usage,
-    Wait,
-)
+from services.claude_exec.loopback import steps
 
 MAX_MARKERS = 1_000
 MAX_FILL = 32 * 1024 * 1024
@@ -45,28 +33,28 @@ class MarkerError(ValueError):
     """A marker cannot be read; the message says which and why."""
 
 
-def read_markers(text: str) -> tuple[Step, ...]:
+def read_markers(text: str) -> tuple[steps.Step, ...]:
     """All steps that `text` marks, in order. Text around markers, and `[[` before any other word, means nothing.
 
     Raises:
         MarkerError: one is not closed, says what it must not, or together they ask for too much.
     """
-    steps: list[Step] = []
+    read: list[steps.Step] = []
     position = 0
     while (found := _OPEN.search(text, position)) is not None:
-        if len(steps) == MAX_MARKERS:
+        if len(read) == MAX_MARKERS:
             raise MarkerError(f"more than {MAX_MARKERS} markers")
         name = found[1]
         try:
             step, position = _READERS[name](text, found.end())
         except ValueError as error:
             raise MarkerError(f"[[{name} …]]: {error}") from error
-        steps.append(step)
-    if sum(step.characters for step in steps if isinstance(step, Fill)) > MAX_FILL:
+        read.append(step)
+    if sum(step.characters for step in read if isinstance(step, steps.Fill)) > MAX_FILL:
         raise MarkerError(f"[[bytes …]]: more than {MAX_FILL} characters in all")
-    if sum(step.seconds for step in steps if isinstance(step, Wait)) > MAX_WAIT_SECONDS:
+    if sum(step.seconds for step in read if isinstance(step, steps.Wait)) > MAX_WAIT_SECONDS:
         raise MarkerError(f"[[delay …]]: more than {MAX_WAIT_SECONDS:g} s in all")
-    return tuple(steps)
+    return tuple(read)
 
 
 def _closed(text: str, position: int) -> int:
@@ -130,78 +118,78 @@ def _first_word(text: str, position: int) -> tuple[str, int]:
     return found[1], found.end()
 
 
-def _reply(text: str, position: int) -> tuple[Step, int]:
+def _reply(text: str, position: int) -> tuple[steps.Step, int]:
     # A JSON string can hold what else would close the marker.
     if _QUOTED.match(text, position):
         with contextlib.suppress(ValueError):  # then it is only a text that starts with a quotation mark
             said, behind = _json(text, position)
-            return Reply(str(said)), _closed(text, behind)
+            return steps.Reply(str(said)), _closed(text, behind)
     words, position = _words(text, position)
-    return Reply(words), position
+    return steps.Reply(words), position
 
 
-def _structured(text: str, position: int) -> tuple[Step, int]:
+def _structured(text: str, position: int) -> tuple[steps.Step, int]:
     value, position = _json(text, position)
-    return Structured(value), _closed(text, position)
+    return steps.Structured(value), _closed(text, position)
 
 
-def _fill(text: str, position: int) -> tuple[Step, int]:
+def _fill(text: str, position: int) -> tuple[steps.Step, int]:
     word, position = _words(text, position)
-    return Fill(_whole("the number of characters", word, MAX_FILL) or 0), position
+    return steps.Fill(_whole("the number of characters", word, MAX_FILL) or 0), position
 
 
-def _wait(text: str, position: int) -> tuple[Step, int]:
+def _wait(text: str, position: int) -> tuple[steps.Step, int]:
     word, position = _first_word(text, position)
     seconds = float(word)
     if not 0.0 <= seconds <= MAX_WAIT_SECONDS:
         raise ValueError(f"seconds are not from 0 to {MAX_WAIT_SECONDS:g}")
     options, position = _options(text, position, frozenset({"times"}))
-    return Wait(seconds, _times(options)), position
+    return steps.Wait(seconds, _times(options)), position
 
 
-def _refuse(text: str, position: int) -> tuple[Step, int]:
+def _refuse(text: str, position: int) -> tuple[steps.Step, int]:
     word, position = _first_word(text, position)
     status = _whole("the status", word, _STATUSES[-1], least=_STATUSES[0]) or 0
     options, position = _options(text, position, frozenset({"retry-after", "times", "message"}))
     retry_after = _whole("retry-after", options.get("retry-after"), MAX_RETRY_AFTER_SECONDS)
-    return Refuse(status, retry_after, _times(options), options.get("message")), position
+    return steps.Refuse(status, retry_after, _times(options), options.get("message")), position
 
 
-def _tool(text: str, position: int) -> tuple[Step, int]:
+def _tool(text: str, position: int) -> tuple[steps.Step, int]:
     name, position = _first_word(text, position)
     if not _TOOL_NAME.fullmatch(name):
         raise ValueError("this is no name of a tool")
     if (end := _END.match(text, position)) is not None:
-        return CallTool(name, {}), end.end()
+        return steps.CallTool(name, {}), end.end()
     arguments, position = _json(text, position)
     if not isinstance(arguments, dict):
         raise MarkerError("the tool's input is no JSON object")
-    return CallTool(name, arguments), _closed(text, position)
+    return steps.CallTool(name, arguments), _closed(text, position)
 
 
-def _usage(text: str, position: int) -> tuple[Step, int]:
+def _usage(text: str, position: int) -> tuple[steps.Step, int]:
     names = ("input", "output", "cache-read", "cache-write")
     options, position = _options(text, position, frozenset(names))
-    return Usage(*(_whole(name, options.get(name), MAX_TOKENS) for name in names)), position
+    return steps.Usage(*(_whole(name, options.get(name), MAX_TOKENS) for name in names)), position
 
 
-def _stop(text: str, position: int) -> tuple[Step, int]:
+def _stop(text: str, position: int) -> tuple[steps.Step, int]:
     reason, position = _first_word(text, position)
     if not _REASON.fullmatch(reason):
         raise ValueError("this is no reason to stop")
     options, position = _options(text, position, frozenset({"times"}))
-    return Stop(reason, _times(options)), position
+    return steps.Stop(reason, _times(options)), position
 
 
-def _broken(how: Break) -> Callable[[str, int], tuple[Step, int]]:
-    def read(text: str, position: int) -> tuple[Step, int]:
+def _broken(how: steps.Break) -> Callable[[str, int], tuple[steps.Step, int]]:
+    def read(text: str, position: int) -> tuple[steps.Step, int]:
         options, position = _options(text, position, frozenset({"times"}))
-        return BreakOff(how, _times(options)), position
+        return steps.BreakOff(how, _times(options)), position
 
     return read
 
 
-_READERS: Mapping[str, Callable[[str, int], tuple[Step, int]]] = {
+_READERS: Mapping[str, Callable[[str, int], tuple[steps.Step, int]]] = {
     "reply": _reply,
     "json": _structured,
     "bytes": _fill,

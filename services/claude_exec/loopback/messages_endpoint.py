@@ -1,4 +1,4 @@
-"""`POST /v1/messages`: read the request, look up what its prompt asks for, answer that."""
+"""`POST /v1/messages`: read the request, look up the answer to its prompt, send it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from services.claude_exec.loopback.api_error import AnswerError, InvalidRequestError
-from services.claude_exec.loopback.bodies import Bodies
 from services.claude_exec.loopback.conversation import Conversation, read_conversation
 from services.claude_exec.loopback.exchange import EndedError, Exchange
 from services.claude_exec.loopback.journal import Entry, Journal, excerpt
@@ -19,22 +18,28 @@ from services.claude_exec.loopback.plan import Countdown, Plan, make_plan, token
 from services.claude_exec.loopback.script import Script
 from shared.logs.setup import get_logger
 
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""The API's own limit of a request."""
+MAX_BODIES = 4
+"""Bodies in memory at once; the other requests wait unread."""
+BODY_SECONDS = 10.0
+
 _log = get_logger(__name__)
 
 
 class MessagesEndpoint:
-    """The two paths that take a conversation, as an ASGI application.
+    """An ASGI application for the two paths that take a conversation.
 
     Args:
         script: answers to prompts without markers.
         journal: gets every request.
-        countdown: of the steps with `times`.
+        countdown: counts the steps with `times`.
         stopping: set when the endpoint stops.
     """
 
     def __init__(self, script: Script, journal: Journal, countdown: Countdown, stopping: asyncio.Event) -> None:
         self._script, self._journal, self._countdown, self._stopping = script, journal, countdown, stopping
-        self._bodies = Bodies()
+        self._bodies = asyncio.Semaphore(MAX_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -43,7 +48,7 @@ class MessagesEndpoint:
         entry.traceparent = excerpt(request.headers.get("traceparent"))
         entry.session_id = excerpt(request.headers.get("x-claude-code-session-id"))
         entry.user_agent = excerpt(request.headers.get("user-agent"))
-        outcome = "stopped"  # what a cancellation means
+        outcome = "stopped"  # also when this is cancelled
         try:
             asked = await self._read(request)
             async with Exchange(scope, receive, send, self._stopping, request_id(entry)) as exchange:
@@ -59,12 +64,13 @@ class MessagesEndpoint:
         if not (request.headers.get("x-api-key") or request.headers.get("authorization")):
             return AnswerError(HTTPStatus.UNAUTHORIZED)
         try:
-            return await self._bodies.read(request, read_conversation)
+            async with self._bodies:
+                return read_conversation(await _body(request))
         except AnswerError as error:
             return error
 
     async def _answer(self, exchange: Exchange, entry: Entry, asked: Conversation | AnswerError) -> str:
-        """Answer; the journal's word for how that ended."""
+        """Answer, and return the outcome for the journal."""
         try:
             if isinstance(asked, AnswerError):
                 raise asked
@@ -105,8 +111,26 @@ class MessagesEndpoint:
         )
 
 
+async def _body(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        AnswerError: it is too long, or does not come in time.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise AnswerError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request exceeds the maximum size")
+    except TimeoutError as error:
+        raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, "The request's body did not come in time.") from error
+    return bytes(body)
+
+
 def request_id(entry: Entry) -> str:
-    """What the answer's header `request-id` says."""
+    """The value of the answer's header `request-id`."""
     return f"req_loopback_{entry.number}"
 
 

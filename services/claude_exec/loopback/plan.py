@@ -9,22 +9,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from services.claude_exec.loopback import steps
 from services.claude_exec.loopback.api_error import AnswerError
 from services.claude_exec.loopback.conversation import Conversation
 from services.claude_exec.loopback.message import Block, Message, TextBlock, ToolBlock
-from services.claude_exec.loopback.steps import (
-    Break,
-    BreakOff,
-    CallTool,
-    Fill,
-    Refuse,
-    Reply,
-    Step,
-    Stop,
-    Structured,
-    Usage,
-    Wait,
-)
 
 STRUCTURED_OUTPUT = "StructuredOutput"
 """The tool that the CLI offers when it was given a schema of the output."""
@@ -44,7 +32,7 @@ class Plan:
     wait_seconds: float
     refusal: AnswerError | None
     message: Message
-    broken: Break | None
+    broken: steps.Break | None
 
 
 class Countdown:
@@ -74,25 +62,25 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def make_plan(conversation: Conversation, steps: Sequence[Step], countdown: Countdown) -> Plan:
-    """The answer to `conversation` for whose prompt there are `steps`, which may be none."""
+def make_plan(conversation: Conversation, script: Sequence[steps.Step], countdown: Countdown) -> Plan:
+    """The answer to `conversation`; `script` has the steps for its prompt, perhaps none."""
     wait_seconds, broken = 0.0, None
     blocks: list[Block] = []
-    usage, stop = Usage(), None
+    usage, stop = steps.Usage(), None
     refusal: AnswerError | None = None
-    for place, step in _of_this_turn(conversation, steps):
+    for place, step in _of_this_turn(conversation, script):
         match step:
-            case Wait(seconds, times):
+            case steps.Wait(seconds, times):
                 wait_seconds += seconds if countdown.take(conversation.prompt, place, times) else 0.0
-            case Refuse(status, retry_after, times, reason):
+            case steps.Refuse(status, retry_after, times, reason):
                 if countdown.take(conversation.prompt, place, times):
                     refusal = AnswerError(status, reason, retry_after=retry_after)
                     break
-            case BreakOff(how, times):
+            case steps.BreakOff(how, times):
                 broken = how if countdown.take(conversation.prompt, place, times) else broken
-            case Usage():
+            case steps.Usage():
                 usage = step
-            case Stop(ending, times):
+            case steps.Stop(ending, times):
                 stop = ending if countdown.take(conversation.prompt, place, times) else stop
             case _:
                 blocks.append(_block(step, conversation))
@@ -108,30 +96,32 @@ def make_plan(conversation: Conversation, steps: Sequence[Step], countdown: Coun
     return Plan(wait_seconds, refusal, message, broken)
 
 
-def _of_this_turn(conversation: Conversation, steps: Sequence[Step]) -> Iterator[tuple[int, Step]]:
+def _of_this_turn(conversation: Conversation, script: Sequence[steps.Step]) -> Iterator[tuple[int, steps.Step]]:
     """The steps that answer this request, with their places among all: a tool's call is the last step of its turn."""
     turn = 0
-    for place, step in enumerate(steps):
+    for place, step in enumerate(script):
         if turn == conversation.turn:
             yield place, step
-        if isinstance(step, CallTool) or (isinstance(step, Structured) and STRUCTURED_OUTPUT in conversation.tools):
+        if isinstance(step, steps.CallTool) or (
+            isinstance(step, steps.Structured) and STRUCTURED_OUTPUT in conversation.tools
+        ):
             turn += 1
         if turn > conversation.turn:
             return
 
 
-def _block(step: Reply | Fill | Structured | CallTool, conversation: Conversation) -> Block:
+def _block(step: steps.Reply | steps.Fill | steps.Structured | steps.CallTool, conversation: Conversation) -> Block:
     match step:
-        case Reply(text):
+        case steps.Reply(text):
             return TextBlock(text)
-        case Fill(characters):
+        case steps.Fill(characters):
             return TextBlock("x" * characters)
-        case CallTool(name, arguments):
+        case steps.CallTool(name, arguments):
             return ToolBlock(_identity("toolu", conversation), name, arguments)
-        case Structured(value) if STRUCTURED_OUTPUT in conversation.tools:
+        case steps.Structured(value) if STRUCTURED_OUTPUT in conversation.tools:
             arguments = value if isinstance(value, dict) else {"value": value}
             return ToolBlock(_identity("toolu", conversation), STRUCTURED_OUTPUT, arguments)
-        case Structured(value):
+        case steps.Structured(value):
             return TextBlock(orjson.dumps(value).decode())
 
 
@@ -154,11 +144,11 @@ def tokens(characters: int) -> int:
     return max(1, -(-characters // _TOKEN_BYTES))
 
 
-def _counted(usage: Usage, conversation: Conversation, blocks: Sequence[Block]) -> Usage:
+def _counted(usage: steps.Usage, conversation: Conversation, blocks: Sequence[Block]) -> steps.Usage:
     """Figures that depend on prompt, turn and answer alone, not on the machine that the CLI describes to the model."""
     input_tokens = tokens(len(conversation.prompt)) + _TURN_TOKENS * conversation.turn
     output_tokens = tokens(sum(block.characters for block in blocks))
-    return Usage(
+    return steps.Usage(
         input_tokens=input_tokens if usage.input_tokens is None else usage.input_tokens,
         output_tokens=output_tokens if usage.output_tokens is None else usage.output_tokens,
         cache_read_tokens=usage.cache_read_tokens or 0,

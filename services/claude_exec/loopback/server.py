@@ -1,4 +1,4 @@
-"""Serve the endpoint on the loopback interface, until told to stop."""
+"""The endpoint's HTTP routes, and its server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+from http import HTTPStatus
 from pathlib import Path
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from services.claude_exec.loopback.application import loopback_application
+from services.claude_exec.loopback.api_error import AnswerError
+from services.claude_exec.loopback.journal import Journal
+from services.claude_exec.loopback.messages_endpoint import MessagesEndpoint, request_id
+from services.claude_exec.loopback.plan import Countdown
 from services.claude_exec.loopback.script import Script
 from shared.errors import ConfigurationError
 from shared.http_server import HttpServer
@@ -20,10 +30,10 @@ _log = get_logger(__name__)
 
 
 def loopback_host(host: str) -> str:
-    """The address itself, if it is one of 127.0.0.0/8.
+    """The address, if it is in 127.0.0.0/8.
 
     Raises:
-        ConfigurationError: it is another: whoever reaches this endpoint gets answers that no model gave.
+        ConfigurationError: it is not. Other machines must not take these answers for a model's.
     """
     try:
         address = ipaddress.IPv4Address(host)
@@ -41,8 +51,8 @@ async def serve(
 
     Args:
         script: answers to prompts without markers.
-        stopping: ends the waits of answers, then the server.
-        host: one of 127.0.0.0/8.
+        stopping: when set, waits end, then the server.
+        host: an address in 127.0.0.0/8.
         port: 0 takes a free one.
         ready_file: gets the base address once the endpoint listens, and is removed when it ends.
 
@@ -77,8 +87,48 @@ async def serve(
         _log.info("loopback endpoint has stopped", url=url)
 
 
+def loopback_application(script: Script, stopping: asyncio.Event, *, host: str) -> Starlette:
+    """The HTTP application at `host`; its waits end when `stopping` is set."""
+    journal, countdown = Journal(), Countdown()
+    messages = MessagesEndpoint(script, journal, countdown, stopping)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"ok": True, "requests": journal.total})
+
+    async def show_requests(_: Request) -> Response:
+        return JSONResponse(journal.shown())
+
+    async def forget_requests(_: Request) -> Response:
+        journal.clear()
+        countdown.clear()
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def greet(_: Request) -> Response:
+        return JSONResponse({"service": "loopback stand-in for the Anthropic Messages API"})
+
+    async def unknown(request: Request) -> Response:
+        entry = journal.begin(request.method, request.url.path)
+        error = AnswerError(HTTPStatus.NOT_FOUND, "Not found")
+        entry.ended, entry.status, entry.outcome = entry.began, error.status, "refused"
+        return JSONResponse(error.body(request_id(entry)), error.status)
+
+    return Starlette(
+        routes=[
+            Route("/v1/messages", messages, methods=["POST"]),
+            Route("/v1/messages/count_tokens", messages, methods=["POST"]),
+            Route("/healthz", health, methods=["GET"]),
+            Route("/_loopback/requests", show_requests, methods=["GET"]),
+            Route("/_loopback/requests", forget_requests, methods=["DELETE"]),
+            Route("/", greet, methods=["GET"]),
+            Route("/{path:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        ],
+        # Against DNS rebinding: a web page must not reach this endpoint under its own host name.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"])],
+    )
+
+
 class _Protocol(H11Protocol):
-    """Hands its transport to the application, which has to be able to cut a connection."""
+    """Gives the application its transport, so that it can cut the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -86,7 +136,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(HttpServer):
-    """Ends when it is told to."""
+    """A server that an event stops."""
 
     async def exit_after(self, stopping: asyncio.Event) -> None:
         await stopping.wait()

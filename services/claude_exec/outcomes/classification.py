@@ -1,6 +1,6 @@
-"""The judgement: a pure function from evidence to outcome.
+"""A pure function from the evidence of a run to its outcome.
 
-No single sign decides: an exit status of 0, a subtype of `success` and an error flag have been seen together.
+It looks at several signs: a CLI may exit with status 0 and subtype `success` and still set the error flag.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import RunOutcome
 from eldermesh.contract.vocabulary import ErrorType
-from services.claude_exec.cli.usage_numbers import count_of, micros_of
 from services.claude_exec.outcomes.evidence import Evidence
-from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome
+from services.claude_exec.outcomes.outcome import ERROR_TYPES, ClaudeOutcome, count_of, micros_of
 from shared.processes.children import signal_name
 
 _STDERR_CHARACTERS = 500
@@ -42,7 +41,7 @@ _BY_ERROR: Final[dict[str, RunOutcome]] = {
     "overloaded": "overloaded",
     "server_error": "overloaded",
 }
-"""By the CLI's word for a failed request, where there is no status: a connection that broke has none."""
+"""By the CLI's name of a failed request, for requests without a status, such as a broken connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +52,17 @@ class _Verdict:
 
 
 def classify(evidence: Evidence, *, has_schema: bool) -> ClaudeOutcome:
-    """Judge one run.
+    """The outcome of one run.
 
     Args:
-        evidence: what it left.
+        evidence: what the run left.
         has_schema: whether the output has to be an object of the job's schema.
     """
     result = evidence.result
-    verdict = (
-        _of_result(result, evidence, has_schema=has_schema)
-        if result is not None
-        else _without_result(evidence, has_schema=has_schema)
-    )
+    if result is None:
+        verdict = _without_result(evidence, has_schema=has_schema)
+    else:
+        verdict = _of_result(result, evidence, has_schema=has_schema)
     is_ok = verdict.outcome == "ok"
     outcome = ClaudeOutcome(
         outcome=verdict.outcome,
@@ -89,7 +87,7 @@ def classify(evidence: Evidence, *, has_schema: bool) -> ClaudeOutcome:
 
 
 def _of_result(result: ResultMessage, evidence: Evidence, *, has_schema: bool) -> _Verdict:
-    """A result that came is the last word, however the CLI ended after it."""
+    """A result decides, however the CLI ended after it."""
     message = "; ".join(map(str, result.errors or ())) or str(result.result or result.subtype)
     if result.stop_reason == "refusal":
         return _Verdict("refused", message)
@@ -106,7 +104,7 @@ def _of_result(result: ResultMessage, evidence: Evidence, *, has_schema: bool) -
 def _failed_request(result: ResultMessage, evidence: Evidence, message: str) -> _Verdict:
     status = result.api_error_status
     if status is not None:
-        return _Verdict(*_of_status(status, message))
+        return _of_status(status, message)
     if evidence.error in _BY_ERROR:
         return _Verdict(_BY_ERROR[evidence.error], message)
     if result.terminal_reason == "api_error":  # an answer that cannot be read
@@ -114,14 +112,14 @@ def _failed_request(result: ResultMessage, evidence: Evidence, message: str) -> 
     return _Verdict("crashed", message)
 
 
-def _of_status(status: int, message: str) -> tuple[RunOutcome, str, ErrorType | None]:
+def _of_status(status: int, message: str) -> _Verdict:
     if status == _TOO_MANY:
-        return "rate_limited", message, None
+        return _Verdict("rate_limited", message)
     if status in _AUTH:
-        return "auth", message, None
+        return _Verdict("auth", message)
     if status in _UNANSWERED:
-        return "overloaded", message, None
-    return "invalid", message, "exception"  # the request itself: an unknown model, a prompt that is too long
+        return _Verdict("overloaded", message)
+    return _Verdict("invalid", message, "exception")  # the request itself: an unknown model, a prompt that is too long
 
 
 def _without_result(evidence: Evidence, *, has_schema: bool) -> _Verdict:
@@ -130,7 +128,7 @@ def _without_result(evidence: Evidence, *, has_schema: bool) -> _Verdict:
     if evidence.timed_out:
         return _Verdict("timeout", evidence.stop_message)
     if has_schema and (evidence.exit_status or 0) > 0 and _NAMES_THE_SCHEMA.search(evidence.stderr_tail):
-        # It would say so again: the request itself is wrong.
+        # Another attempt would fail the same way: the request itself is wrong.
         return _Verdict("invalid", _death(evidence), "exception")
     return _of_stop(evidence)
 
@@ -138,9 +136,9 @@ def _without_result(evidence: Evidence, *, has_schema: bool) -> _Verdict:
 def _of_stop(evidence: Evidence) -> _Verdict:
     match evidence.stopped:
         case "idle" if evidence.waits_for:  # not stuck: the API told it to wait for longer than it may be silent
-            return _Verdict(*_of_status(evidence.waits_for, f"{evidence.stop_message}: it waits to ask the API again"))
+            return _of_status(evidence.waits_for, f"{evidence.stop_message}: it waits to ask the API again")
         case "waits" if evidence.waits_for:
-            return _Verdict(*_of_status(evidence.waits_for, evidence.stop_message))
+            return _of_status(evidence.waits_for, evidence.stop_message)
         case "idle":
             return _Verdict("idle", evidence.stop_message)
         case "output":
@@ -169,5 +167,4 @@ def _death(evidence: Evidence) -> str:
 
 
 def _output(result: ResultMessage, *, has_schema: bool) -> JsonValue:
-    output: JsonValue = result.structured_output if has_schema else result.result or ""
-    return output
+    return result.structured_output if has_schema else result.result or ""

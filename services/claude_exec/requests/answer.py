@@ -1,4 +1,4 @@
-"""What a run's outcome becomes in the history: checked, bounded, and by reference when it is large."""
+"""The fact of a run's outcome: checked, bounded, and with a reference to the result if that is large."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pydantic import JsonValue
 
 from eldermesh.contract.claude_output import ClaudeUsage
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
-from services.claude_exec.cli.usage_numbers import count_of
-from services.claude_exec.outcomes.outcome import ClaudeOutcome
+from services.claude_exec.outcomes.outcome import ClaudeOutcome, count_of
 from shared.blobs.store import BlobStore
 from shared.errors import ConfigurationError
 from shared.facts.claude import ClaudeAnswered
@@ -73,7 +72,7 @@ async def answer_of(
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> ClaudeUsage | None:
-    """The tokens of a usage report; what it does not tell counts as none."""
+    """The tokens of a usage report; a missing number counts as 0."""
     if usage is None:
         return None
     return ClaudeUsage(**{name: count_of(usage.get(name)) or 0 for name in ClaudeUsage.model_fields})
@@ -86,7 +85,7 @@ def _failed(answer: ClaudeAnswered, error_type: str, message: str) -> ClaudeAnsw
 
 
 def _as_it_will_stand(raw: bytes) -> JsonValue:
-    """Read a result as deep as it will lie in its record, where depth is bounded."""
+    """Parse a result one level deep, as in its record, because the depth of JSON is limited."""
     value = parse_ijson(b"[" + raw + b"]")
     return value[0] if isinstance(value, list) else None
 

@@ -9,27 +9,25 @@ from typing import TextIO
 
 from eldermesh.contract.times import format_time
 from services.notifier.channels.sender import Message, NotNow, SendOutcome, Sent
-from shared.history.clock import Clock, SystemClock
+from shared.history.clock import SystemClock
 
 _log = logging.getLogger(__name__)
 
 
 class ConsoleSender:
-    """Writes `NOTICE {time} {title}: {body}`, the body's lines in a row.
+    """Writes `NOTICE {time} {title}: {body}`, with the body's lines joined by dots.
 
     Args:
         stream: gives the stream to write to; standard output by default.
-        clock: of the time in the line.
     """
 
-    def __init__(self, stream: Callable[[], TextIO] = lambda: sys.stdout, clock: Clock | None = None) -> None:
+    def __init__(self, stream: Callable[[], TextIO] = lambda: sys.stdout) -> None:
         self._stream = stream
-        self._clock = clock or SystemClock()
 
     async def send(self, message: Message) -> SendOutcome:
         """Write the line."""
         text = " · ".join(line.strip() for line in message.body.splitlines() if line.strip())
-        line = _printable(f"NOTICE {format_time(self._clock.now_ms())} {message.title}: {text}")
+        line = _printable(f"NOTICE {format_time(SystemClock().now_ms())} {message.title}: {text}")
         try:
             stream = self._stream()
             stream.write(f"{line}\n")
@@ -41,5 +39,5 @@ class ConsoleSender:
 
 
 def _printable(text: str) -> str:
-    """Without what moves a terminal's cursor or forges a line."""
+    """The text without characters that move a terminal's cursor or start a new line."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,7 +1,7 @@
 """A message as a mail (RFC 5322). Pure, except for its date.
 
-Nothing that came from outside is parsed as a header here, in either direction: the library's newer policies decode
-encoded words (RFC 2047) in what they are given, and line ends inside of them.
+It uses the policy `compat32`: newer policies of the library decode encoded words (RFC 2047) in the values of headers,
+and with them line breaks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.utils import formatdate
 
-from services.notifier.channels.lines import one_line
-from services.notifier.channels.sender import Message
+from services.notifier.channels.sender import Message, one_line
 
 _LONGEST_PLAIN_SUBJECT = 66
-"""What stands on one line of 76 characters; a longer one is written as encoded words, which may be folded."""
+"""Fits on one line of 76 characters; a longer subject is written as encoded words, which may be folded."""
 
 _TEXT = Charset("utf-8")
 _TEXT.body_encoding = QP
@@ -28,7 +27,7 @@ def mail_message(message: Message, sender: str, recipients: Sequence[str]) -> by
     """The mail as it is sent, with CRLF.
 
     Args:
-        message: what is told; with `html` there are two alternatives.
+        message: if it has `html`, the mail has two alternatives.
         sender: an address.
         recipients: addresses: the first in `To`, the others in `Cc`.
     """
@@ -43,7 +42,7 @@ def mail_message(message: Message, sender: str, recipients: Sequence[str]) -> by
     if len(recipients) > 1:
         made["Cc"] = ", ".join(recipients[1:])
     made["Date"] = formatdate()
-    # The same in every repeat, so that mail servers and clients can tell one.
+    # The same in every retry, so that mail servers and clients recognise a duplicate.
     made["Message-ID"] = f"<{message.message_id}@eldermesh>"
     made["Auto-Submitted"] = "auto-generated"
     return made.as_bytes(policy=email.policy.compat32.clone(linesep="\r\n"))
@@ -54,7 +53,7 @@ def _part(text: str, kind: str) -> MIMEText:
 
 
 def _subject(title: str) -> str:
-    """The title on one line; as encoded words unless it is short, plain ASCII that looks like none."""
+    """The title on one line; as encoded words unless it is short ASCII without `=?`."""
     line = one_line(title)
     if line.isascii() and "=?" not in line and len(line) <= _LONGEST_PLAIN_SUBJECT:
         return line

@@ -1,14 +1,17 @@
-"""What a channel does with a message, and what may come of it."""
+"""What a channel sends, and the outcomes of a send."""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.facts.notifications import NotificationPlanned, Severity
 
 SEND_SECONDS = 10.0
-"""Longest that one attempt takes."""
+"""The longest that one attempt takes."""
+
+_BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,9 @@ class Sender(Protocol):
     async def send(self, message: Message) -> SendOutcome:
         """Send once. Neither reasons nor what it raises hold an address's secrets."""
         ...
+
+
+def one_line(text: str) -> str:
+    """The text on one line: single spaces, no line breaks, and U+FFFD for control characters."""
+    words = " ".join(text.split())
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _BREAKING else each for each in words)

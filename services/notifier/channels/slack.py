@@ -11,10 +11,9 @@ import httpx
 from pydantic import SecretStr
 
 from services.notifier.channels.answers import outcome_of
-from services.notifier.channels.lines import one_line
-from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome
+from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome, one_line
 from shared.facts.notifications import Severity
-from shared.history.clock import Clock, SystemClock
+from shared.history.clock import SystemClock
 
 _INCOMING: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/services/\w+/\w+/\w+/?", re.ASCII | re.IGNORECASE)
 _OTHER: Final = re.compile(r"https://hooks\.slack(?:-gov)?\.com/(?:workflows|triggers)/", re.IGNORECASE)
@@ -24,7 +23,7 @@ _COLOURS: Final[dict[Severity, str]] = {
     "warning": "#CACF29",
     "failure": "#A32037",
 }
-# All that Slack asks to be escaped: mentions (<!channel>, <@U1>) and links stand in angle brackets.
+# The characters that Slack asks to escape; mentions (<!channel>, <@U1>) and links are in angle brackets.
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -42,20 +41,18 @@ def check_slack_address(address: str) -> None:
 
 
 class SlackSender:
-    """Posts to an incoming webhook. Cancelled, it closes its connection: nothing goes on without it.
+    """Posts to an incoming webhook. Cancelling a send closes its connection.
 
     Args:
-        url: of the webhook, which is its secret.
-        clock: of dates in answers.
+        url: of the webhook; it is a secret.
     """
 
-    def __init__(self, url: SecretStr, clock: Clock | None = None) -> None:
+    def __init__(self, url: SecretStr) -> None:
         self._url = url
-        self._clock = clock or SystemClock()
         self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> SendOutcome:
-        """Post it, at most for `SEND_SECONDS`; a repeat is one for Slack, too, which knows no message ids."""
+        """Post it within `SEND_SECONDS`. Slack knows no message ids, so a retry may show the message twice."""
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 return await self._post(message)
@@ -70,11 +67,11 @@ class SlackSender:
             client,
             client.stream("POST", self._url.get_secret_value(), json=slack_payload(message)) as response,
         ):
-            return outcome_of(response.status_code, response.headers.get("retry-after"), self._clock.now_ms())
+            return outcome_of(response.status_code, response.headers.get("retry-after"), SystemClock().now_ms())
 
 
 def slack_payload(message: Message) -> dict[str, object]:
-    """What is posted: nothing in it is formatted, pages anybody, or is fetched by Slack."""
+    """The JSON to post. Slack formats nothing in it, notifies nobody that it mentions, and fetches no links."""
     title = one_line(message.title).translate(_ESCAPES)
     return {
         "mrkdwn": False,

@@ -1,23 +1,23 @@
-"""Reads ends and holds, and plans a notification for each rule and channel that wants them told."""
+"""Reads ends and holds, and plans a notification for each matching rule and each of its channels."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from fnmatch import fnmatchcase
 from uuid import UUID, uuid5
 
 from opentelemetry import metrics, trace
 
+from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.times import parse_time
 from services.notifier.planner.occurrence import TOLD_TYPES, Occurrence, occurrence_of
-from services.notifier.rules.match import wants
-from services.notifier.rules.schema import Rule, Rules
+from services.notifier.rules.schema import Match, Rule, Rules
 from services.notifier.templates.message import render, severity_of
 from services.notifier.templates.process import TemplateProcess
 from shared.consumer.record import ConsumedRecord, inbox_of
 from shared.errors import DeadLetterError, RecordTooLargeError
 from shared.facts.notifications import NotificationPlanned
+from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.history.keys import FOLD_VERSION
 from shared.kafka.service_producer import Producer
@@ -33,65 +33,80 @@ _planned_total = metrics.get_meter("eldermesh").create_counter(
 
 
 def notification_id(job_id: str, event: str, rule: str, channel: str) -> str:
-    """The same for every redelivery of an event: the `webhook-id`, and what stands in the `Message-ID`."""
+    """The same for every redelivery of an event; it is the `webhook-id`, and part of the `Message-ID`."""
     return str(uuid5(UUID(job_id), f"{event}\n{rule}\n{channel}"))
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def wants(rule: Rule, occurrence: Occurrence) -> bool:
+    """Whether the event is of one of the rule's kinds and meets all its conditions. Pure."""
+    return occurrence.kind in rule.on and _of_job(rule.match, occurrence) and _of_end(rule.match, occurrence)
+
+
+def _of_job(match: Match, occurrence: Occurrence) -> bool:
+    record = occurrence.record
+    return (
+        _any(match.workload, record.workload)
+        and _any(match.tenant, record.tenant)
+        and all(name in record.labels and fnmatchcase(record.labels[name], glob) for name, glob in match.labels.items())
+    )
+
+
+def _of_end(match: Match, occurrence: Occurrence) -> bool:
+    record = occurrence.record
+    if not isinstance(record, JobEnd):
+        return True
+    if match.status is not None and record.status not in match.status:
+        return False
+    if match.min_duration_seconds is not None and (occurrence.duration_seconds or 0) < match.min_duration_seconds:
+        return False
+    return match.min_cost_usd is None or (record.cost_usd or 0) >= match.min_cost_usd
+
+
+def _any(globs: tuple[str, ...] | None, text: str) -> bool:
+    return globs is None or any(fnmatchcase(text, glob) for glob in globs)
 
 
 class Planner:
-    """The record handler of `jobs.done` and `jobs.holds`. What it appends twice is folded once.
+    """The record handler of `jobs.done` and `jobs.holds`. The fold ignores facts that it appends twice.
 
     Args:
         settings: the settings in force.
-        rules: who is told what.
-        producer: for its facts; it stays the caller's.
-        templates: renders those of the rules; it stays the caller's.
-        now_ms: wall clock, milliseconds since 1970.
+        rules: which events go to which channels.
+        producer: for its facts; the caller closes it.
+        templates: renders the rules' templates; the caller closes it.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        rules: Rules,
-        producer: Producer,
-        templates: TemplateProcess,
-        *,
-        now_ms: Callable[[], int] = _now_ms,
-    ) -> None:
+    def __init__(self, settings: Settings, rules: Rules, producer: Producer, templates: TemplateProcess) -> None:
         self._settings = settings
         self._rules = rules
         self._producer = producer
         self._templates = templates
-        self._now_ms = now_ms
         self._max_age_ms = round(settings.notify_max_age_seconds * 1000)
 
     def passes_over(self, record: ConsumedRecord) -> bool:
-        """Whether nobody is to be told: no rules, an event of another type, or one that is too old by its `ce_time`."""
+        """Whether to skip a record: no rules, an event of another type, or one whose `ce_time` is too old."""
         if not self._rules.rules or record.header("ce_type") not in TOLD_TYPES:
             return True
         try:
             at_ms = parse_time(record.header("ce_time") or "")
         except ValueError:
             at_ms = record.timestamp_ms
-        return at_ms + self._max_age_ms <= self._now_ms()
+        return at_ms + self._max_age_ms <= SystemClock().now_ms()
 
     def decode(self, record: ConsumedRecord) -> Occurrence:
-        """The event.
+        """Read the event.
 
         Raises:
-            DeadLetterError: it is none.
+            DeadLetterError: the record is not such an event.
         """
         return occurrence_of(record)
 
     def root_trace_id(self, decoded: Occurrence) -> str | None:
-        """That of the job."""
+        """The trace id of the job."""
         return decoded.record.trace_id
 
     async def handle(self, record: ConsumedRecord, decoded: Occurrence) -> None:
-        """Append a fact for each rule and channel that wants the event, acknowledged by all in-sync replicas.
+        """Append a fact for each matching rule and channel, acknowledged by all in-sync replicas.
 
         Raises:
             DeadLetterError: a fact is larger than the history takes.

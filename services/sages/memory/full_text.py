@@ -1,8 +1,7 @@
-"""Words of texts, and what is asked of SQLite's full-text index (FTS5, ranked by bm25).
+"""Words of texts, and queries for SQLite's full-text index (FTS5, ranked by bm25).
 
-Texts and questions are brought to one normal form here, and nowhere else: compatible characters and letters without
-marks (NFKD), casefolded. What is written without spaces counts by pairs of characters.
-The tokenizer `ascii` of FTS5 takes such words, separated by spaces, for what they are.
+Texts and queries get one normal form, and only here: NFKD without marks, casefolded. Scripts without spaces between
+words are split into pairs of characters. The words, joined by spaces, are what FTS5's tokenizer `ascii` then splits at.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from collections.abc import Iterable
 from typing import Final
 
 MAX_TERMS: Final = 100
-"""What is looked at of a text's terms: the most frequent ones."""
+"""How many of a text's terms are searched for: the most frequent ones."""
 MAX_TEXT_CHARACTERS: Final = 8000
-"""What is read of a text to make a query."""
+"""How much of a text is read to make a query."""
 
 _STEM_CHARACTERS = 6
 _LONGEST_TERM = 40
@@ -45,11 +44,11 @@ STOP_WORDS: Final = frozenset(
     we well were what when where whether which while who whose why will with within without would you your
     """.split()  # noqa: SIM905 - a list of so many quoted words cannot be read
 )
-"""Words that say nothing of a subject; in a passage they match everything."""
+"""Words that are in every text and say nothing about its subject."""
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text in their normal form; of an identifier in camel case the whole and its parts."""
+    """The words of a text in normal form; an identifier in camel case gives itself and its parts."""
     found: list[str] = []
     for word in _raw_words(text[:MAX_TEXT_CHARACTERS]):
         found += _pairs(word)
@@ -60,29 +59,29 @@ def split_words(text: str) -> list[str]:
 
 
 def indexed_words(text: str) -> str:
-    """The words of a text in their normal form, as an index of FTS5 is given them."""
+    """The words of a text in normal form, joined by spaces, for an FTS5 index."""
     return " ".join(pair for word in _raw_words(text) for pair in _pairs(word))
 
 
 def identifier_parts(text: str) -> str:
-    """The parts of identifiers in camel case, in their normal form."""
+    """The parts of identifiers in camel case, in normal form, joined by spaces."""
     parts = (part for word in _raw_words(text) if len(parts := _HUMP.split(word)) > 1 for part in parts)
     return " ".join(pair for part in parts for pair in _pairs(part))
 
 
 def _raw_words(text: str) -> list[str]:
-    """The words of a text without marks, in compatible forms (NFKD), upper and lower case as they are."""
+    """The words of a text, NFKD without marks, in their own case."""
     return _WORD.findall(text if text.isascii() else _unmarked(text))
 
 
 def _unmarked(text: str) -> str:
     letters = "".join(each for each in unicodedata.normalize("NFKD", text) if unicodedata.category(each)[0] != "M")
-    # Else the syllables of Hangul would stay apart.
+    # NFC joins the parts of Hangul syllables again.
     return unicodedata.normalize("NFC", "".join(each for each in letters if unicodedata.category(each) != "Cf"))
 
 
 def _pairs(word: str) -> list[str]:
-    """The word casefolded; of what is written without spaces each pair of characters that stand together."""
+    """The word casefolded; text without spaces becomes all pairs of neighbouring characters."""
     if word.isascii():
         return [word.lower()]
     found: list[str] = []
@@ -95,7 +94,7 @@ def _pairs(word: str) -> list[str]:
 
 
 def terms(texts: Iterable[str]) -> list[str]:
-    """What the texts speak of: their words without stop words, the most frequent first, each once."""
+    """The different words of the texts without stop words, the most frequent first."""
     counted = Counter(
         word
         for text in texts
@@ -107,20 +106,41 @@ def terms(texts: Iterable[str]) -> list[str]:
 
 
 def match_query(words: Iterable[str]) -> str:
-    """An FTS5 expression that any of the words fulfils."""
+    """An FTS5 expression that matches texts with any of the words."""
     return " OR ".join(f'"{word}"' for word in words)
 
 
-def rarest(connection: sqlite3.Connection, vocabulary: str, words: Iterable[str], *, limit: int) -> list[str]:
-    """Those of the words that the fewest rows of an index have, but at least one.
+def full_text_index_sql(noun: str, *columns: str) -> str:
+    """SQL for an FTS5 index of columns of the table `<noun>s`, which has an `id`; triggers keep the index up to date.
 
-    What every text says, as the frame of a template does, tells none of them apart, and costs most to look for.
+    The index is `<noun>_words`, its `fts5vocab` table `<noun>_vocabulary`.
+    """
+    names = ", ".join(columns)
+    new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))
+    return f"""
+CREATE VIRTUAL TABLE {noun}_words USING fts5 (
+    {names}, content = '{noun}s', content_rowid = 'id', tokenize = 'ascii'
+);
+CREATE VIRTUAL TABLE {noun}_vocabulary USING fts5vocab ({noun}_words, row);
+CREATE TRIGGER {noun}_added AFTER INSERT ON {noun}s BEGIN
+    INSERT INTO {noun}_words (rowid, {names}) VALUES (new.id, {new});
+END;
+CREATE TRIGGER {noun}_removed AFTER DELETE ON {noun}s BEGIN
+    INSERT INTO {noun}_words ({noun}_words, rowid, {names}) VALUES ('delete', old.id, {old});
+END;
+"""  # noqa: S608 - the names are constants of the callers
+
+
+def rarest(connection: sqlite3.Connection, vocabulary: str, words: Iterable[str], *, limit: int) -> list[str]:
+    """The `limit` words that the fewest rows of an index contain, without those that no row contains.
+
+    Words that are in every row, such as those of a template, tell rows apart least and take longest to search for.
 
     Args:
         connection: to the database.
         vocabulary: an `fts5vocab` table of the index, of the type `row`.
-        words: as the index has them.
-        limit: the most words.
+        words: in normal form.
+        limit: how many at most.
     """
     rows_with = f"SELECT doc FROM {vocabulary} WHERE term = ?"  # noqa: S608 - a name of our own
     counts = [(row[0], word) for word in words for row in connection.execute(rows_with, (word,))]
@@ -128,7 +148,7 @@ def rarest(connection: sqlite3.Connection, vocabulary: str, words: Iterable[str]
 
 
 def stemmed(words: Iterable[str]) -> list[str]:
-    """Words cut to their first six characters, which makes most forms of a word equal; each once, in their order."""
+    """Words cut to six characters, which makes most forms of a word equal; each once, in their order."""
     return list(dict.fromkeys(word[:_STEM_CHARACTERS] for word in words))
 
 
@@ -138,6 +158,6 @@ def stems(words: Iterable[str]) -> frozenset[str]:
 
 
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:
-    """Dice's coefficient of two sets of stems: 0 nothing in common, 1 the same."""
+    """Dice's coefficient of two sets of stems: 0 if they share nothing, 1 if they are equal."""
     size = len(one) + len(other)
     return 2 * len(one & other) / size if size else 0.0

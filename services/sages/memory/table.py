@@ -1,7 +1,7 @@
-"""A sage's memory: a global table, made of all partitions of some topics, without a group.
+"""A sage's memory: SQLite tables built from all partitions of some topics, without a consumer group.
 
-Every replica reads everything. What was read and how far stands in one SQLite transaction, so a restart goes on where
-it was; another incarnation of the log, another schema, a deleted or broken file begin at the start, to the same rows.
+Every replica reads everything. Rows and offsets are written in one SQLite transaction, so a restart resumes where it
+stopped. After another incarnation of the log, another schema, a deleted or a broken file it reads from the start again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.telemetry import metric_names, names
 _T = TypeVar("_T")
 
 Apply = Callable[[sqlite3.Connection, ConsumedRecord], None]
-"""Takes a record into the tables, inside a transaction of somebody else, on the writing thread."""
+"""Writes a record to the tables, inside the caller's transaction, on the writing thread."""
 
 BATCH_RECORDS: Final = 500
 PRUNE_EVERY: Final = 1000
@@ -55,24 +55,23 @@ _skipped = metrics.get_meter("eldermesh").create_counter(
 
 
 def sages_directory(settings: Settings) -> Path:
-    """Where the files of all sages lie."""
+    """The directory of all sages' files."""
     return settings.data_dir / "sages"
 
 
 class Memory:
-    """Tables that are a function of topics.
+    """Tables built from topics.
 
-    A record that cannot be read, or that `apply` raises at, is counted, logged and passed over. A file has each record
-    once: rows and the offset behind them are written together.
+    A record that cannot be read, or for which `apply` raises, is counted, logged and skipped.
 
     Args:
-        settings: of the cluster, and where files lie.
+        settings: the cluster, and the data directory.
         name: of the file.
         topics: names without prefix.
         schema_sql: creates the tables; no `IF NOT EXISTS` is needed.
-        schema_version: another one than the file's throws the file away.
-        apply: takes one record into the tables.
-        prune: deletes what is over the sage's bound; called every `PRUNE_EVERY` records, in their transaction.
+        schema_version: a file with another version is deleted.
+        apply: writes one record to the tables.
+        prune: deletes what is over the sage's limit; called every `PRUNE_EVERY` records, in their transaction.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Memory:
         self._next: dict[Place, int] = {}
         self._targets: dict[Place, int] = {}
         self.is_warming = True
-        """Whether there are records, older than the start, that the tables do not have yet."""
+        """Whether records from before the start are still missing in the tables."""
         self.skipped = 0
         """Records that could not be read or applied, since the start."""
 
@@ -108,16 +107,16 @@ class Memory:
         """The file in use.
 
         Raises:
-            RetryableError: none is, yet.
+            RetryableError: the file is not open yet.
         """
         return self._file.path
 
     async def start(self) -> None:
-        """Begin to read, in a task; whatever fails there is tried again with back-off."""
+        """Begin to read, in a task that retries every failure with back-off."""
         self._reading = asyncio.create_task(self._keep_reading(), name=f"memory {self._name}")
 
     async def query(self, fn: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What `fn` says of the tables, asked on the reading thread.
+        """Run a query on the reading thread.
 
         Raises:
             RetryableError: the file is not open yet.
@@ -126,7 +125,7 @@ class Memory:
         return await self._file.read(fn)
 
     async def close(self) -> None:
-        """Stop reading and let go of the file."""
+        """Stop reading and close the file."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
@@ -137,7 +136,7 @@ class Memory:
         while True:
             try:
                 await self._read()
-            except Exception as error:  # noqa: BLE001 - nothing may end a memory while its sage is asked
+            except Exception as error:  # noqa: BLE001 - a memory keeps trying until it is closed
                 _log.warning("memory stopped reading; it goes on", memory=self._name, error=told(error))
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                     self.is_warming = True
@@ -161,7 +160,7 @@ class Memory:
             await consumer.stop()
 
     async def _seek(self, consumer: PacedConsumer) -> None:
-        """To where the file ends, or to what is kept behind that."""
+        """Seek to the stored offsets, or to the start of the log where that is later."""
         partitions = [
             TopicPartition(topic, number) for topic in self._topics for number in range(self._settings.partition_count)
         ]
@@ -210,7 +209,7 @@ class Memory:
             )
 
     def _refusal(self, connection: sqlite3.Connection, record: ConsumedRecord) -> str | None:
-        """Take in a record; the class of what that raised, and no more: the message may hold what the record says."""
+        """Apply a record; if that raises, return the error's class. Its message may quote the record."""
         if record.unreadable is not None:
             return record.unreadable.reason
         connection.execute("SAVEPOINT record")
@@ -218,8 +217,8 @@ class Memory:
             self._apply(connection, record)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, _ERRORS_OF_A_RECORD):
-                raise  # the disk or the file
-            # A record that cannot be taken in must not stop those behind it.
+                raise  # trouble with the disk or the file
+            # A bad record must not stop those behind it.
             connection.execute("ROLLBACK TO record")
             return type(error).__name__
         finally:
@@ -232,6 +231,32 @@ class Memory:
             return
         self.is_warming = False
         _log.info("memory has caught up", memory=self._name, records=sum(self._next.values()), skipped=self.skipped)
+
+
+class LearningSage:
+    """Base of sages that learn from topics: it has one memory, open from `remember` to `close`.
+
+    Attributes:
+        memory: None until the sage starts.
+    """
+
+    def __init__(self) -> None:
+        self.memory: Memory | None = None
+
+    async def remember(self, memory: Memory) -> None:
+        """Start a memory."""
+        self.memory = memory
+        await memory.start()
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether records that were there at the start are still unread."""
+        return self.memory is None or self.memory.is_warming
+
+    async def close(self) -> None:
+        """Close the memory."""
+        if self.memory is not None:
+            await self.memory.close()
 
 
 def _place(partition: TopicPartition) -> Place:

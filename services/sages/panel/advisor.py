@@ -1,12 +1,8 @@
-"""From `job.accepted` to `job.advised`: the panel's part in the way of a job."""
+"""From `job.accepted` to `job.advised`: asks the panel about each accepted job and appends its advice."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from opentelemetry import metrics, trace
-from pydantic import JsonValue
 
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.partitions import partition_of
@@ -15,6 +11,7 @@ from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
 from shared.facts.fact import FACT_TYPE_HEADER, UnreadableFactError
 from shared.facts.jobs import JobAccepted, JobAdvised, decode_job_fact
+from shared.history.clock import SystemClock
 from shared.history.facts import fact_headers
 from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
@@ -34,37 +31,29 @@ _expired = _meter.create_counter(
 )
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def passes_over(record: ConsumedRecord) -> bool:
-    """Whether a record of the history is no `job.accepted`; told by its header."""
+    """Whether a record of the history is not a `job.accepted`, by its header."""
     return record.header(FACT_TYPE_HEADER) != JobAccepted.fact_type
 
 
 class Advising:
     """The record handler of `jobs.history` in the panel's group.
 
-    A fact that nobody can read is logged and passed over: its owner stops at it, and says so.
+    A fact that cannot be read is logged and skipped: the owner of its partition stops at it and reports it.
 
     Args:
         settings: the settings in force.
         panel: started.
-        producer: for its facts; it stays the caller's.
-        now_ms: wall clock, milliseconds since 1970.
+        producer: for its facts; the caller closes it.
     """
 
-    def __init__(
-        self, settings: Settings, panel: Panel, producer: Producer, *, now_ms: Callable[[], int] = _now_ms
-    ) -> None:
+    def __init__(self, settings: Settings, panel: Panel, producer: Producer) -> None:
         self._settings = settings
         self._panel = panel
         self._producer = producer
-        self._now_ms = now_ms
 
     def decode(self, record: ConsumedRecord) -> Question | None:
-        """The question; None where nobody is to be asked."""
+        """The question; None if the sages need not be asked."""
         try:
             fact = decode_job_fact(JobAccepted.fact_type, record.value or b"")
         except UnreadableFactError:
@@ -79,7 +68,7 @@ class Advising:
         return None
 
     async def handle(self, record: ConsumedRecord, decoded: Question | None) -> None:  # noqa: ARG002 - as above
-        """Ask the sages and append what they say, acknowledged by all in-sync replicas.
+        """Ask the sages and append their advice, acknowledged by all in-sync replicas.
 
         Raises:
             RetryableError: the broker did not acknowledge it.
@@ -87,7 +76,7 @@ class Advising:
         if decoded is None:
             return
         trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
-        if self._now_ms() - decoded.accepted_at > decoded.terms.advise_within_ms:
+        if SystemClock().now_ms() - decoded.accepted_at > decoded.terms.advise_within_ms:
             _expired.add(1)
             return
         attributes = {names.JOB_ID: decoded.job_id, names.JOB_WORKLOAD: decoded.workload}
@@ -104,7 +93,7 @@ class Advising:
 
 
 def question_of(fact: JobAccepted, job_id: str, accepted_at: int) -> Question:
-    """What the sages are asked about an accepted job. Items that the fact only refers to are not in it."""
+    """The question about an accepted job. It has no items if the fact only refers to them."""
     try:
         submit = parse_ijson(fact.original.encode())
     except UndecodableJsonError:
@@ -116,13 +105,9 @@ def question_of(fact: JobAccepted, job_id: str, accepted_at: int) -> Question:
         tenant=fact.terms.tenant,
         workload=fact.terms.workload,
         items=tuple(items) if isinstance(items, list) else (),
-        options=options if isinstance(options, dict) else _no_options(),
+        options=options if isinstance(options, dict) else {},
         terms=fact.terms,
         items_total=fact.items_total,
         accepted_at=accepted_at,
         content_hash=fact.content_hash,
     )
-
-
-def _no_options() -> dict[str, JsonValue]:
-    return {}

@@ -11,9 +11,8 @@ import orjson
 from opentelemetry import metrics
 from pydantic import JsonValue
 
-from services.sages.panel.registry import MakeSage
 from services.sages.panel.sage_thread import SageThread
-from services.sages.sage import MAX_ADVICE_BYTES, Question
+from services.sages.sage import MAX_ADVICE_BYTES, MakeSage, Question
 from shared.facts.jobs import AdviceEntry
 from shared.logs.setup import get_logger
 from shared.settings import Settings

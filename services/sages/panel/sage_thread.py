@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from services.sages.panel.registry import MakeSage
-from services.sages.sage import Question, Sage
+from services.sages.sage import MakeSage, Question, Sage
 from shared.errors import MeshError
 from shared.logs.exceptions import ends_the_task
 from shared.logs.setup import get_logger

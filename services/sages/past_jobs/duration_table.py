@@ -1,4 +1,4 @@
-"""The table of past jobs: a row for each job, made of the facts of its history."""
+"""The table of past jobs: a row for each job, from the facts of its history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+from services.sages.panel.advisor import question_of
 from services.sages.past_jobs.similar import subject_of
 from shared.consumer.record import ConsumedRecord
 from shared.facts.fact import FACT_TYPE_HEADER
@@ -36,16 +36,16 @@ CREATE INDEX jobs_like ON jobs (workload, subject, ended_at) WHERE status = 'com
 CREATE INDEX jobs_content ON jobs (content_hash);
 CREATE INDEX jobs_accepted ON jobs (accepted_at);
 """
-"""Times are milliseconds since 1970, costs micro-dollars, `items_ms` the time of `items_measured` items together."""
+"""Times are milliseconds since 1970, costs micro-dollars; `items_ms` is the total time of `items_measured` items."""
 
 KEPT_JOBS: Final = 20_000
-"""The newest so many are kept."""
+"""The number of newest jobs that are kept."""
 
 _LEARNED: Final = {fact.fact_type for fact in (JobAccepted, JobRouted, ItemsCompleted, JobEnded)}
 
 
 def apply_fact(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in one fact; those that say nothing of times and costs are passed over unread.
+    """Store what a fact says about times and costs; facts of other types are skipped without decoding.
 
     Raises:
         UnreadableFactError: it is no fact.
@@ -69,7 +69,7 @@ def apply_fact(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
 
 
 def prune(connection: sqlite3.Connection) -> None:
-    """Forget all but the newest `KEPT_JOBS`."""
+    """Delete all but the newest `KEPT_JOBS`."""
     connection.execute(
         "DELETE FROM jobs WHERE accepted_at <"
         " (SELECT accepted_at FROM jobs ORDER BY accepted_at DESC LIMIT 1 OFFSET ?)",
@@ -78,22 +78,18 @@ def prune(connection: sqlite3.Connection) -> None:
 
 
 def _accept(connection: sqlite3.Connection, job_id: str, at: int, fact: JobAccepted) -> None:
-    try:
-        submit = parse_ijson(fact.original.encode())
-    except UndecodableJsonError:
-        submit = None
-    options = submit.get("options") if isinstance(submit, dict) else None
+    question = question_of(fact, job_id, at)
     # The first acceptance makes the job; a later one is a repeat or a conflict.
     connection.execute(
         "INSERT INTO jobs (job_id, tenant, workload, subject, items_total, content_hash, accepted_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO NOTHING",
         (
             job_id,
-            fact.terms.tenant,
-            fact.terms.workload,
-            subject_of(options if isinstance(options, dict) else {}),
-            fact.items_total,
-            fact.content_hash,
+            question.tenant,
+            question.workload,
+            subject_of(question.options),
+            question.items_total,
+            question.content_hash,
             at,
         ),
     )

@@ -1,12 +1,15 @@
-"""The table of ended jobs: which workload, and whether it failed; made of `jobs.done`."""
+"""The ends of jobs from `jobs.done`, and how often the jobs of a workload failed."""
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
+from math import sqrt
 from typing import Final
 
+from pydantic import JsonValue
+
 from eldermesh.contract.ends import JobEnd
-from services.sages.past_jobs.failure_rate import FailureRate
 from shared.consumer.record import ConsumedRecord
 
 SCHEMA_VERSION: Final = 1
@@ -21,19 +24,55 @@ CREATE TABLE ends (
 CREATE INDEX ends_of_workload ON ends (tenant, workload, ended_at);
 CREATE INDEX ends_by_time ON ends (ended_at);
 """
-"""`ended_at` as the contract writes it, whose order is that of time."""
+"""`ended_at` is text in the contract's format, which sorts by time."""
 
 KEPT_ENDS: Final = 20_000
-"""The newest so many are kept."""
+"""The number of newest ends that are kept."""
 
 COUNTED_ENDS: Final = 200
-"""Of a workload the newest so many count, so that a workload that was mended is soon trusted again."""
+"""The number of a workload's newest ends that count, so that a repaired workload is soon trusted again."""
 
+Z: Final = 1.959964
+"""Of a two-sided interval of 95 %."""
+
+_DIGITS = 4
 _COUNTED = ("completed", "failed")
 
 
+@dataclass(frozen=True, slots=True)
+class FailureRate:
+    """`failed` of `samples`; there is at least one sample."""
+
+    failed: int
+    samples: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's score interval at 95 %.
+
+        E. B. Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22 (1927); Brown, Cai
+        and DasGupta recommend it for few samples, *Interval Estimation for a Binomial Proportion*, Statistical Science
+        16 (2001).
+        """
+        n, rate = self.samples, self.failed / self.samples
+        centre = rate + Z * Z / (2 * n)
+        spread = Z * sqrt(rate * (1 - rate) / n + Z * Z / (4 * n * n))
+        scale = 1 + Z * Z / n
+        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """As it stands in an advice."""
+        low, high = self.interval
+        return {
+            "rate": round(self.failed / self.samples, _DIGITS),
+            "low": round(low, _DIGITS),
+            "high": round(high, _DIGITS),
+            "samples": self.samples,
+        }
+
+
 def apply_end(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in one end. Jobs that were cancelled or rejected say nothing of their workload.
+    """Store an end. Jobs that were cancelled or rejected say nothing about their workload.
 
     Raises:
         pydantic.ValidationError: it is no end.
@@ -44,18 +83,12 @@ def apply_end(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
     connection.execute(
         "INSERT INTO ends (job_id, tenant, workload, ended_at, has_failed) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (job_id) DO NOTHING",
-        (
-            end.job_id,
-            end.tenant,
-            end.workload,
-            end.ended_at,
-            int(end.status == "failed"),
-        ),
+        (end.job_id, end.tenant, end.workload, end.ended_at, int(end.status == "failed")),
     )
 
 
 def prune(connection: sqlite3.Connection) -> None:
-    """Forget all but the newest `KEPT_ENDS`."""
+    """Delete all but the newest `KEPT_ENDS`."""
     connection.execute(
         "DELETE FROM ends WHERE ended_at < (SELECT ended_at FROM ends ORDER BY ended_at DESC LIMIT 1 OFFSET ?)",
         (KEPT_ENDS - 1,),
@@ -63,7 +96,7 @@ def prune(connection: sqlite3.Connection) -> None:
 
 
 def failure_rate(connection: sqlite3.Connection, tenant: str, workload: str) -> FailureRate | None:
-    """Of a tenant's newest jobs of a workload; None without any."""
+    """The failure rate of a tenant's newest jobs of a workload; None if there are none."""
     failed, samples = connection.execute(
         "SELECT coalesce(sum(has_failed), 0), count(*) FROM (SELECT has_failed FROM ends"
         " WHERE tenant = ? AND workload = ? ORDER BY ended_at DESC LIMIT ?)",

@@ -13,7 +13,15 @@ from typing import Any, Final
 import orjson
 from pydantic import JsonValue
 
-from services.sages.memory.full_text import MAX_TERMS, likeness, match_query, rarest, stemmed, terms
+from services.sages.memory.full_text import (
+    MAX_TERMS,
+    full_text_index_sql,
+    likeness,
+    match_query,
+    rarest,
+    stemmed,
+    terms,
+)
 from services.sages.panel.advisor import question_of
 from services.sages.sage import Question
 from shared.consumer.record import ConsumedRecord
@@ -28,17 +36,7 @@ CREATE TABLE jobs (
     active_seconds REAL, item_error TEXT, item_message TEXT
 );
 CREATE INDEX jobs_by_time ON jobs (accepted_at);
-CREATE VIRTUAL TABLE job_words USING fts5 (
-    stems, content = 'jobs', content_rowid = 'id', tokenize = 'ascii'
-);
-CREATE VIRTUAL TABLE job_vocabulary USING fts5vocab (job_words, row);
-CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
-    INSERT INTO job_words (rowid, stems) VALUES (new.id, new.stems);
-END;
-CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
-    INSERT INTO job_words (job_words, rowid, stems) VALUES ('delete', old.id, old.stems);
-END;
-"""
+""" + full_text_index_sql("job", "stems")
 
 MAX_JOBS: Final = 20_000
 """Above it the jobs that were accepted first are forgotten."""

@@ -11,8 +11,7 @@ from uuid import uuid4
 from pydantic import JsonValue
 
 from services.sages.panel.panel import Panel
-from services.sages.panel.registry import MakeSage
-from services.sages.sage import Question
+from services.sages.sage import MakeSage, Question
 from shared.facts.jobs import JobTerms
 from shared.settings import Settings
 

@@ -18,7 +18,7 @@ from eldermesh.contract.partitions import partition_of
 from services.router.policy.own_verdict import JobContent, judged
 from services.sages.incident import IncidentSage
 from services.sages.panel.panel import Panel
-from services.sages.past_jobs.failure_rate import FailureRate
+from services.sages.past_jobs.failure_table import FailureRate
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_DONE
 from shared.logs.setup import configure_logging

@@ -13,8 +13,7 @@ from pydantic import JsonValue
 
 from services.sages.panel import sage_thread
 from services.sages.panel.panel import MAX_ENTRIES_BYTES, Panel, fitting
-from services.sages.panel.registry import installed_sages
-from services.sages.sage import Question
+from services.sages.sage import Question, installed_sages
 from services.sages.task import TaskSage
 from shared.facts.jobs import AdviceEntry
 from shared.settings import Settings

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.notifier.planner.occurrence import occurrence_of
+from services.notifier.planner.planner import wants
 from services.notifier.rules.file import MAX_BYTES, load_rules
-from services.notifier.rules.match import wants
 from services.notifier.rules.schema import Rule, Rules
 from shared.errors import ConfigurationError, DeadLetterError
 from shared.settings import Settings

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from jinja2 import TemplateError
 
-from services.notifier.rules.match import wants
+from services.notifier.planner.planner import wants
 from services.notifier.rules.schema import Rule
 from services.notifier.templates import process
 from services.notifier.templates.process import TemplateFailedError, TemplateProcess

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from services.sages.curated_notes import FittingNote
-from services.sages.knowledge import fitting
 from services.sages.lessons import MAX_LESSONS, Lesson, lessons_of
 from services.sages.past_jobs.likeness_table import LikeJob
+from services.sages.sage import fitting
 
 
 def _job(job_id: str, status: str = "failed", *, alike: float = 1.0, error: str | None = "timeout") -> LikeJob:

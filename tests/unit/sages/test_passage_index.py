@@ -13,7 +13,7 @@ import pytest
 from services.sages import passage_index
 from services.sages.passage_index import put, search
 from services.sages.passages import cut
-from services.sages.rag import fitting
+from services.sages.sage import fitting
 from shared.documents import Document
 from tests.stdlib_docstrings import docstring_index, recall
 
