@@ -1,7 +1,7 @@
-"""What the mesh found out about a job, put before its prompt: passages and lessons, as data, each with its source.
+"""Puts the sages' advice before a job's prompt: passages and lessons, as data, each with its source.
 
-The frame is a pair of tags, and every line between them begins with a bar. A text in it cannot close the frame: its
-line breaks, of whatever kind, begin another line with a bar, and what looks like one of the tags is taken apart.
+The frame is a pair of tags, and every line between them begins with a bar. A text cannot close the frame: each of its
+lines begins with a bar, and the bracket of anything that looks like one of the tags is replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shared.facts.jobs import AdviceEntry
 from shared.text.invisible import readable, visible
 
 CHARACTERS_OF_A_TOKEN = 4
-"""About: nobody counts tokens before the model does."""
+"""An estimate: only the model counts tokens exactly."""
 
 TAG = "mesh-context"
 _OPENING = (
@@ -32,7 +32,7 @@ _CUT = " […]"
 
 _OPENING_BRACKET = re.compile("[<\ufe64\uff1c]")
 _BEFORE_A_NAME = re.compile("[\\s/\\\\\uff0f\uff3c\u200d\ufe0e\ufe0f]*")
-"""Spaces, slashes, and what `readable` leaves between symbols."""
+"""Spaces, slashes, and the joiners that `readable` keeps between symbols."""
 _HYPHENS = re.compile("[\u2010-\u2015\u2212]")
 _NAME_CHARACTERS = 4 * len(TAG)
 # Line breaks are gone by then; an invisible character could hide a tag from the line above.
@@ -40,13 +40,13 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def framed(prompt: str, advice: Sequence[AdviceEntry], *, tokens: int) -> str:
-    """The prompt with what the advice has to say before it, or the prompt alone where that is nothing.
+    """The prompt with the advice before it; the prompt alone if there is no advice.
 
     Args:
-        prompt: the user's; it follows the frame as it is.
-        advice: of the sages; any entry that is `ok` may bring `passages` and `lessons`, best first.
-        tokens: what the frame may take, at `CHARACTERS_OF_A_TOKEN` each; 0: there is none. What does not fit is cut
-            or left out.
+        prompt: the user's; it follows the frame unchanged.
+        advice: of the sages; entries with the status `ok` may have `passages` and `lessons`, best first.
+        tokens: the frame's maximum length, at `CHARACTERS_OF_A_TOKEN` each; 0: no frame. What does not fit is cut or
+            left out.
     """
     room = tokens * CHARACTERS_OF_A_TOKEN - len("\n".join((*_OPENING, _CLOSING))) - 2
     lines: list[str] = []
@@ -66,7 +66,7 @@ def framed(prompt: str, advice: Sequence[AdviceEntry], *, tokens: int) -> str:
 
 
 def _sources(advice: Sequence[AdviceEntry]) -> Iterator[tuple[str, str]]:
-    """Passages and lessons in turn, so that neither takes all the room: what to cite, and the text."""
+    """Passages and lessons in turn, so that neither takes all the room: pairs of citation and text."""
     passages = [(_line(found, "citation", "title", "source"), text) for found, text in _found(advice, "passages")]
     lessons = [(f"lesson from {_line(found, 'source')}", text) for found, text in _found(advice, "lessons")]
     pairs = zip_longest(passages, lessons)
@@ -82,7 +82,7 @@ def _found(advice: Sequence[AdviceEntry], kind: str) -> Iterator[tuple[Mapping[s
 
 
 def _line(found: Mapping[str, JsonValue], *keys: str) -> str:
-    """The first of these that says something, on one line."""
+    """The first of these fields that is a text, on one line."""
     said = next((value for key in keys if isinstance(value := found.get(key), str) and value.strip()), "unknown source")
     return _harmless(" ".join(said.split()))[:_MAX_SOURCE]
 
@@ -96,7 +96,7 @@ def _harmless(line: str) -> str:
 
 
 def _unless_a_tag(bracket: re.Match[str]) -> str:
-    """What stands for a bracket: forms that are compatible with those of the tag (NFKC) are read as it."""
+    """The replacement of a bracket before the tag's name, which is compared in the normal form NFKC."""
     line = bracket.string
     before = _BEFORE_A_NAME.match(line, bracket.end())
     begin = bracket.end() if before is None else before.end()

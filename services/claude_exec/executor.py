@@ -12,10 +12,9 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKError, ResultMessage, 
 
 from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
-from services.claude_exec.cli.command import cli_command
-from services.claude_exec.cli.environment import child_environment
+from services.claude_exec.cli.command import child_environment, cli_command
 from services.claude_exec.cli.run_directory import NoRunDirectoryError, run_directory
-from services.claude_exec.cli.transport import CliTransport, Limits, OnMessage, StoppedError
+from services.claude_exec.cli.transport import CliTransport, OnMessage, StoppedError
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
@@ -133,7 +132,7 @@ class Execution:
                     tracestate=self._tracestate,
                 ),
                 cwd=cwd,
-                limits=Limits.of(self._settings),
+                settings=self._settings,
                 on_start=start.succeeded,
                 on_message=self._on_message,
                 held_fd=place.lock_fd,

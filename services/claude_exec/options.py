@@ -1,4 +1,4 @@
-"""What a `claude` job may ask for, and what of it is refused: its options and its prompts."""
+"""The options and prompts of a `claude` job: how they are read, and which are refused."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from shared.settings import Settings
 PermissionMode = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
 
 MAX_SCHEMA_BYTES = 64 * 1024
-"""It is handed to the CLI as one argument, of which the kernel takes 128 KiB at most."""
+"""The CLI gets it as one argument; the kernel's limit is 128 KiB."""
 
 MAX_RULES_BYTES = 96 * 1024
-"""Of all allowed tools, and of all disallowed ones: one argument each."""
+"""Of all allowed tools, and of all disallowed tools; each is one argument."""
 
 MAX_PATH_BYTES = 4096
-"""Linux takes no longer path. Looking where a longer one leads takes time that grows with the square."""
+"""The limit of Linux. The time to resolve a path grows with the square of its length."""
 
 _LOOK_SECONDS = 1.0
 _LOOKING = BoundedSemaphore(8)
-"""Threads that look where a path leads; those that no file system answers stay."""
+"""Limits the threads that resolve paths; a thread stays while its file system does not answer."""
 
 _LATE: set[Path] = set()
-"""What those look for that did not come back in time: nobody else looks there meanwhile, so that one mount that is away
-does not take all threads."""
+"""Paths whose threads were not done in time. No other thread is started for them, so that one unreachable mount cannot
+take all threads."""
 _LATE_LOCK = Lock()
 
 _NO_ANSWER = f"its file system did not answer within {_LOOK_SECONDS:g} s"
@@ -96,7 +96,7 @@ class ClaudeOptions(BaseModel):
 
     @property
     def offered_tools(self) -> tuple[str, ...]:
-        """Names of the tools that `allowed_tools` speaks of, each once."""
+        """Names of the tools in `allowed_tools`, each once."""
         return tuple(dict.fromkeys(_tool(rule) for rule in self.allowed_tools))
 
     @field_validator("system_prompt")
@@ -171,7 +171,7 @@ def _refusal(options: ClaudeOptions, settings: Settings) -> str | None:
 
 
 def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
-    """`refused_directory`, or that no file system answers: a network mount that is away holds whoever looks."""
+    """`refused_directory`, or that the file system does not answer, as an unreachable network mount."""
     if cwd in _LATE or not _LOOKING.acquire(blocking=False):
         return _NO_ANSWER
     refused: Future[str | None] = Future()
@@ -179,32 +179,32 @@ def _refused_in_time(cwd: Path, settings: Settings) -> str | None:
     def look() -> None:
         try:
             refused.set_result(refused_directory(cwd, settings))
-        except BaseException as error:  # noqa: BLE001 - it is who asked that is told
+        except BaseException as error:  # noqa: BLE001 - raised in the caller
             refused.set_exception(error)
         finally:
             with _LATE_LOCK:
                 _LATE.discard(cwd)
             _LOOKING.release()
 
-    # No executor's thread: one that never comes back must not hold the end of the process.
+    # A daemon thread, not an executor's: one that never returns must not keep the process from ending.
     try:
         Thread(target=look, name="cwd", daemon=True).start()
-    except RuntimeError:  # there is no room for one
+    except RuntimeError:  # the machine has no thread left
         _LOOKING.release()
         raise
     try:
         return refused.result(_LOOK_SECONDS)
     except TimeoutError:
         with _LATE_LOCK:
-            if not refused.done():  # else it has come back in this moment, and would stay here
+            if not refused.done():  # else it was done just now, and nobody would remove it
                 _LATE.add(cwd)
         return _NO_ANSWER
 
 
 def refused_directory(cwd: Path, settings: Settings) -> str | None:
-    """Why a CLI may not work in this directory; None if it may. Symbolic links count as what they point to.
+    """Why a CLI may not work in this directory; None if it may. Symbolic links are resolved.
 
-    The directory need not be there: the machine that asks may not be the one that runs.
+    The directory need not exist: the CLI may run on another machine.
     """
     if not cwd.is_absolute():
         return "must be absolute"
@@ -224,7 +224,7 @@ def prompt_of(item: JsonValue) -> str:
     """The prompt of an item: the item itself, or its `prompt`.
 
     Raises:
-        DeadLetterError: `invalid`: it is none, or says nothing.
+        DeadLetterError: `invalid`: it is not a prompt, or is empty.
     """
     prompt = item
     if isinstance(item, dict):
@@ -239,10 +239,10 @@ def prompt_of(item: JsonValue) -> str:
 
 
 def judge_prompts(items: Sequence[JsonValue]) -> None:
-    """See that every item is a prompt.
+    """Check that every item is a prompt.
 
     Raises:
-        DeadLetterError: `invalid`, naming the first that is none.
+        DeadLetterError: `invalid`, with the index of the first that is not.
     """
     for index, item in enumerate(items):
         try:

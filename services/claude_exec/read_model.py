@@ -1,4 +1,4 @@
-"""The requests of a mesh, for whoever asks about them: the command, a gateway."""
+"""What the command can ask about the requests of a mesh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.history.states import StateReader
 
 
 class RequestReadModel:
-    """Answers every question about requests that the public topics do not answer.
+    """Answers questions about requests that the public topics do not answer.
 
     Args:
         redis: a client with `decode_responses=False`.
@@ -21,7 +21,7 @@ class RequestReadModel:
         self._states = StateReader(redis, history_topic, partitions, RequestMachine())
 
     async def accepted_content(self, request_id: str) -> str | None:
-        """Hash of the content with which a request was accepted; None when it was not, as far as Redis knows.
+        """Hash of the content with which a request was accepted; None if Redis knows of no acceptance.
 
         Raises:
             redis.RedisError: Redis did not answer.

@@ -58,18 +58,18 @@ class ClaudeRun:
         Raises:
             RunKilledError: `kill` was called.
             PauseJobError: the API says that a limit is reached.
-            RetryableError: this machine has no process, directory or space left for a CLI.
+            RetryableError: this machine has no process, directory or space for a CLI now.
         """
         if self._killed:
             raise RunKilledError
         settings = self._context.settings
         try:
             options: ClaudeOptions = judged_options(self._context.options, settings)
-        except DeadLetterError as error:  # the settings of this worker count, too
+        except DeadLetterError as error:  # this worker may have other settings than the one that admitted it
             return ItemFailed("denied", error.reason, call.attempt)
         try:
             prompt = prompt_of(call.item)
-        except DeadLetterError as error:  # an item that admission did not see
+        except DeadLetterError as error:  # admission does not see items of a reference
             return ItemFailed("exception", error.reason, call.attempt)
         self._running = self._execution(
             framed(prompt, self._context.advice, tokens=settings.claude_context_tokens),
@@ -92,7 +92,7 @@ class ClaudeRun:
         return item_outcome(outcome, first_attempt=call.attempt)
 
     def kill(self) -> None:
-        """Kill the CLI and all that it started."""
+        """Kill the CLI and all its descendants."""
         self._killed = True
         if self._running is not None:
             self._running.kill()
@@ -120,11 +120,11 @@ class ClaudeWorkload:
 
     @asynccontextmanager
     async def open(self, context: RunContext) -> AsyncIterator[ClaudeRun]:
-        """A run of one chunk. The first one removes what workers that were killed left behind."""
+        """A run of one chunk. The first run removes the directories of killed workers."""
         if not self._is_tidy:
             self._is_tidy = True
             await asyncio.to_thread(remove_abandoned, context.settings)
-        # The SDK takes a second to import, which routers, who only validate, need not wait for.
+        # Imported late: the SDK takes a second, and routers only validate.
         executor = await asyncio.to_thread(importlib.import_module, "services.claude_exec.executor")
         yield ClaudeRun(context, executor.Execution)
 
@@ -133,7 +133,7 @@ class ClaudeWorkload:
 
 
 def pause_of(outcome: ClaudeOutcome, *, first_attempt: int) -> PauseJobError | None:
-    """What pauses the job: a limit, or an API that says when it will answer again; None if the item has ended."""
+    """The pause that an outcome asks for: a limit, or an API that says when to retry; None if the item has ended."""
     resume = outcome.retry_after_seconds
     if outcome.outcome != "rate_limited" and (outcome.outcome != "overloaded" or resume is None):
         return None
@@ -146,7 +146,7 @@ def pause_of(outcome: ClaudeOutcome, *, first_attempt: int) -> PauseJobError | N
 
 
 def item_outcome(outcome: ClaudeOutcome, *, first_attempt: int) -> ItemOutcome:
-    """What the history gets of an outcome."""
+    """The item's outcome for the history."""
     attempt = first_attempt + outcome.attempts - 1
     if outcome.outcome == "ok":
         return ItemSucceeded(

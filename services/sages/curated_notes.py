@@ -1,4 +1,4 @@
-"""Curated notes in SQLite, made of `sages.notes`; and those that speak of a job's subject."""
+"""Curated notes from `sages.notes` in SQLite, and the search for those about a job's subject."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ CREATE TABLE notes (
 """ + full_text_index_sql("note", "words")
 
 LEAST_SHARED_WORDS: Final = 2
-"""A note that shares fewer words with a job is not about it; for one that names the job's workload one is enough."""
+"""A note must share so many words with a job; one is enough if the note names the job's workload."""
 
 MAX_NOTES: Final = 10_000
-"""Above it the oldest are forgotten."""
+"""Above it the oldest are deleted."""
 
 _CANDIDATES = 50
 _RAREST = 24
@@ -49,10 +49,10 @@ class FittingNote:
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in a record of `sages.notes`: it replaces, or without a value removes, the note of its key.
+    """Apply a record of `sages.notes`: it replaces the note with its key, or removes it if the record has no value.
 
     Raises:
-        UnreadableDocumentError: it is none.
+        UnreadableDocumentError: it is not a note.
     """
     if record.key is None:
         raise UnreadableDocumentError("a note without a key")
@@ -68,7 +68,7 @@ def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
 
 
 def prune(connection: sqlite3.Connection, most: int = MAX_NOTES) -> None:
-    """Forget the oldest notes while there are more than `most`."""
+    """Delete the oldest notes beyond `most`."""
     connection.execute(
         "DELETE FROM notes WHERE id IN (SELECT id FROM notes ORDER BY added_at DESC, note_id DESC LIMIT -1 OFFSET ?)",
         (most,),
@@ -76,7 +76,7 @@ def prune(connection: sqlite3.Connection, most: int = MAX_NOTES) -> None:
 
 
 def fitting_notes(connection: sqlite3.Connection, question: Question) -> list[FittingNote]:
-    """The notes for this workload and tenant that speak of the job's subject, the closest first."""
+    """The notes for this workload and tenant about the job's subject, best first."""
     asked = terms([question.workload, subject_of(question)])
     rare = rarest(connection, "note_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
     if not rare:

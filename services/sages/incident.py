@@ -1,4 +1,4 @@
-"""The sage `incident`: how risky a job is, by the rules and by how its workload fared."""
+"""The sage `incident`: how risky a job is, by rules and by the failure rate of its workload."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 class IncidentSage(LearningSage):
     """`Sage` that runs the rules of `shared.incident` and learns from `jobs.done`.
 
-    It never warms: while its memory does, the rules speak, and `failure_rate` is null.
+    It is never warming: while its memory is, it answers by the rules alone, without `failure_rate`.
     """
 
     name = "incident"
@@ -55,7 +55,7 @@ class IncidentSage(LearningSage):
 
     @property
     def knows_past(self) -> bool:
-        """Whether the memory has caught up with what was there at the start."""
+        """Whether the memory has caught up."""
         return self.memory is not None and not self.memory.is_warming
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
@@ -67,7 +67,7 @@ class IncidentSage(LearningSage):
         return advice if past is None else {**advice, "failure_rate": past.as_json()}
 
     async def _past(self, question: Question) -> FailureRate | None:
-        """The failures of the tenant's workload; None while they are not known. The rules count all the same."""
+        """The failure rate of the tenant's workload; None while it is not known."""
         if self.memory is None or not self.knows_past:
             return None
         try:

@@ -1,4 +1,4 @@
-"""The sage `knowledge`: what jobs like this one have taught, and what people noted."""
+"""The sage `knowledge`: lessons from similar jobs and from notes of people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA_VERSION: Final = 2
 class KnowledgeSage(LearningSage):
     """Answers `{"lessons": [{"text", "source", "confidence"}]}`: at most five, those that warn first.
 
-    It learns from every job that ends; a job learns from those of its own tenant and workload only.
+    It learns from every job that ends. A job gets lessons only from jobs of its own tenant and workload.
     """
 
     name = "knowledge"
@@ -31,10 +31,10 @@ class KnowledgeSage(LearningSage):
         """Begin to read `jobs.history` and `sages.notes`."""
         schema = likeness_table.SCHEMA_SQL + curated_notes.SCHEMA_SQL
         topics = [JOBS_HISTORY, SAGES_NOTES]
-        await self.remember(Memory(settings, self.name, topics, schema, SCHEMA_VERSION, apply, prune=prune))
+        await self.remember(Memory(settings, self.name, topics, schema, SCHEMA_VERSION, _apply, prune=_prune))
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
-        """The lessons; none where no past job and no note is about the same.
+        """The lessons; none if no past job and no note is about the same subject.
 
         Raises:
             RetryableError: the memory is not open.
@@ -42,25 +42,18 @@ class KnowledgeSage(LearningSage):
         """
         if self.memory is None:
             return {"lessons": []}
-        return {"lessons": fitting(await self.memory.query(lambda connection: lessons(connection, question)))}
+        return {"lessons": fitting(await self.memory.query(lambda connection: _lessons(connection, question)))}
 
 
-def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in a fact or a note.
-
-    Raises:
-        MeshError: it is neither.
-    """
+def _apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
     (curated_notes if record.inbox == SAGES_NOTES else likeness_table).apply(connection, record)
 
 
-def prune(connection: sqlite3.Connection) -> None:
-    """Forget what is over the bounds."""
+def _prune(connection: sqlite3.Connection) -> None:
     likeness_table.prune(connection)
     curated_notes.prune(connection)
 
 
-def lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
-    """The lessons for a job."""
+def _lessons(connection: sqlite3.Connection, question: Question) -> list[Lesson]:
     like = likeness_table.like_jobs(connection, question)
     return lessons_of(question.workload, like, curated_notes.fitting_notes(connection, question))

@@ -1,8 +1,8 @@
-"""Lessons: what happened to jobs like this one, and what people noted, in short texts with a confidence.
+"""Lessons: short texts about what happened to similar jobs and what people noted, with a confidence.
 
-Confidence is a number between 0 and 1. Of a lesson from `k` jobs that ended in the same way, among `n` that are like
-the new one: `k / (n + 1)` times their mean likeness, so that it rises with their number, with their agreement, and with
-how alike they are. Of a note that shares `m` words with the job: `0.9 * m / (m + 1)`.
+Confidence is between 0 and 1. If `n` jobs are like the new one and `k` of them ended in the same way, the lesson from
+those `k` has the confidence `k / (n + 1)` times their mean likeness. It rises with their number, their agreement and
+their likeness. The confidence of a note that shares `m` words with the job is `0.9 * m / (m + 1)`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from services.sages.past_jobs.likeness_table import LikeJob
 
 MAX_LESSONS: Final = 5
 NOTE_CONFIDENCE: Final = 0.9
-"""What a note's confidence approaches: people wrote it, but not for this job."""
+"""The limit of a note's confidence: people wrote it, but not for this job."""
 
 _TEXT_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson; `source` is the id of the job it is taken from, or of the note."""
+    """A lesson; `source` is the id of the job or the note that it comes from."""
 
     text: str
     source: str
     confidence: float
     warns: bool = True
-    """Whether it says more than that all went well."""
+    """Whether it says more than that the jobs completed."""
 
     def as_json(self) -> dict[str, JsonValue]:
         """As it stands in the advice."""
@@ -40,7 +40,7 @@ class Lesson:
 
 
 def lessons_of(workload: str, jobs: Sequence[LikeJob], notes: Sequence[FittingNote]) -> list[Lesson]:
-    """At most `MAX_LESSONS`: those that warn before those that do not, then by confidence."""
+    """At most `MAX_LESSONS`: those that warn first, then by confidence."""
     alike: dict[tuple[str | None, ...], list[LikeJob]] = {}
     for job in jobs:
         alike.setdefault((job.status, job.error_type, job.item_error), []).append(job)
@@ -57,7 +57,7 @@ def lessons_of(workload: str, jobs: Sequence[LikeJob], notes: Sequence[FittingNo
 
 
 def _of_jobs(workload: str, group: Sequence[LikeJob], like_total: int) -> Lesson:
-    """What jobs that ended alike have in common; the most similar one is named and quoted."""
+    """The lesson from jobs that ended in the same way; it names and quotes the most similar one."""
     closest = group[0]
     is_only = like_total == 1
     subject = f"a similar `{workload}` job" if is_only else f"{len(group)} of {like_total} similar `{workload}` jobs"

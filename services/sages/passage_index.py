@@ -1,4 +1,4 @@
-"""The passages of all documents in SQLite, and those that fit a text best."""
+"""The passages of all documents in SQLite, and the search for those that fit a text best."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CREATE INDEX passages_of_document ON passages (document_id);
 """ + full_text_index_sql("passage", "title_words", "parts", "words")
 
 MAX_PASSAGES: Final = 50_000
-"""Above it the documents that were indexed first are forgotten."""
+"""Above it the documents that were indexed first are deleted."""
 
 LEAST_SHARED_TERMS: Final = 2
 LEAST_SHARED_PART: Final = 0.25
-"""A passage with fewer of the words asked for, and with a smaller part of them, is not about the subject."""
+"""A passage must contain so many of the search words, or this part of them if that is fewer words."""
 
 _CANDIDATES = 100
 _RAREST = 24
@@ -47,7 +47,7 @@ _RAREST = 24
 
 @dataclass(frozen=True, slots=True)
 class FoundPassage:
-    """A passage and how well it fits; scores are only to be compared within one answer."""
+    """A passage and how well it fits; compare scores only within one answer."""
 
     path: str
     first_line: int
@@ -58,7 +58,7 @@ class FoundPassage:
 
     @property
     def citation(self) -> str:
-        """Where it stands: `path:first-last`."""
+        """Its place: `path:first-last`."""
         return f"{self.path}:{self.first_line}-{self.last_line}"
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -73,10 +73,10 @@ class FoundPassage:
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in a record of `sages.documents`: it replaces, or without a value removes, the document of its key.
+    """Apply a record of `sages.documents`: it replaces the document with its key, or removes it if there is no value.
 
     Raises:
-        UnreadableDocumentError: it is none.
+        UnreadableDocumentError: it is not a document.
     """
     if record.key is None:
         raise UnreadableDocumentError("a document without a key")
@@ -113,7 +113,7 @@ def put(connection: sqlite3.Connection, document_id: str, document: Document | N
 
 
 def prune(connection: sqlite3.Connection, most: int = MAX_PASSAGES) -> None:
-    """Forget the documents that were indexed first while there are more than `most` passages."""
+    """Delete the documents that were indexed first while there are more than `most` passages."""
     (left,) = connection.execute("SELECT count(*) FROM passages").fetchone()
     if left <= most:
         return
@@ -128,10 +128,10 @@ def prune(connection: sqlite3.Connection, most: int = MAX_PASSAGES) -> None:
 
 
 def search(connection: sqlite3.Connection, texts: Sequence[str], tenant: str, *, limit: int) -> list[FoundPassage]:
-    """The passages that fit the texts best, at most `limit`, best first. Equal ones are in the order of their place.
+    """At most `limit` passages that fit the texts best, best first; equal ones by path and line.
 
-    The score is bm25, which favours rare words, times the share of the words asked for that the passage has: without
-    it a short passage with one rare word comes before one that is about all of them.
+    The score is bm25, which favours rare words, times the share of the search words in the passage. Without the
+    share, a short passage with one rare word would come before a passage about all words.
     """
     asked = terms(texts)[:MAX_TERMS]
     rare = rarest(connection, "passage_vocabulary", asked, limit=_RAREST)

@@ -1,4 +1,4 @@
-"""The sage `rag`: passages of indexed documents that a job's prompts speak of, with their places."""
+"""The sage `rag`: passages of indexed documents that match a job's prompts, with their places."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RagSage(LearningSage):
         )
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
-        """The passages; none where the job has no texts, or nothing that is indexed speaks of them.
+        """The passages; none if the job has no texts, or no indexed document matches them.
 
         Raises:
             RetryableError: the memory is not open.

@@ -1,4 +1,4 @@
-"""The service `sages`: the panel reads `jobs.history` in a group, each sage what it learns from without one."""
+"""The service `sages`: the panel reads `jobs.history` in a group; each sage reads its topics without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = get_logger(__name__)
 
 
 class SagesService:
-    """The panel, and what it needs.
+    """The panel and its sages in one process.
 
     Args:
         settings: the settings in force.
@@ -36,7 +36,7 @@ class SagesService:
 
     @asynccontextmanager
     async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
-        """Start all parts, which it yields, and on leaving drain and stop.
+        """Start all parts and yield them; on exit drain and stop them.
 
         Raises:
             ConfigurationError: topics are missing.
@@ -44,7 +44,7 @@ class SagesService:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            # Says, before anything is read, whether the topics are there: the embedded broker would make them.
+            # First check that the topics exist: the embedded broker creates topics when they are read.
             await read_or_create_incarnation(settings)
             await self.producer.start()
             stack.push_async_callback(self.producer.stop)

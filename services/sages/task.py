@@ -1,6 +1,6 @@
-"""The task sage: how long a job like this took, what it cost, how long it waited; and what follows from that.
+"""The sage `task`: how long similar jobs took, cost and waited, and what follows from that.
 
-It knows nothing but the past of this mesh: without samples its values are null.
+It knows only the past jobs of this mesh; without samples its values are null.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 
 INTERACTIVE_SECONDS: Final = 10.0
-"""A job that nine of ten times is done within this gains most from not waiting behind others."""
+"""A job whose p90 is at most this is proposed as `interactive`: it gains most from not waiting."""
 
 BATCH_SECONDS: Final = 600.0
-"""A job that half of the time takes longer than this makes all others wait."""
+"""A job whose p50 is above this is proposed as `batch`: it makes others wait."""
 
 CHUNK_SECONDS: Final = 5.0
-"""Work that a chunk should hold: what is lost when its runner dies, and how late a cancel may come."""
+"""Target work of a chunk: what a dead runner loses, and how late a cancel takes effect."""
 
 LEAST_CHUNK_SECONDS: Final = 0.05
-"""Below this the chunk's own cost, about 2 ms, shows."""
+"""Below this the overhead of a chunk, about 2 ms, matters."""
 
 _QUANTILES: Final = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))
 
@@ -48,7 +48,7 @@ class TaskSage(LearningSage):
         )
 
     async def advise(self, question: Question) -> dict[str, JsonValue]:
-        """Quantiles with their sample counts, a priority, a chunk size, and a job that did the same already."""
+        """Quantiles with their sample counts, a priority, a chunk size, and a duplicate if there is one."""
         if self.memory is None:
             raise RuntimeError("not started")
         likeness = Likeness(
@@ -79,7 +79,7 @@ class TaskSage(LearningSage):
 
 
 def quantiles(samples: tuple[float, ...]) -> dict[str, JsonValue] | None:
-    """p10, p50 and p90, interpolated between neighbours (Hyndman and Fan's type 7), to four digits behind the point."""
+    """p10, p50 and p90, interpolated linearly (Hyndman and Fan's type 7) and rounded to four decimals."""
     if not samples:
         return None
     ordered = sorted(samples)
@@ -87,7 +87,7 @@ def quantiles(samples: tuple[float, ...]) -> dict[str, JsonValue] | None:
 
 
 def proposed_priority(asked: str, similar: SimilarJobs) -> str:
-    """What the submit asks for, unless that is `normal` and the past says that the job is short or long."""
+    """The priority of the submit; if that is `normal`, another one for jobs that are short or long."""
     if asked != "normal" or not similar.duration_seconds:
         return asked
     ordered = sorted(similar.duration_seconds)

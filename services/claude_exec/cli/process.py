@@ -1,4 +1,4 @@
-"""A CLI as a process: started on a leash, in a session of its own, with nothing but the environment it is given."""
+"""A CLI process: started by the leash, in its own session, with only the given environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.processes.children import ends_within, signal_child
 from shared.retry.os_errors import passes, told_passes
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0
-"""How long a killed CLI and all that it started may take to be gone."""
+"""How long a killed CLI and its descendants may take to end."""
 
 _EXECUTE_SECONDS = 30.0
 _STDERR_BYTES = 4096
@@ -28,10 +28,10 @@ class CliNotStartedError(Exception):
 
 
 class CliProcess:
-    """One CLI that runs, or has ended. The leash kills what it leaves behind, and it with all when this process dies.
+    """One CLI that runs or has ended. The leash kills what the CLI leaves behind, and everything if this process dies.
 
     Attributes:
-        pid: Of the CLI itself, not of its leash.
+        pid: Process id of the CLI itself, not of its leash.
         requests: Its standard input.
         answers: Its standard output.
     """
@@ -57,18 +57,18 @@ class CliProcess:
         max_line_bytes: int,
         held_fd: int | None = None,
     ) -> CliProcess:
-        """Start a command. Cancelling this leaves nothing behind.
+        """Start a command. If this is cancelled, no process is left.
 
         Args:
             command: program and arguments.
-            environment: all of its environment.
+            environment: its complete environment.
             cwd: its working directory.
-            max_line_bytes: a longer line on its standard output is an error of the reader.
-            held_fd: a descriptor that stays open until the last descendant is gone; the command does not get it.
+            max_line_bytes: the reader of its standard output fails at a longer line.
+            held_fd: a descriptor that the leash keeps open until the last descendant has ended.
 
         Raises:
-            CliNotStartedError: the program or the working directory is not there, or cannot be used.
-            RetryableError: this machine has no process left for it.
+            CliNotStartedError: the program or the working directory is missing or cannot be used.
+            RetryableError: this machine cannot start another process now.
         """
         try:
             told, tell = os.pipe()
@@ -113,31 +113,31 @@ class CliProcess:
 
     @property
     def status(self) -> int | None:
-        """Exit status, or minus the signal that ended it; None while it runs."""
+        """Exit status, or minus the number of the signal that ended it; None while it runs."""
         return self._process.returncode
 
     @property
     def stderr_tail(self) -> str:
-        """The last of what it wrote to its standard error."""
+        """The end of its standard error."""
         return self._stderr.decode("utf-8", "replace").strip()
 
     async def ends_within(self, seconds: float) -> bool:
-        """Wait for its end, and that of all its descendants; whether that came in time."""
+        """Wait for it and all its descendants to end; return whether they did in time."""
         return await ends_within(self._process, seconds)
 
     def terminate(self) -> None:
-        """Send SIGTERM to the CLI alone: it ends its tools and sends its last spans."""
-        self._signal(signal.SIGTERM)
+        """Send SIGTERM to the CLI alone, which then ends its tools and sends its last spans."""
+        signal_child(self._process, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the CLI and all its descendants at once."""
-        self._signal(leash.KILL_NOW)
+        """Kill the CLI and all its descendants."""
+        signal_child(self._process, leash.KILL_NOW)
 
     async def gone(self) -> None:
-        """Wait for the end of a CLI that has ended or was killed, and let go of its pipes.
+        """Wait for a CLI that has ended or was killed, and close its pipes.
 
         Raises:
-            RetryableError: something of it outlived SIGKILL.
+            RetryableError: a process of it outlived SIGKILL.
         """
         try:
             if not await self.ends_within(DEATH_SECONDS):
@@ -146,9 +146,6 @@ class CliProcess:
         finally:
             self._draining.cancel()
             self.requests.close()
-
-    def _signal(self, number: int) -> None:
-        signal_child(self._process, number)
 
     async def _drain(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_READ_BYTES):
@@ -162,7 +159,7 @@ def _not_started(error: OSError) -> CliNotStartedError | RetryableError:
 
 
 async def _read_all(descriptor: int) -> str:
-    """Read a pipe to its end, which comes when the leash has executed the command, or died."""
+    """Read a pipe to its end, which comes when the leash has executed the command or died."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(

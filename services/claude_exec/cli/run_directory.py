@@ -1,6 +1,6 @@
-"""One directory a CLI run, for all that the CLI writes by itself: its configuration, home, temporary files.
+"""One directory for each CLI run: configuration, home, temporary files, and an empty working directory.
 
-It is held by a lock: what a killed worker left is known by a lock that nobody holds, and removed by the next one.
+The run holds a lock on it. A directory whose lock nobody holds was left by a killed worker; the next worker removes it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class RunDirectory:
     """The directory of one run.
 
     Attributes:
-        path: Removed after the run, with all that is in it.
-        lock_fd: Whoever inherits this descriptor holds the directory, too.
+        path: Removed after the run, with its contents.
+        lock_fd: A process that inherits this descriptor holds the lock, too.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class RunDirectory:
 
     @property
     def config(self) -> Path:
-        """For `CLAUDE_CONFIG_DIR`: shared by two runs its files would be raced for."""
+        """For `CLAUDE_CONFIG_DIR`; two runs that shared it would overwrite each other's files."""
         return self.path / "config"
 
     @property
@@ -67,17 +67,17 @@ class RunDirectory:
 
 
 def runs_path(settings: Settings) -> Path:
-    """Where the directories of all runs of this machine lie."""
+    """The parent of all run directories of this machine."""
     return settings.data_dir / _NAME
 
 
 @asynccontextmanager
 async def run_directory(settings: Settings) -> AsyncIterator[RunDirectory]:
-    """A directory for one run. By its end everything that wrote to it has to be gone.
+    """A directory for one run. Its processes must have ended before this exits.
 
     Raises:
         RetryableError: there is no room for it now, as on a full disk.
-        NoRunDirectoryError: it cannot be made at all.
+        NoRunDirectoryError: it cannot be created.
     """
     try:
         place = _make(runs_path(settings))
@@ -88,12 +88,12 @@ async def run_directory(settings: Settings) -> AsyncIterator[RunDirectory]:
     try:
         yield place
     finally:
-        # In a thread, since a working copy may be large; to its end, whoever is cancelled meanwhile.
+        # In a thread, because a working copy may be large; not interrupted by a cancellation.
         await to_its_end(asyncio.to_thread(_remove, place))
 
 
 def remove_abandoned(settings: Settings) -> int:
-    """Remove what killed workers left of their runs; return how many directories that were."""
+    """Remove the directories of killed workers' runs; return how many there were."""
     removed = 0
     parent = runs_path(settings)
     for lock in parent.glob(f"*{_LOCK}"):
@@ -103,7 +103,7 @@ def remove_abandoned(settings: Settings) -> int:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # it runs
+        except BlockingIOError:  # its run goes on
             os.close(descriptor)
             continue
         _remove(RunDirectory(lock.with_suffix(""), descriptor))
@@ -118,7 +118,7 @@ def _make(parent: Path) -> RunDirectory:
         descriptor = os.open(path.with_suffix(_LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # taken for abandoned between the two calls
+        except BlockingIOError:  # another process locked it between the two calls, to remove it
             os.close(descriptor)
             continue
         for part in _PARTS:

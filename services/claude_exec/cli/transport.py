@@ -1,11 +1,10 @@
-"""The SDK's transport over a CLI that this project owns: start, limits, and an end on every path."""
+"""The SDK's transport to a CLI process: it starts the CLI, applies the limits, and always ends the process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,60 +14,33 @@ from services.claude_exec.cli.process import CliNotStartedError, CliProcess
 from shared.settings import Settings
 
 Stop = Literal["program", "start", "idle", "output", "waits", "ended"]
-"""Why a conversation stopped: nothing to execute, no first word, silence, too many words, an API that is not to be
-waited for, the CLI's own end."""
+"""Why a conversation stopped: the program could not start, no first message, no further message, too much output, too
+long a wait for the API, or the CLI ended."""
 
 OnMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""Is given each message of the CLI as it came; the CLI waits meanwhile."""
+"""Gets each message of the CLI unchanged; the next one is read after it returns."""
 
 _DRAIN_BYTES = 64 * 1024
 
 
 class StoppedError(CLIConnectionError):
-    """The conversation stopped before its result; `why` says how."""
+    """The conversation stopped before its result; `why` says for which reason."""
 
     def __init__(self, why: Stop, message: str) -> None:
         super().__init__(message)
         self.why: Stop = why
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run may take. Durations are seconds.
-
-    Attributes:
-        start_seconds: Until the CLI's first word.
-        idle_seconds: Between two words of the CLI.
-        grace_seconds: Between the end of input and SIGTERM (once there is a result), and from SIGTERM to SIGKILL.
-        max_output_bytes: Of its standard output.
-    """
-
-    start_seconds: float
-    idle_seconds: float
-    grace_seconds: float
-    max_output_bytes: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """The limits that the settings have."""
-        return cls(
-            start_seconds=settings.claude_start_seconds,
-            idle_seconds=settings.claude_idle_seconds,
-            grace_seconds=settings.claude_grace_seconds,
-            max_output_bytes=settings.claude_max_output_bytes,
-        )
-
-
 class CliTransport(Transport):
-    """One CLI, from `connect` to `close`. It is closed by whoever made it, too: the SDK's own closing can be cut short.
+    """One CLI, from `connect` to `close`. Its maker must close it too, since the SDK's own closing can be interrupted.
 
     Args:
         command: program and arguments.
         environment: all of its environment.
         cwd: its working directory.
-        limits: what it may take.
+        settings: its time limits and the longest output.
         on_start: called at the first message.
-        on_message: is given every message.
+        on_message: gets every message.
         held_fd: see `CliProcess.start`.
     """
 
@@ -78,7 +50,7 @@ class CliTransport(Transport):
         *,
         environment: Mapping[str, str],
         cwd: Path,
-        limits: Limits,
+        settings: Settings,
         on_start: Callable[[], None] | None = None,
         on_message: OnMessage | None = None,
         held_fd: int | None = None,
@@ -86,7 +58,7 @@ class CliTransport(Transport):
         self._command = command
         self._environment = environment
         self._cwd = cwd
-        self._limits = limits
+        self._settings = settings
         self._on_start = on_start
         self._on_message = on_message
         self._held_fd = held_fd
@@ -94,7 +66,7 @@ class CliTransport(Transport):
         self._closing: asyncio.Task[None] | None = None
         self._killed = False
         self._has_result = False
-        self._reading = asyncio.Lock()  # the SDK's reader may still wait when the end has begun
+        self._reading = asyncio.Lock()  # the SDK may still read when `close` begins
         self._output_bytes = 0
 
     @property
@@ -109,11 +81,11 @@ class CliTransport(Transport):
 
     @property
     def pid(self) -> int | None:
-        """Of the CLI; None before it was started."""
+        """Process id of the CLI; None before its start."""
         return None if self._process is None else self._process.pid
 
     def kill(self) -> None:
-        """Kill the CLI and all it started, at once and for good; may be called at any time."""
+        """Kill the CLI and all its descendants; may be called at any time, also before `connect`."""
         self._killed = True
         self._obey()
 
@@ -131,7 +103,7 @@ class CliTransport(Transport):
                 self._command,
                 environment=self._environment,
                 cwd=self._cwd,
-                max_line_bytes=self._limits.max_output_bytes,
+                max_line_bytes=self._settings.claude_max_output_bytes,
                 held_fd=self._held_fd,
             )
         except CliNotStartedError as error:
@@ -157,7 +129,7 @@ class CliTransport(Transport):
             self._process.requests.close()
 
     def is_ready(self) -> bool:
-        """Whether the CLI was started and nobody closes it."""
+        """Whether the CLI was started and is not being closed."""
         return self._process is not None and self._closing is None
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
@@ -167,14 +139,13 @@ class CliTransport(Transport):
             StoppedError: a limit was reached, or the CLI ended without a result.
         """
         process = self._connected()
-        limits = self._limits
-        patience, why = limits.start_seconds, "start"
-        while line := await self._line(process, patience, "start" if why == "start" else "idle"):
+        has_started = False
+        while line := await self._line(process, "idle" if has_started else "start"):
             message = _message(line)
             if message is None:
                 continue
-            if why == "start":
-                patience, why = limits.idle_seconds, "idle"
+            if not has_started:
+                has_started = True
                 if self._on_start is not None:
                     self._on_start()
             if message.get("type") == "result":
@@ -186,12 +157,12 @@ class CliTransport(Transport):
             raise StoppedError("ended", "the CLI ended without a result")
 
     async def close(self) -> None:
-        """End the CLI: end of input, then SIGTERM, then SIGKILL. Bounded; cancelling it does not stop the ending.
+        """End the CLI: end of input, then SIGTERM, then SIGKILL. Takes bounded time; cancelling it does not stop it.
 
-        A CLI with a result gets `grace_seconds` to end by itself. One without is busy, and would not: SIGTERM at once.
+        A CLI with a result gets `claude_grace_seconds` to end by itself. One without a result gets SIGTERM at once.
 
         Raises:
-            RetryableError: something of it outlived SIGKILL.
+            RetryableError: a process of it outlived SIGKILL.
         """
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
@@ -201,10 +172,10 @@ class CliTransport(Transport):
         process = self._process
         if process is None:
             return
-        draining = asyncio.create_task(self._drain(process.answers))  # else it may hang in a write for ever
+        draining = asyncio.create_task(self._drain(process.answers))  # else the CLI could block in a write for ever
         try:
             process.requests.close()
-            grace = self._limits.grace_seconds
+            grace = self._settings.claude_grace_seconds
             if not self._killed and not (self._has_result and await process.ends_within(grace)):
                 process.terminate()
                 if not await process.ends_within(grace):
@@ -214,12 +185,15 @@ class CliTransport(Transport):
             draining.cancel()
             await asyncio.wait({draining})
 
-    async def _line(self, process: CliProcess, patience: float, silence: Literal["start", "idle"]) -> bytes:
-        """One line; none at the end of output.
+    async def _line(self, process: CliProcess, silence: Literal["start", "idle"]) -> bytes:
+        """The next line; empty at the end of output.
 
         Raises:
             StoppedError: it took too long, or the output is too long.
         """
+        settings = self._settings
+        patience = settings.claude_start_seconds if silence == "start" else settings.claude_idle_seconds
+        most_bytes = settings.claude_max_output_bytes
         try:
             async with self._reading, asyncio.timeout(patience):
                 line = await process.answers.readline()
@@ -227,19 +201,19 @@ class CliTransport(Transport):
             raise StoppedError(silence, f"the CLI said nothing for {patience:g} s") from None
         except ValueError:  # longer than the reader's limit
             line = b""
-            self._output_bytes = self._limits.max_output_bytes + 1
+            self._output_bytes = most_bytes + 1
         self._output_bytes += len(line)
-        if self._output_bytes > self._limits.max_output_bytes:
-            raise StoppedError("output", f"the CLI wrote more than {self._limits.max_output_bytes} bytes")
+        if self._output_bytes > most_bytes:
+            raise StoppedError("output", f"the CLI wrote more than {most_bytes} bytes")
         return line
 
     def _obey(self) -> None:
-        """Kill what runs if that was asked for, also while there was nothing to kill yet."""
+        """Kill the process if `kill` was called, perhaps before the process started."""
         if self._killed and self._process is not None:
             self._process.kill()
 
     async def _drain(self, stream: asyncio.StreamReader) -> None:
-        """Read on without keeping anything."""
+        """Read to the end and discard the output."""
         async with self._reading:
             while await stream.read(_DRAIN_BYTES):
                 pass
@@ -251,7 +225,7 @@ class CliTransport(Transport):
 
 
 def _message(line: bytes) -> dict[str, Any] | None:
-    """A line as a message; None for what is none, as a warning that went to the wrong stream."""
+    """A line as a message; None for other output, such as a warning."""
     if not line.lstrip().startswith(b"{"):
         return None
     try:

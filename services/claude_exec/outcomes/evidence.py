@@ -1,4 +1,4 @@
-"""All that one CLI run leaves to judge it by."""
+"""What is known of one CLI run when it has ended."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from shared.retry.asked_wait import LONGEST_SECONDS, seconds_until
 from shared.text.surrogates import whole_characters
 
 _SYNTHETIC = "<synthetic>"
-"""The model that the CLI names for messages of its own."""
+"""The model name in messages that the CLI itself writes."""
 
 _MAX_NAME_CHARACTERS = 256
-"""Of a model; whoever answers at the API's address says how it is called."""
+"""Of a model's name, which the API's address may answer with any length."""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What one run showed. `take` is given its messages.
+    """The signs of one run. `take` gets its messages.
 
     Attributes:
-        result: The CLI's own verdict, the last word of a run that came to its end.
-        stopped: Why the run was stopped, if it was; `timeout` and `killed` come from outside the conversation.
+        result: The CLI's own result, its last message if the run was complete.
+        stopped: Why the conversation was stopped, if it was; `timed_out` and `killed` come from outside it.
         stop_message: The same for people.
-        failure: What the SDK could not deal with.
-        error: The CLI's word for the last failed request.
-        waits_for: HTTP status that the CLI was waiting to ask again for, when it said its last.
-        waits_until: When it was going to, in seconds since 1970.
-        limit_resets_at: Seconds since 1970 when a limit that was reached ends.
+        failure: An error of the SDK.
+        error: The CLI's name of the last failed request.
+        waits_for: HTTP status of the request that the CLI waits to retry, if its last message said so.
+        waits_until: When it will retry, in seconds since 1970.
+        limit_resets_at: When a limit that was reached ends, in seconds since 1970.
         model: Which model answered last.
         exit_status: Of the CLI, or minus the signal that ended it; None without a start.
-        stderr_tail: The last of its standard error.
+        stderr_tail: The end of its standard error.
     """
 
     result: ResultMessage | None = None
@@ -51,7 +51,7 @@ class Evidence:
     stderr_tail: str = ""
 
     def take(self, message: Message) -> None:
-        """Note what a message tells."""
+        """Record what a message says."""
         self.waits_for = self.waits_until = None
         match message:
             case ResultMessage():
@@ -74,13 +74,13 @@ class Evidence:
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """How long the limit that was reached goes on, if the API said so."""
+        """How long the reached limit still lasts, if the API said so."""
         end = self.waits_until if self.limit_resets_at is None else self.limit_resets_at
         return None if end is None else max(0.0, end - time.time())
 
 
 def _in_milliseconds(delay_ms: object) -> float | None:
-    """The instant after a delay that the CLI tells, if it can be one."""
+    """The time after a delay that the CLI reports; None if the value is not a delay."""
     if isinstance(delay_ms, bool) or not isinstance(delay_ms, int | float):
         return None
     return time.time() + delay_ms / 1000 if 0 <= delay_ms <= LONGEST_SECONDS * 1000 else None

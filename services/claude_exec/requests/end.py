@@ -1,4 +1,4 @@
-"""The end of a request: built once, by the deciding fact, and never changed."""
+"""The end of a request: built once, from the fact that decides it, and never changed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ END_KIND = EndKind(CLAUDE_OUTPUT, EVENT_SOURCE, ClaudeEnded)
 
 
 def answered(state: RequestState, fact: ClaudeAnswered) -> RequestState:
-    """The state with the end that a run's outcome is."""
+    """The state, ended by a run's outcome."""
     return _ended(state, "completed" if fact.outcome == "ok" else "failed", fact.outcome, fact, reason=fact.message)
 
 
 def cancelled(state: RequestState, reason: str | None) -> RequestState:
-    """The state with the end that somebody asked for."""
+    """The state, ended by a cancel."""
     return _ended(state, "cancelled", "cancelled", None, reason=reason)
 
 
 def expired(state: RequestState) -> RequestState:
-    """The state with the end that time brought."""
+    """The state, ended because its time is over."""
     return _ended(state, "failed", "expired", None, reason="the request did not end within its time")
 
 
@@ -78,10 +78,10 @@ def _ended(
 
 
 def marked(state: RequestState, fact: ClaudeEnded) -> RequestState:
-    """The state whose end is published; a request whose facts are gone ends by its mark alone."""
+    """The state with a published end; if the facts before are gone, the mark alone ends the request."""
     return _over(state.with_mark(fact))
 
 
 def _over(state: RequestState) -> RequestState:
-    """What only a live request needs is dropped."""
+    """The state without what only a live request needs."""
     return replace(state, terms=None, expires_at=None)

@@ -24,12 +24,12 @@ from shared.history.machine import Folded
 
 
 def fold_request(state: RequestState | None, record: FactRecord) -> Folded[RequestState]:
-    """Fold one fact into its request's state, by the version that the request was accepted under.
+    """Fold one fact into its request's state, by the fold version of the request.
 
-    Of a request whose version this release does not have nothing is known but that it is there (`fold_version_for`).
+    Of a request with a version that this release does not have, only its existence is known (`fold_version_for`).
 
     Raises:
-        UnreadableFactError: the record is no fact of this history.
+        UnreadableFactError: the record is not a fact of this history.
     """
     if state is None:
         now = RequestState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
@@ -65,7 +65,7 @@ def _accepted(state: RequestState, fact: ClaudeAccepted) -> Folded[RequestState]
 
 
 def _is_of(state: RequestState, fact: ClaudeAnswered | ClaudeInterrupted) -> bool:
-    """Whether this counts: what is said of another request of the same id does not, nor a late word of the owner's."""
+    """Whether the fact counts: not if it is about another request with the same id, or a late fact of the owner."""
     if not state.is_made_of(fact.content_hash):
         return False
     return fact.epoch == state.epoch or (isinstance(fact, ClaudeAnswered) and not fact.only_if_current)
@@ -74,7 +74,7 @@ def _is_of(state: RequestState, fact: ClaudeAnswered | ClaudeInterrupted) -> boo
 def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestState:
     match fact:
         case ClaudeAnswered() if _is_of(state, fact):
-            # Of whatever epoch: the first outcome of a run counts.
+            # Of any epoch: the first outcome of a run counts.
             return answered(state, fact)
         case ClaudeCancelRequested():
             return cancelled(state, fact.reason)
@@ -83,6 +83,6 @@ def _live(state: RequestState, record: FactRecord, fact: ClaudeFact) -> RequestS
         case ClaudeInterrupted() if _is_of(state, fact):
             return replace(state, epoch=fact.epoch + 1)
         case TimerFired() if fact.timer_id == state.timer_id:
-            # A record time before the due time is void; the owner asks again.
+            # A record time before the due time does not count; the owner appends the fact again.
             return expired(state) if state.expires_at is not None and record.time_ms >= state.expires_at else state
     return state

@@ -1,4 +1,4 @@
-"""The live output of one run: gathered for a moment, numbered, published in order."""
+"""The live output of one run: collected for a moment, numbered, published in order."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from shared.history.fact_appender import FactSink
 from shared.retry.patience import with_patience
 
 GATHER_SECONDS = 0.1
-"""How long small pieces are gathered into one record."""
+"""How long small pieces are collected into one record."""
 
 _MAX_WAITING_BYTES = 256 * 1024
-"""Pieces that wait; above it the CLI has to wait until Kafka has taken them."""
+"""Of unpublished pieces; above it the CLI waits until Kafka has taken them."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPlace:
-    """Where a run's output goes, and whose it is; `topic` is the full name."""
+    """Where a run's output goes, and to which run it belongs; `topic` is the full name."""
 
     topic: str
     partition: int
@@ -40,13 +40,13 @@ class OutputPlace:
 
 
 class LiveOutput:
-    """What one run says.
+    """Publishes the output of one run.
 
     Args:
-        place: where it goes.
+        place: the destination.
         sink: appends a record and awaits its acknowledgement.
         clock: stamps `recorded_at`.
-        patience_seconds: how long one record is tried again.
+        patience_seconds: how long a record is retried.
     """
 
     def __init__(self, place: OutputPlace, sink: FactSink, clock: Clock, *, patience_seconds: float) -> None:
@@ -66,7 +66,7 @@ class LiveOutput:
 
     @property
     def records(self) -> int:
-        """How many records there are so far."""
+        """The number of records so far."""
         return self._sequence
 
     async def take(self, message: Mapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class LiveOutput:
             await self.flush()
 
     async def finish(self) -> None:
-        """Publish all that there is, because nothing follows.
+        """Publish everything; no more messages follow.
 
         Raises:
             RetryableError: as `flush`.
@@ -94,7 +94,7 @@ class LiveOutput:
         """Publish what waits; on return Kafka has acknowledged all of it.
 
         Raises:
-            RetryableError: Kafka did not take a record; it and what follows are still here.
+            RetryableError: Kafka did not take a record; it and the following ones are kept.
         """
         async with self._one_at_a_time:
             while self._unsent is not None or self._waiting:
@@ -116,7 +116,7 @@ class LiveOutput:
             self._some.clear()
 
     async def keep_flushing(self) -> None:
-        """Publish what has waited for long enough; runs beside the CLI, until it is cancelled.
+        """Publish output regularly while the CLI runs, until this is cancelled.
 
         Raises:
             RetryableError: Kafka did not take a record.

@@ -27,7 +27,7 @@ class RequestMachine(AcceptedMachine[RequestState]):
     """`Machine[RequestState]`.
 
     Args:
-        max_deaths: deaths in a row after which a request ends as `failed(crashed)`.
+        max_deaths: after so many deaths in a row a request ends as `failed(crashed)`.
     """
 
     end_kind: ClassVar = END_KIND
@@ -40,7 +40,7 @@ class RequestMachine(AcceptedMachine[RequestState]):
         return fold_request(state, record)
 
     def due(self, state: RequestState, now_ms: int) -> Sequence[Due]:
-        """The end, the timer and the run that the state calls for."""
+        """The end, timer or run that is due."""
         if not state.is_live:
             return self.end_due(state)
         if state.expires_at is not None and state.expires_at <= now_ms:
@@ -48,7 +48,7 @@ class RequestMachine(AcceptedMachine[RequestState]):
         return (DispatchDue(state.chunk, state.deaths + 1),)
 
     def lane(self, state: RequestState) -> str:  # noqa: ARG002 - part of `Machine`
-        """All share one."""
+        """One lane for all requests."""
         return ""
 
     def wake_at(self, state: RequestState) -> int | None:
@@ -56,7 +56,7 @@ class RequestMachine(AcceptedMachine[RequestState]):
         return state.expires_at
 
     def replan(self, state: RequestState, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
-        """Another epoch in place of a dead run, or the end of a prompt that kills its runners."""
+        """A new epoch for a dead run, or the end of a prompt that killed its runner too often."""
         if not state.is_live or state.chunk not in dead:
             return ()
         deaths = state.deaths + 1
@@ -77,8 +77,8 @@ class RequestMachine(AcceptedMachine[RequestState]):
         """The one chunk of a live request."""
         return {str(state.chunk): state.chunk} if state.is_live else {}
 
-    def bitmap(self, state: RequestState) -> bytes:  # noqa: ARG002 - the only item is in when the request has ended
-        """Nothing: a request without its end has no item in."""
+    def bitmap(self, state: RequestState) -> bytes:  # noqa: ARG002 - the only item is done when the request has ended
+        """Empty: a request without an end has no finished item."""
         return b""
 
     def encode(self, state: RequestState) -> bytes:

@@ -1,4 +1,4 @@
-"""What the owners of requests tell telemetry: the spans of ends, and the owner's metrics."""
+"""Telemetry of the owners of requests: the spans of ends, and the owner's metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RequestObserver(OwnerMetrics):
 
     Args:
         history_topic: full name of `claude.history`.
-        clock: says when an end was acknowledged.
+        clock: time at which an end was acknowledged.
     """
 
     def __init__(self, history_topic: str, clock: Clock) -> None:
@@ -28,7 +28,7 @@ class RequestObserver(OwnerMetrics):
         self._durations = meter.create_histogram(metric_names.REQUEST_DURATION.name, metric_names.REQUEST_DURATION.unit)
 
     def published_end(self, state: RequestState) -> None:
-        """Record the span of an end, from the deciding fact to the acknowledged record, and count it."""
+        """Count an end, and record its span from the deciding fact to the acknowledged record."""
         end, acceptance = state.end, state.acceptance
         if end is None or acceptance is None:
             return

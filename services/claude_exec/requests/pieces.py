@@ -1,4 +1,4 @@
-"""What of the CLI's messages is live output. Pure."""
+"""The live output in the CLI's messages. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from eldermesh.contract.claude_output import MAX_OUTPUT_TEXT_BYTES, OutputKind
 from shared.text.surrogates import whole_characters, without_half_at_the_end
 
 _JOINED: frozenset[OutputKind] = frozenset({"text", "thinking"})
-"""Kinds of which the CLI gives many small pieces; what follows one another is one."""
+"""Kinds that the CLI sends in many small pieces; consecutive pieces are joined."""
 
 _MOST_HALVES = 64
-"""Texts that may wait for a second half at once: those of so many sub-agents."""
+"""How many texts, one for each sub-agent, may wait for the second half of a character."""
 
 _MAX_NAME_CHARACTERS = 256
-"""Of a tool, and of a use of one: the model and the API may answer with anything."""
+"""Of the name of a tool and the id of a tool use, which the API may answer with any length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece of output, not numbered yet. `repr` never shows the text."""
+    """One piece of output without a number. `repr` never shows the text."""
 
     kind: OutputKind
     text: str | None = None
@@ -37,7 +37,7 @@ class Piece:
         return len((self.text or "").encode())
 
     def joined(self, other: Piece) -> Piece | None:
-        """Both as one; None if they are not to be one."""
+        """Both as one piece; None if they cannot be joined."""
         if self.kind not in _JOINED or other.kind != self.kind or self.size + other.size > MAX_OUTPUT_TEXT_BYTES:
             return None
         return replace(self, text=f"{self.text or ''}{other.text or ''}")
@@ -47,7 +47,7 @@ class Piece:
 
 
 class _Block(NamedTuple):
-    """A text that comes in deltas: whose it is, and which of its message."""
+    """Identifies a text that comes in deltas: the sub-agent, and the block's number in its message."""
 
     parent: str
     number: str
@@ -57,8 +57,7 @@ class _Block(NamedTuple):
 class PieceReader:
     """Reads the messages of one run's CLIs, one after another.
 
-    Text comes in deltas, and once more as a whole with the message that they were of: the whole counts only where no
-    delta was seen of it.
+    A text comes in deltas, and again as a whole in the complete message. The whole counts only if it had no deltas.
     """
 
     def __init__(self) -> None:
@@ -66,9 +65,9 @@ class PieceReader:
         self._halves: dict[_Block, str] = {}
 
     def take(self, message: Mapping[str, Any]) -> list[Piece]:
-        """The pieces of a message; none of one that says nothing to anybody.
+        """The pieces of a message, perhaps none.
 
-        The first half of a character at the end of a delta waits for the next delta of the same text.
+        Half a character at the end of a delta waits for the next delta of the same text.
         """
         match message:
             case {"type": "stream_event", "event": {"type": "content_block_delta", "delta": dict(delta)} as event}:
@@ -82,11 +81,11 @@ class PieceReader:
         return self._whole(message)
 
     def rest(self) -> list[Piece]:
-        """What waits for a second half that will not come, because nothing follows."""
+        """The half characters that still wait; no more messages follow."""
         return self._given_up(None)
 
     def _given_up(self, parent: str | None) -> list[Piece]:
-        """The halves that one, or any, left behind."""
+        """The half characters of one parent, or of all if `parent` is None."""
         ended = [block for block in self._halves if parent in (None, block.parent)]
         return [piece for block in ended for piece in _split(block.kind, self._halves.pop(block))]
 
@@ -166,7 +165,7 @@ def _name(text: str) -> str:
 
 
 def _cut(text: str) -> tuple[str, bool]:
-    """The longest beginning that a record takes, and whether something is missing."""
+    """The longest beginning that fits in a record, and whether the text was cut."""
     raw = whole_characters(text).encode()
     if len(raw) <= MAX_OUTPUT_TEXT_BYTES:
         return raw.decode(), False
@@ -174,5 +173,5 @@ def _cut(text: str) -> tuple[str, bool]:
 
 
 def _beginning(raw: bytes) -> str:
-    """UTF-8 without the character at its end that is not whole."""
+    """Decode UTF-8 and drop an incomplete character at its end."""
     return raw.decode("utf-8", "ignore")

@@ -73,7 +73,7 @@ class ClaudeExecService:
             await asyncio.to_thread(remove_abandoned, settings)
             await self.producer.start()
             stack.push_async_callback(self.producer.stop)
-            runner = await _runner(settings, redis, self.producer, stack)
+            runner = _runner(settings, redis, self.producer, stack)
             owners = Ownership(
                 settings,
                 CLAUDE_HISTORY,
@@ -94,7 +94,7 @@ class ClaudeExecService:
         _log.info("claude_exec stopped")
 
 
-async def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncExitStack) -> RequestRunner:
+def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncExitStack) -> RequestRunner:
     blobs = BlobStore(settings.blobs)
     stack.callback(blobs.close)
     parts = RequestRunnerParts(

@@ -1,4 +1,4 @@
-"""What a runner needs to know of a request, read once from its original bytes."""
+"""What a runner needs of a request, read once from its original bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.facts.claude import ClaudeAccepted
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """A prompt and how it is to be run. `repr` never shows the prompt."""
+    """A prompt and how to run it. `repr` never shows the prompt."""
 
     prompt: str = field(repr=False)
     options: dict[str, JsonValue] = field(repr=False)
@@ -22,11 +22,11 @@ class RequestSpec:
     stream: bool
     trace_id: str
     content_hash: str | None = None
-    """None: written by an earlier release."""
+    """None if an earlier release wrote it."""
 
     @classmethod
     def decode(cls, raw: bytes) -> RequestSpec:
-        """Read back what `request_spec` wrote."""
+        """Decode the bytes of `request_spec`."""
         content: dict[str, Any] = orjson.loads(raw)
         timeout_ms = content["run_timeout_ms"]
         return cls(
@@ -40,7 +40,7 @@ class RequestSpec:
 
 
 def request_spec(fact: ClaudeAccepted) -> bytes:
-    """The specification kept in Redis while the request lives."""
+    """The bytes that Redis keeps while the request is live."""
     request = parse_ijson(fact.original.encode())
     content = request if isinstance(request, dict) else {}
     return orjson.dumps(

@@ -1,4 +1,4 @@
-"""A request's state: what its facts, in log order, have made of it. All times are integer milliseconds since 1970."""
+"""A request's state, folded from its facts in log order. All times are integer milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RequestState(AcceptedState[ClaudeEndStatus]):
     """The state of one request.
 
     Attributes:
-        epoch: Of the run that is to be; the first is 1.
+        epoch: Of the current run; the first is 1.
         deaths: Runs that died in a row.
         expires_at: When its only timer comes due; None once it has ended.
     """
@@ -33,17 +33,17 @@ class RequestState(AcceptedState[ClaudeEndStatus]):
 
     @property
     def subject(self) -> str:
-        """Its id."""
+        """The request id."""
         return self.request_id
 
     @property
     def chunk(self) -> ChunkId:
-        """The one chunk that stands in the plan of a live request: its prompt, as item 0."""
+        """The only chunk of a live request: its prompt, as item 0."""
         return ChunkId(self.request_id, 0, self.epoch, 0, 0)
 
     @property
     def timer_id(self) -> str:
-        """Identity of the timer, which is armed once."""
+        """Id of the timer, which is armed once."""
         return f"{self.request_id}:expires:1"
 
 

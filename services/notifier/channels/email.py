@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import email.policy
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from email.charset import QP, Charset
+from email.header import Header
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.utils import formatdate
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 import aiosmtplib
 from pydantic import SecretStr
 
-from services.notifier.channels.mail_message import mail_message
-from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome, Sent
+from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome, Sent, one_line
 
 TlsMode = Literal["starttls", "tls", "none"]
 _FIRST_PERMANENT = 500
+
+_LONGEST_PLAIN_SUBJECT = 66
+"""Fits on one line of 76 characters; a longer subject is written as encoded words, which may be folded."""
+
+_TEXT = Charset("utf-8")
+_TEXT.body_encoding = QP
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Mailbox:
 
 
 class EmailSender:
-    """Sends one message in one transaction. Cancelled, it hangs up at once: nothing goes on without it.
+    """Sends one message in one transaction. Cancelling a send closes the connection at once.
 
     Args:
         mailbox: where to.
@@ -44,7 +56,7 @@ class EmailSender:
         self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> SendOutcome:
-        """Send it. Each step of the conversation has `SEND_SECONDS`, all of it three times that."""
+        """Send it. Each step may take `SEND_SECONDS`, all together three times that."""
         try:
             async with asyncio.timeout(3 * SEND_SECONDS):
                 return await self._send(message)
@@ -67,13 +79,13 @@ class EmailSender:
         return Sent(f"refused: {refused} of {len(box.recipients)} recipients" if refused else None)
 
     async def _talk(self, message: Message) -> int:
-        """How many recipients were refused, of a message that was taken."""
+        """Send, and return how many recipients the server refused."""
         box = self._mailbox
         client = aiosmtplib.SMTP(
             hostname=box.host,
             port=box.port,
             timeout=SEND_SECONDS,
-            # Else it asks the resolver for this machine's name, in a thread that cannot be cancelled.
+            # Without it the library resolves this machine's name in a thread that cannot be cancelled.
             local_hostname=socket.gethostname(),
             use_tls=box.tls == "tls",
             start_tls=False,
@@ -106,7 +118,7 @@ async def _offering(client: aiosmtplib.SMTP, extension: str) -> None:
 
 
 def _own_name(client: aiosmtplib.SMTP) -> str:
-    """What this machine calls itself: its whole name, else the address that the server sees."""
+    """The name for EHLO: the full host name, else the address of this end of the connection."""
     name = socket.gethostname()
     where = client.get_transport_info("sockname")
     if "." in name or not where:
@@ -116,7 +128,7 @@ def _own_name(client: aiosmtplib.SMTP) -> str:
 
 
 def _hang_up(client: aiosmtplib.SMTP, *, politely: bool) -> None:
-    """Leave no connection. After a message that was taken nobody waits for the server's goodbye."""
+    """Close the connection, without waiting for the answer to QUIT."""
     transport = client.transport
     if isinstance(transport, asyncio.Transport):
         if politely and not transport.is_closing():
@@ -128,3 +140,43 @@ def _hang_up(client: aiosmtplib.SMTP, *, politely: bool) -> None:
 
 def _outcome(code: int, reason: str) -> SendOutcome:
     return Never(reason) if code >= _FIRST_PERMANENT else NotNow(reason)
+
+
+def mail_message(message: Message, sender: str, recipients: Sequence[str]) -> bytes:
+    """The mail as bytes with CRLF (RFC 5322). Pure, except for its date.
+
+    It uses the policy `compat32`: newer policies decode encoded words (RFC 2047) in header values, and line breaks
+    in them.
+
+    Args:
+        message: if it has `html`, the mail has two alternatives.
+        sender: an address.
+        recipients: addresses: the first in `To`, the others in `Cc`.
+    """
+    made: MIMEMultipart | MIMEText
+    if message.html is None:
+        made = _part(message.body, "plain")
+    else:
+        made = MIMEMultipart("alternative", _subparts=[_part(message.body, "plain"), _part(message.html, "html")])
+    made["Subject"] = _subject(message.title)
+    made["From"] = sender
+    made["To"] = recipients[0]
+    if len(recipients) > 1:
+        made["Cc"] = ", ".join(recipients[1:])
+    made["Date"] = formatdate()
+    # The same in every retry, so that mail servers and clients recognise a duplicate.
+    made["Message-ID"] = f"<{message.message_id}@eldermesh>"
+    made["Auto-Submitted"] = "auto-generated"
+    return made.as_bytes(policy=email.policy.compat32.clone(linesep="\r\n"))
+
+
+def _part(text: str, kind: str) -> MIMEText:
+    return MIMEText(text.encode("utf-8", "replace").decode(), kind, _TEXT)  # type: ignore[arg-type]  # takes a Charset
+
+
+def _subject(title: str) -> str:
+    """The title on one line; as encoded words unless it is short ASCII without `=?`."""
+    line = one_line(title)
+    if line.isascii() and "=?" not in line and len(line) <= _LONGEST_PLAIN_SUBJECT:
+        return line
+    return Header(line, "utf-8", header_name="Subject").encode()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Protocol
 
 from shared.facts.notifications import NotificationPlanned, Severity
@@ -11,6 +14,8 @@ from shared.facts.notifications import NotificationPlanned, Severity
 SEND_SECONDS = 10.0
 """The longest that one attempt takes."""
 
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_LONGEST_SECONDS = 366 * 86400
 _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -71,3 +76,30 @@ def one_line(text: str) -> str:
     """The text on one line: single spaces, no line breaks, and U+FFFD for control characters."""
     words = " ".join(text.split())
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _BREAKING else each for each in words)
+
+
+def outcome_of(status: int, retry_after: str | None, now_ms: int) -> SendOutcome:
+    """The outcome of an HTTP answer: 2xx sent; 408, 425, 429 and 5xx later; all others, also redirects, never."""
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return Sent(f"HTTP {status}")
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return NotNow(f"HTTP {status}", retry_after_ms(retry_after, now_ms))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return Never(f"HTTP {status}: redirects are not followed; put the final address into the rules file")
+    return Never(f"HTTP {status}")
+
+
+def retry_after_ms(text: str | None, now_ms: int) -> int | None:
+    """Milliseconds that a `Retry-After` header asks to wait, in seconds or as a date (RFC 9110, 10.2.3)."""
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:12]), _LONGEST_SECONDS) * 1000
+    try:
+        at = parsedate_to_datetime(text)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        seconds = (at - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return round(min(max(0.0, seconds), _LONGEST_SECONDS) * 1000)

@@ -10,8 +10,7 @@ from typing import Final
 import httpx
 from pydantic import SecretStr
 
-from services.notifier.channels.answers import outcome_of
-from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome, one_line
+from services.notifier.channels.sender import SEND_SECONDS, Message, NotNow, SendOutcome, one_line, outcome_of
 from shared.facts.notifications import Severity
 from shared.history.clock import SystemClock
 

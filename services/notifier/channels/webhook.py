@@ -11,8 +11,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from services.notifier.channels.addresses import RefusedAddressError, resolved
-from services.notifier.channels.answers import outcome_of
-from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome
+from services.notifier.channels.sender import SEND_SECONDS, Message, Never, NotNow, SendOutcome, outcome_of
 from shared.history.clock import Clock, SystemClock
 
 _MOST_ADDRESSES = 3

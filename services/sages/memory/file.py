@@ -1,4 +1,4 @@
-"""The SQLite file of a memory: one process has it, one thread writes it, one thread reads it."""
+"""The SQLite file of a memory: used by one process, with one thread that writes and one that reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from shared.errors import ConfigurationError, RetryableError
 _T = TypeVar("_T")
 
 MAX_REPLICAS: Final = 64
-"""Memories of one name in one directory; each has a file of its own."""
+"""Memories with one name in one directory; each has its own file."""
 
 _BUSY_SECONDS = 5.0
 _FRAME_SQL = """
@@ -32,7 +32,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a file's contents were made of and for; other contents are thrown away."""
+    """What a file was built from; a file with another frame is deleted."""
 
     incarnation: str
     schema_version: int
@@ -48,10 +48,10 @@ class Frame:
 
 
 class MemoryFile:
-    """`<directory>/<name>.sqlite`, or `<name>-2.sqlite` and so on where another process has the first.
+    """`<directory>/<name>.sqlite`, or `<name>-2.sqlite` and so on if other processes use the first ones.
 
     Args:
-        directory: where the files lie; made if it is missing.
+        directory: of the files; created if it is missing.
         name: of the sage.
         schema_sql: creates the sage's tables.
     """
@@ -72,14 +72,14 @@ class MemoryFile:
         """The file in use.
 
         Raises:
-            RetryableError: none is, yet.
+            RetryableError: the file is not open yet.
         """
         if self._path is None:
             raise RetryableError(f"the memory {self._name} is not open yet")
         return self._path
 
     async def open(self, frame: Frame) -> dict[Place, int]:
-        """Open it, empty if its contents were made of something else; return the offsets to go on at.
+        """Open the file, emptied if its frame differs; return the offsets to resume at.
 
         Raises:
             ConfigurationError: the directory cannot be used.
@@ -87,7 +87,7 @@ class MemoryFile:
         return await asyncio.wrap_future(self._writing.submit(self._open, frame))
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], offsets: Mapping[Place, int]) -> _T:
-        """Do `work` in one transaction that also stores the offsets.
+        """Run `work` in a transaction that also stores the offsets.
 
         Raises:
             sqlite3.Error: nothing was written.
@@ -95,7 +95,7 @@ class MemoryFile:
         return await asyncio.wrap_future(self._writing.submit(self._write, work, offsets))
 
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run a query on the reading thread, one at a time. Cancelled, it is interrupted.
+        """Run a query on the reading thread, one at a time. Cancelling this interrupts the query.
 
         Raises:
             RetryableError: the file is not open.
@@ -108,17 +108,17 @@ class MemoryFile:
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            # Else those who ask next would wait for an answer that nobody wants.
+            # Otherwise the next queries would wait for a result that nobody needs.
             if not future.cancel() and future.running():
                 connection.interrupt()
             raise
 
     async def discard(self) -> None:
-        """Throw the file away, as one that cannot be read; `open` begins an empty one."""
+        """Delete the file, for example because it is broken; `open` creates an empty one."""
         await asyncio.wrap_future(self._writing.submit(self._discard))
 
     def close(self) -> None:
-        """Let go of the file, once. Waits for the transaction at hand."""
+        """Close the file; call it once. Waits for the current transaction."""
         self._writing.submit(self._close_connections).result()
         self._reading.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
@@ -132,7 +132,7 @@ class MemoryFile:
                 self._take_file()
             try:
                 return self._connect(frame)
-            except sqlite3.DatabaseError:  # no database, or a broken one: nothing that the topics do not hold
+            except sqlite3.DatabaseError:  # not a database, or a broken one; the topics have everything in it
                 self._discard()
                 return self._connect(frame)
         except (OSError, sqlite3.Error) as error:
@@ -158,7 +158,7 @@ class MemoryFile:
             self._discard()
             writer = self._writer = self._connection()
             writer.executescript(_FRAME_SQL + self._schema_sql)
-            # Last, so that a file that was not finished does not count.
+            # Last, so that an unfinished file has no frame.
             writer.executemany("INSERT INTO memory_frame VALUES (?, ?)", frame.rows())
         self._reader = self._connection()
         self._reader.execute("PRAGMA query_only = ON")
@@ -169,7 +169,7 @@ class MemoryFile:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # what a power failure takes is read again
+            connection.execute("PRAGMA synchronous = NORMAL")  # what a power failure loses is read again
         except sqlite3.Error:
             connection.close()
             raise
@@ -204,13 +204,12 @@ class MemoryFile:
         writer, self._writer = self._writer, None
         if reader is not None:
             reader.interrupt()
-            self._reading.submit(reader.close).result()  # behind the query that may still use it
+            self._reading.submit(reader.close).result()  # after the query that may still use it
         if writer is not None:
             writer.close()
 
 
 def _is_framed(connection: sqlite3.Connection, frame: Frame) -> bool:
-    tables: Sequence[tuple[str]] = connection.execute(
-        "SELECT name FROM sqlite_master WHERE name = 'memory_frame'"
-    ).fetchall()
-    return bool(tables) and set(connection.execute("SELECT name, value FROM memory_frame")) == set(frame.rows())
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'memory_frame'").fetchone() is None:
+        return False
+    return set(connection.execute("SELECT name, value FROM memory_frame")) == set(frame.rows())

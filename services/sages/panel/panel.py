@@ -1,4 +1,4 @@
-"""The panel: asks all sages at once, each within its time, and always has an entry for each."""
+"""The panel: asks all sages at once, each with a time limit, and returns an entry for each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.telemetry import metric_names, names
 from shared.telemetry.spans import fail_span, span
 
 MAX_ENTRIES_BYTES: Final = 32 * 1024
-"""Of all entries together, as JSON: what facts and prompts can take."""
+"""Of all entries together, as JSON; bounds facts and prompts."""
 
 Status = Literal["ok", "late", "failed", "warming"]
 
@@ -34,8 +34,8 @@ class Panel:
     """All sages.
 
     Args:
-        sages: what makes each, by name.
-        settings: the time of each, and what they are started with.
+        sages: their constructors, by name.
+        settings: the time limit of each; passed on to the sages.
     """
 
     def __init__(self, sages: Mapping[str, MakeSage], settings: Settings) -> None:
@@ -44,16 +44,16 @@ class Panel:
         self._told: dict[str, Status] = {}
 
     async def start(self) -> None:
-        """Start all; returns at once, they are warming."""
+        """Start all; returns at once, while they are warming."""
         for sage in self._sages:
             sage.start()
 
     async def close(self) -> None:
-        """Close all, each within its time."""
+        """Close all, each with a time limit."""
         await asyncio.gather(*(sage.close() for sage in self._sages))
 
     async def ask(self, question: Question) -> tuple[AdviceEntry, ...]:
-        """An entry of each sage, in the order of names. Never raises."""
+        """An entry for each sage, in the order of names. Never raises."""
         entries = await asyncio.gather(*(self._ask(sage, question) for sage in self._sages))
         return fitting(entries)
 
@@ -69,20 +69,20 @@ class Panel:
         return AdviceEntry(sage=sage.name, status=status, advice=advice)
 
     async def _answer(self, sage: SageThread, question: Question) -> tuple[Status, dict[str, JsonValue], str]:
-        """Status, advice, and why it is not `ok`: a class's name at most, since messages may quote the job."""
+        """Status, advice, and why it is not `ok`; of an error only its class, because messages may quote the job."""
         scope = asyncio.timeout(self._seconds)
         try:
             if sage.is_warming:
                 return "warming", {}, "its memory has not caught up"
             async with scope:
                 return "ok", _checked(await sage.ask(question)), ""
-        except Exception as error:  # noqa: BLE001 - a sage may raise anything, and the others' advice counts all the same
+        except Exception as error:  # noqa: BLE001 - a sage may raise anything, and must not affect the others
             if scope.expired():
                 return "late", {}, f"no answer within {self._seconds:g} s"
             return "failed", {}, type(error).__name__
 
     def _tell(self, name: str, status: Status, why: str) -> None:
-        """Say when a sage's status changes, not at each job."""
+        """Log when a sage's status changes, not at each job."""
         if self._told.get(name) != status:
             self._told[name] = status
             (_log.warning if status in ("late", "failed") else _log.info)(
@@ -91,15 +91,15 @@ class Panel:
 
 
 class OversizedAdviceError(ValueError):
-    """The advice is larger than a sage may be."""
+    """The advice is larger than `MAX_ADVICE_BYTES`."""
 
 
 def _checked(advice: object) -> dict[str, JsonValue]:
-    """The advice as JSON has it.
+    """The advice after a round trip through JSON.
 
     Raises:
-        TypeError: it is no object, or no JSON.
-        OversizedAdviceError: too large.
+        TypeError: it is not an object, or not JSON.
+        OversizedAdviceError: it is too large.
     """
     if not isinstance(advice, dict):
         raise TypeError("advice is an object")
@@ -111,7 +111,7 @@ def _checked(advice: object) -> dict[str, JsonValue]:
 
 
 def fitting(entries: Sequence[AdviceEntry]) -> tuple[AdviceEntry, ...]:
-    """The entries, the largest marked `failed` until all together fit."""
+    """The entries; the largest are replaced by `failed` ones until all together fit."""
     fitted = list(entries)
     sizes = [len(entry.model_dump_json().encode()) for entry in fitted]
     while sum(sizes) > MAX_ENTRIES_BYTES:

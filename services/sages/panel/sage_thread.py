@@ -1,4 +1,4 @@
-"""A sage on a thread with an event loop of its own: one that blocks, spins or raises holds up nobody but itself."""
+"""A sage on its own thread with its own event loop, so that one that blocks or raises affects no other."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from shared.logs.setup import get_logger
 from shared.settings import Settings
 
 MAX_UNANSWERED: Final = 64
-"""Questions that a sage may sit on. One that sits on so many gets no more until it has answered some."""
+"""Unanswered questions of one sage; with so many it gets no more until it has answered some."""
 
 CLOSE_SECONDS: Final = 5.0
-"""What a sage gets to close; a thread that is still blocked then is left behind, and ends with the process."""
+"""Time for a sage to close; a thread that is still blocked then ends with the process."""
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -30,22 +30,20 @@ _log = get_logger(__name__)
 
 
 class SageFailedError(MeshError):
-    """The sage raised what is no `Exception`; the message names its class."""
+    """The sage raised a `BaseException` that is not an `Exception`; the message names its class."""
 
 
 class NotAskedError(MeshError):
-    """The sage cannot be asked: it has not started, or sits on too many questions."""
+    """The sage cannot be asked: it has not started, or has too many unanswered questions."""
 
 
 class SageThread:
-    """Makes a sage on its thread, starts it, passes questions on.
-
-    Making and starting are tried again, with back-off, until they succeed.
+    """Creates and starts a sage on its thread, and passes questions on. Retries the start with back-off.
 
     Args:
         name: of the sage.
-        make: makes it.
-        settings: handed to its start.
+        make: its constructor.
+        settings: passed to its `start`.
     """
 
     def __init__(self, name: str, make: MakeSage, settings: Settings) -> None:
@@ -73,7 +71,7 @@ class SageThread:
         self._thread.start()
 
     async def ask(self, question: Question) -> dict[str, JsonValue]:
-        """Its advice. Cancelled, the sage's own work is cancelled too, as soon as its loop gets to that.
+        """Its advice. Cancelling this cancels the sage's work, as soon as the sage's loop runs.
 
         Raises:
             NotAskedError: it could not be asked.
@@ -107,7 +105,7 @@ class SageThread:
             _log.warning("sage did not close in time; its thread is left behind", sage=self.name)
 
     def _begin(self, sage: Sage, question: Question, answer: Future[dict[str, JsonValue]]) -> None:
-        """On the sage's loop, in the context of whoever asks."""
+        """Runs on the sage's loop, in the caller's context."""
         task = asyncio.get_running_loop().create_task(_advise(sage, question))
         self._tasks.add(task)
         task.add_done_callback(partial(self._finish, answer))
@@ -123,7 +121,7 @@ class SageThread:
         self._tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if not answer.set_running_or_notify_cancel():
-            return  # nobody waits any more
+            return  # nobody waits for the answer
         if error is None:
             answer.set_result(task.result())
         else:
@@ -132,7 +130,7 @@ class SageThread:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - the thread's end: there is nobody above to tell
+        except BaseException as error:  # noqa: BLE001 - the end of the thread: nobody above catches it
             self.has_failed = True
             _log.error("sage ended", sage=self.name, error=type(error).__name__)
         finally:
@@ -163,7 +161,7 @@ class SageThread:
         except BaseException as error:
             if ends_the_task(error):
                 raise
-            # A sage may be anybody's plug-in.
+            # A sage may be a plug-in that raises anything.
             _log.error("sage does not start; tried again later", sage=self.name, error=repr(error))
             self.has_failed = True
             return None
@@ -177,5 +175,5 @@ async def _advise(sage: Sage, question: Question) -> dict[str, JsonValue]:
     except BaseException as error:
         if ends_the_task(error) or isinstance(error, Exception):
             raise
-        # `sys.exit` or a panic would end the sage's loop, and with it all later questions.
+        # `sys.exit` or a panic would end the sage's loop.
         raise SageFailedError(f"it raised {type(error).__name__}") from error

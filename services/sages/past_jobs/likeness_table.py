@@ -1,6 +1,6 @@
-"""Past jobs and how they ended, in SQLite, made of the facts of `jobs.history`; and those that are like a new one.
+"""Past jobs and their ends from `jobs.history` in SQLite, and the search for those that are like a new job.
 
-Of what a job asked for only the beginnings of its words are kept, each once, without secrets: enough to compare jobs.
+Of a job's texts only the beginnings of their words are kept, each once, without secrets: enough to compare jobs.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ CREATE INDEX jobs_by_time ON jobs (accepted_at);
 """ + full_text_index_sql("job", "stems")
 
 MAX_JOBS: Final = 20_000
-"""Above it the jobs that were accepted first are forgotten."""
+"""Above it the jobs that were accepted first are deleted."""
 
 LEAST_LIKENESS: Final = 0.4
-"""Below it two jobs are not about the same."""
+"""Below it two jobs have different subjects."""
 
 MAX_LIKE_JOBS: Final = 50
 MAX_STEMS: Final = 300
-"""What is kept of a job's words."""
+"""The number of stems that are kept of a job."""
 
 _RAREST = 12
 _PROMPT_CHARACTERS = 2000
@@ -57,7 +57,7 @@ _REASON_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class LikeJob:
-    """A past job that is like the one in question, and how it ended. `likeness` is above 0, at most 1."""
+    """A past job that is like the new one, and how it ended. `likeness` is above 0, at most 1."""
 
     job_id: str
     likeness: float
@@ -70,7 +70,7 @@ class LikeJob:
 
 
 def subject_of(question: Question) -> str:
-    """What a job is about: its first prompts and the short texts among its options, secrets hidden."""
+    """A job's subject: the beginnings of its first prompts and of its text options, with secrets masked."""
     texts = [text[:_PROMPT_CHARACTERS] for text in question.texts()]
     options = [
         f"{name}: {value[:_OPTION_CHARACTERS]}" for name, value in question.options.items() if isinstance(value, str)
@@ -79,20 +79,20 @@ def subject_of(question: Question) -> str:
 
 
 def subject_stems(question: Question) -> list[str]:
-    """The stems of its words, the most frequent first."""
+    """The stems of the subject's words, the most frequent first."""
     return stemmed(terms([subject_of(question)]))[:MAX_STEMS]
 
 
 def apply(connection: sqlite3.Connection, record: ConsumedRecord) -> None:
-    """Take in a fact; those that say nothing of a job's outcome are passed over.
+    """Apply a fact; facts that say nothing about a job's outcome are skipped.
 
     Raises:
-        UnreadableFactError: it is none.
+        UnreadableFactError: it is not a fact.
     """
     fact_type = record.header(FACT_TYPE_HEADER) or ""
     if fact_type not in _LEARNT or record.key is None or record.value is None:
         return
-    # Most results are good: they need not be read.
+    # Most results have no failure: skip them without decoding.
     if fact_type == ItemsCompleted.fact_type and b'"failed"' not in record.value:
         return
     fact = decode_job_fact(fact_type, record.value)
@@ -109,7 +109,7 @@ _LEARNT = frozenset(fact.fact_type for fact in (JobAccepted, ItemsCompleted, Job
 
 
 def prune(connection: sqlite3.Connection, most: int = MAX_JOBS) -> None:
-    """Forget the jobs that were accepted first while there are more than `most`."""
+    """Delete the jobs that were accepted first, beyond `most`."""
     connection.execute(
         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY accepted_at DESC, job_id DESC LIMIT -1 OFFSET ?)",
         (most,),
@@ -117,9 +117,9 @@ def prune(connection: sqlite3.Connection, most: int = MAX_JOBS) -> None:
 
 
 def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJob]:
-    """The ended jobs of the same tenant and workload that are about the same, the most alike first.
+    """The ended jobs of the same tenant and workload with a similar subject, the most similar first.
 
-    How alike two jobs are is Dice's coefficient of the stems of their words.
+    Likeness is Dice's coefficient of the stems of the two subjects.
     """
     asked = subject_stems(question)
     rare = rarest(connection, "job_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
@@ -130,13 +130,7 @@ def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJo
         " FROM job_words JOIN jobs ON jobs.id = job_words.rowid"
         " WHERE job_words MATCH ? AND tenant = ? AND workload = ? AND status IS NOT NULL AND job_id != ?"
         " ORDER BY bm25(job_words), accepted_at DESC, job_id LIMIT ?",
-        (
-            match_query(rare),
-            question.tenant,
-            question.workload,
-            question.job_id,
-            MAX_LIKE_JOBS,
-        ),
+        (match_query(rare), question.tenant, question.workload, question.job_id, MAX_LIKE_JOBS),
     )
     mine = frozenset(asked)
     found = [LikeJob(job_id, likeness(mine, frozenset(words.split())), *rest) for words, job_id, *rest in rows]
@@ -155,7 +149,7 @@ def _accept(connection: sqlite3.Connection, fact: JobAccepted, job_id: str, acce
 
 
 def _note_failure(connection: sqlite3.Connection, fact: ItemsCompleted, job_id: str) -> None:
-    """Keep the first failure of an item: what follows in a job is often the same again."""
+    """Keep the first failure of an item; later ones in a job are often the same."""
     for result in fact.results:
         if result.status == "failed":
             message = None if result.error_message is None else excerpt(result.error_message, _MESSAGE_CHARACTERS)

@@ -1,4 +1,4 @@
-"""Which past jobs are like one that is asked about, and what they took."""
+"""Which past jobs are like a new one, and what they took."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 SIZE_FACTOR: Final = 2
-"""Jobs of half to twice as many items are of the same size."""
+"""Jobs with half to twice as many items have the same size."""
 
 LEAST_OF_SIZE: Final = 3
 """With fewer jobs of the same size, jobs of any size count, scaled by their items."""
 
 MOST_SAMPLES: Final = 200
-"""The most recent so many count, so that an estimate follows what changes."""
+"""Only the most recent jobs count, so that an estimate follows changes."""
 
 DUPLICATE_MS: Final = 24 * 3600 * 1000
-"""A job that ended longer ago did the same work, perhaps, but on another day."""
+"""A job that ended longer ago does not count as a duplicate."""
 
 _LIVE_MS: Final = 7 * DUPLICATE_MS
 _MAX_SUBJECT: Final = 200
@@ -29,7 +29,7 @@ Basis = Literal["same_size", "scaled", "workload_scaled", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """What makes two jobs alike: the workload, what it is about (`subject_of`), the size."""
+    """What similar jobs have in common: the workload, the subject (`subject_of`), the size."""
 
     job_id: str
     workload: str
@@ -39,9 +39,9 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class SimilarJobs:
-    """What jobs like this one took; each sequence has its own number of samples.
+    """What similar jobs took; each sequence has its own number of samples.
 
-    `queue_seconds` is from the decision to the first item's start, `duration_seconds` from there to the end.
+    `queue_seconds` is from the routing to the first item's start, `duration_seconds` from there to the end.
     `item_seconds` is the mean time of one item.
     """
 
@@ -53,7 +53,7 @@ class SimilarJobs:
 
 
 def subject_of(options: Mapping[str, JsonValue]) -> str:
-    """What a workload is told to do: the function of a `python` job, the model of a `claude` job; else nothing."""
+    """A job's subject: the function of a `python` job, the model of a `claude` job, else empty."""
     for name in ("function", "model"):
         value = options.get(name)
         if isinstance(value, str):
@@ -62,7 +62,7 @@ def subject_of(options: Mapping[str, JsonValue]) -> str:
 
 
 def find_similar(connection: sqlite3.Connection, like: Likeness) -> SimilarJobs:
-    """Completed jobs of the same workload, subject and size; too few: any size; none: any subject of the workload."""
+    """Completed jobs of the same workload, subject and size; if too few, of any size; if none, of any subject."""
     if like.items_total is not None:
         rows = _rows(connection, like, of_subject=True, of_size=True)
         if len(rows) >= LEAST_OF_SIZE:
@@ -77,7 +77,7 @@ def find_similar(connection: sqlite3.Connection, like: Likeness) -> SimilarJobs:
 def find_duplicate(
     connection: sqlite3.Connection, job_id: str, tenant: str, content_hash: str, accepted_at: int
 ) -> str | None:
-    """Another job of the tenant with the same content: one that runs, else the last one that completed within a day."""
+    """Another job of the tenant with the same content: a running one, else the last that completed within a day."""
     found = connection.execute(
         "SELECT job_id FROM jobs WHERE content_hash = ?1 AND tenant = ?2 AND job_id != ?3 AND accepted_at <= ?4"
         " AND (ended_at IS NULL AND accepted_at > ?4 - ?5 OR status = 'completed' AND ended_at > ?4 - ?6)"
@@ -129,5 +129,5 @@ def _similar(basis: Basis, rows: Sequence[_Row], scaled_to: Likeness | None) -> 
 
 
 def _scale(past: int | None, asked: int | None) -> float | None:
-    """What one job's duration says of another's; None where a size is not known."""
+    """The factor from one job's duration to another's, by size; None if a size is not known."""
     return asked / past if past and asked else None

@@ -19,10 +19,9 @@ from werkzeug import Response
 
 from services.notifier.channels import addresses, email, webhook
 from services.notifier.channels.addresses import RefusedAddressError, is_public, resolved
-from services.notifier.channels.answers import outcome_of, retry_after_ms
 from services.notifier.channels.console import ConsoleSender
 from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
-from services.notifier.channels.sender import Message, Never, NotNow, Sent
+from services.notifier.channels.sender import Message, Never, NotNow, Sent, outcome_of, retry_after_ms
 from services.notifier.channels.slack import SlackSender
 from services.notifier.channels.webhook import WebhookSender
 from services.notifier.notifications.run import LONGEST_MS, pause_ms

@@ -19,8 +19,7 @@ from pydantic import SecretStr
 
 from services.notifier.channels import email as email_channel
 from services.notifier.channels import slack as slack_channel
-from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
-from services.notifier.channels.mail_message import mail_message
+from services.notifier.channels.email import EmailSender, Mailbox, TlsMode, mail_message
 from services.notifier.channels.sender import Message, Never, NotNow, Sent
 from services.notifier.channels.slack import SlackSender
 from tests.integration.notifier.receivers import mail_receiver

@@ -13,8 +13,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from services.claude_exec.cli.command import BUNDLED_CLI, cli_command
-from services.claude_exec.cli.environment import child_environment
+from services.claude_exec.cli.command import BUNDLED_CLI, child_environment, cli_command
 from services.claude_exec.cli.process import CliNotStartedError, CliProcess
 from services.claude_exec.cli.run_directory import (
     NoRunDirectoryError,
