@@ -1,1 +1,1 @@
-"""Tells people: rules decide what of a job is told on which channel; a message is sent once, retried, or given up."""
+"""Notifies people: rules choose events and channels; a message is sent, retried, or given up."""

@@ -1,4 +1,4 @@
-"""Whether people would be told; `python -m services.notifier.health` is a container's check.
+"""Whether notifications would be sent; `python -m services.notifier.health` is a container's check.
 
 Exit status 0 if so; else 1, and one line that says what is wrong.
 """

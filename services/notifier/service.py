@@ -1,4 +1,4 @@
-"""The service `notifier`: a planner reads ends and holds, owners fold `notifications` and send what it holds."""
+"""The service `notifier`: a planner reads ends and holds; owners fold `notifications` and send the messages."""
 
 from __future__ import annotations
 

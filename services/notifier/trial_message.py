@@ -1,4 +1,4 @@
-"""Sends a test message on channels, at once and past the outbox: `mesh notify test`."""
+"""Sends a test message on channels at once, without the outbox: `mesh notify test`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _BODY = "If you can read this, ElderMesh can tell you of its jobs here."
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Whether a channel took the test message; `trouble` says why not."""
+    """Whether a channel took the test message; if not, `trouble` says why."""
 
     name: str
     trouble: str | None
 
 
 async def try_channels(channels: Mapping[str, Channel], settings: Settings) -> list[Tried]:
-    """Send one message on each, all at once; none is tried twice."""
+    """Send one message on each channel, all at once, without retries."""
     return list(await asyncio.gather(*(_tried(name, channel, settings) for name, channel in channels.items())))
 
 
 async def _tried(name: str, channel: Channel, settings: Settings) -> Tried:
-    # Of whoever tries, standard output is data.
+    # The command's standard output is for data.
     sender: Sender = (
         ConsoleSender(lambda: sys.stderr) if isinstance(channel, ConsoleChannel) else channel.sender(settings)
     )

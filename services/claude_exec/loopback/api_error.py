@@ -1,4 +1,4 @@
-"""Errors as the API answers them."""
+"""Error answers of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from shared.errors import MeshError
 
 OVERLOADED = 529
-"""The API's own status, unknown to HTTP."""
+"""A status of the API that HTTP does not define."""
 
 _TYPES: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -21,7 +21,7 @@ _TYPES: Mapping[int, str] = {
     HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
     OVERLOADED: "overloaded_error",
 }
-"""As the API's documentation lists them; any other status is `invalid_request_error` or `api_error`."""
+"""From the API's documentation; any other status is `invalid_request_error` or `api_error`."""
 
 _MESSAGES: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "invalid x-api-key",
@@ -36,7 +36,7 @@ class AnswerError(MeshError):
 
     Args:
         status: of HTTP, 400 to 599.
-        message: for people; a usual one for the status without.
+        message: for people; None: the usual one for the status.
         retry_after: seconds, for the header of that name.
     """
 
@@ -48,24 +48,20 @@ class AnswerError(MeshError):
 
     @property
     def kind(self) -> str:
-        """The API's name for it."""
+        """The API's type of the error."""
         other = "api_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
         return _TYPES.get(self.status, other)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that go with it."""
+        """The headers of the answer."""
         again = self.status in _AGAIN or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         advice = [("x-should-retry", "true" if again else "false")]
         return advice if self.retry_after is None else [*advice, ("retry-after", str(self.retry_after))]
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The body of the answer."""
-        return {
-            "type": "error",
-            "error": {"type": self.kind, "message": self.message},
-            "request_id": request_id,
-        }
+        return {"type": "error", "error": {"type": self.kind, "message": self.message}, "request_id": request_id}
 
 
 class InvalidRequestError(AnswerError):

@@ -1,4 +1,4 @@
-"""What a request to the Messages API asks: the prompt, and how far its conversation has come."""
+"""What a request to the Messages API asks: its prompt, and the turn of its conversation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import orjson
 
 from services.claude_exec.loopback.api_error import InvalidRequestError
 
-# What the CLI itself says as the person, to go on with an answer that does not satisfy it.
+# User messages of the CLI itself, which asks for a better answer.
 _OF_THE_CLI = (
     "Output token limit hit.",
     "Your response above was stopped by a safety classifier",
     "[structured-output-enforce]",
 )
-# The CLI puts these into the person's message, each as a whole.
+# The CLI adds these blocks to the user's message.
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 
 
@@ -28,12 +28,12 @@ class Conversation:
     Attributes:
         model: the model's name, as the caller gave it.
         streamed: whether the answer is to be server-sent events.
-        prompt: the text of the last message of the person that is no tool's result; the CLI's own words do not count.
+        prompt: the text of the last user message that is not a tool's result and not the CLI's own.
         turn: how many tools have been called since the prompt.
-        tool_result: the text of the newest tool's result since then.
-        tools: names of the tools that are offered.
+        tool_result: the text of the last tool result since then.
+        tools: names of the offered tools.
         messages: their number.
-        characters: of all messages' text.
+        characters: length of all messages' text.
     """
 
     model: str
@@ -50,7 +50,7 @@ def read_conversation(body: bytes) -> Conversation:
     """Read a request's body.
 
     Raises:
-        InvalidRequestError: it is none of the Messages API's.
+        InvalidRequestError: it is not a request of the Messages API.
     """
     try:
         request = orjson.loads(body)

@@ -1,4 +1,4 @@
-"""One request's answer on the wire: waits that end with the caller or the endpoint, and answers that break off."""
+"""Sends one answer: waits that end if the caller leaves or the endpoint stops, and answers that break off."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from services.claude_exec.loopback.steps import Break
 from shared.errors import MeshError
 
 STALL_SECONDS = 3_600.0
-"""After so long without a further byte a stalled answer is cut after all."""
+"""A stalled answer is cut after this time."""
 SEND_SECONDS = 60.0
-"""After so long without taking a byte the caller counts as gone."""
+"""A caller that takes no byte for so long counts as gone."""
 
 _STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
@@ -27,7 +27,7 @@ _NO_JSON = b'event: content_block_delta\ndata: {"type":"content_block_delta","in
 
 
 class EndedError(MeshError):
-    """Nobody is there to answer, or nobody to answer to: end the exchange. `outcome` is the journal's word for why."""
+    """The exchange ends: the caller left, the endpoint stops, or the answer broke off. `outcome` is for the journal."""
 
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
@@ -35,7 +35,7 @@ class EndedError(MeshError):
 
 
 class Exchange:
-    """The answering side of one request whose body has been read. An asynchronous context."""
+    """The answer to one request whose body has been read. An asynchronous context."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, stopping: asyncio.Event, request_id: str) -> None:
         self._transport: asyncio.Transport = scope["state"]["transport"]
@@ -44,7 +44,7 @@ class Exchange:
         self._stopped: asyncio.Task[Any]
 
     async def __aenter__(self) -> Self:
-        """Begin to watch the caller."""
+        """Begin to watch for the caller's end."""
         self._gone = asyncio.create_task(self._caller_left())
         self._stopped = asyncio.create_task(self._stopping.wait())
         return self
@@ -52,10 +52,10 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         for task in (self._gone, self._stopped):
             task.cancel()
-            await asyncio.wait({task})  # not the task itself: a cancellation of ours would be taken for its end
+            await asyncio.wait({task})  # `await task` would hide a cancellation of this task
 
     async def wait(self, seconds: float) -> None:
         """Wait.
@@ -73,16 +73,16 @@ class Exchange:
         raise EndedError("stopped")
 
     async def answer(self, status: int, body: Any, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Answer with JSON, whole."""
+        """Answer with a complete JSON body."""
         content = orjson.dumps(body)
         await self._start(status, [("content-type", _JSON), ("content-length", str(len(content))), *headers])
         await self._body(content, more=False)
 
     async def say(self, message: Message, *, streamed: bool, broken: Break | None) -> None:
-        """Answer with a message, or half of it.
+        """Answer with a message; with only its first half if `broken` is set.
 
         Raises:
-            EndedError: with half of it, always; else if the caller left.
+            EndedError: the caller left, or `broken` is set.
         """
         if streamed:
             await self._stream(message, broken)
@@ -137,7 +137,7 @@ class Exchange:
             raise EndedError("gone") from error
 
     async def _cut(self) -> None:
-        """Cut the connection, and wait until the server has seen it: it would report an answer without an end."""
+        """Cut the connection, and wait until the server has noticed; else it reports an incomplete answer."""
         self._transport.abort()
         async with asyncio.timeout(SEND_SECONDS):
             await self._gone

@@ -1,4 +1,4 @@
-"""What the endpoint was asked, for tests and for people who wonder: the newest requests, in memory only."""
+"""The newest requests to the endpoint, for tests and for debugging; in memory only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 MAX_ENTRIES = 1_000
 MAX_TEXT = 4_000
-"""Characters kept of a prompt and of a tool's result."""
+"""Characters that are kept of a text, such as a prompt."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One request. Times are seconds since the epoch; what is not known (yet) is null.
+    """One request. Times are seconds since 1970; unknown values are null.
 
     Attributes:
         number: 1 for the first request since the start.
@@ -48,21 +48,21 @@ class Journal:
         self.total = 0
 
     def begin(self, method: str, path: str) -> Entry:
-        """Enter a request that has come."""
+        """Add a request."""
         self.total += 1
         entry = Entry(self.total, method, path[:MAX_TEXT])
         self._entries.append(entry)
         return entry
 
     def clear(self) -> None:
-        """Forget all; numbers go on."""
+        """Delete all entries; the numbers continue."""
         self._entries.clear()
 
     def shown(self) -> dict[str, Any]:
-        """What `GET /_loopback/requests` answers."""
+        """The answer to `GET /_loopback/requests`."""
         return {"total": self.total, "requests": [asdict(entry) for entry in self._entries]}
 
 
 def excerpt(text: str | None) -> str | None:
-    """As much of a text as is kept."""
+    """The part of a text that is kept."""
     return text if text is None else text[:MAX_TEXT]

@@ -30,14 +30,14 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class MarkerError(ValueError):
-    """A marker cannot be read; the message says which and why."""
+    """A marker is wrong; the message says which and why."""
 
 
 def read_markers(text: str) -> tuple[steps.Step, ...]:
-    """All steps that `text` marks, in order. Text around markers, and `[[` before any other word, means nothing.
+    """The steps of all markers in `text`, in order. Other text, also `[[` before an unknown word, is ignored.
 
     Raises:
-        MarkerError: one is not closed, says what it must not, or together they ask for too much.
+        MarkerError: a marker is not closed or has a wrong value, or all together exceed a limit.
     """
     read: list[steps.Step] = []
     position = 0
@@ -58,7 +58,7 @@ def read_markers(text: str) -> tuple[steps.Step, ...]:
 
 
 def _closed(text: str, position: int) -> int:
-    """The place behind the marker that must close here, but for space."""
+    """The position after the `]]` that must follow here, perhaps after spaces."""
     found = _END.match(text, position)
     if found is None:
         raise ValueError("expected ]]")
@@ -66,7 +66,7 @@ def _closed(text: str, position: int) -> int:
 
 
 def _words(text: str, position: int) -> tuple[str, int]:
-    """All up to the next `]]`, without space around it."""
+    """The text up to the next `]]`, stripped, and the position after it."""
     end = text.find(_CLOSE, position)
     if end < 0:
         raise ValueError("expected ]]")
@@ -74,7 +74,7 @@ def _words(text: str, position: int) -> tuple[str, int]:
 
 
 def _json(text: str, position: int) -> tuple[JsonValue, int]:
-    """The JSON that starts at or behind `position`, and the place behind it."""
+    """The JSON value that starts at `position`, perhaps after spaces, and the position after it."""
     while text[position : position + 1].isspace():
         position += 1
     try:
@@ -85,7 +85,7 @@ def _json(text: str, position: int) -> tuple[JsonValue, int]:
 
 
 def _options(text: str, position: int, allowed: frozenset[str]) -> tuple[dict[str, str], int]:
-    """`name=value` each, a value being a word or a JSON string; and the place behind the marker."""
+    """Options `name=value`, whose values are words or JSON strings, and the position after the marker."""
     options: dict[str, str] = {}
     while (found := _OPTION.match(text, position)) is not None:
         name = found[1]
@@ -119,9 +119,9 @@ def _first_word(text: str, position: int) -> tuple[str, int]:
 
 
 def _reply(text: str, position: int) -> tuple[steps.Step, int]:
-    # A JSON string can hold what else would close the marker.
+    # A JSON string may contain `]]`.
     if _QUOTED.match(text, position):
-        with contextlib.suppress(ValueError):  # then it is only a text that starts with a quotation mark
+        with contextlib.suppress(ValueError):  # then it is a plain text that starts with a quotation mark
             said, behind = _json(text, position)
             return steps.Reply(str(said)), _closed(text, behind)
     words, position = _words(text, position)

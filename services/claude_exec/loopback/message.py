@@ -12,14 +12,14 @@ from pydantic import JsonValue
 from services.claude_exec.loopback.steps import Usage
 
 DELTA_PARTS = 8
-"""Pieces that a short text streams in, so that half of it is a beginning."""
+"""Pieces of a short text in a stream, so that half of them is a beginning of the text."""
 MAX_DELTA = 16 * 1024
-"""Characters a piece at most."""
+"""Characters of a piece at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """Text that is said."""
+    """A block of text."""
 
     text: str
 
@@ -37,13 +37,13 @@ class TextBlock:
         return {"type": "text", "text": ""}
 
     def deltas(self) -> Iterator[dict[str, Any]]:
-        """How it goes on."""
+        """How it continues."""
         return ({"type": "text_delta", "text": part} for part in _parts(self.text))
 
 
 @dataclass(frozen=True, slots=True)
 class ToolBlock:
-    """A tool that is called."""
+    """A block that calls a tool."""
 
     call_id: str
     name: str
@@ -63,7 +63,7 @@ class ToolBlock:
         return {"type": "tool_use", "id": self.call_id, "name": self.name, "input": {}}
 
     def deltas(self) -> Iterator[dict[str, Any]]:
-        """How it goes on: its input's JSON, in pieces that are none."""
+        """How it continues: its input's JSON, in pieces."""
         return ({"type": "input_json_delta", "partial_json": part} for part in _parts(self._json()))
 
     def _json(self) -> str:

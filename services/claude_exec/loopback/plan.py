@@ -1,4 +1,4 @@
-"""Which answer a request gets: a function of its conversation, of the steps for its prompt, and of their countdown."""
+"""The answer to a request: a function of its conversation, the steps for its prompt, and their countdown."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from services.claude_exec.loopback.conversation import Conversation
 from services.claude_exec.loopback.message import Block, Message, TextBlock, ToolBlock
 
 STRUCTURED_OUTPUT = "StructuredOutput"
-"""The tool that the CLI offers when it was given a schema of the output."""
+"""The tool that the CLI offers if it has a schema of the output."""
 
 MAX_COUNTED = 10_000
-"""Prompts' steps with `times` that are remembered; the longest unused are forgotten, and would count anew."""
+"""Steps with `times` that are counted; above it the longest unused ones are dropped, and would count again from 0."""
 
 _TOKEN_BYTES = 4
 _TURN_TOKENS = 16
@@ -27,7 +27,7 @@ _EXCERPT = 80
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to answer: wait, then an error, or a message, perhaps only half of it."""
+    """How to answer: wait, then send an error or a message, perhaps only half of it."""
 
     wait_seconds: float
     refusal: AnswerError | None
@@ -42,7 +42,7 @@ class Countdown:
         self._taken: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def take(self, prompt: str, place: int, times: int | None) -> bool:
-        """Whether the step at `place` still counts; if so, once less from now on."""
+        """Whether the step at `place` still applies; counts this use."""
         if times is None:
             return True
         key = (digest(prompt), place)
@@ -53,12 +53,12 @@ class Countdown:
         return taken < times
 
     def clear(self) -> None:
-        """Count anew."""
+        """Count again from 0."""
         self._taken.clear()
 
 
 def digest(text: str) -> str:
-    """What a prompt is known by where it need not, or must not, be kept itself."""
+    """A hash that identifies a prompt without keeping it."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -97,7 +97,7 @@ def make_plan(conversation: Conversation, script: Sequence[steps.Step], countdow
 
 
 def _of_this_turn(conversation: Conversation, script: Sequence[steps.Step]) -> Iterator[tuple[int, steps.Step]]:
-    """The steps that answer this request, with their places among all: a tool's call is the last step of its turn."""
+    """The steps of this turn, with their places among all; a tool call is the last step of its turn."""
     turn = 0
     for place, step in enumerate(script):
         if turn == conversation.turn:
@@ -134,18 +134,18 @@ def _default_text(conversation: Conversation) -> str:
 
 
 def _identity(kind: str, conversation: Conversation) -> str:
-    """Unique in a conversation, and the same whenever that is held again."""
+    """An id that is unique in its conversation, and the same when the conversation is repeated."""
     seed = f"{conversation.messages}/{conversation.turn}/{conversation.prompt}"
     return f"{kind}_loopback_{digest(seed)[:24]}"
 
 
 def tokens(characters: int) -> int:
-    """What a text of so many characters counts as: one token each four, and at least one."""
+    """The tokens of a text of so many characters: one for each four, at least one."""
     return max(1, -(-characters // _TOKEN_BYTES))
 
 
 def _counted(usage: steps.Usage, conversation: Conversation, blocks: Sequence[Block]) -> steps.Usage:
-    """Figures that depend on prompt, turn and answer alone, not on the machine that the CLI describes to the model."""
+    """Token counts of prompt, turn and answer alone, without the CLI's description of the machine."""
     input_tokens = tokens(len(conversation.prompt)) + _TURN_TOKENS * conversation.turn
     output_tokens = tokens(sum(block.characters for block in blocks))
     return steps.Usage(

@@ -1,4 +1,4 @@
-"""A script file: which steps answer prompts that hold a certain text, and carry no markers themselves."""
+"""A script file: the steps that answer prompts with a certain text and without markers of their own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 class Script:
-    """Texts and the steps for prompts that hold them; the first text that is in a prompt wins."""
+    """Texts and the steps for prompts that contain them; the first text that is in a prompt wins."""
 
     def __init__(self, rules: Iterable[tuple[str, tuple[Step, ...]]] = ()) -> None:
         self._rules = tuple(rules)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file: an object in YAML or JSON, whose values are markers in a text or a list of such texts.
+        """Read a file: an object in YAML or JSON, whose values are texts with markers or lists of such texts.
 
         Raises:
-            ConfigurationError: it is not there, or says something else; the message says what.
+            ConfigurationError: it is missing or wrong; the message says what is wrong.
         """
         try:
             content = yaml.safe_load(read_regular_file(path, MAX_FILE_BYTES).decode("utf-8-sig"))
@@ -38,7 +38,7 @@ class Script:
         return cls((_key(path, key), _steps(path, key, value)) for key, value in content.items())
 
     def steps(self, prompt: str) -> tuple[Step, ...]:
-        """The steps for a prompt: those it marks itself, else those of the first rule that fits, else none.
+        """The steps for a prompt: its own, else those of the first matching rule, else none.
 
         Raises:
             MarkerError: a marker in the prompt cannot be read.

@@ -1,4 +1,4 @@
-"""What an answer is made of: the steps that markers and script files name, in the order in which they are obeyed."""
+"""The steps of an answer, which markers and script files name."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Literal, TypeAlias
 from pydantic import JsonValue
 
 Break = Literal["stall", "drop", "malformed"]
-"""How an answer goes wrong half-way: nothing more comes, the connection is cut, or what comes is no JSON."""
+"""How an answer breaks off: nothing more comes, the connection is cut, or the rest is not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Say a text."""
+    """Answer with a text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Say so many characters, in one line."""
+    """Answer with so many characters on one line."""
 
     characters: int
 
 
 @dataclass(frozen=True, slots=True)
 class Structured:
-    """Answer with JSON: through the tool for structured output where the request offers it, else as text."""
+    """Answer with JSON: through the tool for structured output if the request offers it, else as text."""
 
     value: JsonValue
 
@@ -42,7 +42,7 @@ class CallTool:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait before the first byte; with `times`, only for the first so many requests that get here."""
+    """Wait before the first byte; with `times`, only for the first so many requests that reach this step."""
 
     seconds: float
     times: int | None = None
@@ -50,7 +50,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answer with an error of the API; `retry_after` are seconds."""
+    """Answer with an error of the API; `retry_after` is in seconds."""
 
     status: int
     retry_after: int | None = None
@@ -60,7 +60,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class BreakOff:
-    """Answer only half, and go wrong."""
+    """Send only half of the answer."""
 
     how: Break
     times: int | None = None
@@ -68,7 +68,7 @@ class BreakOff:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens that the answer reports, where they are given."""
+    """The token counts that the answer reports; None: the usual ones."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -78,7 +78,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The reason for which the answer ends."""
+    """The answer's stop reason."""
 
     reason: str
     times: int | None = None

@@ -1,7 +1,7 @@
-"""Judges the JSON Schema that a `claude` job asks its output to have, in one walk that takes time linear in its size.
+"""Checks the JSON Schema for the output of a `claude` job, in one walk in linear time.
 
 The CLI compiles the schema with Ajv: draft 7, strict, so unknown keywords are errors. What Ajv would refuse is refused
-here, before a CLI is started. Nothing of a schema is executed: no pattern is compiled and no reference is fetched.
+here, before a CLI is started. No pattern is compiled and no reference is fetched.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from services.claude_exec.output_schema.keywords import PLAIN_KEYWORDS, why_unkn
 from services.claude_exec.output_schema.patterns import wrong_pattern
 
 MAX_SUBSCHEMAS: Final = 1_000
-"""The CLI compiles so many in about a second; its time grows with the square."""
+"""The CLI compiles so many in about a second; the time grows with the square of their number."""
 
 MAX_DEPTH: Final = 64
 MAX_STEPS_AT_ONE_VALUE: Final = 1_000
-"""Schemas that one value may have to be checked against: references can double them at each step."""
+"""Schemas that one value may be checked against; references can double their number at each step."""
 
 _SUBSCHEMAS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("properties", "patternProperties", "definitions", "$defs", "dependencies"), "map"),
@@ -41,23 +41,23 @@ class SchemaRefusedError(ValueError):
 
 
 def judge_output_schema(schema: Mapping[str, JsonValue]) -> None:
-    """See that the CLI can use a schema.
+    """Check that the CLI can use a schema.
 
     Raises:
-        SchemaRefusedError: it cannot, or only at a cost that has no bound.
+        SchemaRefusedError: it cannot, or not within the limits.
     """
     _Walk(schema).judge()
 
 
 def for_cli(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The schema as the CLI takes it: without `$schema`, since Ajv knows no other draft than its own."""
+    """The schema for the CLI: without `$schema`, because its Ajv knows only draft 7."""
     return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
 
 
 class _Walk:
-    """One schema on its way through the judge.
+    """The walk through one schema.
 
-    `_same_value` has, for each subschema, those that are checked against the same value as itself.
+    `_same_value` has, for each subschema, the subschemas that are checked against the same value.
     """
 
     def __init__(self, schema: Mapping[str, JsonValue]) -> None:
@@ -83,7 +83,7 @@ class _Walk:
         self._weigh()
 
     def _judge_one(self, at: _Pointer, schema: Mapping[str, JsonValue]) -> list[tuple[_Pointer, JsonValue]]:
-        """Judge the keywords of one schema; return the schemas in it."""
+        """Check the keywords of one schema; return the schemas in it."""
         below: list[tuple[_Pointer, JsonValue]] = []
         for keyword, value in schema.items():
             if keyword in _SUBSCHEMAS:
@@ -112,7 +112,7 @@ class _Walk:
             self._same_value[at].append(target)
 
     def _weigh(self) -> None:
-        """Count what each value may have to be checked against; a schema that leads to itself has no end."""
+        """Count the schemas that each value may be checked against; refuse references that form a cycle."""
         weights: dict[_Pointer, int] = {}
         open_: set[_Pointer] = set()
         for start in self._same_value:
@@ -139,7 +139,7 @@ class _Walk:
 
 
 def _subschemas(at: _Pointer, keyword: str, value: JsonValue) -> Iterator[tuple[_Pointer, JsonValue]]:
-    """The schemas that a keyword holds."""
+    """The schemas in a keyword's value."""
     place = (*at, keyword)
     kind = _SUBSCHEMAS[keyword]
     if kind == "map":
@@ -169,7 +169,7 @@ def _named(place: _Pointer, keyword: str, value: JsonValue) -> Iterator[tuple[_P
 
 
 def _judge_together(at: _Pointer, schema: Mapping[str, JsonValue]) -> None:
-    """What no keyword can do without another one."""
+    """Check the keywords that need another keyword."""
     if at and "$schema" in schema:
         raise _refused(at, "$schema: only at the top")
     if at and "$id" in schema:

@@ -1,4 +1,4 @@
-"""The keywords of a draft 7 schema that hold no schemas: what their values may be. Each is judged in linear time."""
+"""The keywords of draft 7 without schemas in their values, and a check of each value in linear time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.claude_exec.output_schema.patterns import wrong_pattern
 
 MAX_ENUM_VALUES: Final = 5_000
 MAX_ENUM_OBJECTS: Final = 500
-"""Objects and arrays of an `enum`: the CLI compares each with each."""
+"""Objects and arrays of an `enum`: the CLI compares all pairs."""
 
 _DIALECTS: Final = frozenset(
     f"{scheme}://json-schema.org/{draft}/schema"
@@ -77,7 +77,7 @@ _OF_EVERY_OBJECT: Final = frozenset(
 
 
 def wrong_names(value: JsonValue) -> str | None:
-    """Why a value is no list of names, each once; None if it is one."""
+    """Why a value is not a list of different names; None if it is."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return "must be an array of names"
     return next(filter(None, (wrong_property(name) for name in value if isinstance(name, str))), None) or _distinct(
@@ -86,7 +86,7 @@ def wrong_names(value: JsonValue) -> str | None:
 
 
 def wrong_property(name: str) -> str | None:
-    """Why the CLI cannot judge a property of this name, which it takes to be there without it; None if it can."""
+    """Why the CLI cannot check a property of this name: JavaScript objects always have it. None if it can."""
     return f"{name}: every object of JavaScript has one, so the CLI cannot tell" if name in _OF_EVERY_OBJECT else None
 
 
@@ -101,7 +101,7 @@ def _values(value: JsonValue) -> str | None:
 
 
 def _distinct(values: Sequence[JsonValue]) -> str | None:
-    """By a set of canonical forms: comparing each with each takes time that grows with the square."""
+    """Compares canonical forms in a set, because comparing all pairs takes quadratic time."""
     return None if len({canonical_bytes(value) for value in values}) == len(values) else "two are the same"
 
 
@@ -146,6 +146,6 @@ _IN_DRAFT_7: Final[Mapping[str, str]] = {
 
 
 def why_unknown(keyword: str) -> str:
-    """Why a schema cannot have a keyword, and what to write in its place."""
+    """Why a keyword is refused, and what to write instead."""
     said = _IN_DRAFT_7.get(keyword)
     return "draft 7, which the CLI checks by, does not know it" + ("" if said is None else f"; {said}")

@@ -1,7 +1,6 @@
-"""Reads the regular expressions of a schema: their syntax as the CLI's JavaScript has it (flag `u`), and their size.
+"""Checks the regular expressions of a schema: JavaScript's syntax with the flag `u`, and their size.
 
-They are never run here. Where they run, in the CLI, one that does not come to an end costs its own prompt: the CLI is
-killed by the prompt's time-outs.
+They run only in the CLI. One that never ends costs only its own prompt, whose time-outs kill the CLI.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-"""One token; each alternative begins with another character, so that no position is read twice."""
+"""One token. Its alternatives begin with different characters, so that no position is read twice."""
 
 _LOOKS_AROUND = re.compile(r"\(\?<?[=!]")
-"""Groups that stand for a place, not for characters: nothing of them can be repeated."""
+"""Lookarounds match a position, not characters, so they cannot be repeated."""
 
 
 def wrong_pattern(pattern: str) -> str | None:
-    """Why the CLI could not use an expression, or we do not let it; None if nothing is wrong."""
+    """Why an expression is refused; None if it is not."""
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         return f"is longer than {MAX_PATTERN_CHARACTERS} characters"
     position, groups, can_repeat = 0, list[bool](), False
@@ -55,7 +54,7 @@ def wrong_pattern(pattern: str) -> str | None:
 
 
 def _wrong_token(token: re.Match[str], groups: list[bool], *, can_repeat: bool) -> str | None:
-    """Why a token cannot stand where it does; `groups` are those that are open, and whether they can be repeated."""
+    """Why a token is wrong at its place; `groups` has, for each open group, whether it can be repeated."""
     if token["times"] is not None:
         if not can_repeat:
             return "repeats nothing"

@@ -110,13 +110,7 @@ class RequestRun:
         self._traceparent = traceparent_of(run_span) or task.traceparent
         self._tracestate = tracestate_of(run_span) or task.tracestate
         self._facts = RunFacts(
-            parts.facts,
-            parts.clock,
-            task.topic,
-            task.partition,
-            task.request_id,
-            self._traceparent,
-            self._tracestate,
+            parts.facts, parts.clock, task.topic, task.partition, task.request_id, self._traceparent, self._tracestate
         )
         self._execution: Execution | None = None
         self._output = LiveOutput(

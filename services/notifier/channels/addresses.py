@@ -42,7 +42,7 @@ _NOT_PUBLIC_6: Final = tuple(
     )
 )
 _HOLD_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-"""What is sent there arrives at the IPv4 address inside: mapped ones, and what DNS64 answers in networks with NAT64."""
+"""Networks whose addresses contain an IPv4 address that packets reach: IPv4-mapped ones, and NAT64's."""
 
 
 class RefusedAddressError(MeshError):
@@ -50,11 +50,11 @@ class RefusedAddressError(MeshError):
 
 
 async def resolved(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses of a host, in the resolver's order. What is returned here is to be connected to, not the name.
+    """The addresses of a host, in the resolver's order. Connect to these, not to the name.
 
     Raises:
         RefusedAddressError: one of them is not public.
-        OSError: the name has none, or nobody answers.
+        OSError: the name has no address, or no resolver answers.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -68,10 +68,10 @@ async def resolved(host: str, port: int, *, allow_private: bool) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is on the public Internet, as IANA's registries have it. What is no address is not.
+    """Whether a text is an address on the public Internet, by IANA's registries.
 
-    Of IPv6 that is global unicast (2000::/3) without blocks of protocols, of tunnels and for documentation; an address
-    that stands for an IPv4 address is what that one is. An address with a zone is of one link.
+    For IPv6 that is global unicast (2000::/3) without the blocks of protocols, tunnels and documentation. If an address
+    contains an IPv4 address, that one decides. An address with a zone is not public.
     """
     try:
         parsed = ip_address(address)

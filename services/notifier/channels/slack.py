@@ -62,10 +62,7 @@ class SlackSender:
 
     async def _post(self, message: Message) -> SendOutcome:
         client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SEND_SECONDS, verify=self._tls)
-        async with (
-            client,
-            client.stream("POST", self._url.get_secret_value(), json=slack_payload(message)) as response,
-        ):
+        async with client, client.stream("POST", self._url.get_secret_value(), json=slack_payload(message)) as response:
             return outcome_of(response.status_code, response.headers.get("retry-after"), SystemClock().now_ms())
 
 

@@ -1,4 +1,4 @@
-"""The channel `webhook`: Standard Webhooks, signed, connected to by an address that was checked."""
+"""The channel `webhook`: signed posts (Standard Webhooks) to an address that was checked."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class WebhookSender:
     The answer's body is never read.
 
     Args:
-        url: where to.
-        secret: of the signature, `whsec_` and base 64.
-        allow_private: whether addresses that are not public are allowed.
+        url: the destination.
+        secret: for the signature, `whsec_` and base 64.
+        allow_private: whether to allow addresses that are not public.
         clock: of the timestamp.
     """
 
     def __init__(self, url: SecretStr, secret: SecretStr, *, allow_private: bool, clock: Clock | None = None) -> None:
         self._url = httpx.URL(url.get_secret_value())
-        # As it stands in the address. Given its Unicode form, the resolver and TLS would encode it by older rules, and
-        # ask for another name than the header `Host` does.
+        # The ASCII form: the resolver and TLS would encode the Unicode form by older rules, to another name than the
+        # header `Host` has.
         self._host = self._url.raw_host.decode("ascii")
         self._signing = Webhook(secret.get_secret_value())
         self._allow_private = allow_private
@@ -41,7 +41,7 @@ class WebhookSender:
         self._tls = ssl.create_default_context()
 
     async def send(self, message: Message) -> SendOutcome:
-        """Post it, at most for `SEND_SECONDS`."""
+        """Post it within `SEND_SECONDS`."""
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 return await self._send(message)
@@ -66,7 +66,7 @@ class WebhookSender:
                 return await self._post(address, message)
             except httpx.ConnectError as error:
                 outcome = NotNow(f"the host cannot be connected to: {error}"[:_MOST_CHARACTERS])
-            except httpx.HTTPError as error:  # it may have been taken: not to be posted again at once
+            except httpx.HTTPError as error:  # the host may have accepted it: do not post again at once
                 return NotNow(f"no answer: {type(error).__name__}")
         return outcome
 
@@ -75,7 +75,7 @@ class WebhookSender:
         now_ms = self._clock.now_ms()
         timestamp = datetime.fromtimestamp(now_ms // 1000, UTC)
         headers = {
-            # To the address that was checked, by the name that its certificate has.
+            # The URL has the checked address; this header has the name.
             "host": self._url.netloc.decode("ascii"),
             "content-type": "application/json",
             "user-agent": "eldermesh-notifier",

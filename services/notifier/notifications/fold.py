@@ -24,12 +24,12 @@ from shared.history.fold_versions import FOLD_VERSIONS, fold_version_for
 
 
 def fold_notification(state: NotificationState | None, record: FactRecord) -> NotificationState | None:
-    """Fold one fact into its notification's state, by the version that it was planned under.
+    """Fold one fact into its notification's state, by the fold version of the notification.
 
-    Of one whose version this release does not have nothing is known but that it is there (`fold_version_for`).
+    Of one with a version that this release does not have, only its existence is known (`fold_version_for`).
 
     Raises:
-        UnreadableFactError: the record is no fact of this history.
+        UnreadableFactError: the record is not a fact of this history.
     """
     if state is None:
         now = NotificationState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)
@@ -62,20 +62,20 @@ def _first(empty: NotificationState, fact: NotificationFact) -> NotificationStat
 
 
 def _marked(state: NotificationState, fact: NotificationEnded) -> NotificationState:
-    # Without an end the facts that led to it are gone: the mark itself ends the notification.
+    # If the facts before the mark are gone, the mark itself ends the notification.
     end = state.end or End(fact.status, fact.ended_at, fact.reason)
     return replace(state, end=end, marked=True, planned_since=False, planned=None, resume_at=None)
 
 
 def _ended(state: NotificationState, status: NotificationStatus, reason: str | None) -> NotificationState:
     ended = replace(state, end=End(status, state.t, reason), resume_at=None)
-    # Of a message that was sent nothing is published: it is over at once.
+    # Nothing is published for a sent message, so it counts as marked at once.
     return replace(ended, marked=True, planned=None) if status == "sent" else ended
 
 
 def _live(state: NotificationState, record: FactRecord, fact: NotificationFact) -> NotificationState:
     match fact:
-        case NotificationSent():  # of whatever epoch: it is out
+        case NotificationSent():  # of any epoch: the message was sent
             return _ended(replace(state, attempts=max(state.attempts, fact.attempt)), "sent", fact.detail)
         case NotificationFailed() if fact.only_epoch in (None, state.epoch):
             return _ended(state, "failed", fact.reason)
@@ -96,13 +96,13 @@ def _postponed(state: NotificationState, fact: NotificationPostponed) -> Notific
     attempts = max(state.attempts, fact.attempt)
     state = replace(state, attempts=attempts, epoch=fact.epoch + 1, deaths=0)
     if state.planned is not None and attempts >= state.planned.max_attempts:
-        # "1 attempts", too: what a fold says of a fact never changes.
+        # Also "1 attempts": what a fold makes of a fact must never change.
         return _ended(state, "failed", f"given up after {attempts} attempts: {fact.reason}")
     return replace(state, resume_at=fact.until, arming=state.arming + 1)
 
 
 def _fired(state: NotificationState, record: FactRecord, fact: TimerFired) -> NotificationState:
-    # A record time before the due time is void; the owner asks again.
+    # A record time before the due time does not count; the owner appends the fact again.
     planned = state.planned
     if fact.timer_id == state.expires_timer and planned is not None and record.time_ms >= planned.expires_at:
         return _ended(state, "failed", "it could not be sent in time")

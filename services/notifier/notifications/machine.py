@@ -11,11 +11,7 @@ from eldermesh.counted import counted
 from services.notifier.notifications.fold import fold_notification
 from services.notifier.notifications.state import NotificationState, state_adapter
 from shared.facts.fact import TimerFired
-from shared.facts.notifications import (
-    NotificationEnded,
-    NotificationFailed,
-    NotificationReplanned,
-)
+from shared.facts.notifications import NotificationEnded, NotificationFailed, NotificationReplanned
 from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord, fact_headers
 from shared.history.machine import DispatchDue, Due, Folded, NewFact, Publication, TimerDue
@@ -32,9 +28,9 @@ class NotificationMachine(SubjectMachine[NotificationState]):
     """`Machine[NotificationState]`.
 
     Args:
-        topic: the history's full name, told in dead letters.
-        partition: the owned partition, told there too.
-        max_deaths: deaths in a row after which a notification has failed.
+        topic: the history's full name, for dead letters.
+        partition: the owned partition, for dead letters.
+        max_deaths: after so many deaths in a row a notification has failed.
     """
 
     topic: str
@@ -46,12 +42,12 @@ class NotificationMachine(SubjectMachine[NotificationState]):
     def fold(self, state: NotificationState | None, record: FactRecord) -> Folded[NotificationState]:
         """Fold one fact."""
         folded = fold_notification(state, record)
-        # Runners of this process are handed the message; claims only ask whether there is one.
+        # The runner gets the message from the owner; claims only need a specification to exist.
         is_new = state is None and folded is not None and folded.is_live
         return Folded(folded, spec=_SPEC if is_new else None)
 
     def due(self, state: NotificationState, now_ms: int) -> Sequence[Due]:
-        """The dead letter, the timer or the send that the state calls for."""
+        """The dead letter, timer or send that is due."""
         planned = state.planned
         if planned is None or state.end is not None:
             return self.end_due(state)
@@ -68,14 +64,14 @@ class NotificationMachine(SubjectMachine[NotificationState]):
         return "" if state.planned is None else state.planned.channel
 
     def wake_at(self, state: NotificationState) -> int | None:
-        """When it expires, or its postponement is over."""
+        """When it expires, or when its postponement ends."""
         if state.planned is None or state.end is not None:
             return None
         expires_at = state.planned.expires_at
         return expires_at if state.resume_at is None else min(expires_at, state.resume_at)
 
     def replan(self, state: NotificationState, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
-        """Another epoch in place of a dead run, or the end of a message whose sending kills the notifier."""
+        """A new epoch for a dead run, or the end of a message that killed the notifier too often."""
         if not state.is_live or state.chunk not in dead:
             return ()
         deaths = state.deaths + 1
@@ -87,15 +83,15 @@ class NotificationMachine(SubjectMachine[NotificationState]):
         return (subject_fact(state, plan),)
 
     def chunks(self, state: NotificationState) -> Mapping[str, ChunkId]:
-        """The one chunk of what is to be sent now."""
+        """The only chunk, if the message is to be sent now."""
         return {str(state.chunk): state.chunk} if state.is_live and state.resume_at is None else {}
 
     def mark(self, state: NotificationState) -> str:
-        """When, and because of which record it was planned."""
+        """When it was planned, and for which record."""
         return "" if state.planned is None else f"{state.planned_at}/{state.planned.inbox.coordinates}"
 
-    def bitmap(self, state: NotificationState) -> bytes:  # noqa: ARG002 - the only item is in when it has ended
-        """Nothing: what has not ended has no item in."""
+    def bitmap(self, state: NotificationState) -> bytes:  # noqa: ARG002 - the only item is done when it has ended
+        """Empty: a notification without an end has no finished item."""
         return b""
 
     def encode(self, state: NotificationState) -> bytes:
@@ -124,11 +120,11 @@ class NotificationMachine(SubjectMachine[NotificationState]):
             reason=reason,
             key=state.notification_id.encode(),
         ).encode(fact_headers(planned.fact_type, planned.job_id, planned.traceparent, planned.tracestate))
-        # Keyed by its own id: by its job's, the job would be taken for one that was refused.
+        # The key is its own id: with the job's id, the job would look refused.
         return Publication(JOBS_DEAD, state.notification_id, planned.encode(), headers)
 
     def end_mark(self, state: NotificationState) -> NewFact:
-        """How it ended, as a fact of the history.
+        """Its end as a fact of the history.
 
         Raises:
             ValueError: it has not ended.

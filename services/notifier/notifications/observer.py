@@ -1,4 +1,4 @@
-"""What the owners of notifications tell telemetry."""
+"""Telemetry of the owners of notifications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A notification's state: what its facts, in log order, have made of it. Times are integer milliseconds since 1970."""
+"""A notification's state, folded from its facts in log order. Times are integer milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.history.subject_state import SubjectState
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How it ended; built once, by the deciding fact."""
+    """How it ended; built once, from the fact that decides it."""
 
     status: NotificationStatus
     at: int
@@ -26,14 +26,14 @@ class NotificationState(SubjectState):
     """The state of one notification.
 
     Attributes:
-        planned: What is to be sent; dropped once the end is marked.
+        planned: What to send; dropped when the end is marked.
         planned_at: Time of that fact.
-        epoch: Of the run that is to be; the first is 1.
+        epoch: Of the current run; the first is 1.
         deaths: Runs that died in a row.
-        attempts: Sends that were begun, as far as is known.
+        attempts: The number of sends that began, as far as is known.
         resume_at: When the timer of a postponement comes due; None while nothing is postponed.
         arming: How often that timer was armed.
-        planned_since: Whether it was planned again after its end was final, which retention may drop before that plan.
+        planned_since: Whether it was planned again after its end was marked; retention may delete the mark first.
     """
 
     notification_id: str
@@ -49,17 +49,17 @@ class NotificationState(SubjectState):
 
     @property
     def subject(self) -> str:
-        """Its id."""
+        """The notification id."""
         return self.notification_id
 
     @property
     def trace(self) -> NotificationPlanned | None:
-        """The plan knows it."""
+        """The plan, which has the trace."""
         return self.planned
 
     @property
     def is_made(self) -> bool:
-        """Whether there is something to send, or to tell of."""
+        """Whether it has a plan."""
         return self.planned is not None
 
     @property
@@ -69,22 +69,22 @@ class NotificationState(SubjectState):
 
     @property
     def is_made_again(self) -> bool:
-        """Whether it was planned again after its end was final."""
+        """Whether it was planned again after its end was marked."""
         return self.planned_since
 
     @property
     def chunk(self) -> ChunkId:
-        """The one chunk of a live notification: its message, as item 0."""
+        """The only chunk of a live notification: its message, as item 0."""
         return ChunkId(self.notification_id, 0, self.epoch, 0, 0)
 
     @property
     def expires_timer(self) -> str:
-        """Identity of the timer that ends it, armed once."""
+        """Id of the timer that ends it, armed once."""
         return f"{self.notification_id}:expires:1"
 
     @property
     def resume_timer(self) -> str:
-        """Identity of the timer that ends a postponement, as armed last."""
+        """Id of the last timer that ends a postponement."""
         return f"{self.notification_id}:resume:{self.arming}"
 
 

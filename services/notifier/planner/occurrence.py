@@ -1,4 +1,4 @@
-"""What may be told: the end of a job, a hold of one, and the reminder of a hold. Read from the public topics."""
+"""The events that rules can match: the end of a job, a hold, and the reminder of a hold, from the public topics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.errors import DeadLetterError
 _ENDS = frozenset({COMPLETED, FAILED, CANCELLED, REJECTED})
 _HOLDS: dict[str, EventKind] = {HELD: "hold", HOLD_REMINDER: "reminder"}
 TOLD_TYPES = _ENDS | set(_HOLDS)
-"""Types of the events that rules are asked about; all others are passed over."""
+"""Types of the events that rules can match; all others are skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Occurrence:
     """One event.
 
     Attributes:
-        kind: What rules name in `on`.
-        key: Which event of its job it is: `end`, `hold:1`, `hold-reminder:1`.
+        kind: The name in a rule's `on`.
+        key: Identifies the event in its job: `end`, `hold:1`, `hold-reminder:1`.
         event_type: Its `ce_type`.
         at_ms: When it happened, milliseconds since 1970.
     """
@@ -41,12 +41,12 @@ class Occurrence:
 
     @property
     def job_id(self) -> str:
-        """Whose event it is."""
+        """The job of the event."""
         return self.record.job_id
 
     @property
     def duration_seconds(self) -> float | None:
-        """From acceptance to end; None of a hold."""
+        """From acceptance to end; None for a hold."""
         if isinstance(self.record, JobHold):
             return None
         return max(0, parse_time(self.record.ended_at) - parse_time(self.record.accepted_at)) / 1000
@@ -56,7 +56,7 @@ def occurrence_of(record: ConsumedRecord) -> Occurrence:
     """The event in a record whose type is one of `TOLD_TYPES`.
 
     Raises:
-        DeadLetterError: it is none.
+        DeadLetterError: it is not such an event.
     """
     event_type = record.header("ce_type") or ""
     try:

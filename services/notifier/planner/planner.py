@@ -128,11 +128,7 @@ class Planner:
             names.NOTIFICATION_CHANNEL: channel,
         }
         rendered = await render(
-            rule,
-            self._rules.channels[channel],
-            occurrence,
-            self._templates,
-            trace_ui_url=self._settings.trace_ui_url,
+            rule, self._rules.channels[channel], occurrence, self._templates, trace_ui_url=self._settings.trace_ui_url
         )
         with span(names.PLAN_NOTIFICATION, attributes=attributes) as planning:
             context = fact_trace(planning, occurrence.job_id)

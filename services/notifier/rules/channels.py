@@ -1,4 +1,4 @@
-"""Channels as the rules file describes them. Secrets stand there only as `${NAME}`, a variable of the environment."""
+"""Channels as the rules file describes them. The file names secrets only as `${NAME}`, an environment variable."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ConsoleChannel(_Channel):
     type: Literal["console"]
 
     def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
-        """What sends."""
+        """The sender of this channel."""
         return ConsoleSender()
 
 
@@ -104,7 +104,7 @@ class WebhookChannel(_Channel):
     secret: Annotated[Secret, AfterValidator(_signing_secret)]
 
     def sender(self, settings: Settings) -> Sender:
-        """What sends."""
+        """The sender of this channel."""
         return WebhookSender(self.url, self.secret, allow_private=settings.notify_allow_private)
 
 
@@ -115,12 +115,12 @@ class SlackChannel(_Channel):
     url: Annotated[Secret, AfterValidator(_slack_address)]
 
     def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
-        """What sends."""
+        """The sender of this channel."""
         return SlackSender(self.url)
 
 
 class EmailChannel(_Channel):
-    """A mail server, and from whom to whom."""
+    """A mail server, the sender and the recipients."""
 
     type: Literal["email"]
     host: Text
@@ -141,12 +141,9 @@ class EmailChannel(_Channel):
         return self
 
     def sender(self, settings: Settings) -> Sender:  # noqa: ARG002 - as the others
-        """What sends."""
+        """The sender of this channel."""
         port = self.port or _PORTS[self.tls]
         return EmailSender(Mailbox(self.host, port, self.sender_address, self.to, self.tls, self.user, self.password))
 
 
-Channel = Annotated[
-    ConsoleChannel | WebhookChannel | SlackChannel | EmailChannel,
-    Field(discriminator="type"),
-]
+Channel = Annotated[ConsoleChannel | WebhookChannel | SlackChannel | EmailChannel, Field(discriminator="type")]

@@ -1,4 +1,4 @@
-"""Reads the rules file: YAML, with every error named by its line and field, and what to do about it."""
+"""Reads the rules file: YAML. Every error names its line, its field and what is expected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Steps = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's truth values only: the rules' field `on` is a word, not a yes."""
+    """Without YAML 1.1's booleans, in which the rules' field `on` would be true."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -30,7 +30,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load_rules(path: Path | None) -> Rules:
-    """The rules of a file; empty ones without a file.
+    """The rules of a file; without a file, empty rules.
 
     Raises:
         ConfigurationError: the file cannot be read or is wrong; the message names lines, fields and what is expected.
@@ -68,12 +68,12 @@ def _read(raw: bytes) -> tuple[Any, dict[_Steps, int]]:
 
 
 def _lines(node: yaml.Node, path: _Steps, seen: set[yaml.Node]) -> Iterator[tuple[_Steps, int]]:
-    """The line of everything in a document, by its path; of what an alias repeats, that of the whole.
+    """The line of every node in a document, by its path; a node that an alias repeats is not entered again.
 
-    Followed, aliases of aliases would be without number, and one of what it stands in without end.
+    Nested aliases would otherwise grow exponentially, and an alias of its own parent would never end.
 
     Raises:
-        YAMLError: a name stands twice in one mapping.
+        YAMLError: a mapping has a name twice.
     """
     yield path, node.start_mark.line + 1
     if node in seen:
@@ -102,7 +102,7 @@ def _yaml_trouble(error: Exception) -> str:
 def _told(path: Path, lines: dict[_Steps, int], error: ErrorDetails) -> str:
     at: _Steps = ()
     for step in error["loc"]:
-        # Steps that stand in no file are the types that a channel was taken for.
+        # Steps that are not in the file are the types that pydantic tried for a channel.
         if (*at, step) in lines or (error["type"] in {"missing", "extra_forbidden"} and step == error["loc"][-1]):
             at = (*at, step)
     line = next((lines[at[:length]] for length in range(len(at), -1, -1) if at[:length] in lines), 1)

@@ -1,4 +1,4 @@
-"""What the rules file may say: channels by name, and which events are told on which of them."""
+"""The contents of the rules file: channels by name, and which events go to which of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Part(BaseModel):
 
 
 class Match(_Part):
-    """Conditions, all of which must hold. Those on status, duration and cost are of ends; holds are not asked them."""
+    """Conditions, all of which must hold. Those on status, duration and cost apply to ends only."""
 
     status: Annotated[tuple[EndStatus, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     workload: Globs | None = None
@@ -67,7 +67,7 @@ class Template(_Part):
 
 
 class Rule(_Part):
-    """One rule. Its name is part of a message's identity: a renamed rule tells again what is told already."""
+    """One rule. Its name is part of a message's id: after a rename, redelivered events are sent again."""
 
     name: Annotated[str, Field(min_length=1, max_length=128)]
     on: Annotated[tuple[EventKind, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_distinct)]
@@ -85,7 +85,7 @@ class Rule(_Part):
 
 
 class Rules(_Part):
-    """The whole file. Nothing configured is fine: then nobody is told anything."""
+    """The whole file. It may be empty: then nothing is sent."""
 
     channels: Annotated[dict[Name, Channel], Field(max_length=50)] = Field(default_factory=dict)
     rules: Annotated[tuple[Rule, ...], Field(max_length=200)] = ()

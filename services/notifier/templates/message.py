@@ -1,4 +1,4 @@
-"""From an event and a rule to the message as it will be sent."""
+"""Renders the message for an event and a rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The texts of a message; which of them there are depends on its channel."""
+    """The texts of a message; the channel decides which are set."""
 
     title: str
     body: str
@@ -33,7 +33,7 @@ class Rendered:
 
 
 def severity_of(occurrence: Occurrence) -> Severity:
-    """How bad it is, for channels that have colours."""
+    """The severity, for channels with colours."""
     if isinstance(occurrence.record, JobEnd):
         return _SEVERITIES.get(occurrence.record.status, "failure")
     return "warning"
@@ -42,10 +42,10 @@ def severity_of(occurrence: Occurrence) -> Severity:
 async def render(
     rule: Rule, channel: Channel, occurrence: Occurrence, templates: TemplateProcess, *, trace_ui_url: str | None
 ) -> Rendered:
-    """The message. A template that fails on this event is replaced by the default one, and the log says so.
+    """The message. If a template fails on this event, the default one is used, and that is logged.
 
     Raises:
-        RetryableError: there is no process to be had that renders templates.
+        RetryableError: no process for templates can be started.
     """
     values = template_values(occurrence, trace_ui_url)
     sources = _sources(rule.template, channel, occurrence)
@@ -59,14 +59,15 @@ async def render(
             _log.warning("a template failed, the default one is used", rule=rule.name, reason=str(error))
             made = texts(*defaults, values)
     title, body, html = made
-    rendered = Rendered(title or "Notice", body or title or "Notice", html, None)
-    if not isinstance(channel, WebhookChannel):
-        return rendered
-    return Rendered(rendered.title, rendered.body, None, _payload(rule, occurrence, rendered))
+    title = title or "Notice"
+    body = body or title
+    if isinstance(channel, WebhookChannel):
+        return Rendered(title, body, None, _payload(rule, occurrence, title, body))
+    return Rendered(title, body, html, None)
 
 
 def template_values(occurrence: Occurrence, trace_ui_url: str | None) -> dict[str, Any]:
-    """What templates may name: the fields of the public record, and a few in words."""
+    """The variables of templates: the fields of the public record, and a few formatted ones."""
     record = occurrence.record
     values: dict[str, Any] = record.model_dump(mode="json")
     values |= {"event": occurrence.kind, "at": format_time(occurrence.at_ms), "trace_url": None}
@@ -84,27 +85,22 @@ def duration_words(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for unit, name, smaller, its_name in (
-        (_DAY, "d", _HOUR, "h"),
-        (_HOUR, "h", _MINUTE, "min"),
-        (_MINUTE, "min", 1, "s"),
-    ):
-        if whole >= unit:
-            rest = whole % unit // smaller
-            return f"{whole // unit} {name} {rest} {its_name}" if rest else f"{whole // unit} {name}"
-    return f"{seconds:.1f} s"
+    units = ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min"), (_MINUTE, "min", 1, "s"))
+    unit, name, smaller, its_name = next(each for each in units if whole >= each[0])
+    rest = whole % unit // smaller
+    return f"{whole // unit} {name} {rest} {its_name}" if rest else f"{whole // unit} {name}"
 
 
 def _sources(template: Template, channel: Channel, occurrence: Occurrence) -> tuple[str, str, str | None]:
     is_end = occurrence.kind == "end"
     title = template.title or (END_TITLE if is_end else HOLD_TITLE)
     body = template.body or (END_BODY if is_end else HOLD_BODY)
-    # A rule with a body of its own and no HTML sends plain text: HTML cannot be made of it.
+    # A rule with its own body and no HTML sends plain text only.
     has_html = isinstance(channel, EmailChannel) and (template.html is not None or template.body is None)
     return title, body, (template.html or DEFAULT_HTML) if has_html else None
 
 
-def _payload(rule: Rule, occurrence: Occurrence, rendered: Rendered) -> str:
+def _payload(rule: Rule, occurrence: Occurrence, title: str, body: str) -> str:
     """The body of a webhook: type, time and data, as Standard Webhooks have it."""
     return json.dumps(
         {
@@ -113,8 +109,8 @@ def _payload(rule: Rule, occurrence: Occurrence, rendered: Rendered) -> str:
             "data": {
                 "event": occurrence.kind,
                 "rule": rule.name,
-                "title": rendered.title,
-                "text": rendered.body,
+                "title": title,
+                "text": body,
                 "record": occurrence.record.model_dump(mode="json"),
             },
         },

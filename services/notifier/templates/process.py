@@ -1,4 +1,4 @@
-"""Renders the templates of operators in a process that may be killed: no template costs more than its own message."""
+"""Renders the templates of operators in a process that can be killed, so that a template affects only its message."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from services.notifier.templates.child import PROCESSOR_SECONDS
 from shared.errors import RetryableError
 
 ANSWER_SECONDS = 20.0
-"""On a machine that is busy, the start of the process included; what counts is the processor's time."""
+"""Includes the start of the process on a busy machine; the limit that matters is the processor time."""
 
 _MODULE = "services.notifier.templates.child"
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _PASSED_ON = ("PATH", "HOME", "PYTHONPATH", "ELDERMESH_USERS_PYTHONPATH")
-"""Nothing else of the environment: it holds the secrets of channels."""
+"""Only these variables, because the environment has the secrets of channels."""
 
 
 class TemplateFailedError(Exception):
-    """The template cannot be rendered with these values, or not within its limits: use the default one."""
+    """The template cannot be rendered with these values or within its limits: use the default one."""
 
 
 class TemplateProcess:
-    """One process, started when it is needed and after each of its ends; it renders one message at a time."""
+    """One process, started when needed and again after it ended; it renders one message at a time."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
@@ -40,8 +40,8 @@ class TemplateProcess:
         """Title, plain text and HTML, of their templates.
 
         Raises:
-            TemplateFailedError: not with these values, or not within the limits.
-            RetryableError: there is no process to be had.
+            TemplateFailedError: a template cannot be rendered with these values or within its limits.
+            RetryableError: the process cannot be started.
         """
         request = json.dumps({"title": title, "body": body, "html": html, "values": values}).encode()
         async with self._one_at_a_time:
@@ -96,11 +96,11 @@ class TemplateProcess:
 
 
 def _has_ended(process: Process) -> bool:
-    """Whether it has ended since its last answer: the kernel, or somebody, may have killed it.
+    """Whether it has ended since its last answer, for example because it was killed.
 
-    The kernel is asked: the loop learns of it a moment later.
+    Asks the kernel, because the event loop learns of it a moment later.
     """
     try:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # its end was taken note of
+    except ChildProcessError:  # somebody already waited for it
         return True

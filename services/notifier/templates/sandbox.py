@@ -1,4 +1,4 @@
-"""Jinja2, sandboxed: templates of operators over values that came from anybody. HTML is escaped, plain text is not."""
+"""Jinja2 in a sandbox: templates of operators with values from anybody. HTML is escaped, plain text is not."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ DEFAULT_HTML = """\
 
 
 class _Unfolded(CodeGenerator):
-    """Computes nothing of a template while it is compiled: `{{ 9 ** (9 ** 9) }}` is for the rendering to fail on."""
+    """Evaluates no constants at compile time: `{{ 9 ** (9 ** 9) }}` must fail when it is rendered."""
 
     def _output_child_to_const(self, *_: object) -> NoReturn:
         raise nodes.Impossible
 
     def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: N802 - jinja2's
-        """Whether `{% autoescape … %}` escapes is seen when it is rendered."""
+        """Evaluate `{% autoescape … %}` when the template is rendered."""
         for keyword in node.options:
             self.writeline(f"context.eval_ctx.{keyword.key} = ")
             self.visit(keyword.value, frame)
@@ -76,7 +76,7 @@ def _compiled(source: str, *, escaped: bool) -> Template:
 
 
 def check_template(source: str) -> None:
-    """Compile a template; nothing of it is run.
+    """Compile a template without running it.
 
     Raises:
         TemplateError: its syntax is wrong, or it is nested too deeply.
@@ -88,12 +88,12 @@ def check_template(source: str) -> None:
 
 
 def texts(title: str, body: str, html: str | None, values: Mapping[str, Any]) -> tuple[str, str, str | None]:
-    """Title, plain text and HTML, of their templates; in HTML every value is escaped, and it may name the other two.
+    """Title, plain text and HTML. In HTML every value is escaped; its template may use `title` and `body`.
 
-    It takes as long and as much as the templates do: those of operators are rendered in a process of their own.
+    Time and memory are not limited here, so templates of operators are rendered in their own process.
 
     Raises:
-        Exception: whatever a template makes fail.
+        Exception: whatever a template raises.
     """
     title = " ".join(whole_characters(_compiled(title, escaped=False).render(values)).split())
     body = whole_characters(_compiled(body, escaped=False).render(values)).strip()

@@ -41,12 +41,7 @@ _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 
-_ERRORS_OF_A_RECORD = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
+_ERRORS_OF_A_RECORD = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 _log = get_logger(__name__)
 _skipped = metrics.get_meter("eldermesh").create_counter(
