@@ -85,7 +85,7 @@ _ASTRAY = r"records that are not of trace \w+: {{'{}'"
 CARRIERS = (
     Carrier(
         "headers of the submit",
-        "shared.consumer.record_span.extract",
+        "shared.consumer.record_telemetry.extract",
         _submit,
         _MISSING.format("send jobs", "process jobs"),
     ),
