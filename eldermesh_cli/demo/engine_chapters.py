@@ -12,7 +12,8 @@ from eldermesh.contract.ids import job_id_from_key
 from eldermesh_cli.demo.directory import DemoPlace
 from eldermesh_cli.demo.job_follower import (
     Followed,
-    publish_and_follow,
+    check_completed,
+    follow_in_view,
     spans_of_items,
     spans_without_parent,
     whole_trace,
@@ -91,22 +92,10 @@ class EngineChapters:
         return JobRow.of("prompts", followed)
 
     def _follow(self, record: dict[str, object]) -> Followed:
-        screen, items = self.screen, record["items"]
         key = f"demo-{uuid4()}"
         record = {**record, "idempotency_key": key}
-        total = len(items) if isinstance(items, list) else 0
-        with screen.progress() as progress:
-            bar = progress.add_task("items that have ended", total=total)
-            followed = asyncio.run(
-                publish_and_follow(
-                    self.bootstrap,
-                    job_id_from_key("default", key),
-                    record,
-                    lambda ended: progress.update(bar, completed=ended),
-                )
-            )
-        end = followed.end
-        screen.check("the job completed", holds=end.status == "completed", found=f"{end.status}: {end.reason}")
+        followed = follow_in_view(self.screen, self.bootstrap, job_id_from_key("default", key), record)
+        check_completed(self.screen, followed.end)
         return followed
 
     def _trace(self, followed: Followed, *, items: int, model_calls: int = 0) -> None:

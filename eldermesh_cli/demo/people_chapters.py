@@ -11,12 +11,10 @@ from uuid import uuid4
 
 import httpx
 
-from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ids import job_id_from_key
-from eldermesh.contract.times import parse_time
 from eldermesh_cli.demo.directory import DemoPlace
-from eldermesh_cli.demo.job_follower import end_of, publish_and_follow, publish_each
-from eldermesh_cli.demo.job_row import JobRow, seconds_text
+from eldermesh_cli.demo.job_follower import check_completed, end_of, publish_and_follow, publish_each
+from eldermesh_cli.demo.job_row import JobRow
 from eldermesh_cli.demo.screen import Screen
 
 _WAIT_SECONDS = 30.0
@@ -116,7 +114,7 @@ class PeopleChapters:
         end = asyncio.run(end_of(self.bootstrap, job_id))
         mesh.show("status", job_id)
         screen.check("it was rejected, and nothing ran", holds=end.status == "rejected", found=end.status)
-        return job_id, _row("rejected", end)
+        return job_id, JobRow.of_end("rejected", end)
 
     def _approved(self) -> tuple[str, JobRow]:
         screen, mesh = self.screen, self.place.mesh
@@ -129,9 +127,9 @@ class PeopleChapters:
         status = mesh.show("approve", job_id, "--by", "robin", "--reason", "the backup is fresh")
         screen.check("a colleague can", holds=status == 0, found=f"exit status {status}")
         end = asyncio.run(end_of(self.bootstrap, job_id))
-        screen.check("then it ran", holds=end.status == "completed", found=f"{end.status}: {end.reason}")
+        check_completed(screen, end, "then it ran")
         mesh.show("why", job_id)
-        return job_id, _row("approved", end)
+        return job_id, JobRow.of_end("approved", end)
 
     def _told(self) -> list[str]:
         path = Path(self.place.data_dir) / "logs" / "notifier.log"
@@ -166,9 +164,3 @@ def _prompt_that_holds(endpoint: str, text: str) -> str:
     answer = httpx.get(f"{endpoint}/_loopback/requests", timeout=10.0, trust_env=False)
     prompts: list[str] = [entry["prompt"] for entry in answer.json()["requests"] if text in (entry["prompt"] or "")]
     return prompts[-1] if prompts else ""
-
-
-def _row(name: str, end: JobEnd) -> JobRow:
-    taken = (parse_time(end.ended_at) - parse_time(end.accepted_at)) / 1000
-    total = end.items_total or 0
-    return JobRow(name, end.engine or "", end.status, total, end.items_failed, "", seconds_text(taken))

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 from eldermesh.contract.ids import job_id_from_key
-from eldermesh.contract.times import parse_time
 from eldermesh_cli.demo.directory import DemoPlace
 from eldermesh_cli.demo.engine_chapters import EngineChapters
 from eldermesh_cli.demo.job_follower import (
+    check_completed,
     end_of,
-    publish_and_follow,
+    follow_in_view,
     publish_each,
     spans_of_items,
     spans_without_parent,
@@ -117,11 +117,7 @@ class Story:
         shortened = [*modules[:3], f"… {len(modules) - 4} more …", modules[-1]]
         screen.record(json.dumps({**record, "items": shortened}, ensure_ascii=False))
         screen.say(f"From the key follows the job's id: {job_id}\n")
-        with screen.progress() as progress:
-            bar = progress.add_task("items that have ended", total=len(modules))
-            followed = asyncio.run(
-                publish_and_follow(self._bootstrap, job_id, record, lambda ended: progress.update(bar, completed=ended))
-            )
+        followed = follow_in_view(screen, self._bootstrap, job_id, record)
         first_result_after = time.monotonic() - self._began - followed.end_seconds + followed.first_result_seconds
         end, results = followed.end, followed.results
         counted = sorted(
@@ -131,7 +127,7 @@ class Story:
         columns = ("module", "lines", "functions", "classes", "complexity", "most_complex")
         rows = [[report[column] for column in columns] for report in counted[:_SHOWN_RESULTS]]
         screen.table(f"The {len(rows)} most complex of {len(results)} modules", columns, rows)
-        screen.check("the job completed", holds=end.status == "completed", found=f"{end.status}: {end.reason}")
+        check_completed(screen, end)
         screen.check(
             f"each of the {len(modules)} items has one result",
             holds=[result.item_index for result in results] == list(range(len(modules))),
@@ -179,18 +175,7 @@ class Story:
                 holds=(end.status, end.items_failed, status) == (expected, 2, 0 if expected == "completed" else 1),
                 found=f"{end.status}, {end.items_failed} failed, exit status {status}",
             )
-            taken = (parse_time(end.ended_at) - parse_time(end.accepted_at)) / 1000
-            self._jobs.append(
-                JobRow(
-                    f"{allowed} may fail",
-                    end.engine or "",
-                    end.status,
-                    len(_MIXED_ITEMS),
-                    end.items_failed,
-                    "",
-                    seconds_text(taken),
-                )
-            )
+            self._jobs.append(JobRow.of_end(f"{allowed} may fail", end))
 
     def _dead_letters(self) -> None:
         """Records that are no jobs."""

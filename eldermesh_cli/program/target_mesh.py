@@ -20,6 +20,12 @@ _HINTS: dict[FoundBy, str] = {
     "defaults": "start a mesh with `mesh up --detach`, or say where one is by MESH_KAFKA_BOOTSTRAP and MESH_REDIS_URL",
 }
 
+MESH_SETTINGS = (
+    *("kafka_bootstrap", "broker_profile", "redis_url", "topic_prefix", "partitions", "blob_url"),
+    *("otlp_endpoint", "trace_query_url", "ray_address"),
+)
+"""What a client has to know of a mesh: settings that the runtime file has under the same names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
@@ -87,23 +93,11 @@ def find_mesh() -> Mesh:
         raise unusable_data_dir(settings.data_dir, error) from error
     if runtime is None:
         return Mesh(settings, "defaults")
-    found: dict[str, object] = {
-        name: value
-        for name, value in (
-            ("kafka_bootstrap", runtime.kafka_bootstrap),
-            ("redis_url", runtime.redis_url),
-            ("topic_prefix", runtime.topic_prefix),
-            ("broker_profile", runtime.broker_profile),
-            ("partitions", runtime.partitions),
-            ("blob_url", runtime.blob_url),
-            # The mesh keeps what it receives, and passes it on to the endpoint of the settings.
-            ("otlp_endpoint", runtime.otlp_endpoint),
-            ("ray_address", runtime.ray_address),
-            ("ray_on_demand", runtime.ray_address is not None),
-            ("trace_query_url", settings.trace_query_url or runtime.trace_query_url),
-        )
-        if value is not None
-    }
+    # `otlp_endpoint` is the mesh's own: it keeps what it receives, and passes it on to the endpoint of the settings.
+    found: dict[str, object] = runtime.model_dump(include=set(MESH_SETTINGS), exclude_none=True)
+    found["ray_on_demand"] = runtime.ray_address is not None
+    if settings.trace_query_url:
+        found["trace_query_url"] = settings.trace_query_url
     # Made anew and not copied, so that these values are checked as well.
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     return Mesh(load_settings(**(given | found)), "runtime")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
@@ -55,7 +54,8 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
     ports = kept_ports(data_dir / _PORTS_NAME, (BROKER_NAME, REDIS_NAME, TELEMETRY_NAME, CLAUDE_NAME, RAY_NAME))
     broker_port, redis_port, telemetry_port = ports[BROKER_NAME], ports[REDIS_NAME], ports[TELEMETRY_NAME]
     telemetry_url = f"http://{LOOPBACK}:{telemetry_port}"
-    claude_url = f"http://{LOOPBACK}:{ports[CLAUDE_NAME]}" if _lacks_claude(base) else None
+    lacks_claude = base.anthropic_base_url is None and base.anthropic_api_key is None
+    claude_url = f"http://{LOOPBACK}:{ports[CLAUDE_NAME]}" if lacks_claude else None
     # A shell that was told of this mesh, by `mesh env`, has the mesh's own endpoint in its environment.
     forward_url = None if base.otlp_endpoint == telemetry_url else base.otlp_endpoint
     # Made anew, not copied: what a copy has derived from its former values would stay.
@@ -88,20 +88,23 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
         claude_endpoint=claude_url,
         ray_address=settings.ray_address,
     )
-    broker = broker_service(data_dir, broker_port)
+
+    async def create_topics() -> None:
+        await apply_topics(settings)
+
     services = (
         ServiceSpec(
             name=TELEMETRY_NAME,
             command=python_command(
                 "eldermesh_cli.stack.telemetry.receiver",
-                *("--port", str(telemetry_port), "--db", str(_spans_path(data_dir))),
+                *("--port", str(telemetry_port), "--db", str(data_dir / "spans.sqlite")),
                 *(("--forward", forward_url) if forward_url else ()),
             ),
             env=settings.environment(),
             ready=lambda: _answers(f"{telemetry_url}/healthz"),
             stop_grace_seconds=10.0,
         ),
-        _with_topics(broker, settings),
+        replace(broker_service(data_dir, broker_port), prepare=create_topics),
         redis_service(data_dir, redis_port, append_only=True),
         router_service(settings),
         worker_service(settings),
@@ -114,10 +117,6 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
     return EmbeddedMesh(settings, addresses, services)
 
 
-def _lacks_claude(base: Settings) -> bool:
-    return base.anthropic_base_url is None and base.anthropic_api_key is None
-
-
 def _claude_endpoint_service(port: int, url: str) -> ServiceSpec:
     return ServiceSpec(
         name=CLAUDE_NAME,
@@ -125,17 +124,6 @@ def _claude_endpoint_service(port: int, url: str) -> ServiceSpec:
         ready=lambda: _answers(f"{url}/healthz"),
         stop_grace_seconds=10.0,
     )
-
-
-def _spans_path(data_dir: Path) -> Path:
-    return data_dir / "spans.sqlite"
-
-
-def _with_topics(broker: ServiceSpec, settings: Settings) -> ServiceSpec:
-    async def create_topics() -> None:
-        await apply_topics(settings)
-
-    return replace(broker, prepare=create_topics)
 
 
 async def _answers(url: str) -> None:

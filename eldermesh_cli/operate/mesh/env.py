@@ -10,15 +10,10 @@ import typer
 from eldermesh_cli.operate.mesh.place import START_HINT, DataDirOption, data_dir_of
 from eldermesh_cli.program.errors import ExitStatus, unavailable
 from eldermesh_cli.program.options import JsonOption, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh, load_settings
+from eldermesh_cli.program.target_mesh import MESH_SETTINGS, Mesh, find_mesh, load_settings
 from eldermesh_cli.stack.errors import RuntimeFileDamagedError
 from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from eldermesh_cli.terminal.output import Output
-
-_SETTINGS = (
-    *("kafka_bootstrap", "broker_profile", "redis_url", "topic_prefix", "partitions", "blob_url"),
-    *("otlp_endpoint", "trace_query_url", "ray_address"),
-)
 
 app = typer.Typer()
 
@@ -49,14 +44,14 @@ def env(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitS
 
 
 def _of_runtime(runtime: Runtime) -> dict[str, str]:
-    values = {f"MESH_{name.upper()}": str(getattr(runtime, name) or "") for name in _SETTINGS}
+    values = {f"MESH_{name.upper()}": str(getattr(runtime, name) or "") for name in MESH_SETTINGS}
     return _given(values, ray_on_demand=runtime.ray_address is not None)
 
 
 def _of_settings(mesh: Mesh) -> dict[str, str]:
     """The settings in force, where they and not a mesh on this machine say which mesh is meant."""
     environment = mesh.settings.environment()
-    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in _SETTINGS}
+    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in MESH_SETTINGS}
     return _given(values, ray_on_demand=mesh.settings.ray_on_demand)
 
 
