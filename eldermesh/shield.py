@@ -1,4 +1,4 @@
-"""Work that is done to its end, whoever is cancelled meanwhile."""
+"""Work that runs to completion even if the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _T = TypeVar("_T")
 
 
 async def to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await work that has to be done to its end, and bounds its own time; who is cancelled meanwhile is so afterwards.
+    """Run work to completion, which has to bound its own time; a cancellation of the caller takes effect afterwards.
 
-    In a task of its own: a cancellation that the work swallows is not that of the caller.
+    The work runs in a task of its own, so that it cannot swallow the caller's cancellation.
     """
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None

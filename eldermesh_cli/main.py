@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """What is closed is made nothing, so that no socket takes its number; what does not wait is made to wait."""
+    """Open closed standard streams on /dev/null, so that no socket gets their numbers; make the others blocking."""
     for descriptor in (0, 1, 2):
         try:
             os.set_blocking(descriptor, True)

@@ -1,4 +1,4 @@
-"""The admin client: it starts and closes as a whole."""
+"""The admin client: starting and closing it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eldermesh.kafka.lifecycle import start_whole, stop_whole
 
 
 class WholeAdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's admin client; its `start` and `close` are whole.
+    """aiokafka's admin client; `start` and `close` leave nothing behind, even when cancelled.
 
     Where Kafka does not answer, each method raises `KafkaUnavailableError`.
     """

@@ -1,4 +1,4 @@
-"""The consumer of which all others are made: it starts and stops as a whole, and never fails at a record."""
+"""The consumer that all others build on: starting and stopping leaves nothing behind, and no record makes it fail."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from eldermesh.kafka.unreadable import ReadableResults
 
 
 class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's consumer; its `start` and `stop` are whole. With a group it may wait for a rebalance to end.
+    """aiokafka's consumer; `start` and `stop` leave nothing behind. With a group, `start` may wait for a rebalance.
 
     In place of a record that cannot be read it gives an `UnreadableRecord`. Where Kafka does not answer, each method
-    raises `KafkaUnavailableError`. For a library that expects aiokafka's errors a subclass
-    replaces `errors`.
+    raises `KafkaUnavailableError`. A subclass for a library that expects aiokafka's errors replaces `errors`.
     """
 
     def __init__(self, *topics: str, rebalance_timeout_ms: int | None = None, **options: Any) -> None:

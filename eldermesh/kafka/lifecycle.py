@@ -1,4 +1,4 @@
-"""Starts and stops aiokafka clients as a whole: within a time, and whoever is cancelled, nothing of them is left.
+"""Start and stop aiokafka clients within a time limit; no connection or task is left, even after a cancellation.
 
 aiokafka itself leaves a connection open when its start is cancelled, does not close what is left when its stop is
 cancelled, swallows that cancellation, and stops an idempotent producer only when Kafka has taken all of its records.
@@ -48,7 +48,7 @@ async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seco
 
 
 async def stop_whole(client: Any, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Stop an aiokafka client: in order, if `STOP_SECONDS` are enough. Who is cancelled is so once it is gone."""
+    """Stop an aiokafka client: in order if `STOP_SECONDS` suffice. A cancellation takes effect once it is gone."""
     await to_its_end(_stop(client, stop))
 
 
@@ -127,7 +127,7 @@ def _tasks_of(client: Any, kafka: Any) -> set[asyncio.Task[Any]]:
 
 
 def _runs_in(task: asyncio.Task[Any]) -> object:
-    """The object of aiokafka whose method a task runs; None for a task of anybody else."""
+    """The object of aiokafka whose method a task runs; None for other tasks."""
     code = getattr(task.get_coro(), "cr_code", None)
     frame = getattr(task.get_coro(), "cr_frame", None)
     if code is None or frame is None or not code.co_filename.startswith(_AIOKAFKA):

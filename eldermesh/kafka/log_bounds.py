@@ -1,4 +1,4 @@
-"""Where a log begins and ends, on brokers that do not all tell."""
+"""Where a log begins and ends; not every broker reports its end correctly."""
 
 from __future__ import annotations
 

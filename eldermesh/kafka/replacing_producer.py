@@ -1,7 +1,7 @@
 """A producer that is replaced when it has failed, since aiokafka's own may then fail for ever.
 
 aiokafka counts an idempotent producer's sequence on when Kafka refuses a batch, so each later one is out of order; it
-sends such a batch again without end, whoever still waits for it; and it never starts its sending task anew.
+sends such a batch again without end, even if nobody waits for it any more; and it never restarts its sending task.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eldermesh.kafka.whole_producer import WholeProducer
 from eldermesh.shield import to_its_end
 
 SUSPECT_SECONDS = 5.0
-"""Who is cancelled after waiting so long for an acknowledgement has met a failure."""
+"""A call that is cancelled after waiting so long for an acknowledgement counts as a failure."""
 
 _ANSWERS = (MessageSizeTooLargeError, RecordListTooLargeError)
 """Of a broker that works: it takes others."""

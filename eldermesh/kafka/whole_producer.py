@@ -13,7 +13,7 @@ from eldermesh.shield import to_its_end
 
 
 class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's producer; its `start` and `stop` are whole. Once it has failed it may do so for ever.
+    """aiokafka's producer; `start` and `stop` leave nothing behind. Once it has failed it may go on failing for ever.
 
     What `send` returns holds aiokafka's own errors: it is for `ReplacingProducer` alone.
     """

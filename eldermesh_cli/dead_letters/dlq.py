@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,11 @@ from eldermesh.contract.vocabulary import DeadLetterType
 from eldermesh_cli.program.errors import ExitStatus, not_found
 from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh, run_on_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
+
+if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import DeadLetterList
 
 app = typer.Typer(
     name="dlq",
@@ -44,19 +47,17 @@ def ls(
         limit=limit,
         before=None if cursor is None else read_cursor(cursor),
     )
-    mesh = find_mesh()
-    output = Output(as_json)
-    answer = run_on_mesh(mesh, lambda: list_letters(mesh.settings, query))
-    if as_json:
-        output.answer(answer)
-        return ExitStatus.OK
+    answer_from_mesh(lambda mesh: list_letters(mesh.settings, query), _show_list, as_json=as_json)
+    return ExitStatus.OK
+
+
+def _show_list(output: Output, answer: DeadLetterList) -> None:
     rows = [
         (letter.position, letter.recorded_at, letter.error_type, letter.key, letter.reason) for letter in answer.records
     ]
     output.show(columns_table(("LETTER", "AT", "ERROR", "KEY", "REASON"), rows))
     if answer.next_cursor is not None:
         output.note(f"more: --cursor {answer.next_cursor}")
-    return ExitStatus.OK
 
 
 @app.command("show", epilog=example("mesh dlq show 2/17", f"mesh dlq show {EXAMPLE_JOB} --raw > original.json"))

@@ -39,7 +39,7 @@ class DeadLetter:
 async def read_dead_letters(bootstrap: str, topics: PublicTopics) -> AsyncGenerator[DeadLetter, None]:
     """Every dead letter there is now, in order within a partition; a record without provenance is none.
 
-    Who does not read to the end has to close the generator (`contextlib.aclosing`).
+    A caller that stops early has to close the generator (`contextlib.aclosing`).
 
     Raises:
         MeshUnavailableError: the broker does not answer.

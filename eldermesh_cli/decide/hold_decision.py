@@ -66,7 +66,7 @@ async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: s
 
 
 async def _effect(opened: OpenMesh, job_id: str, sent: SentRecord) -> DecisionEffect:
-    """What this very decision has done, once the job's owner has seen it."""
+    """What this decision has done, once the job's owner has read it."""
     deadline = time.monotonic() + _EFFECT_SECONDS
     while time.monotonic() < deadline:
         effect = await opened.jobs.decision(job_id, f"{sent.topic}/{sent.partition}/{sent.offset}")

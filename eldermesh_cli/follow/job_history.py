@@ -19,7 +19,7 @@ async def read_facts(
 ) -> AsyncGenerator[FactRecord, None]:
     """The job's facts in log order, up to the mark of its end or the end of the log.
 
-    Who does not read to the end has to close the generator (`contextlib.aclosing`), which closes the connection.
+    A caller that stops early has to close the generator (`contextlib.aclosing`), which closes the connection.
 
     Raises:
         MeshUnavailableError: the broker does not answer.

@@ -55,7 +55,7 @@ def _estimate(entries: Sequence[Entry]) -> str | None:
 
 
 def _quantiles(value: JsonValue, unit: str) -> str | None:
-    """The median, and between what the middle eight of ten lie."""
+    """The median, and the range of the middle eight tenths."""
     if not isinstance(value, dict):
         return None
     p10, p50, p90 = (value.get(name) for name in ("p10", "p50", "p90"))

@@ -8,8 +8,8 @@ import typer
 
 from eldermesh_cli.program.errors import ExitStatus, usage_error
 from eldermesh_cli.program.options import JsonOption, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.target_mesh import Mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh
 from eldermesh_cli.terminal.output import Output, columns_table
 
 if TYPE_CHECKING:
@@ -56,12 +56,11 @@ def list_jobs(
         limit=limit,
         before=None if cursor is None else read_cursor(cursor),
     )
-    mesh = find_mesh()
-    output = Output(as_json)
-    answer = run_on_mesh(mesh, lambda: _ask(mesh, query))
-    if as_json:
-        output.answer(answer)
-        return ExitStatus.OK
+    answer_from_mesh(lambda mesh: _ask(mesh, query), _show, as_json=as_json)
+    return ExitStatus.OK
+
+
+def _show(output: Output, answer: ListAnswer) -> None:
     rows = [
         (job.job_id, job.state, job.workload, job.tenant, job.accepted_at, _items(job.items_ended, job.items_total))
         for job in answer.jobs
@@ -69,7 +68,6 @@ def list_jobs(
     output.show(columns_table(("JOB", "STATE", "WORKLOAD", "TENANT", "ACCEPTED", "ITEMS"), rows))
     if answer.next_cursor is not None:
         output.note(f"more: --cursor {answer.next_cursor}")
-    return ExitStatus.OK
 
 
 async def _ask(mesh: Mesh, query: ListQuery) -> ListAnswer:

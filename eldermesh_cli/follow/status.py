@@ -9,8 +9,8 @@ import typer
 from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.target_mesh import Mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 
 if TYPE_CHECKING:
@@ -27,18 +27,17 @@ app = typer.Typer()
 def status(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
     """Show what state a job is in, what it waits for, and how many of its items have ended."""
     job_id = checked_job_id(job)
-    output = Output(as_json)
-    mesh = find_mesh()
-    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
-    if as_json:
-        output.answer(answer)
-    else:
-        output.show(pairs_table(status_pairs(answer)))
-        if answer.state == "held":
-            output.note(f"`mesh approve {job_id}` lets it go on, `mesh reject {job_id}` ends it")
-        if answer.items_failed and answer.first_error is None:
-            output.note(f"the first failed item was not found soon; `mesh why {job_id}` looks for longer")
+    answer_from_mesh(lambda mesh: _ask(mesh, job_id), _show, as_json=as_json)
     return ExitStatus.OK
+
+
+def _show(output: Output, answer: JobStatus) -> None:
+    job_id = answer.job_id
+    output.show(pairs_table(status_pairs(answer)))
+    if answer.state == "held":
+        output.note(f"`mesh approve {job_id}` lets it go on, `mesh reject {job_id}` ends it")
+    if answer.items_failed and answer.first_error is None:
+        output.note(f"the first failed item was not found soon; `mesh why {job_id}` looks for longer")
 
 
 async def _ask(mesh: Mesh, job_id: str) -> JobStatus:

@@ -10,8 +10,8 @@ import typer
 from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 from eldermesh_cli.program.errors import ExitStatus, not_found
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.target_mesh import Mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh
 from eldermesh_cli.terminal.output import Output
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ def why(job: JobArgument, *, as_json: JsonOption = False) -> ExitStatus:
     This comes from the job's history alone; `mesh trace` shows the spans.
     """
     job_id = checked_job_id(job)
-    output = Output(as_json)
-    mesh = find_mesh()
-    answer = run_on_mesh(mesh, lambda: _ask(mesh, job_id))
-    if as_json:
-        output.answer(answer)
-    else:
-        output.write("\n".join(_lines(answer)) + "\n")
+    answer_from_mesh(lambda mesh: _ask(mesh, job_id), _show, as_json=as_json)
     return ExitStatus.OK
 
 
@@ -68,7 +62,7 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
     )
 
 
-def _lines(answer: WhyAnswer) -> list[str]:
+def _show(output: Output, answer: WhyAnswer) -> None:
     total = answer.total_seconds
     lines = [f"job {answer.job_id}: {total:.3f} s"]
     for segment in answer.segments:
@@ -81,7 +75,7 @@ def _lines(answer: WhyAnswer) -> list[str]:
             0, ("engine", "ray; the queue includes the start of its head and runners, where they had to start")
         )
     lines += [f"  {name:<10}{text}" for name, text in about if text is not None]
-    return lines
+    output.write("\n".join(lines) + "\n")
 
 
 def _items(answer: WhyAnswer) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,7 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 
 def _bound_width() -> None:
-    """A width that no terminal has would be filled with blanks all the same."""
+    """Ignore a `COLUMNS` that no terminal has: lines would be padded to that width."""
     width = os.environ.get("COLUMNS", "")
     if not width.isdecimal() or not 0 < int(width[:9]) <= _MAX_COLUMNS:
         os.environ.pop("COLUMNS", None)

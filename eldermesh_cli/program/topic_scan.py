@@ -22,7 +22,7 @@ async def read_stretches(
 ) -> AsyncGenerator[Any, None]:
     """Every aiokafka record between `starts` (default: the logs' starts) and the ends as they are now.
 
-    Records of one partition come in order; those of several come mixed. Who does not read to the end has to close the
+    Records of one partition come in order; those of several come mixed. A caller that stops early has to close the
     generator (`contextlib.aclosing`), which closes the connection.
 
     Raises:

@@ -18,7 +18,7 @@ _LOGGER = "eldermesh.kafka.unreadable"
 
 @contextmanager
 def telling_what_is_passed_over(*, as_json: bool) -> Iterator[None]:
-    """Whatever is read meanwhile, tell what was passed over in the end. With `as_json` standard error stays silent."""
+    """On leaving, say which records were passed over meanwhile. With `as_json` standard error stays silent."""
     seen = _Seen()
     logger = logging.getLogger(_LOGGER)
     logger.addHandler(seen)
@@ -38,7 +38,7 @@ class _Seen(logging.Handler):
         self.stretches: dict[tuple[str, int, int], PassedOver] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember a stretch. Who looks for the end of a topic comes upon the last record of one that others read."""
+        """Remember a stretch; a reader that looks for the end of a topic reports only the last record of one."""
         stretch: PassedOver = record.args["passed_over"]  # type: ignore[call-overload, index, assignment]  # see there
         place = (stretch.topic, stretch.partition, stretch.end)
         known = self.stretches.get(place, stretch)

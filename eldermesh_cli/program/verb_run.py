@@ -1,15 +1,38 @@
-"""Run a verb's coroutine, and say what the errors of what it spoke to mean for the one who typed it."""
+"""Run a verb's coroutine, print its answer, and turn the errors of what it asked into those of the command line."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
-from eldermesh_cli.program.target_mesh import Mesh
+from eldermesh_cli.program.target_mesh import Mesh, find_mesh
+from eldermesh_cli.terminal.output import Output
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", bound="BaseModel")
+
+
+def answer_from_mesh(
+    ask: Callable[[Mesh], Coroutine[Any, Any, Answer]], show: Callable[[Output, Answer], None], *, as_json: bool
+) -> Answer:
+    """Find the mesh, ask it, and print the answer: as JSON, or as `show` does for people.
+
+    Raises:
+        CliError: a setting is wrong, or a part of the mesh does not answer or refuses.
+    """
+    mesh = find_mesh()
+    output = Output(as_json)
+    answer = run_on_mesh(mesh, lambda: ask(mesh))
+    if as_json:
+        output.answer(answer)
+    else:
+        show(output, answer)
+    return answer
 
 
 def run_on_mesh(mesh: Mesh, verb: Callable[[], Coroutine[Any, Any, T]]) -> T:

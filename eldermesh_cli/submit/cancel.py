@@ -8,8 +8,8 @@ import typer
 
 from eldermesh_cli.program.errors import ExitStatus, not_found, outcome_unknown
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
-from eldermesh_cli.program.target_mesh import Mesh, find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.target_mesh import Mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh
 from eldermesh_cli.terminal.output import Output, pairs_table
 
 if TYPE_CHECKING:
@@ -31,16 +31,14 @@ def cancel(
 ) -> ExitStatus:
     """End a job. What has not ended by then is not run; a job that has ended already stays as it is."""
     job_id = checked_job_id(job)
-    output = Output(as_json)
-    mesh = find_mesh()
-    answer = run_on_mesh(mesh, lambda: _cancel(mesh, job_id, reason))
-    if as_json:
-        output.answer(answer)
-    else:
-        if not answer.changed:
-            output.note(f"job {job_id} had ended already")
-        output.show(pairs_table([("job", answer.job_id), ("state", answer.state), ("why", answer.reason)]))
+    answer_from_mesh(lambda mesh: _cancel(mesh, job_id, reason), _show, as_json=as_json)
     return ExitStatus.OK
+
+
+def _show(output: Output, answer: CancelAnswer) -> None:
+    if not answer.changed:
+        output.note(f"job {answer.job_id} had ended already")
+    output.show(pairs_table([("job", answer.job_id), ("state", answer.state), ("why", answer.reason)]))
 
 
 async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:

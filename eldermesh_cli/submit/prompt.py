@@ -47,7 +47,7 @@ class Asking:
         self._in_line = False
 
     def interrupted(self) -> None:
-        """Tell who pressed Ctrl-C what they have left behind."""
+        """Say, after Ctrl-C, whether the request goes on."""
         if self._sent is None:
             self._output.note("nothing was sent")
         else:

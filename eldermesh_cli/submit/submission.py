@@ -44,7 +44,7 @@ class Submission:
         self._first_error: str | None = None
 
     def interrupted(self) -> None:
-        """Tell who pressed Ctrl-C what they have left behind."""
+        """Say, after Ctrl-C, whether the job goes on."""
         if self._sent is None:
             self._output.note("nothing was sent")
         else:

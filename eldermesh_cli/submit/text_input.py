@@ -1,4 +1,4 @@
-"""What a verb is given to read, by the name of a file or on standard input: bounded, and as UTF-8."""
+"""Read the file or standard input that a verb was given: bounded, as UTF-8."""
 
 from __future__ import annotations
 

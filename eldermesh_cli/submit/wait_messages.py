@@ -1,4 +1,4 @@
-"""What a job waits for, said to whoever waits for its end: silence looks like a mesh that does nothing."""
+"""Messages about what a job waits for, shown while a command waits for its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOOK_SECONDS = 2.0
 
 
 async def say_waits(opened: OpenMesh, job_id: str, say: Callable[[str], None]) -> None:
-    """Look every two seconds, and say what the job waits for when that is another thing than before, until its end."""
+    """Look every two seconds until the job ends; say what it waits for whenever that has changed."""
     said: str | None = None
     while True:
         await asyncio.sleep(_LOOK_SECONDS)

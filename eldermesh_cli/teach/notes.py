@@ -11,13 +11,13 @@ import typer
 from eldermesh_cli.program.errors import ExitStatus, not_found, usage_error
 from eldermesh_cli.program.options import EXAMPLE_JOB, JsonOption, example
 from eldermesh_cli.program.target_mesh import find_mesh
-from eldermesh_cli.program.verb_run import run_on_mesh
+from eldermesh_cli.program.verb_run import answer_from_mesh, run_on_mesh
 from eldermesh_cli.submit.text_input import STDIN, read_given_text
 from eldermesh_cli.terminal.output import Output, columns_table
 from eldermesh_cli.terminal.safe_text import escaped_name, shortened
 
 if TYPE_CHECKING:
-    from eldermesh_cli.answers.jobs import NoteAnswer
+    from eldermesh_cli.answers.jobs import NoteAnswer, NoteList
 
 _MAX_INPUT_BYTES = 64 * 1024
 """Far above what a note may have; its characters are counted then."""
@@ -51,15 +51,11 @@ def add(
     from eldermesh_cli.teach.note_topic import add_note
 
     content = _checked_text(read_given_text(STDIN, _MAX_INPUT_BYTES) if text == STDIN else text)
-    mesh = find_mesh()
-    output = Output(as_json)
-    answer = run_on_mesh(
-        mesh, lambda: add_note(mesh.settings, content, workload=workload, tenant=tenant, by=by or _user())
+    answer_from_mesh(
+        lambda mesh: add_note(mesh.settings, content, workload=workload, tenant=tenant, by=by or _user()),
+        lambda output, answer: output.write(f"{answer.note_id}\n"),
+        as_json=as_json,
     )
-    if as_json:
-        output.answer(answer)
-    else:
-        output.write(f"{answer.note_id}\n")
     return ExitStatus.OK
 
 
@@ -68,14 +64,12 @@ def ls(*, as_json: JsonOption = False) -> ExitStatus:
     """List all notes, newest first. Long names are cut; --json has them whole."""
     from eldermesh_cli.teach.note_topic import list_notes
 
-    mesh = find_mesh()
-    output = Output(as_json)
-    answer = run_on_mesh(mesh, lambda: list_notes(mesh.settings))
-    if as_json:
-        output.answer(answer)
-    else:
-        output.show(columns_table(("NOTE", "AT", "BY", "WORKLOAD", "TENANT", "TEXT"), map(_cells, answer.notes)))
+    answer_from_mesh(lambda mesh: list_notes(mesh.settings), _show_list, as_json=as_json)
     return ExitStatus.OK
+
+
+def _show_list(output: Output, answer: NoteList) -> None:
+    output.show(columns_table(("NOTE", "AT", "BY", "WORKLOAD", "TENANT", "TEXT"), map(_cells, answer.notes)))
 
 
 def _cells(note: NoteAnswer) -> Iterable[str | None]:

@@ -64,7 +64,7 @@ class Output:
 
     @staticmethod
     def _emit(raw: bytes) -> None:
-        """Write at once; who closed the pipe is not written to again."""
+        """Write at once; after a broken pipe nothing more is written."""
         if sys.stdout is None:
             raise _takes_nothing("it is closed")
         try:
@@ -85,7 +85,7 @@ class Output:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody looks at standard error, so that a bar may move there."""
+        """Whether standard error is a terminal, where a progress bar makes sense."""
         return _is_terminal(sys.stderr)
 
 
@@ -94,7 +94,7 @@ def _takes_nothing(why: str | None) -> CliError:
 
 
 def write_error(text: str) -> None:
-    """Write a line to standard error; who does not listen there misses it."""
+    """Write a line to standard error; if that is closed, the line is lost."""
     if sys.stderr is None:  # `print` would take standard output for it
         return
     with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _turn_away_stdout() -> None:
-    """Else the interpreter tries once more at its end, and complains."""
+    """Redirect to /dev/null: else the interpreter flushes once more at exit, and complains."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

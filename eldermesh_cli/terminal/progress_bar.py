@@ -1,4 +1,4 @@
-"""How far something is, on standard error: a bar where somebody looks, a line now and then elsewhere."""
+"""Progress on standard error: a bar on a terminal, else a line every two seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ItemsBar:
     """Shows progress while it is entered; silent with `--json`.
 
     Args:
-        output: says who looks.
+        output: where notes go.
         items_total: None while nobody has counted.
         unit: what is counted.
         done: what is said of those that are done.

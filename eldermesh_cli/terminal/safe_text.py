@@ -38,7 +38,7 @@ def shortened(text: str, limit: int = 80) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """A text of which a line has to hold more than this: short, and without line ends of its own."""
+    """A text that shares a line with others: shortened, and without line breaks."""
     return shortened(" ".join(text.split()), _MOST_IN_A_LINE)
 
 

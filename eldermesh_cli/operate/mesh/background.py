@@ -88,11 +88,8 @@ class _BackgroundSupervisor:
             if self._process.poll() is not None:
                 raise self._ended(self._process.returncode)
             time.sleep(_POLL_SECONDS)
-        raise CliError(
-            ExitStatus.UNAVAILABLE,
-            "start_failed",
-            f"the mesh was not ready within {_READY_SECONDS:g} s (log: {self._log_path})\n{log_tail(self._log_path)}",
-            "`mesh logs` shows what its services said",
+        raise _start_failed(
+            f"the mesh was not ready within {_READY_SECONDS:g} s (log: {self._log_path})\n{log_tail(self._log_path)}"
         )
 
     def stop(self) -> None:
@@ -119,12 +116,12 @@ class _BackgroundSupervisor:
         if returncode == ExitStatus.NOT_FOUND:  # somebody else was quicker
             owner = data_dir_owner(self._data_dir)
             return already_running(self._data_dir, None if owner is None else owner.pid)
-        return CliError(
-            ExitStatus.UNAVAILABLE,
-            "start_failed",
-            f"the mesh did not start (log: {self._log_path})\n{_last_words(self._log_path)}",
-            "`mesh logs` shows what its services said",
-        )
+        return _start_failed(f"the mesh did not start (log: {self._log_path})\n{_last_words(self._log_path)}")
+
+
+def _start_failed(message: str) -> CliError:
+    hint = "`mesh logs` shows what its services said"
+    return CliError(ExitStatus.UNAVAILABLE, "start_failed", message, hint)
 
 
 def _last_words(log_path: Path) -> str:

@@ -24,7 +24,7 @@ IN_MEMORY = "the broker keeps everything in memory: when the mesh stops, its job
 
 
 class StartDisplay:
-    """Says on standard error which services are ready and which are awaited; a spinner where somebody looks."""
+    """Says on standard error which services are ready and which are awaited; with a spinner on a terminal."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -105,7 +105,7 @@ def show_ready(
 
 
 def speaks_elsewhere(runtime: Runtime) -> str | None:
-    """What to tell whose environment, or `.env`, makes the verbs speak to another mesh than this one."""
+    """A warning if the environment or `.env` makes the verbs speak to another mesh than this one, else None."""
     settings = load_settings()
     if "kafka_bootstrap" not in settings.model_fields_set or settings.kafka_bootstrap == runtime.kafka_bootstrap:
         return None

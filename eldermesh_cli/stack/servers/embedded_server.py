@@ -6,7 +6,7 @@ from eldermesh_cli.stack.service import Service
 
 
 class EmbeddedServer:
-    """Started and stopped by whoever made it.
+    """A server that its creator starts and stops.
 
     Attributes:
         service: the process.
