@@ -9,13 +9,6 @@ import typer
 
 from eldermesh_cli.program.errors import usage_error
 
-PANEL_JOBS = "Jobs"
-PANEL_ANSWERS = "What happened"
-PANEL_SAGES = "What the sages know"
-PANEL_MESH = "The mesh"
-PANEL_REFERENCE = "Reference"
-"""Headings of the help."""
-
 EXAMPLE_JOB = "4f970e3e-d1a3-5d45-8587-591465c16100"
 """A job id for the examples of the help."""
 

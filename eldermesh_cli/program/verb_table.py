@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eldermesh_cli.program.options import PANEL_ANSWERS, PANEL_JOBS, PANEL_MESH, PANEL_REFERENCE, PANEL_SAGES
-
 _PACKAGE = "eldermesh_cli"
+
+PANEL_JOBS = "Jobs"
+PANEL_ANSWERS = "What happened"
+PANEL_SAGES = "What the sages know"
+PANEL_MESH = "The mesh"
+PANEL_REFERENCE = "Reference"
+"""Headings of the help."""
 
 
 @dataclass(frozen=True, slots=True)
