@@ -1,7 +1,6 @@
-"""A pytest plug-in: which variants of long tests only a thorough run takes.
+"""A pytest plug-in: which long tests only a thorough run takes.
 
-`MESH_TEST_THOROUGH=1` makes a run thorough; `.ci/run` sets it. Each variant repeats what another one shows: on another
-broker, by another error code or another signal.
+`MESH_TEST_THOROUGH=1` makes a run thorough; `.ci/run` sets it.
 """
 
 from __future__ import annotations
@@ -15,25 +14,43 @@ VARIABLE = "MESH_TEST_THOROUGH"
 
 VARIANTS = (
     # The other broker.
-    r"tests/faults/.+\[kafka\]",
+    r"tests/(faults|integration)/.+\[kafka\]",
     # The other errors by which a Redis refuses: READONLY and OOM stay.
     r"test_redis_refuses\.py::.+\[(MASTERDOWN|MISCONF|NOAUTH|NOPERM|BUSY)\]",
     r"test_celery_refused\.py::test_a_worker.+\[(MASTERDOWN|MISCONF|NOAUTH|NOPERM|BUSY)\]",
     # The same end by another signal, or at another moment.
     r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
     r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
+    r"test_mesh_up\.py::test_a_second_ctrl_c_kills",
     r"test_people\.py::test_every_service_is_killed_during_a_pause",
 )
-"""What their ids match; each leaves at least one variant to every run."""
+"""Each repeats what another one shows, which every run takes: on another broker, by another error code or signal."""
 
-_REASON = f"a further variant of a long test: {VARIABLE}=1 takes it"
+LONG = (
+    # A dependency that does not answer for long; Redis that refuses stays.
+    r"test_kafka_refuses\.py::",
+    r"test_full_disk\.py::",
+    # Many kills in one job; test_kills.py, test_requests_faults.py and test_ray_engine.py kill each part once.
+    r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
+    r"test_claude_kills\.py::",
+    # Many jobs or prompts, or a core for long.
+    r"test_owner_faults\.py::test_restart_over_ended_jobs_does_nothing",
+    r"test_long_item\.py::",
+    r"test_outcomes\.py::test_twenty_at_once",
+    r"test_requests_faults\.py::test_two_services_share_the_work",
+    # `make demo` itself; an interrupted one stays, and so does the README's quick start.
+    r"test_demo\.py::test_the_demo_holds_what_it_claims",
+)
+"""Each takes a minute, or 20 seconds of CPU."""
+
+_REASON = f"a long test that only {VARIABLE}=1 takes"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the variants, unless the run is thorough."""
+    """Skip them, unless the run is thorough."""
     if os.environ.get(VARIABLE, "") == "1":
         return
-    pattern = re.compile("|".join(VARIANTS))
+    pattern = re.compile("|".join(VARIANTS + LONG))
     for item in items:
         if pattern.search(item.nodeid):
             item.add_marker(pytest.mark.skip(reason=_REASON))

@@ -1,4 +1,4 @@
-"""Which variants of long tests every run takes, and which a thorough one."""
+"""Which long tests every run takes, and which a thorough one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.thorough import VARIABLE, VARIANTS
+from tests.thorough import LONG, VARIABLE, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +38,12 @@ def test_a_variant_is_left_to_every_run(pattern: str, collected: list[str]) -> N
         if bracket:
             taken = [other for other in collected if other.startswith(f"{function}[") and not _is_left_out(other)]
             assert taken, test
+
+
+@pytest.mark.parametrize("pattern", LONG)
+def test_a_long_test_is_there(pattern: str, collected: list[str]) -> None:
+    """A pattern matches something."""
+    assert any(re.search(pattern, test) for test in collected)
 
 
 def _is_left_out(test: str) -> bool:
