@@ -57,4 +57,4 @@ async def test_counts_the_jobs(settings: Settings) -> None:
     async with Client(settings.kafka_bootstrap, settings.topic_prefix) as client:
         job = await client.submit(workload="python", items=[1])
     with pytest.raises(AssertionError, match=job.job_id):
-        await assert_invariants(settings.kafka_bootstrap, settings.topic_prefix, expect_jobs=1, timeout_seconds=0.5)
+        await assert_invariants(settings.kafka_bootstrap, settings.topic_prefix, expect_jobs=1, timeout_seconds=8.0)

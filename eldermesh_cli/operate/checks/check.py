@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eldermesh_cli.answers.jobs import Check
 
-CHECK_SECONDS = 15.0
+CHECK_SECONDS = 30.0
 """Longest that one check takes."""
 
 
