@@ -18,11 +18,6 @@ JOB_IDS = SubjectIds("job_id", JobSubmit.model_fields["tenant"].default, job_id_
 _COMMANDS = frozenset({SUBMIT, CANCEL, DECIDE})
 
 
-def job_id_of(submit: JobSubmit, record: ConsumedRecord) -> str:
-    """The id of a valid submit."""
-    return submit.job_id or JOB_IDS.derived(submit.tenant, submit.idempotency_key, record)
-
-
 def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
     """The command's type and its fields, which are not checked yet.
 

@@ -7,7 +7,6 @@ which alone has their order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +24,14 @@ from services.router.admission.submit import accepted_fact, judged_by_plug_in, j
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of
 from shared.errors import DeadLetterError
-from shared.facts.fact import Fact
 from shared.facts.jobs import JobCancelRequested, JobDecided
 from shared.history.admitted_fact import append_admitted
+from shared.history.clock import SystemClock
 from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
-from shared.telemetry.propagation import FactTrace, fact_trace
+from shared.telemetry.propagation import fact_trace
 from shared.telemetry.spans import span
 from shared.workloads import WorkloadRegistry
 
@@ -54,10 +53,6 @@ class Admitted:
         return f"Admitted({type(self.command).__name__} of {self.job_id})"
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class JobAdmission:
     """The record handler of `jobs` and `jobs.decisions`.
 
@@ -66,7 +61,7 @@ class JobAdmission:
         producer: sends the facts; the caller closes it.
         workloads: what may run; they check options.
         tenant_of_inbox: the only tenant of this inbox; None if each record names its own.
-        now_ms: wall clock, milliseconds since 1970.
+        now_ms: wall clock, milliseconds since 1970; the system's if None.
     """
 
     def __init__(
@@ -76,13 +71,13 @@ class JobAdmission:
         workloads: WorkloadRegistry,
         *,
         tenant_of_inbox: str | None = None,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings
         self._producer = producer
         self._workloads = workloads
         self._tenant_of_inbox = tenant_of_inbox
-        self._now_ms = now_ms
+        self._now_ms = now_ms or SystemClock().now_ms
         self._judges = PluginJudges(settings)
 
     async def close(self) -> None:
@@ -127,7 +122,7 @@ class JobAdmission:
             fact = JobCancelRequested(
                 inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
             )
-        await self._append(decoded.job_id, fact, context)
+        await append_admitted(self._producer, self._settings, JOBS_HISTORY, decoded.job_id, fact, context)
 
     async def _accept(self, record: ConsumedRecord, decoded: Admitted, submit: JobSubmit) -> None:
         job_id = decoded.job_id
@@ -140,11 +135,8 @@ class JobAdmission:
         with span(names.ACCEPT_JOB, attributes=attributes) as accepting:
             context = fact_trace(accepting, job_id)
             fact = accepted_fact(submit, decoded.content_hash, record, self._settings, context, now_ms=self._now_ms())
-            await self._append(job_id, fact, context)
+            await append_admitted(self._producer, self._settings, JOBS_HISTORY, job_id, fact, context)
         _accepted_total.add(1, {names.JOB_TENANT: submit.tenant, names.JOB_WORKLOAD: submit.workload})
-
-    async def _append(self, job_id: str, fact: Fact, context: FactTrace) -> None:
-        await append_admitted(self._producer, self._settings, JOBS_HISTORY, job_id, fact, context)
 
 
 def decided_fact(decide: JobDecide, record: ConsumedRecord) -> JobDecided:

@@ -10,7 +10,6 @@ from eldermesh.contract.commands import JobSubmit
 
 NOT_SUPPORTED_YET = "not_supported_yet"
 
-SupportStatus = Literal["works", "refused"]
 CommandName = Literal["submit", "cancel", "decide"]
 
 
@@ -24,7 +23,7 @@ class Support:
     command: CommandName
     field: str
     value: str
-    status: SupportStatus
+    status: Literal["works", "refused"]
     note: str
     refuses: Callable[[JobSubmit], bool] | None = None
 

@@ -65,9 +65,7 @@ class PluginJudges:
             DeadLetterError: it refuses the submit, or does not validate it within the limits.
             RetryableError: no process can be started now.
         """
-        judge = self._judges.get(workload)
-        if judge is None:
-            judge = self._judges[workload] = PluginJudge(workload, self._settings, self._now)
+        judge = self._judges.setdefault(workload, PluginJudge(workload, self._settings, self._now))
         await judge.judge(options, items)
 
     async def close(self) -> None:

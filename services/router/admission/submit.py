@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import DeadLetterType
-from services.router.admission.command_name import JOB_IDS, job_id_of
+from services.router.admission.command_name import JOB_IDS
 from services.router.admission.contract_support import unsupported
 from services.router.admission.plugin_judge import PluginJudges
 from shared.consumer.invalid_reason import reason_of
@@ -44,7 +44,7 @@ def judged_submit(
         submit = JobSubmit.model_validate(value)
     except ValidationError as error:
         raise DeadLetterError("invalid", reason_of(error), job_id=JOB_IDS.of_invalid(value, record)) from error
-    job_id = job_id_of(submit, record)
+    job_id = submit.job_id or JOB_IDS.derived(submit.tenant, submit.idempotency_key, record)
     if tenant_of_inbox is not None and submit.tenant != tenant_of_inbox:
         raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
     refusal = unsupported(submit)

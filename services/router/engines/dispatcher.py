@@ -29,7 +29,7 @@ class EngineQueue(Protocol):
     """The submit side of an engine."""
 
     async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:
-        """Put tasks of a workload into its queue.
+        """Queue tasks of a workload.
 
         Raises:
             RetryableError: the engine did not take them; some may be queued all the same.
@@ -38,35 +38,30 @@ class EngineQueue(Protocol):
 
 
 class RayQueue(EngineQueue, Protocol):
-    """The submit side of an engine that may be in trouble for long."""
+    """The submit side of an engine that may be in trouble for a long time."""
 
     @property
     def trouble(self) -> str | None:
-        """Why a job had better not go there now; None: it may."""
+        """Why a job should not go there now; None if it may."""
         ...
 
 
 class JobDispatcher:
     """`Dispatcher[JobState]`.
 
-    What was routed to Ray, but had not asked for it, goes to Celery while Ray is in trouble: also a chunk that was sent
-    to Ray before and that nobody has claimed, when its turn comes again. Claims keep a chunk from running twice.
+    While Ray is in trouble, chunks of jobs that were routed to it without asking for it go to Celery, even a chunk that
+    was sent to Ray before but not claimed. Claims keep a chunk from running twice.
 
     Args:
         history_topic: full name of the job history.
-        celery: where chunks are queued, if not on Ray.
-        ray: where the chunks of jobs are queued that were routed to Ray; None: there is none, they run on Celery.
+        celery: queues the chunks that do not go to Ray.
+        ray: queues the chunks of jobs that were routed to Ray; None: they run on Celery.
         workloads: know their queue.
-        clock: stamps `dispatched_at`.
+        clock: for `dispatched_at`.
     """
 
     def __init__(
-        self,
-        history_topic: str,
-        celery: EngineQueue,
-        ray: RayQueue | None,
-        workloads: WorkloadRegistry,
-        clock: Clock,
+        self, history_topic: str, celery: EngineQueue, ray: RayQueue | None, workloads: WorkloadRegistry, clock: Clock
     ) -> None:
         self._history_topic = history_topic
         self._celery = celery
@@ -77,15 +72,15 @@ class JobDispatcher:
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
     def rank(self, state: JobState) -> tuple[int, int]:
-        """By priority, then in the order of acceptance."""
+        """The sort key of a job: its priority, then the order of acceptance."""
         priority = state.terms.priority if state.terms is not None else "batch"
         return PRIORITIES[priority], state.first_offset
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> Dispatched:
         """Queue chunks, those of each engine, workload and priority in one call.
 
-        An engine that does not answer is asked once. A job whose workload is not installed here waits: whoever
-        accepted it knew the workload, so a router that has it may be on its way.
+        An engine that does not answer is asked once. A job whose workload is not installed here waits: the router that
+        accepted it had the workload, so one that has it may start soon.
         """
         groups: defaultdict[tuple[str, Engine, str, int], list[tuple[JobState, DispatchDue]]] = defaultdict(list)
         for state, due in chunks:
@@ -105,7 +100,7 @@ class JobDispatcher:
                 await self._queue(partition, engine, workload, priority, members)
             except RetryableError as error:
                 closed[lane] = down[engine] = error
-            except Exception as error:  # noqa: BLE001 - told; one workload's trouble must not stop all others
+            except Exception as error:  # noqa: BLE001 - reported; the failure of one workload must not stop all others
                 refused |= {str(due.chunk): error for _, due in members}
             else:
                 taken.update(str(due.chunk) for _, due in members)

@@ -1,4 +1,4 @@
-"""Timers and the job's clock: holds and pauses stop it, `expires` does not care."""
+"""Timers, and the job's clock of active time: holds and pauses stop it, but not the `expires` timer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAUSE = "pause"
 
 
 def arm(state: JobState, name: str, due: int) -> JobState:
-    """Arm a timer anew; what was armed under the name no longer counts."""
+    """Arm a timer; an earlier arming of the same name no longer counts."""
     arming = state.armings.get(name, 0) + 1
     return replace(
         state,
@@ -25,7 +25,7 @@ def arm(state: JobState, name: str, due: int) -> JobState:
 
 
 def disarm(state: JobState, name: str) -> JobState:
-    """Take a timer away."""
+    """Remove a timer."""
     if name not in state.timers:
         return state
     return replace(state, timers={other: timer for other, timer in state.timers.items() if other != name})
@@ -37,7 +37,7 @@ def timer_id(state: JobState, name: str) -> str:
 
 
 def start_clock(state: JobState) -> JobState:
-    """Begin an active interval, unless something still holds the job."""
+    """Begin an active interval, unless the job is held or paused."""
     if state.active_since is not None or state.hold is not None or state.pause is not None or state.terms is None:
         return state
     state = replace(state, active_since=state.t)

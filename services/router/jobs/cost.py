@@ -1,4 +1,4 @@
-"""What a job has cost, counted once for each attempt at an item, and whether that is too much."""
+"""The cost of a job, counted once for each attempt at an item, and whether it is above the limit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ _MICROS = 1_000_000
 
 
 def with_costs(state: JobState, epoch: int, attempts: Iterable[tuple[int | None, int, int | None]]) -> JobState:
-    """The state with the cost of attempts under one epoch; one that was counted before counts no more.
+    """The state with the cost of attempts under one epoch; attempts counted before are skipped.
 
-    Args:
-        state: of the job.
-        epoch: of the chunk that the attempts were made in.
-        attempts: index of the item, number of the attempt, and its cost in millionths of a dollar, if it has told one.
+    Each attempt has the index of its item, its number, and its cost in millionths of a dollar (None if unknown).
     """
     known = set(state.cost_keys)
     keys: list[str] = []

@@ -1,4 +1,4 @@
-"""The end of a job: built once, by the deciding fact, and never changed."""
+"""The end of a job: built once, by the fact that decides it, and never changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ END_KIND = EndKind(JOBS_DONE, EVENT_SOURCE, JobEnded)
 def ended(
     state: JobState, status: EndStatus, error_type: ErrorType | None = None, reason: str | None = None
 ) -> JobState:
-    """The state with its end decided now (`state.t`); what only a live job needs is dropped."""
+    """The state with its end, decided now (`state.t`), and without what only a live job needs."""
     acceptance, terms = state.acceptance, state.terms
     if acceptance is None or terms is None:
         message = f"job {state.job_id} was never accepted"
@@ -64,10 +64,10 @@ def ended(
 
 
 def marked(state: JobState, fact: JobEnded) -> JobState:
-    """The state whose end is published; a job whose facts are gone ends by its mark alone."""
+    """The state of a job whose end is published; without earlier facts the mark alone ends it."""
     return _over(waits_over(state).with_mark(fact))
 
 
 def _over(state: JobState) -> JobState:
-    """What only a live job needs is dropped."""
+    """Drop what only a live job needs."""
     return replace(state, terms=None, plan=(), bitmap=b"", timers={}, armings={})

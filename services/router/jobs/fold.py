@@ -40,10 +40,10 @@ from shared.history.machine import Folded
 def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
     """Fold one fact into its job's state, by the version that the job was accepted under.
 
-    Of a job whose version this release does not have nothing is known but that it is there (`fold_version_for`).
+    If this release does not have that version, only the existence of the job is known (`fold_version_for`).
 
     Raises:
-        UnreadableFactError: the record is no fact of this history.
+        UnreadableFactError: the record is not a fact of this history.
     """
     if state is None:
         now = JobState(record.key, t=record.time_ms, first_offset=record.offset, last_offset=record.offset)

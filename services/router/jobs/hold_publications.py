@@ -1,4 +1,4 @@
-"""What a fact calls for on `jobs.holds`: a function of the states before and after it, so that repeats are the same."""
+"""Events for `jobs.holds`: a function of the states before and after a fact, so that repeats are equal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.history.machine import Folded, Publication
 
 
 def with_hold_events(before: JobState, folded: Folded[JobState]) -> Folded[JobState]:
-    """What the fold made of a fact, and what the public is told of the job's hold."""
+    """The fold's result, with the event that it calls for on `jobs.holds`, if any."""
     after = folded.state
     if after is None or (before.hold is None and after.hold is None):
         return folded
@@ -34,7 +34,7 @@ def _event(before: JobState, after: JobState) -> Publication | None:
         return _publication(after, acceptance, terms, after.hold, HELD)
     if before.hold is not None and after.hold is None:
         past = next((wait for wait in reversed(after.waits) if wait.kind == "hold"), None)
-        # An end empties the armings, so the number of the hold is that of the state before.
+        # An end drops the armings, so the number of the hold is taken from the state before.
         counted = replace(after, armings=before.armings)
         return _publication(counted, acceptance, terms, before.hold, HOLD_ENDED, past)
     if clock.REMIND in before.timers and clock.REMIND not in after.timers and after.hold is not None:

@@ -1,4 +1,4 @@
-"""Folding holds: a job waits for a person, is approved, rejected, or denied because nobody decided."""
+"""Folding holds: a job waits for a person and is approved, rejected, or denied because nobody decided in time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shared.history.command_letter import command_letter
 from shared.history.machine import Folded
 
 MAX_DECIDED = 100
-"""Commands that a job remembers one by one, the newest: more than are ever judged out of their order in the inbox."""
+"""The newest commands, remembered one by one: more than are ever folded out of their order in the inbox."""
 
 
 def held(state: JobState, fact: JobHeld) -> JobState:
-    """The job waits for a person from now on; two timers are armed, one of which always ends the hold."""
+    """The job waits for a person from now on; one timer limits the hold, the other is for a reminder."""
     waiting = replace(clock.stop_clock(state), hold=Wait(fact.reason, state.t, fact.until))
     waiting = clock.arm(waiting, clock.HOLD, fact.until)
     if fact.remind_at is None or fact.remind_at >= fact.until:
@@ -27,9 +27,9 @@ def held(state: JobState, fact: JobHeld) -> JobState:
 
 
 def decided(state: JobState, fact: JobDecided) -> Folded[JobState]:
-    """A person's decision. It counts, or it becomes a dead letter; a command that is known is passed over.
+    """A person's decision: it counts or becomes a dead letter; a repeated command is ignored.
 
-    What counts is the first decision on a hold by anybody but the submitter.
+    The first decision on a hold counts, unless it is by the submitter.
     """
     job_id, coordinates = state.job_id, fact.inbox.coordinates
     if state.acceptance is None or _is_judged(state, fact):
@@ -53,14 +53,14 @@ def decided(state: JobState, fact: JobDecided) -> Folded[JobState]:
 
 
 def _is_judged(state: JobState, fact: JobDecided) -> bool:
-    """Whether this very command was delivered before."""
+    """Whether this command was folded before."""
     inbox = fact.inbox
     place = f"{inbox.topic}/{inbox.partition}"
     return inbox.coordinates in state.decided or inbox.offset <= state.decided_up_to.get(place, -1)
 
 
 def _judged(state: JobState, coordinates: str) -> JobState:
-    """The state that knows the command; of those that it knew longest, how far they came in their partition."""
+    """The state with the command remembered; of commands beyond the newest it keeps only the highest offset."""
     known = (*state.decided, coordinates)
     up_to = dict(state.decided_up_to)
     for old in known[:-MAX_DECIDED]:
@@ -70,5 +70,5 @@ def _judged(state: JobState, coordinates: str) -> JobState:
 
 
 def denied(state: JobState) -> JobState:
-    """Nobody has decided in time."""
+    """The end of a job on whose hold nobody decided in time."""
     return ended(hold_over(state, "timed_out"), "rejected", "denied", "nobody decided on the hold in time")

@@ -1,4 +1,4 @@
-"""The job's machine, as the owner drives it: `jobs.history` → `jobs.progress` and `jobs.done`."""
+"""The state machine of jobs that owners run: `jobs.history` → `jobs.progress` and `jobs.done`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class JobMachine(AcceptedMachine[JobState]):
         return fold_job(state, record)
 
     def due(self, state: JobState, now_ms: int) -> Sequence[Due]:
-        """Ends, timers, decisions and dispatches that the state calls for."""
+        """Ends, timers, decisions and dispatches that are due."""
         if not state.is_live:
             return self.end_due(state)
         due: list[Due] = [
@@ -69,7 +69,7 @@ class JobMachine(AcceptedMachine[JobState]):
         return min((timer.due for timer in state.timers.values()), default=None)
 
     def replan(self, state: JobState, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
-        """A plan with a higher epoch for the missing items of dead chunks, or the end of an item that kills runners."""
+        """A plan of the next epoch for the missing items of dead chunks; an item that kills runners fails instead."""
         if not state.is_live or state.engine is None:
             return ()
         crashed: list[PlannedChunk] = []
@@ -108,16 +108,16 @@ class JobMachine(AcceptedMachine[JobState]):
         return {str(identity): identity for identity in identities}
 
     def lane(self, state: JobState) -> str:
-        """The engine that the job was routed to; who asked for Ray waits while it is away, others do not."""
+        """The engine of the job; jobs that asked for Ray have a lane of their own, as only they wait for it."""
         asked_for_ray = state.engine == "ray" and state.terms is not None and state.terms.engine == "ray"
         return ASKED_FOR_RAY if asked_for_ray else state.engine or ""
 
     def bitmap(self, state: JobState) -> bytes:
-        """Which items are in."""
+        """Which items have a result."""
         return state.bitmap
 
     def encode(self, state: JobState) -> bytes:
-        """JSON of the state, its bitmap left out."""
+        """JSON of the state without its bitmap."""
         return state_adapter().dump_json(state, exclude={"bitmap"})
 
     def decode(self, raw: bytes, bitmap: bytes) -> JobState:

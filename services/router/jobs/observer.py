@@ -1,4 +1,4 @@
-"""What the router's owners tell telemetry: the spans of waits and ends, and the owner's metrics."""
+"""Telemetry of the router's owners: spans of waits and ends, and metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from shared.telemetry.spans import record_span
 
 
 class JobObserver(OwnerMetrics):
-    """`Observer[JobState]`.
-
-    Args:
-        history_topic: full name of the job history.
-        clock: says when an end was acknowledged.
-    """
+    """`Observer[JobState]`."""
 
     def __init__(self, history_topic: str, clock: Clock) -> None:
         self._clock = clock
@@ -49,7 +44,7 @@ class JobObserver(OwnerMetrics):
 
 
 def _record_wait(job_id: str, wait: PastWait, context: Context) -> None:
-    """The span of a hold or pause: the state remembers both, so that it can be told whenever the job ends."""
+    """Record the span of a hold or pause when the job ends; its state remembers both."""
     attributes: dict[str, str | int] = {names.JOB_ID: job_id, names.REASON: wait.reason}
     if wait.outcome is not None:
         attributes[names.DECISION] = wait.outcome

@@ -1,4 +1,4 @@
-"""Waits that are over: holds and pauses as the job's state remembers them, for people and for the trace."""
+"""Past holds and pauses, which a job's state remembers for people and for the trace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.router.jobs import clock
 from services.router.jobs.state import JobState, PastWait
 
 MAX_WAITS = 50
-"""So many a job remembers, the newest; a job that meets a quota again and again can have more."""
+"""The number of newest waits that a job remembers; one that meets a quota often may have more."""
 
 
 def hold_over(
@@ -20,13 +20,9 @@ def hold_over(
     reason: str | None = None,
     decision: str | None = None,
 ) -> JobState:
-    """The state without its hold, if it has one; the clock is the caller's.
+    """The state without its hold, if it has one. The caller starts the clock.
 
-    Args:
-        state: the job.
-        outcome: how the hold ended.
-        by, reason: who decided, and what they said.
-        decision: coordinates of the command that did.
+    `by` decided, for `reason`, with the command at the coordinates `decision`.
     """
     hold = state.hold
     if hold is None:
@@ -37,7 +33,7 @@ def hold_over(
 
 
 def pause_over(state: JobState) -> JobState:
-    """The state without its pause, if it has one; the clock is the caller's."""
+    """The state without its pause, if it has one. The caller starts the clock."""
     pause = state.pause
     if pause is None:
         return state
@@ -46,5 +42,5 @@ def pause_over(state: JobState) -> JobState:
 
 
 def waits_over(state: JobState) -> JobState:
-    """The state of a job that ends while it waits."""
+    """The state of a job that ends, without its hold or pause."""
     return pause_over(hold_over(state, "job_ended"))

@@ -1,4 +1,4 @@
-"""Folding pauses and interruptions: a run that stopped in order gives its chunk back, and nobody has died."""
+"""Folding pauses and interruptions: a run that stops in order gives its chunk back, which is not a death."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _MAX_DOUBLINGS = 30
 
 
 def interrupted(state: JobState, fact: ChunkInterrupted) -> JobState:
-    """The chunk's missing items are to be run again, under the next epoch; that is no death."""
+    """The chunk's missing items are planned again under the next epoch; this does not count as a death."""
     return put_back(state, fact.chunk_id) or state
 
 
 def paused(state: JobState, fact: JobPaused) -> JobState:
-    """The job waits for quota; a run's chunk goes back into the plan at once, to be dispatched when the pause is over.
+    """The job waits for quota; the run's chunk goes back into the plan at once, and is dispatched after the pause.
 
-    Only the run of a current chunk has a say: what a repeat, or a run that was given up, tells of quota is old.
+    Only the run of a current chunk counts: a repeat or a replaced run reports old quota.
     """
     if fact.chunk_id is not None:
         again = put_back(state, fact.chunk_id)
         if again is None:
             return state
-        # What the run has spent on the item that it could not finish.
+        # The cost of the item that the run could not finish.
         spent = (fact.item_index, fact.attempt, fact.cost_micros)
         state = with_costs(again, ChunkId.parse(fact.chunk_id).epoch, [spent])
         if (reason := over_budget(state)) is not None:
@@ -49,7 +49,7 @@ def paused(state: JobState, fact: JobPaused) -> JobState:
 
 
 def _until(state: JobState, fact: JobPaused) -> int:
-    """When to ask again if nobody said: twice as late as the last time, for as long as no item has ended."""
+    """When to try again if the fact does not say: pauses double until an item ends."""
     if state.pause is not None:
         return state.pause.until
     return state.t + min(fact.longest_ms, fact.first_ms << min(state.pauses, _MAX_DOUBLINGS))

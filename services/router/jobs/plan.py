@@ -1,4 +1,4 @@
-"""Plans: which chunks a job's missing items are in."""
+"""Plans: the chunks of a job's missing items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.history.item_bitmap import all_items_in, missing_items
 
 
 def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) -> tuple[Chunk, ...]:
-    """Equal ranges over all items, those that are in already left out."""
+    """Equal ranges over all items, without items that have a result."""
     ranges = (
         PlannedChunk(first=first, last=min(first + chunk_items, items_total) - 1, deaths=0)
         for first in range(0, items_total, chunk_items)
@@ -21,7 +21,7 @@ def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) ->
 
 
 def without_finished(plan: tuple[Chunk, ...], bitmap: bytes, new: Collection[int]) -> tuple[Chunk, ...]:
-    """The plan without the chunks whose items are all in, now that the items `new` are."""
+    """The plan without the chunks that the results of items `new` have finished."""
     lowest, highest = min(new), max(new)
     return tuple(
         chunk
@@ -33,7 +33,7 @@ def without_finished(plan: tuple[Chunk, ...], bitmap: bytes, new: Collection[int
 def replaced_plan(state: JobState, fact: JobReplanned) -> tuple[Chunk, ...]:
     """The plan with dead chunks replaced, in the order of their items.
 
-    A replaced chunk gives way only if the fact's ranges hold all of its missing items; its siblings stay as they are.
+    A chunk is replaced only if the fact's ranges hold all of its missing items; other chunks stay as they are.
     """
     replaced = set(fact.replaced)
     plan: list[Chunk] = []
@@ -54,7 +54,7 @@ def replaced_plan(state: JobState, fact: JobReplanned) -> tuple[Chunk, ...]:
 def put_back(state: JobState, chunk_id: str) -> JobState | None:
     """The state with the missing items of a current chunk in a chunk of the next epoch; None if it is not current.
 
-    Another epoch makes another chunk: the advance removes the claim of the old one, and no run of it has a say.
+    The next epoch makes it another chunk: the claim of the old one is removed, and its runs no longer count.
     """
     for place, chunk in enumerate(state.plan):
         if str(state.chunk_id(chunk)) == chunk_id:
@@ -66,7 +66,7 @@ def put_back(state: JobState, chunk_id: str) -> JobState | None:
 
 
 def _shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:
-    """What is missing of a planned range; an item that only this has left alone has no deaths, as in `successors`."""
+    """The missing items of a planned range. An item that is alone only now has no deaths, as in `successors`."""
     missing = missing_items(bitmap, planned.first, planned.last)
     if not missing:
         return None
@@ -75,9 +75,9 @@ def _shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:
 
 
 def successors(state: JobState, dead: Sequence[ChunkId], *, bisect_after: int) -> list[PlannedChunk]:
-    """The chunks that should take the place of dead ones: their missing items, bisected after `bisect_after` deaths.
+    """The chunks that replace dead ones: their missing items, bisected after `bisect_after` deaths.
 
-    An item that is alone in its chunk for the first time has no deaths yet: its neighbours may have been the cause.
+    An item that is alone in its chunk for the first time has no deaths: its neighbours may have been the cause.
     """
     by_id = {str(state.chunk_id(chunk)): chunk for chunk in state.plan}
     planned: list[PlannedChunk] = []

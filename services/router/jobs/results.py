@@ -1,4 +1,4 @@
-"""Folding results: the first result of an item wins; the end is decided after the whole fact."""
+"""Folding results: the first result of an item counts; the end is decided after the whole fact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MICROS = 1_000_000
 
 
 def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
-    """Take in what is new of a fact of results."""
+    """Count the results of items that had none."""
     if not _is_of(state, fact):
         return Folded(state)
     costs = ((result.item_index, result.attempt, result.cost_micros) for result in fact.results)
@@ -50,7 +50,7 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
     )
     progress = _progress(state, acceptance, fact, list(new.values()))
     if state.failed > terms.max_failed_items:
-        # "1 items", too: a rebuild publishes this end again, and an earlier release may have published it so.
+        # "1 items", too: a rebuild has to publish the same end as an earlier release.
         reason = f"{state.failed} items failed, at most {terms.max_failed_items} may"
         return Folded(ended(state, "failed", "too_many_failures", reason), progress)
     if state.succeeded + state.failed == total:
@@ -63,9 +63,9 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
 def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
     """Whether results count for this job.
 
-    Those of another job of the same id do not. Nor does a crash that the owner reports, once the plan has changed: the
-    run was alive and has reported its own end. A stub has no results, and their cost is not that of the job that may
-    come, unless they name no content: then the first release wrote them, and may have published an end with that cost.
+    Those of another job with the same id do not. Nor does a crash that the owner reports once the plan has changed:
+    then the run was alive and has reported its own end. Before the job is accepted, only results without a content hash
+    count: the first release wrote those, and may have published an end with their cost.
     """
     if state.acceptance is None:
         return fact.content_hash is None

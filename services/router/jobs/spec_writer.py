@@ -1,4 +1,4 @@
-"""What runners need to know of a job, read once from its submit's original bytes."""
+"""The specification of a job for its runners, from the original bytes of its submit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.facts.jobs import JobAccepted
 
 
 def job_spec(fact: JobAccepted) -> bytes:
-    """The specification kept in Redis while the job lives."""
+    """The specification that is kept in Redis while the job lives."""
     submit = parse_ijson(fact.original.encode())
     content = submit if isinstance(submit, dict) else {}
     terms = fact.terms

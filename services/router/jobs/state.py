@@ -1,4 +1,4 @@
-"""A job's state: what its facts, in log order, have made of it. All times are integer milliseconds since 1970."""
+"""The state of a job, folded from its facts in log order. All times are integer milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGE = 0
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk that stands in the plan: an inclusive range, and how often in a row a claim on it has died."""
+    """A chunk of the plan: an inclusive range of items, and how often in a row its claim has died."""
 
     epoch: int
     first: int
@@ -49,9 +49,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class PastWait:
-    """A hold or a pause that is over, from `since` to `ended_at`. Only holds have an outcome.
+    """A past hold or pause, from `since` to `ended_at`. Only holds have an outcome.
 
-    `by` decided, with the command whose coordinates are `decision`.
+    `by` decided, with the command at the coordinates `decision`.
     """
 
     kind: Literal["hold", "pause"]
@@ -90,12 +90,12 @@ class JobState(AcceptedState[EndStatus]):
     hold: Wait | None = None
     pause: Wait | None = None
     decided: tuple[str, ...] = ()
-    """Coordinates of the decisions that were judged, whether they counted or not: the newest."""
+    """Coordinates of the newest decisions, whether they counted or not."""
     decided_up_to: Mapping[str, int] = field(default_factory=dict)
-    """Of those before them the highest offset, by `topic/partition` of the inbox."""
+    """The highest offset of earlier decisions, by `topic/partition` of the inbox."""
     waits: tuple[PastWait, ...] = ()
     pauses: int = 0
-    """Pauses since an item ended last."""
+    """Pauses since the last item ended."""
     cost_micros: int | None = None
     cost_keys: tuple[str, ...] = ()
 

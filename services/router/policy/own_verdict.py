@@ -52,12 +52,9 @@ Raises `RetryableError` or `redis.RedisError` when it could not be read: ask aga
 
 
 async def content_in_redis(redis: Redis, keys: PartitionKeys, job_id: str) -> JobContent | None:
-    """A `ContentReader` once `redis` and `keys` are given: from the specification that the job's runners read.
+    """A `ContentReader` once `redis` and `keys` are given: reads the specification that the job's runners read.
 
-    Args:
-        redis: a client with `decode_responses=False`.
-        keys: the keys of the job's history partition.
-        job_id: the job.
+    `redis` has `decode_responses=False`; `keys` are those of the job's history partition.
     """
     try:
         async with asyncio.timeout(_READ_SECONDS):

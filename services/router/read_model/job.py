@@ -1,4 +1,4 @@
-"""What is known of a job, in plain values. All times are integer milliseconds since 1970."""
+"""The answers of the read model, in plain values. All times are integer milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eldermesh.contract.vocabulary import Engine
 from shared.facts.jobs import AdviceEntry
 
 JobStateWord = Literal["accepted", "held", "paused", "running", "completed", "failed", "cancelled", "rejected"]
-"""`accepted` until a runner has begun; how the job ended once it has."""
+"""`accepted` until a runner has begun; once the job has ended, how it ended."""
 
 JobWaitWord = Literal["advice", "routing", "decision", "quota", "engine"]
 
 
 @dataclass(frozen=True, slots=True)
 class JobHold:
-    """A hold. Without `ended_at` the job is held now; `by` is who decided."""
+    """A hold; without `ended_at` the job is held now. `by` decided."""
 
     reason: str
     held_at: int
@@ -32,12 +32,11 @@ class JobHold:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """A job as it stands in a list.
+    """A job in a list.
 
     Attributes:
         workload: None when it is unknown.
-        items_ended: items with a result, failed ones among them.
-        changed_at: when its last fact was written.
+        items_ended: items with a result, including failed ones.
         end: once it has ended.
     """
 
@@ -50,13 +49,12 @@ class JobSummary:
     items_total: int | None
     items_ended: int
     accepted_at: int
-    changed_at: int
     end: JobEnd | None
 
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedJobs:
-    """Jobs that have not ended: some of them, how many there are besides, and how many have ended."""
+    """Jobs that have not ended: some of them, how many more there are, and how many have ended."""
 
     jobs: Sequence[JobSummary]
     more: int
@@ -69,13 +67,13 @@ class Job:
 
     Attributes:
         waiting_for: None while it runs, and once it has ended.
-        waiting_until: at the latest; None without a limit of its own.
+        waiting_until: the latest end of the wait; None without a limit.
         items_running: items without a result in chunks that a runner holds now.
-        cost_usd: None while nothing has told what it costs.
-        reason: why it waits, or how it ended.
-        holds: those that are remembered, the oldest first.
-        submitted_by: None when nobody said, and once it has ended.
-        end: once it has ended.
+        cost_usd: None until a cost was reported.
+        reason: why it waits, or why it ended.
+        holds: the remembered ones, oldest first.
+        submitted_by: None if unknown, and once the job has ended.
+        end: None until the job has ended.
     """
 
     job_id: str
@@ -99,7 +97,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobAcceptance:
-    """That a job was accepted. `state` counts a runner only once it has told a result."""
+    """That a job was accepted. `state` is `running` only after the first result."""
 
     content_hash: str
     trace_id: str
@@ -109,7 +107,7 @@ class JobAcceptance:
 
 @dataclass(frozen=True, slots=True)
 class DecisionEffect:
-    """What a decision on a hold has done: whether it `counted`, and the state that the job was in afterwards."""
+    """The effect of a decision on a hold: whether it `counted`, and the state of the job now."""
 
     counted: bool
     state: JobStateWord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
@@ -14,6 +13,7 @@ from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, J
 from services.router.read_model.lookup import JobLookup
 from services.router.read_model.projection import job_of, state_word, summary_of
 from services.router.read_model.time_segments import Explanation, explain, first_error
+from shared.history.clock import SystemClock
 from shared.history.facts import FactRecord
 
 FactReader = Callable[[str, int, int], AsyncGenerator[FactRecord, None]]
@@ -24,12 +24,7 @@ class JobReadModel:
     """Answers every question about jobs, in plain values.
 
     Answers are as old as the owner's last advance; while Redis is being filled again, jobs may be missing. Each
-    question raises `redis.RedisError` when Redis does not answer.
-
-    Args:
-        redis: a client with `decode_responses=False`.
-        history_topic: the history topic's full name.
-        partitions: how many partitions it has.
+    question raises `redis.RedisError` when Redis does not answer. `redis` has `decode_responses=False`.
     """
 
     def __init__(self, redis: Redis, history_topic: str, partitions: int) -> None:
@@ -106,11 +101,10 @@ class JobReadModel:
             UnreadableFactError: a record is no fact of a job.
         """
         state = await self._lookup.state(job_id)
-        offset = 0 if state is None else state.first_offset
-        async with aclosing(read(job_id, self._lookup.partition(job_id), offset)) as records:
+        async with self._facts(job_id, state, read) as records:
             facts = [record async for record in records]
         is_running = state is not None and await self._lookup.items_running(state) > 0
-        return explain(facts, now_ms=time.time_ns() // 1_000_000, is_running=is_running)
+        return explain(facts, now_ms=SystemClock().now_ms(), is_running=is_running)
 
     async def first_error(self, job_id: str, read: FactReader) -> ItemResult | None:
         """The result of the first item in the history that failed; None when none has.
@@ -118,7 +112,10 @@ class JobReadModel:
         Raises:
             UnreadableFactError: a record is no fact of a job.
         """
-        state = await self._lookup.state(job_id)
-        offset = 0 if state is None else state.first_offset
-        async with aclosing(read(job_id, self._lookup.partition(job_id), offset)) as records:
+        async with self._facts(job_id, await self._lookup.state(job_id), read) as records:
             return await first_error(records)
+
+    def _facts(
+        self, job_id: str, state: JobState | None, read: FactReader
+    ) -> aclosing[AsyncGenerator[FactRecord, None]]:
+        return aclosing(read(job_id, self._lookup.partition(job_id), 0 if state is None else state.first_offset))

@@ -1,4 +1,4 @@
-"""From the state of a job, as its fold made it, to the plain values of the read model."""
+"""Turns the state of a job into the plain values of the read model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MICROS = 1_000_000
 
 
 def state_word(state: JobState, *, is_running: bool) -> JobStateWord:
-    """The state of an accepted job; `is_running`: whether a runner holds items of it."""
+    """The state of an accepted job; `is_running` says whether a runner holds items of it."""
     if state.end is not None:
         return state.end.status
     if state.hold is not None:
@@ -24,7 +24,7 @@ def state_word(state: JobState, *, is_running: bool) -> JobStateWord:
 def summary_of(state: JobState, accepted_at: int, *, is_running: bool) -> JobSummary:
     """An accepted job for a list."""
     end = _end_of(state)
-    # An ended job keeps no terms: they stand in its end.
+    # The terms of an ended job are in its end.
     about = end if end is not None else state.terms
     return JobSummary(
         job_id=state.job_id,
@@ -36,13 +36,12 @@ def summary_of(state: JobState, accepted_at: int, *, is_running: bool) -> JobSum
         items_total=state.items_total if end is None else end.items_total,
         items_ended=state.succeeded + state.failed if end is None else end.items_succeeded + end.items_failed,
         accepted_at=accepted_at,
-        changed_at=state.t,
         end=end,
     )
 
 
 def job_of(state: JobState, accepted_at: int, trace_id: str, *, items_running: int, trouble: str | None) -> Job:
-    """An accepted job; `trouble` is what its owner has told of it."""
+    """An accepted job; `trouble` is what its owner reported."""
     end = _end_of(state)
     waiting_for, waiting_until = _waiting(state, items_running)
     wait = state.hold or state.pause
@@ -70,7 +69,7 @@ def job_of(state: JobState, accepted_at: int, trace_id: str, *, items_running: i
 
 
 def holds_of(state: JobState) -> tuple[JobHold, ...]:
-    """The holds of a job that are remembered, the oldest first."""
+    """The remembered holds of a job, oldest first."""
     past = tuple(
         JobHold(wait.reason, wait.since, wait.until, wait.ended_at, wait.outcome, wait.by, wait.decision_reason)
         for wait in state.waits

@@ -1,7 +1,7 @@
-"""Why a job took as long as it did: its facts, cut into segments whose lengths sum to the total.
+"""Why a job took as long as it did: its time, cut into segments whose lengths sum to the total.
 
-Pure. The job's own fold is replayed, so the answer never contradicts what the mesh did: a decision that did not count
-there does not count here. All times are integer milliseconds since 1970, all lengths integer milliseconds.
+Pure functions. They replay the job's own fold, so the answer agrees with what the mesh did. All times are integer
+milliseconds since 1970, all lengths integer milliseconds.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from shared.history.facts import FactRecord
 from shared.history.machine import Folded
 
 SegmentName = Literal["admission", "decision", "hold", "pause", "queue", "run", "end"]
-"""In the order in which they usually come.
+"""In their usual order.
 
 `admission`: from the inbox record to `job.accepted` · `decision`: until the job is routed · `hold`, `pause`: it waited
 for a person, for quota · `queue`: routed, but no runner whose results arrived was at work · `run`: at least one was ·
-`end`: from the deciding fact to `job.ended`, when the end stands on `jobs.done`.
+`end`: from the deciding fact to `job.ended`, when the end is on `jobs.done`.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """How much of a job's time went where, all stretches of one kind together."""
+    """The total time of one kind."""
 
     name: SegmentName
     length_ms: int
@@ -44,10 +44,10 @@ class Explanation:
     Attributes:
         total_ms: from the submit to the last fact, or until now.
         segments: in the order of `SegmentName`.
-        has_ended: whether its last fact is there: its end stands on `jobs.done`.
+        has_ended: whether its last fact is there: its end is on `jobs.done`.
         engine: where it was routed to.
-        advice: what the sages said.
-        holds: those that are remembered, the oldest first.
+        advice: of the sages.
+        holds: the remembered ones, oldest first.
         slowest: the result of the item that ran longest.
         first_error: the result of the first item in the log that failed.
     """
@@ -73,9 +73,9 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
     """Explain a job from all its facts, in log order.
 
     Args:
-        records: the job's facts and nobody else's.
-        now_ms: until when the time of a job without its last fact counts.
-        is_running: whether a runner holds a chunk of the job now, of which no fact can tell yet.
+        records: the facts of this job alone.
+        now_ms: the end of the time of a job that has not ended.
+        is_running: whether a runner holds a chunk of the job now, which facts do not show yet.
 
     Returns:
         None when the job was never accepted, or its first facts are gone.
@@ -126,7 +126,7 @@ def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> 
 
 
 async def first_error(records: AsyncIterable[FactRecord]) -> ItemResult | None:
-    """The `first_error` of an explanation, from a job's facts in log order; what comes behind it is not read.
+    """The `first_error` of an explanation, from a job's facts in log order; reads no further than that.
 
     Raises:
         UnreadableFactError: a record is no fact of a job.
@@ -141,7 +141,7 @@ async def first_error(records: AsyncIterable[FactRecord]) -> ItemResult | None:
 
 
 def _counted(folded: Folded[JobState]) -> Sequence[ItemResult]:
-    """The results that the fold took of a fact, as it has them published."""
+    """The results of a fact that the fold counted, as published."""
     return () if folded.progress is None else JobProgress.model_validate_json(folded.progress.value).results
 
 
@@ -150,7 +150,7 @@ def _first_failed(results: Iterable[ItemResult]) -> ItemResult | None:
 
 
 def _phase(state: JobState) -> SegmentName:
-    """What the job does from this state on; `queue` until it is known when runners were at work."""
+    """The segment that begins with this state; `queue` may turn out to be `run`."""
     if state.end is not None:
         return "end"
     if state.hold is not None:
@@ -161,7 +161,7 @@ def _phase(state: JobState) -> SegmentName:
 
 
 def _runs(records: Iterable[FactRecord]) -> Iterator[tuple[int, int]]:
-    """From a run's claim to the record of its results: the runner's clock at one end, the log's at the other."""
+    """From the claim of each run (the runner's clock) to the record of its results (the log's clock)."""
     for record in records:
         if record.fact_type == ItemsCompleted.fact_type:
             fact = decode_job_fact(record.fact_type, record.value)

@@ -37,12 +37,11 @@ def broker_url(settings: Settings) -> str:
 def make_celery_app(settings: Settings) -> Celery:
     """A new application. It connects at first use, and is not made the current one of the process."""
     app = Celery("eldermesh", broker=broker_url(settings), amqp=RedisBroker, set_as_current=False)
-    app.conf.update(_messages() | _delivery(settings) | _worker())
+    app.conf.update(_common() | _delivery(settings))
     return app
 
 
-def _messages() -> dict[str, Any]:
-    """Queues, and JSON only."""
+def _common() -> dict[str, Any]:
     return {
         "accept_content": ["json"],  # JSON is also the default of all serializers
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
@@ -52,6 +51,10 @@ def _messages() -> dict[str, Any]:
         "task_default_priority": DEFAULT_PRIORITY,
         "task_create_missing_queues": False,
         "task_ignore_result": True,  # results are facts; nobody reads Celery's
+        "worker_consumer": "services.router.engines.celery.broker:PatientConsumer",
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "timezone": "UTC",
     }
 
 
@@ -89,13 +92,4 @@ def _delivery(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # Only for a runner that is stuck itself: no chunk outlives its job.
         "task_annotations": {RUN_CHUNK: {"time_limit": settings.max_job_age_seconds, "max_retries": 0}},
-    }
-
-
-def _worker() -> dict[str, Any]:
-    return {
-        "worker_consumer": "services.router.engines.celery.broker:PatientConsumer",
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "timezone": "UTC",
     }

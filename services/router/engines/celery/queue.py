@@ -62,14 +62,6 @@ class CeleryDispatcher:
         messages = [task.message() for task in tasks]
         await self._in_thread(lambda: self._send(messages, queue, priority))
 
-    async def purge(self) -> int:
-        """Remove every waiting task; return how many there were. What workers hold already is not touched.
-
-        Raises:
-            RetryableError: Redis did not answer.
-        """
-        return await self._in_thread(self._purge)
-
     async def queue_depths(self) -> QueueDepths:
         """How many tasks wait, and how many are with workers.
 
@@ -117,11 +109,6 @@ class CeleryDispatcher:
             producer = self._app.amqp.Producer(connection, auto_declare=False)
             for message in messages:
                 self._app.send_task(RUN_CHUNK, kwargs=message, queue=queue, priority=priority, producer=producer)
-
-    def _purge(self) -> int:
-        with self._connected() as connection:
-            channel: Any = connection.default_channel
-            return sum(int(channel.queue_purge(name)) for name in QUEUES)
 
     def _depths(self) -> QueueDepths:
         with self._connected() as connection:

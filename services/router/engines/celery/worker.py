@@ -46,10 +46,7 @@ _log = get_logger(__name__)
 class CeleryWorker:
     """The worker: its own process, and its forked children.
 
-    Args:
-        settings: `slots` is the number of children.
-        queues: queues to take tasks from.
-        ready_file: written when the worker takes tasks, removed when it ends.
+    It takes tasks from `queues`, with `slots` children. `ready_file` exists while it takes tasks.
     """
 
     def __init__(self, settings: Settings, *, queues: Sequence[str] = QUEUES, ready_file: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from opentelemetry.trace import Span
 
@@ -137,10 +138,7 @@ class ChunkRun:
             LeaseLostError: the job has ended, or Redis was away for longer than the lease.
             RetryableError: Redis does not have it.
         """
-
-        async def read() -> JobSpec | None:
-            claims = self._parts.claims(self._task.topic)
-            return await self._specs.get(claims, self._task.partition, self._task.chunk_id.job_id, self._mark)
-
+        claims, job_id = self._parts.claims(self._task.topic), self._task.chunk_id.job_id
+        read = partial(self._specs.get, claims, self._task.partition, job_id, self._mark)
         whose = f"chunk {self._task.chunk}"
         return await read_spec(read, self._lease, self._parts.clock, whose=whose, stopping=self._stopping)

@@ -56,9 +56,9 @@ class JobSpecs:
             if spec is None:
                 return None
             self._kept[key] = spec
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
         self._kept.move_to_end(key)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
         return spec
 
 

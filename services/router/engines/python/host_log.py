@@ -1,4 +1,4 @@
-"""What an item host prints, line by line into the worker's log, within bounds."""
+"""Copies what an item host prints into the worker's log, line by line, within limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 class HostLog:
-    """Reads one host's standard error to its end; what is over the bounds is counted, not kept.
+    """Reads one host's standard error to its end; what exceeds the limits is counted, not logged.
 
     Attributes:
-        pid: the host's, as it stands before each line.
+        pid: of the host, put before each line.
     """
 
     def __init__(self, stream: asyncio.StreamReader, pid: int) -> None:
@@ -29,9 +29,9 @@ class HostLog:
         self._context = copy_context()
 
     def next_item(self) -> None:
-        """Another item begins: it may print as much as the one before, and its lines carry its job and span.
+        """Another item begins: the limits start anew, and its lines carry its job and span.
 
-        To be called in the item's context: a host outlives its job, and prints for the next one.
+        Call this in the item's context: a host may serve several jobs.
         """
         self._tell_dropped()
         self._context = copy_context()
@@ -42,7 +42,7 @@ class HostLog:
             *lines, self._rest = (self._rest + piece).split(b"\n")
             for line in lines:
                 self._write(line)
-            self._rest = self._rest[:_LINE_BYTES]  # a line without end is cut, not gathered
+            self._rest = self._rest[:_LINE_BYTES]  # cut a line that does not end
         if self._rest:
             self._write(self._rest)
         self._tell_dropped()

@@ -1,13 +1,13 @@
-"""The process that calls a user's function, item by item, so that work can be killed and never starves a heartbeat.
+"""The process that calls a user's function, item by item, so that it can be killed and cannot block a heartbeat.
 
 It runs as a bare script (`python -P item_host.py`) and imports nothing of the project: it starts in a few hundredths of
 a second, and packages of the user may have any name. Frames come on standard input and leave on standard output: four
 bytes of length, big-endian, then the content. A request is JSON; an answer is JSON, and, if it says `succeeded`, a
 second frame with the output as I-JSON text. What user code prints goes to standard error.
 
-User code may leave anything behind: other standard streams, closed descriptors, timers, signal handlers, patched
-modules. So what the host needs for its own work was taken before user code came, and what could break into that work is
-put aside while the host is at it (`Border`). A function that has returned has succeeded, and is not called again.
+User code may change anything: standard streams, descriptors, timers, signal handlers, modules. So the host takes what
+it needs before user code runs, and sets aside what could disturb its own work (`Border`). A function that has returned
+has succeeded, and is not called again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ HEADER = struct.Struct(">I")
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_OUTPUT_DEPTH = 61
-"""A result lies three levels deep in its record, and records may have 64 (the contract's I-JSON)."""
+"""A result lies three levels deep in its record, and the contract allows records 64 levels."""
 
 _MAX_SAFE_INTEGER = 2**53 - 1
 
 _OWN_DESCRIPTORS = 200
-"""The host's own descriptors lie above: user code that closes what it takes for its own closes those below."""
+"""The host's own descriptors are above this, since user code may close low ones that it takes for its own."""
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -54,21 +54,21 @@ class NotJsonError(Exception):
 
 
 class DeniedError(Exception):
-    """The name leads out of the module that was allowed."""
+    """The name leads to an object outside the allowed module."""
 
 
 def encode(value: Any) -> bytes:
     """Write a value as I-JSON text.
 
     Raises:
-        NotJsonError: it is none, or nested deeper than `MAX_OUTPUT_DEPTH`.
+        NotJsonError: it cannot be, or is nested deeper than `MAX_OUTPUT_DEPTH`.
     """
     _check(value, 0)
     return _to_json(value).encode()
 
 
 def _check(value: Any, depth: int) -> None:
-    """Refuse what `json` would change silently (names that are no strings) or what other readers would refuse."""
+    """Refuse what `json` changes silently (names other than strings) and what other readers refuse."""
     if isinstance(value, (list, tuple, dict)):
         if depth == MAX_OUTPUT_DEPTH:
             raise NotJsonError(f"nested deeper than {MAX_OUTPUT_DEPTH}")
@@ -101,11 +101,11 @@ def _check_scalar(value: Any) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return the error's type and message, bounded, and fit for UTF-8."""
+    """Return the type and message of an error, cut by `bounded`."""
     name = type(error).__qualname__
     try:
         text = f"{name}: {error}"
-    except BaseException as unprintable:  # noqa: BLE001 - an exception whose text raises is still described by its name
+    except BaseException as unprintable:  # noqa: BLE001 - an exception whose text raises is described by its name
         text = f"{name} (its text raised {type(unprintable).__qualname__})"
     return bounded(text)
 
@@ -121,7 +121,7 @@ def resolve(name: str) -> Callable[[Any], Any]:
     """Import the function `module:qualname`.
 
     Raises:
-        DeniedError: the way to it leads through another module, which the allow-list does not speak of.
+        DeniedError: the name leads through another module, which the allow-list does not cover.
         Exception: whatever importing the user's module raises.
     """
     module_name, _, qualname = name.partition(":")
@@ -132,7 +132,7 @@ def resolve(name: str) -> Callable[[Any], Any]:
             raise DeniedError(f"{name} leads into another module, {target.__name__}")
     if not callable(target):
         raise TypeError(f"{name} is a {type(target).__qualname__}, which cannot be called")
-    return target  # type: ignore[no-any-return]  # whatever it is, it can be called
+    return target  # type: ignore[no-any-return]  # `callable` does not narrow it enough
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
@@ -140,11 +140,7 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 class Host:
-    """Answers requests; the functions it has imported stay.
-
-    Args:
-        border: between this and user code.
-    """
+    """Answers requests, and keeps the functions that it has imported."""
 
     def __init__(self, border: Border) -> None:
         self._border = border
@@ -174,7 +170,7 @@ class Host:
             self._border.cross()
             try:
                 value = function(item)
-                # Here, without a call: both would break into whatever is called.
+                # Inline, because a trace function or a low recursion limit would disturb any call.
                 sys.settrace(own_trace)
                 if sys.getrecursionlimit() < recursion_limit:
                     sys.setrecursionlimit(recursion_limit)
@@ -207,15 +203,15 @@ def _peak_bytes() -> int:
 
 
 def _kept(descriptor: int) -> int:
-    """A copy of a descriptor for the host alone; what user code executes does not inherit it."""
+    """A copy of a descriptor for the host alone; programs that user code starts do not inherit it."""
     allowed, _ = getrlimit(RLIMIT_NOFILE)
-    # In the upper half of few: `ulimit -n` may allow fewer than where they lie otherwise.
+    # `ulimit -n` may allow fewer; then in the upper half.
     lowest = _OWN_DESCRIPTORS if allowed == RLIM_INFINITY else min(_OWN_DESCRIPTORS, allowed // 2)
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Keep the two pipes for frames alone: user code reads nothing, and prints to standard error."""
+    """Keep the two pipes for frames: user code reads nothing, and prints to standard error."""
     requests, answers = _kept(0), _kept(1)
     os.dup2(2, 1)
     _open_nothing()
@@ -230,7 +226,7 @@ def _open_nothing() -> None:
 
 
 class Border:
-    """Between the host's own code and user code, which shares its process.
+    """Separates the host's own code from user code in the same process.
 
     Attributes:
         own_trace: the trace function of the host itself (a debugger's, a coverage tool's).
@@ -247,12 +243,12 @@ class Border:
         self._put_streams()
 
     def cross(self) -> None:
-        """User code runs next, with the handlers of signals that it has set before."""
+        """Call before user code: restores its signal handlers."""
         for number, handler in self._their_handlers.items():
             set_handler(number, handler)
 
     def come_back(self) -> None:
-        """Put aside what could break into the host's own work, and take the streams again."""
+        """Call after user code: sets aside what could disturb the host, and restores the streams."""
         sys.settrace(self.own_trace)
         if sys.getrecursionlimit() < self.recursion_limit:
             sys.setrecursionlimit(self.recursion_limit)
@@ -269,9 +265,9 @@ class Border:
         self._put_streams()
 
     def _put_streams(self) -> None:
-        """What user code prints next goes to standard error. What it put there in the meantime is not touched.
+        """Send what user code prints to standard error.
 
-        A descriptor is opened again only where nothing is open: another file there is in use by somebody.
+        A descriptor is opened again only if it is closed: another file there is in use.
         """
         if not _is_open(0):
             _open_nothing()
@@ -280,7 +276,7 @@ class Border:
                 os.dup2(self._printed, number)
             try:
                 io.TextIOWrapper.flush(self._streams[name])
-            except (OSError, ValueError):  # it was closed, or taken apart
+            except (OSError, ValueError):  # it was closed or detached
                 self._streams[name] = _text_stream(number)
             setattr(sys, name, self._streams[name])
 
@@ -300,7 +296,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _pass_over(*_: Any) -> None:
-    """Stand in for a signal handler of user code while that does not run."""
+    """Replaces a signal handler of user code while that does not run."""
 
 
 def _read_frame(stream: IO[bytes]) -> bytes | None:
@@ -312,7 +308,7 @@ def main() -> None:
     """Say `ready`, then answer request by request until standard input ends."""
     set_handler(SIGINT, SIG_IGN)
     requests, answers = _take_pipes()
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: what the user's functions are imported from
+    sys.path.insert(0, str(Path.cwd()))  # like `python -m`: the user's functions are imported from there
     own_pid = getpid()
 
     def say(answer: dict[str, Any], output: bytes | None = None) -> None:
@@ -328,7 +324,7 @@ def main() -> None:
     while (frame := _read_frame(requests)) is not None:
         answer, output = host.answer(_from_json(frame.decode()))
         if getpid() != own_pid:
-            _exit(0)  # user code forked and came back: the answer is the parent's to give
+            _exit(0)  # user code forked and returned in the child: only the parent answers
         say(answer, output)
 
 

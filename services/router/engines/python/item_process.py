@@ -1,4 +1,4 @@
-"""The parent's side of an item host: start it when needed, ask it, kill it, tell how it died."""
+"""The parent's side of an item host: starts it when needed, calls it, kills it, and tells how it died."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _MAX_ENVELOPE_BYTES = 64 * 1024
 
 
 class HostDiedError(Exception):
-    """The host ended while it was asked. `status` is its exit status, or minus the signal that killed it."""
+    """The host ended during a call. `status` is its exit status, or minus the signal that killed it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(describe_death(status))
@@ -56,9 +57,9 @@ def describe_death(status: int) -> str:
 
 @dataclass(slots=True)
 class _Running:
-    """A host that runs."""
+    """A running host."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     requests: asyncio.StreamWriter
     answers: asyncio.StreamReader
     log: HostLog
@@ -71,19 +72,15 @@ class _Running:
 class ItemProcess:
     """One item host at a time, started at the first call and after each death. One call at a time.
 
-    It is bound to the event loop and to the thread that it is first used in: the host dies with that thread.
+    It belongs to the event loop and thread of its first call: the host dies with that thread.
     """
 
     def __init__(self) -> None:
         self._running: _Running | None = None
-        self._killed = False
+        self.killed = False
+        """Whether it was killed or closed: it takes no more calls."""
         self.peak_bytes = 0
         """Peak resident memory of the host that answered last."""
-
-    @property
-    def killed(self) -> bool:
-        """Whether it was killed for good: it answers nothing any more."""
-        return self._killed
 
     @property
     def pid(self) -> int | None:
@@ -98,12 +95,12 @@ class ItemProcess:
         timeout_seconds: float | None,
         before: Callable[[], None] | None = None,
     ) -> ItemOutcome:
-        """Call `module:qualname` with an item. Starting the host and importing the module take none of its time.
+        """Call `module:qualname` with an item. Starting the host and importing the module do not count as its time.
 
-        `before` is called between the two; what it raises ends the host, and the function is not called.
+        `before` is called just before the function; what it raises ends the host, and the function is not called.
 
         Raises:
-            HostDiedError: the host ended before it had answered.
+            HostDiedError: the host ended before it answered.
             HostTimeoutError: it took longer than `timeout_seconds`, or the import longer than `START_SECONDS`.
             RunKilledError: `kill` was called.
             RetryableError: no host could be started.
@@ -113,7 +110,7 @@ class ItemProcess:
             outcome = await self._call(function, item, timeout_seconds, before)
             answered = True
         except (EOFError, ConnectionError) as end:
-            if self._killed:
+            if self.killed:
                 raise RunKilledError from end
             raise HostDiedError(await self._end()) from end
         finally:
@@ -122,13 +119,13 @@ class ItemProcess:
         return outcome
 
     def kill(self) -> None:
-        """Kill the host and all that user code started, at once and for good; may be called from another task."""
-        self._killed = True
+        """Kill the host and all that user code started. No call follows; other tasks may call this."""
+        self.killed = True
         self._kill_host()
 
     async def close(self) -> None:
-        """End the host: by the end of its input, else by force. Nothing of it is left afterwards."""
-        self._killed = True
+        """End the host: close its input, then kill it if necessary."""
+        self.killed = True
         running = self._running
         if running is not None:
             running.requests.close()
@@ -141,7 +138,7 @@ class ItemProcess:
         self, function: str, item: JsonValue, timeout_seconds: float | None, before: Callable[[], None] | None
     ) -> ItemOutcome:
         running = self._running or await self._start()
-        if self._killed:
+        if self.killed:
             raise RunKilledError
         running.log.next_item()
         if function not in running.loaded:
@@ -171,7 +168,9 @@ class ItemProcess:
 
     async def _start(self) -> _Running:
         try:
-            process = await self._spawn()
+            # The leash holds the host and everything user code starts, also when this process is killed.
+            command = (sys.executable, "-P", item_host.__file__)
+            process = await start_on_leash(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=users_environment())
         except OSError as error:
             if passes(error):
                 raise RetryableError(f"no process for an item host: {error}") from error
@@ -182,38 +181,27 @@ class ItemProcess:
         log = HostLog(process.stderr, process.pid)
         draining = asyncio.create_task(log.drain())
         self._running = _Running(process, process.stdin, process.stdout, log, draining, process.pid, set())
-        if self._killed:  # meanwhile, when there was nothing to kill yet
+        if self.killed:  # while there was nothing to kill yet
             self._kill_host()
         try:
             async with asyncio.timeout(START_SECONDS):
                 self._running.pid = log.pid = (await _read_answer(process.stdout))["pid"]
         except (EOFError, TimeoutError) as error:
-            if self._killed:
+            if self.killed:
                 raise RunKilledError from error
             raise RetryableError(f"no item host could be started: {describe_death(await self._end())}") from error
         return self._running
-
-    @staticmethod
-    async def _spawn() -> asyncio.subprocess.Process:
-        # The leash holds the host and everything user code starts, also when this process is killed.
-        return await start_on_leash(
-            (sys.executable, "-P", item_host.__file__),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=users_environment(),
-        )
 
     def _kill_host(self) -> None:
         if self._running is not None:
             signal_child(self._running.process, leash.KILL_NOW)
 
     async def _end(self) -> int:
-        """Make sure that nothing of the host is left, and tell how it ended; it may have been ending by itself."""
+        """End the host if it has not ended, and return its exit status."""
         running = self._running
         if running is None:
             return 0
-        if running.answers.at_eof():  # it is ending, and how is worth knowing
+        if running.answers.at_eof():  # it is ending by itself: wait for its own status
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await running.process.wait()
@@ -254,7 +242,7 @@ async def _read_frame(stream: asyncio.StreamReader, max_bytes: int) -> bytes:
 
     Raises:
         EOFError: the stream ended first (`asyncio.IncompleteReadError` is one).
-        ConnectionError: the frame is longer than anything the host writes: whatever wrote it, it is not trusted.
+        ConnectionError: the frame is longer than any of the host: something else wrote it.
     """
     (length,) = item_host.HEADER.unpack(await stream.readexactly(item_host.HEADER.size))
     if length > max_bytes:

@@ -19,11 +19,11 @@ from shared.workloads import ItemCall, ItemFailed, ItemOutcome, Queue, RunContex
 _MAX_FUNCTION_CHARACTERS = 300
 _MAX_IDLE_HOSTS = 1
 _MAX_KEPT_BYTES = 512 * 1024 * 1024
-"""A host whose memory was larger at its peak is not used for another chunk."""
+"""A host with a higher peak of memory is not used for another chunk."""
 
 
 class PythonRun:
-    """One chunk's calls. Item hosts are kept between chunks, and replaced when one dies."""
+    """The calls of one chunk. Item hosts are kept between chunks, and replaced when they die."""
 
     def __init__(self, process: ItemProcess, context: RunContext) -> None:
         self._process = process
@@ -40,17 +40,14 @@ class PythonRun:
             RunKilledError: `kill` was called.
             RetryableError: no item host could be started.
         """
-        if not self._is_allowed:  # the settings of this worker count, too
+        if not self._is_allowed:  # the worker's own settings apply, too
             return ItemFailed("denied", f"MESH_PYTHON_FUNCTIONS does not allow {self._function}", call.attempt)
         death = ""
         for tried in range(self._max_deaths):
             attempt = call.attempt + tried
             try:
                 outcome = await self._process.call(
-                    self._function,
-                    call.item,
-                    timeout_seconds=self._timeout_seconds,
-                    before=self._check_claim,
+                    self._function, call.item, timeout_seconds=self._timeout_seconds, before=self._check_claim
                 )
             except HostDiedError as died:
                 death = str(died)
@@ -78,13 +75,13 @@ class PythonWorkload:
     def validate(
         self,
         options: Mapping[str, JsonValue],
-        items: Sequence[JsonValue] | None,  # noqa: ARG002 - any item will do: what it means is the function's business
+        items: Sequence[JsonValue] | None,  # noqa: ARG002 - the function takes any item
         settings: Settings,
     ) -> None:
         """Check the options; the module is not imported here.
 
         Raises:
-            DeadLetterError: `invalid`: other options than a function's name, or one that the settings do not allow.
+            DeadLetterError: `invalid`: options other than a function's name, or a function that is not allowed.
         """
         unknown = sorted(set(options) - {"function"})
         if unknown:
@@ -122,7 +119,7 @@ def is_function_name(text: str) -> bool:
         len(text) <= _MAX_FUNCTION_CHARACTERS
         and colon == ":"
         and all(name.isidentifier() and not keyword.iskeyword(name) for name in (*module.split("."), *names))
-        and not any(name.startswith("_") for name in names)  # `math:__loader__.…` is no function of the module
+        and not any(name.startswith("_") for name in names)  # `math:__loader__.…` is not a function of the module
     )
 
 

@@ -26,9 +26,7 @@ _log = get_logger(__name__)
 class RayRunner:
     """Runs one chunk after another, and ends by itself when it has been idle.
 
-    Args:
-        environment: the router's settings, as variables.
-        stays: whether it stays when it is idle.
+    It is made with the router's settings as variables, and with `stays` it does not end when idle.
     """
 
     def __init__(self, environment: dict[str, str], *, stays: bool) -> None:

@@ -122,10 +122,6 @@ async def _serve(settings: Settings, answers: IO[str]) -> None:
     await RayDriver(settings, answers).serve(requests)
 
 
-def _connect(settings: Settings) -> None:
-    ray.init(address=settings.ray_address, namespace=namespace(settings), configure_logging=False, log_to_driver=False)
-
-
 def main() -> int:
     """Connect and serve."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -135,7 +131,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(joined_node(settings))
-            _connect(settings)
+            ray.init(settings.ray_address, namespace=namespace(settings), configure_logging=False, log_to_driver=False)
             asyncio.run(_serve(settings, answers))
         except Exception as error:  # noqa: BLE001 - whatever Ray raises: the router reads of it and starts another driver
             reason = first_line(error)

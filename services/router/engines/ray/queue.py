@@ -40,7 +40,7 @@ class RayDispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._head = None if settings.ray_address is None else head_address(settings)
+        self._head = head_address(settings)
         self._outstanding: dict[str, dict[str, Any]] = {}
         self._driver: RayDriverProcess | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -51,8 +51,6 @@ class RayDispatcher:
     @property
     def trouble(self) -> str | None:
         """Why a job should not go to Ray; None if it may."""
-        if self._head is None:
-            return "Ray is not configured"
         if self._failing_since is not None and time.monotonic() - self._failing_since > _DOWN_SECONDS:
             return "Ray does not answer"
         return None
@@ -71,10 +69,8 @@ class RayDispatcher:
         """Queue chunks; 0 is the highest priority.
 
         Raises:
-            RetryableError: there is no Ray, or too many tasks wait already.
+            RetryableError: too many tasks wait already.
         """
-        if self._head is None:
-            raise RetryableError("a job was routed to Ray, and MESH_RAY_ADDRESS is not set")
         if len(self._outstanding) + len(tasks) > MAX_OUTSTANDING:
             raise RetryableError(f"{counted(len(self._outstanding), 'task')} wait for Ray already")
         requests = [
