@@ -64,7 +64,7 @@ def _publication(
     )
     part = {HELD: None, HOLD_REMINDER: "reminder", HOLD_ENDED: "ended"}[event_type]
     headers = binary_headers(
-        event_id=hold_event_id(state.job_id, number, part),  # type: ignore[arg-type]  # one of its words
+        event_id=hold_event_id(state.job_id, number, part),  # type: ignore[arg-type]  # one of its literals
         event_type=event_type,
         source=EVENT_SOURCE,
         subject=state.job_id,

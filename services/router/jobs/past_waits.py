@@ -20,7 +20,7 @@ def hold_over(
     reason: str | None = None,
     decision: str | None = None,
 ) -> JobState:
-    """The state without its hold, if it has one. The caller starts the clock.
+    """The state without its hold, if it has one; starting the clock is up to the caller.
 
     `by` decided, for `reason`, with the command at the coordinates `decision`.
     """
@@ -33,7 +33,7 @@ def hold_over(
 
 
 def pause_over(state: JobState) -> JobState:
-    """The state without its pause, if it has one. The caller starts the clock."""
+    """The state without its pause, if it has one; starting the clock is up to the caller."""
     pause = state.pause
     if pause is None:
         return state

@@ -23,7 +23,7 @@ def interrupted(state: JobState, fact: ChunkInterrupted) -> JobState:
 def paused(state: JobState, fact: JobPaused) -> JobState:
     """The job waits for quota; the run's chunk goes back into the plan at once, and is dispatched after the pause.
 
-    Only the run of a current chunk counts: a repeat or a replaced run reports old quota.
+    Only the run of a current chunk counts: what a repeat or a replaced run says of quota is out of date.
     """
     if fact.chunk_id is not None:
         again = put_back(state, fact.chunk_id)

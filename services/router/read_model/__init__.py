@@ -1,1 +1,1 @@
-"""The read model of jobs: answers to what people ask about them. Whoever asks needs nothing of the fold."""
+"""The read model of jobs: answers questions about them, so that callers need nothing of the fold."""

@@ -41,7 +41,7 @@ class JobReadModel:
         return job_of(state, made.at, made.trace_id, items_running=running, trouble=trouble)
 
     async def jobs(self) -> AsyncIterator[JobSummary]:
-        """Every accepted job, in no order; one that changes meanwhile may come twice."""
+        """Every accepted job, in no order; one that changes during the scan may come twice."""
         async for state in self._lookup.states():
             if state.acceptance is not None:
                 # Claims are read only if the answer depends on them.

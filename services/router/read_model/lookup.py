@@ -23,7 +23,7 @@ class JobLookup(StateReader[JobState]):
         super().__init__(redis, history_topic, partitions, JobMachine())
 
     async def states(self) -> AsyncIterator[JobState]:
-        """Every known job, without its bitmap, in no order; one that changes meanwhile may come twice."""
+        """Every known job, without its bitmap, in no order; one that changes during the scan may come twice."""
         for partition in range(self._partitions):
             keys = PartitionKeys(self._topic, partition)
             async for _, raw in self._redis.hscan_iter(keys.states, count=_SCAN_STATES):

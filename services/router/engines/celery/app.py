@@ -13,7 +13,7 @@ from shared.history.foreign_state import celery_key_prefix
 from shared.settings import Settings
 
 RUN_CHUNK = "eldermesh.run_chunk"
-"""Name of the one task: its keyword arguments are a `ChunkTask`."""
+"""Name of the only task; its keyword arguments are a `ChunkTask`."""
 
 QUEUES = ("batch_tasks", "claude_tasks", "sage_tasks", "notifications")
 DEFAULT_PRIORITY = 3

@@ -124,7 +124,7 @@ class _Transport(redis.Transport):
 
 class _BrokerConnection(Connection):
     def get_transport_cls(self) -> type[_Transport]:
-        """The same transport for every address: each is a Redis."""
+        """The same transport for every address: all are Redis."""
         return _Transport
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Self:

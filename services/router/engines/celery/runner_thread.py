@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunnerThread:
-    """Runs chunks for threads that may block; `worker_id` stands in claims and results, without spaces."""
+    """Runs chunks for threads that may block; `worker_id` appears in claims and results, and has no spaces."""
 
     def __init__(self, settings: Settings, *, engine: Engine, worker_id: str) -> None:
         self._settings = settings
@@ -58,43 +58,20 @@ class RunnerThread:
         except Exception as error:
             raise StopServiceError(f"the chunk runner did not start: {error!r}") from error
 
-    def run_message(self, message: dict[str, Any]) -> ChunkOutcome:
+    def run(self, message: dict[str, Any]) -> ChunkOutcome:
         """Run the chunk of an engine's message and wait for its end; the process ends if the thread has ended.
 
         Raises:
             RetryableError: see `ChunkRunner.run`.
         """
         try:
-            return self.run(ChunkTask.from_message(message))
+            return self._result(ChunkTask.from_message(message))
         except DeadLetterError as error:
             _log.error("dropped a message that is not a chunk task: %s", error.reason)
             return ChunkOutcome.LEFT
         except StopServiceError:
             _log.critical("this process can run no more chunks", exc_info=True)
             os._exit(1)  # the engine starts another; the lease of the claim runs out
-
-    def run(self, task: ChunkTask) -> ChunkOutcome:
-        """Run a chunk and wait for its end.
-
-        Raises:
-            RetryableError: see `ChunkRunner.run`.
-            StopServiceError: the thread has ended: this process can run no more chunks.
-        """
-        loop, runner, _ = self._serving.result(_START_SECONDS)
-        call = self._run(runner, task)
-        try:
-            running = asyncio.run_coroutine_threadsafe(call, loop)
-        except RuntimeError as error:  # the loop is closed
-            call.close()
-            raise StopServiceError("the chunk runner has ended") from error
-        while True:
-            try:
-                return running.result(_LOOK_SECONDS)
-            except TimeoutError:
-                if running.done():
-                    return running.result()
-                if not self._thread.is_alive():
-                    raise StopServiceError("the chunk runner has ended") from None
 
     def interrupt_when_readable(self, descriptor: int) -> None:
         """Interrupt what runs and begin nothing more once `descriptor` is readable.
@@ -117,6 +94,23 @@ class RunnerThread:
         self._thread.join(seconds)
         if self._thread.is_alive():
             _log.error("the chunk runner did not end within %g s", seconds)
+
+    def _result(self, task: ChunkTask) -> ChunkOutcome:
+        loop, runner, _ = self._serving.result(_START_SECONDS)
+        call = self._run(runner, task)
+        try:
+            running = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError as error:  # the loop is closed
+            call.close()
+            raise StopServiceError("the chunk runner has ended") from error
+        while True:
+            try:
+                return running.result(_LOOK_SECONDS)
+            except TimeoutError:
+                if running.done():
+                    return running.result()
+                if not self._thread.is_alive():
+                    raise StopServiceError("the chunk runner has ended") from None
 
     async def _run(self, runner: ChunkRunner, task: ChunkTask) -> ChunkOutcome:
         running = asyncio.current_task()

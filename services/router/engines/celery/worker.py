@@ -97,7 +97,7 @@ class CeleryWorker:
         """The task's body, in a child."""
         if self._runner is None:
             raise StopServiceError("a task came before the child was set up")
-        return self._runner.run_message(message)
+        return self._runner.run(message)
 
     def _put_back(self, task: Task[Any, Any], message: dict[str, Any]) -> None:
         """Put a task back as soon as Redis takes it; this child has nothing else to do meanwhile."""

@@ -66,7 +66,7 @@ async def fact_result(
     if any(not 0 <= number <= _LARGEST_NUMBER for number in (result.attempt, seconds * 1000, result.cost_micros or 0)):
         raise ValueError("an outcome's attempt, duration or cost is beyond all")
     if isinstance(outcome, ItemFailed):
-        error_type = outcome.error_type if outcome.error_type in _ERROR_TYPES else "internal"  # a plug-in's word
+        error_type = outcome.error_type if outcome.error_type in _ERROR_TYPES else "internal"  # a plug-in chose it
         return result.model_copy(update={"error_type": error_type, "error_message": bounded(outcome.error_message)})
     size = len(outcome.output_json)
     if size > MAX_OUTPUT_BYTES:

@@ -32,7 +32,7 @@ class ChunkRunner:
         self._stopping = asyncio.Event()
 
     def interrupt(self) -> None:
-        """Begin nothing more and stop what runs in order, so that its chunk counts no death."""
+        """Begin nothing more and stop what runs in order, so that it does not count as a death."""
         self._stopping.set()
 
     async def run(self, task: ChunkTask) -> ChunkOutcome:

@@ -21,7 +21,7 @@ class ChunkRunnerParts:
     Attributes:
         settings: for leases, flushing and time-outs; workloads see them, too.
         engine: the engine of the runner.
-        worker_id: stands in claims and results; without spaces.
+        worker_id: appears in claims and results; has no spaces.
         claims: the claim store of a history topic, by its full name.
         facts: where results go.
         workloads: the code that runs items.

@@ -29,7 +29,7 @@ class HostLog:
         self._context = copy_context()
 
     def next_item(self) -> None:
-        """Another item begins: the limits start anew, and its lines carry its job and span.
+        """Another item begins: reset the limits, and log its lines under its job and span.
 
         Call this in the item's context: a host may serve several jobs.
         """

@@ -47,7 +47,7 @@ class HostTimeoutError(Exception):
 
 
 def describe_death(status: int) -> str:
-    """Say in words how a process ended."""
+    """How a process ended, in words."""
     if status == -signal.SIGKILL:
         return "its process was killed by SIGKILL (out of memory?)"
     if status < 0:
@@ -84,7 +84,7 @@ class ItemProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the host that runs; None while there is none."""
+        """The process id of the host; None while none runs."""
         return None if self._running is None else self._running.pid
 
     async def call(

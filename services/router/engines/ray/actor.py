@@ -54,7 +54,7 @@ class RayRunner:
         """Run a chunk; return its outcome, a value of `ChunkOutcome`. Its results are in Kafka by then."""
         with self._idle.busy():
             try:
-                return self._runner.run_message(message).value
+                return self._runner.run(message).value
             except RetryableError as error:
                 _log.warning("a chunk did not end; the lease of its claim runs out", reason=str(error))
                 return ChunkOutcome.KILLED.value
