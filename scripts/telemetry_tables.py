@@ -18,12 +18,18 @@ def _code(words: Sequence[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
+def _own(attributes: Sequence[str]) -> str:
+    """The attributes of a span; `messaging.*` stands for those that every span of a record has."""
+    own = [name for name in attributes if not name.startswith("messaging.")]
+    return _code(own if len(own) == len(attributes) else ["messaging.*", *own])
+
+
 def spans() -> str:
     """The table of spans."""
     return table(
         ("span", "kind", "child of", "covers", "attributes"),
         [
-            (f"`{span.name}`", span.kind.name.lower(), _code(span.parents), span.meaning, _code(span.attributes))
+            (f"`{span.name}`", span.kind.name.lower(), _code(span.parents), span.meaning, _own(span.attributes))
             for span in names.SPANS
         ],
     )

@@ -155,10 +155,10 @@ def support_markdown() -> str:
         f"Refused: the record goes to `jobs.dead` as `invalid`, with a reason that begins with `{NOT_SUPPORTED_YET}`.",
         "No field is accepted and ignored. `python -m services.router.admission.contract_support` writes this page.",
         "",
-        "| command | field | value | status | what it does, or why not |",
-        "|---|---|---|---|---|",
+        "| field | what it does, or why it is refused |",
+        "|---|---|",
     ]
-    lines += [f"| {row.command} | {row.field} | {row.value} | {row.status} | {row.note} |" for row in SUPPORT]
+    lines += [_row(row) for row in SUPPORT]
     lines += [
         "",
         "## Beyond the contract",
@@ -170,6 +170,12 @@ def support_markdown() -> str:
     ]
     lines += [f"| {where} | {what} | {meaning} |" for where, what, meaning in BEYOND]
     return "\n".join(lines) + "\n"
+
+
+def _row(row: Support) -> str:
+    value = "" if row.value == "any" else f" {row.value}"
+    refused = "**refused**: " if row.status == "refused" else ""
+    return f"| {row.command} `{row.field}`{value} | {refused}{row.note} |"
 
 
 def _reason(row: Support) -> str:
