@@ -19,7 +19,7 @@ def _code(words: Sequence[str]) -> str:
 
 
 def _own(attributes: Sequence[str]) -> str:
-    """The attributes of a span; `messaging.*` stands for those that every span of a record has."""
+    """The attributes of a span; `messaging.*` stands for those of its record, which the page names."""
     own = [name for name in attributes if not name.startswith("messaging.")]
     return _code(own if len(own) == len(attributes) else ["messaging.*", *own])
 

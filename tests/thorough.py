@@ -21,7 +21,6 @@ VARIANTS = (
     # The same end by another signal, or at another moment.
     r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
     r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
-    r"test_mesh_up\.py::test_a_second_ctrl_c_kills",
     r"test_people\.py::test_every_service_is_killed_during_a_pause",
 )
 """Each repeats what another one shows, which every run takes: on another broker, by another error code or signal."""
@@ -30,7 +29,8 @@ LONG = (
     # A dependency that does not answer for long; Redis that refuses stays.
     r"test_kafka_refuses\.py::",
     r"test_full_disk\.py::",
-    # Many kills in one job; test_kills.py, test_requests_faults.py and test_ray_engine.py kill each part once.
+    # Many kills in one job; test_kills.py and test_requests_faults.py kill the parts once. Ray's head and runners are
+    # killed here alone.
     r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
     r"test_claude_kills\.py::",
     # Many jobs or prompts, or a core for long.
@@ -38,6 +38,8 @@ LONG = (
     r"test_long_item\.py::",
     r"test_outcomes\.py::test_twenty_at_once",
     r"test_requests_faults\.py::test_two_services_share_the_work",
+    # A mesh that Ctrl-C stops twice; a supervisor that is told to hurry stays.
+    r"test_mesh_up\.py::test_a_second_ctrl_c_kills",
     # `make demo` itself; an interrupted one stays, and so does the README's quick start.
     r"test_demo\.py::test_the_demo_holds_what_it_claims",
 )

@@ -33,9 +33,9 @@ from shared.ray_head import head_address, reach_head, trouble_file, wanted_file
 from shared.redis_client import make_redis
 
 _PING_SECONDS = 2.0
-"""How long workers are listened to, once one answers."""
-_FIRST_ANSWER_SECONDS = 10.0
-"""How long the first answer is waited for: on a busy machine a worker that is well can need seconds."""
+"""How long the workers have to answer."""
+_BUSY_SECONDS = 10.0
+"""How long they have if none did: on a busy machine a worker that is well can need seconds."""
 _CONNECT_SECONDS = 3.0
 _PYTHON_QUEUE = "batch_tasks"
 _PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
@@ -115,7 +115,7 @@ async def workers_answer(mesh: Mesh) -> Found:
         from services.router.engines.celery.ping import ping_workers
 
         return ping_workers(mesh.settings, timeout_seconds=_PING_SECONDS) or ping_workers(
-            mesh.settings, timeout_seconds=_FIRST_ANSWER_SECONDS, limit=1
+            mesh.settings, timeout_seconds=_BUSY_SECONDS
         )
 
     try:

@@ -65,10 +65,12 @@ class RunnerThread:
             RetryableError: see `ChunkRunner.run`.
         """
         try:
-            return self._result(ChunkTask.from_message(message))
+            task = ChunkTask.from_message(message)
         except DeadLetterError as error:
             _log.error("dropped a message that is not a chunk task: %s", error.reason)
             return ChunkOutcome.LEFT
+        try:
+            return self._result(task)
         except StopServiceError:
             _log.critical("this process can run no more chunks", exc_info=True)
             os._exit(1)  # the engine starts another; the lease of the claim runs out

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class UnansweredError(RetryableError):
-    """Something that an item needs does not answer; the item has not begun."""
+    """Something that an item needs does not answer; nothing of the item goes on."""
 
 
 class _CannotOpenError(MeshError):
