@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
     blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
     python_functions: _Words = Field(
-        ("math:*", DEMO_FUNCTIONS), description="Globs, comma separated, of functions that `python` jobs may call."
+        ("math:*", DEMO_FUNCTIONS), description="Globs of functions that `python` jobs may call."
     )
     slots: Annotated[int, Field(ge=1, le=4096)] = Field(
         default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
@@ -127,9 +127,7 @@ class Settings(BaseSettings):
     )
     pause_longest_seconds: PositiveFloat = Field(3600.0, description="Longest of these pauses.")
     # Notifications: who is told what, and how often a channel is tried.
-    notify_rules: Path | None = Field(
-        None, description="File (YAML) of the notifier's channels and rules; without one nobody is told anything."
-    )
+    notify_rules: Path | None = Field(None, description="File (YAML) of the notifier's channels and rules.")
     notify_allow_private: bool = Field(
         default=False,
         description="Let webhooks reach addresses that are not public, and use `http://`: for networks inside.",
@@ -141,7 +139,7 @@ class Settings(BaseSettings):
         10, description="Attempts after which a message is given up, and becomes a dead letter."
     )
     notify_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        5.0, description="Longest first pause before a message is tried again; doubled for each attempt, to an hour."
+        5.0, description="Longest first pause before a message is tried again."
     )
     # Claude: where prompts go, and what one CLI run may take.
     anthropic_base_url: BaseUrl | None = Field(
@@ -151,14 +149,14 @@ class Settings(BaseSettings):
         None, description="Key of the Anthropic API; an endpoint on the loopback interface needs none."
     )
     claude_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Directories, comma separated, below which a `claude` job's `cwd` may lie."
+        (), description="Directories below which a `claude` job's `cwd` may lie."
     )
     claude_permission_modes: _Words = Field(
         ("default", "acceptEdits", "plan", "dontAsk"),
-        description="Permission modes, comma separated, that `claude` jobs may ask for.",
+        description="Permission modes that `claude` jobs may ask for.",
     )
     claude_environment: _Words = Field(
-        (), description="Names of variables, comma separated, that a CLI gets from its worker's environment as well."
+        (), description="Names of variables that a CLI gets from its worker's environment as well."
     )
     claude_isolate_tools: bool | None = Field(
         None, description="Whether a CLI hides its key from tools; by default where bubblewrap and socat are."

@@ -36,7 +36,7 @@ class ClaudeTerms(FactPart):
 
 
 class ClaudeAccepted(AcceptedFact):
-    """Admission found a request valid. The first of an id counts; other content under the id is a conflict."""
+    """Admission found a request valid. The first of an id counts."""
 
     fact_type = "claude.accepted"
 
@@ -92,7 +92,7 @@ class ClaudeAnswered(RunFact):
 
 
 class ClaudeEnded(EndedFact):
-    """The end stands on `claude.output`, and here it is again: it ends the request even if all other facts are gone."""
+    """The end, as it stands on `claude.output`; it counts even if all other facts are gone."""
 
     fact_type = "claude.ended"
 

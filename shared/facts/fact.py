@@ -65,7 +65,7 @@ class ChunkTimes(FactPart):
 
 
 class TimerFired(Fact):
-    """An armed timer came due. `timer_id` is `{job_id}:{name}:{arming}`; only the armed number counts."""
+    """An armed timer came due."""
 
     fact_type = "timer.fired"
 

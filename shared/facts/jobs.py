@@ -215,7 +215,7 @@ class ItemsCompleted(Fact):
 
 
 class JobEnded(EndedFact):
-    """The job's end stands on `jobs.done`, and here it is again: it ends the job even if all other facts are gone."""
+    """The end, as it stands on `jobs.done`; it counts even if all other facts are gone."""
 
     fact_type = "job.ended"
 

@@ -70,7 +70,7 @@ JOBS_ACCEPTED: Final = _counter(
 JOBS_ENDED: Final = _counter(
     "eldermesh.jobs.ended",
     "{job}",
-    "ends published, repeats after a crash included",
+    "ends published",
     JOB_TENANT,
     JOB_WORKLOAD,
     JOB_STATUS,
@@ -97,9 +97,7 @@ OWNERSHIPS_LOST: Final = _counter(
     "guarded calls that found that something had moved underneath",
     MESSAGING_DESTINATION_NAME,
 )
-CHUNKS_DISPATCHED: Final = _counter(
-    "eldermesh.chunks.dispatched", "{chunk}", "chunks handed to an engine, repeats included", ENGINE
-)
+CHUNKS_DISPATCHED: Final = _counter("eldermesh.chunks.dispatched", "{chunk}", "chunks handed to an engine", ENGINE)
 CHUNKS_RUNNING: Final = _gauge("eldermesh.chunks.running", "{chunk}", "chunks that run in this process", ENGINE)
 CHUNK_DURATION: Final = _histogram("eldermesh.chunk.duration", "one run of a chunk", ENGINE, JOB_WORKLOAD)
 QUEUE_WAIT_DURATION: Final = _histogram(
@@ -117,7 +115,7 @@ QUEUE_UNACKNOWLEDGED: Final = _gauge(
 ITEMS_ENDED: Final = _counter(
     "eldermesh.items.ended",
     "{item}",
-    "items that a runner finished, repeats included",
+    "items that a runner finished",
     JOB_WORKLOAD,
     ITEM_STATUS,
     ERROR_TYPE,
@@ -128,16 +126,14 @@ REQUESTS_ACCEPTED: Final = _counter(
 REQUESTS_ENDED: Final = _counter(
     "eldermesh.requests.ended",
     "{request}",
-    "ends of requests published, repeats after a crash included",
+    "ends of requests published",
     REQUEST_STATUS,
 )
 REQUEST_DURATION: Final = _histogram(
     "eldermesh.request.duration", "from a request's acceptance to its end", REQUEST_STATUS
 )
 REQUESTS_RUNNING: Final = _gauge("eldermesh.requests.running", "{request}", "requests that run in this process")
-JOBS_ADVISED: Final = _counter(
-    "eldermesh.jobs.advised", "{job}", "`job.advised` appended, repeats included", JOB_WORKLOAD
-)
+JOBS_ADVISED: Final = _counter("eldermesh.jobs.advised", "{job}", "`job.advised` appended", JOB_WORKLOAD)
 ADVICE_EXPIRED: Final = _counter(
     "eldermesh.advice.expired", "{job}", "jobs that nobody was asked about, since none waits any more"
 )
@@ -148,7 +144,7 @@ MEMORY_SKIPPED: Final = _counter(
 NOTIFICATIONS_PLANNED: Final = _counter(
     "eldermesh.notifications.planned",
     "{notification}",
-    "messages that rules want told, repeats included",
+    "messages that rules want told",
     NOTIFICATION_CHANNEL,
 )
 NOTIFICATION_ATTEMPTS: Final = _counter(
@@ -161,7 +157,7 @@ NOTIFICATION_ATTEMPTS: Final = _counter(
 NOTIFICATIONS_FAILED: Final = _counter(
     "eldermesh.notifications.failed",
     "{notification}",
-    "messages that were given up and became dead letters, repeats after a crash included",
+    "messages that were given up and became dead letters",
     NOTIFICATION_CHANNEL,
 )
 

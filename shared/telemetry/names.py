@@ -113,7 +113,7 @@ PROCESS_JOBS: Final = SpanName(
     "process jobs",
     SpanKind.CONSUMER,
     ("send jobs",),
-    "one record of the inbox is handled; without a context in its headers a root, its trace id from the job id",
+    "one record of the inbox is handled",
     (
         MESSAGING_SYSTEM,
         MESSAGING_DESTINATION_NAME,
@@ -144,7 +144,7 @@ PROCESS_DECISIONS: Final = SpanName(
 ACCEPT_JOB: Final = _internal(
     "accept job",
     ("process jobs",),
-    "admission appends `job.accepted`; all that happens to the job later is below this span",
+    "admission appends `job.accepted`",
     (JOB_ID, JOB_TENANT, JOB_WORKLOAD, JOB_ITEMS_TOTAL),
 )
 PROCESS_HISTORY: Final = SpanName(
@@ -172,12 +172,10 @@ DECIDE_JOB: Final = _internal(
 HOLD: Final = _internal(
     "hold",
     ("accept job",),
-    "the job waited for a person's decision; recorded when the job has ended",
+    "the job waited for a person's decision",
     (JOB_ID, REASON, DECISION, DECIDED_BY),
 )
-PAUSE: Final = _internal(
-    "pause", ("accept job",), "the job waited for quota; recorded when the job has ended", (JOB_ID, REASON)
-)
+PAUSE: Final = _internal("pause", ("accept job",), "the job waited for quota", (JOB_ID, REASON))
 DISPATCH_CHUNK: Final = SpanName(
     "dispatch chunk",
     SpanKind.PRODUCER,
@@ -207,7 +205,7 @@ PROCESS_ITEM: Final = _internal(
 START_CLI: Final = _internal(
     "start cli",
     ("process item", "process request"),
-    "a Claude CLI starts, to its first word; its own spans (`claude_code.*`) lie beside this one",
+    "a Claude CLI starts, to its first word",
     (CLI_ATTEMPT,),
 )
 END_JOB: Final = _internal(
@@ -227,13 +225,13 @@ PROCESS_REQUESTS: Final = SpanName(
     "process claude.requests",
     SpanKind.CONSUMER,
     ("send claude.requests",),
-    "one record of the inbox is handled; without a context in its headers a root, its trace id from the request id",
+    "one record of the inbox is handled",
     tuple(REQUEST_ID if key == JOB_ID else key for key in PROCESS_JOBS.attributes),
 )
 ACCEPT_REQUEST: Final = _internal(
     "accept request",
     ("process claude.requests",),
-    "admission appends `claude.accepted`; all that happens to the request later is below this span",
+    "admission appends `claude.accepted`",
     (REQUEST_ID, REQUEST_TENANT),
 )
 REQUEST_WAIT: Final = _internal(
@@ -259,14 +257,14 @@ PROCESS_ENDS: Final = SpanName(
     "process jobs.done",
     SpanKind.CONSUMER,
     ("accept job",),
-    "the notifier looks for rules that want the job's end told; only where it has rules",
+    "a notifier that has rules handles the job's end",
     PROCESS_JOBS.attributes,
 )
 PROCESS_HOLDS: Final = SpanName(
     "process jobs.holds",
     SpanKind.CONSUMER,
     ("accept job",),
-    "the notifier looks for rules that want a hold, or its reminder, told; only where it has rules",
+    "a notifier that has rules handles a hold, or its reminder",
     PROCESS_JOBS.attributes,
 )
 PLAN_NOTIFICATION: Final = _internal(
