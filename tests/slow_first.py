@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-FILES, TESTS, FOLDER = "files", "tests", "folder"
+FILES, TESTS = "files", "tests"
+MESH, RAY, KAFKA = "a whole mesh", "a head of Ray", "an Apache Kafka"
 
 LONGEST = {
-    "tests/integration/whole_mesh/": FOLDER,
+    "tests/integration/whole_mesh/": MESH,
     "tests/faults/test_redis_refuses.py": FILES,
     "tests/faults/": TESTS,
     "tests/integration/test_demo.py": TESTS,
@@ -25,13 +26,21 @@ LONGEST = {
     "tests/integration/test_celery_refused.py": TESTS,
     "tests/integration/test_nothing_left.py": TESTS,
     "tests/property/test_mutations.py": FILES,
+    "tests/integration/test_ray_": RAY,
+    "tests/integration/test_jaeger.py": RAY,
+    "tests/integration/kafka/": KAFKA,
+    "tests/integration/test_path.py": KAFKA,
+    "tests/integration/test_topic_admin.py": KAFKA,
+    "tests/integration/test_log_ends.py": KAFKA,
+    "tests/integration/test_consumer.py": KAFKA,
+    "tests/integration/test_embedded_servers.py": KAFKA,
     "tests/integration/test_users_project.py": FILES,
     "tests/integration/": FILES,
 }
 """What takes long, by the beginning of its ids, the longest first; the first that fits counts.
 
 Whether files stay whole, or each test goes by itself: one that shares nothing with its neighbours but the servers of
-the session. A folder stays whole whose tests share a server that is dear to keep.
+the session. Files that need the same expensive server go to one process, so that it is started once.
 """
 
 
@@ -39,9 +48,10 @@ class SlowFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has n
     """What is in `LONGEST` first, then the other files, the largest first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        beginning, kind = next(((b, kind) for b, kind in LONGEST.items() if nodeid.startswith(b)), ("", FILES))
-        scopes = {TESTS: nodeid, FOLDER: beginning}
-        return scopes.get(kind) or str(super()._split_scope(nodeid))
+        kind = next((kind for beginning, kind in LONGEST.items() if nodeid.startswith(beginning)), FILES)
+        if kind == TESTS:
+            return nodeid
+        return kind if kind != FILES else str(super()._split_scope(nodeid))
 
     def _assign_work_unit(self, node: Any) -> None:
         self.workqueue.move_to_end(min(self.workqueue, key=_place), last=False)
@@ -50,7 +60,10 @@ class SlowFirst(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has n
 
 def _place(scope: str) -> int:
     """Its place in `LONGEST`; the end for what is not in it."""
-    return next((place for place, beginning in enumerate(LONGEST) if scope.startswith(beginning)), len(LONGEST))
+    places = (
+        place for place, (beginning, kind) in enumerate(LONGEST.items()) if scope == kind or scope.startswith(beginning)
+    )
+    return next(places, len(LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)
