@@ -21,7 +21,6 @@ VARIANTS = (
     # The same end by another signal, or at another moment.
     r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
     r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
-    r"test_people\.py::test_every_service_is_killed_during_a_pause",
 )
 """Each repeats what another one shows, which every run takes: on another broker, by another error code or signal."""
 
@@ -32,14 +31,21 @@ LONG = (
     # Many kills in one job; test_kills.py and test_requests_faults.py kill the parts once. Ray's head and runners are
     # killed here alone.
     r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
+    r"test_ray_kills\.py::test_a_runner_that_is_told_to_stop",
+    r"test_ray_engine\.py::test_(a_router_that_was_killed|work_comes_back)",
     r"test_claude_kills\.py::",
+    r"test_people\.py::test_every_service_is_killed",
+    r"test_requests_faults\.py::test_(a_prompt_that_kills_its_runners|killed_before_its_owner_knew)",
+    r"test_sages_kills\.py::test_killed_sages",
+    r"test_owner_faults\.py::test_restart_over_five_unfinished_jobs",
     # Many jobs or prompts, or a core for long.
     r"test_owner_faults\.py::test_restart_over_ended_jobs_does_nothing",
     r"test_long_item\.py::",
-    r"test_outcomes\.py::test_twenty_at_once",
+    r"test_outcomes\.py::test_(twenty_at_once|the_cli_judges_schemas_as_we_do)",
     r"test_requests_faults\.py::test_two_services_share_the_work",
-    # A mesh that Ctrl-C stops twice; a supervisor that is told to hurry stays.
-    r"test_mesh_up\.py::test_a_second_ctrl_c_kills",
+    # A mesh in the foreground, and one that Ctrl-C stops twice; a mesh in the background stays, and so does a
+    # supervisor that is told to stop, or to hurry.
+    r"test_mesh_up\.py::test_(in_the_foreground_until|a_second)_ctrl_c",
     # `make demo` itself; an interrupted one stays, and so does the README's quick start.
     r"test_demo\.py::test_the_demo_holds_what_it_claims",
 )

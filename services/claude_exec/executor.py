@@ -19,9 +19,9 @@ from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
+from shared.backoff.os_errors import passes
 from shared.errors import ConfigurationError, RetryableError
 from shared.history.clock import SystemClock
-from shared.retry.os_errors import passes
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import context_from

@@ -27,9 +27,8 @@ from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
-from shared.history.machine import DecisionDue, NewFact
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import NoDecisions, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
@@ -105,11 +104,6 @@ def _parts(settings: Settings, rules: Rules, redis: Redis, facts: FactAppender) 
     )
 
 
-class _NoDecider:
-    async def decide(self, state: NotificationState, due: DecisionDue) -> NewFact | None:  # noqa: ARG002 - never asked
-        return None
-
-
 def _owner(
     settings: Settings, redis: Redis, runner: SendRunner, waking: Waking, log: KafkaPartitionLog, partition: int
 ) -> Owner[NotificationState]:
@@ -118,7 +112,7 @@ def _owner(
         NotificationMachine(topic, partition, settings.max_item_deaths),
         log,
         PartitionStore(redis, PartitionKeys(topic, partition)),
-        _NoDecider(),
+        NoDecisions(),
         runner,
         partition=partition,
         window_size=2 * SLOTS,

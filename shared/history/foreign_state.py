@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared.backoff.patience import with_patience
 from shared.errors import RetryableError
 from shared.history.clock import SystemClock
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 from shared.logs.setup import get_logger
-from shared.retry.patience import with_patience
 from shared.settings import Settings
 
 _log = get_logger(__name__)

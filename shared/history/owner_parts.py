@@ -35,6 +35,14 @@ class Decider(Protocol[S_contra]):
         """
 
 
+class NoDecisions:
+    """Of a history whose machine asks for none."""
+
+    async def decide(self, state: object, due: DecisionDue) -> NewFact | None:
+        """Never asked."""
+        raise NotImplementedError(f"{due} of {state}: this history has no decisions")
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatched:
     """What became of chunks that were to be sent; those in none of the three are sent again later.

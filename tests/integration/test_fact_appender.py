@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from eldermesh_cli.stack.servers.broker import EmbeddedBroker
+from shared.backoff.patience import with_patience
 from shared.errors import RetryableError
 from shared.history.clock import SystemClock
 from shared.history.fact_appender import FactAppender
 from shared.kafka.clients import make_producer
 from shared.kafka.topic_admin import apply_topics
 from shared.kafka.topics import JOBS_HISTORY
-from shared.retry.patience import with_patience
 from tests.fresh_topics import fresh_settings
 
 

@@ -10,7 +10,7 @@ from tests.property.patches import mutate_code
 
 def deaths_of_the_chunk_stay(patch: pytest.MonkeyPatch) -> None:
     """An item left alone keeps its chunk's deaths."""
-    mutate_code(patch, plan, "_shrunk", "0 if alone_now else planned.deaths", "planned.deaths")
+    mutate_code(patch, plan, "shrunk", "0 if alone_now else planned.deaths", "planned.deaths")
 
 
 def crash_counts_always(patch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def epoch_of_the_job(patch: pytest.MonkeyPatch) -> None:
 def plan_keeps_items(patch: pytest.MonkeyPatch) -> None:
     """A new plan also names items that have results."""
     old = "missing_items(bitmap, planned.first, planned.last)"
-    mutate_code(patch, plan, "_shrunk", old, "tuple(range(planned.first, planned.last + 1))")
+    mutate_code(patch, plan, "shrunk", old, "tuple(range(planned.first, planned.last + 1))")
 
 
 def decision_without_n(patch: pytest.MonkeyPatch) -> None:

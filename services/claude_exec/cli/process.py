@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eldermesh.shield import to_its_end
+from shared.backoff.os_errors import passes, told_passes
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
 from shared.processes.children import ends_within, signal_child
-from shared.retry.os_errors import passes, told_passes
 
 DEATH_SECONDS = leash.DESCENDANTS_SECONDS + 5.0
 """How long a killed CLI and its descendants may take to end."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from eldermesh.shield import to_its_end
+from shared.backoff.os_errors import passes
 from shared.errors import MeshError, RetryableError
-from shared.retry.os_errors import passes
 from shared.settings import Settings
 
 _NAME = "claude-runs"

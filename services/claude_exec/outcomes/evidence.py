@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from claude_agent_sdk import AssistantMessage, Message, RateLimitEvent, ResultMessage, SystemMessage
 
 from services.claude_exec.cli.transport import Stop
-from shared.retry.asked_wait import LONGEST_SECONDS, seconds_until
+from shared.backoff.asked_wait import LONGEST_SECONDS, seconds_until
 from shared.text.surrogates import whole_characters
 
 _SYNTHETIC = "<synthetic>"

@@ -15,9 +15,9 @@ from eldermesh.contract.cloudevents import CLAUDE_OUTPUT, Headers, binary_header
 from eldermesh.contract.times import format_time
 from services.claude_exec.requests.end import EVENT_SOURCE
 from services.claude_exec.requests.pieces import Piece, PieceReader
+from shared.backoff.patience import with_patience
 from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
-from shared.retry.patience import with_patience
 
 GATHER_SECONDS = 0.1
 """How long small pieces are collected into one record."""

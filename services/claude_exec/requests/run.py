@@ -15,6 +15,7 @@ from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.requests.answer import answer_of
 from services.claude_exec.requests.live_output import LiveOutput, OutputPlace
 from services.claude_exec.requests.spec import RequestSpec
+from shared.backoff.patience import with_patience
 from shared.blobs.store import BlobStore
 from shared.errors import DeadLetterError, RetryableError, StillRunningError
 from shared.facts.claude import ClaudeInterrupted
@@ -28,7 +29,6 @@ from shared.history.runs.lease import Lease
 from shared.history.runs.run_facts import RunFacts
 from shared.kafka.topics import CLAUDE_OUTPUT
 from shared.logs.exceptions import ends_the_task, told
-from shared.retry.patience import with_patience
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of

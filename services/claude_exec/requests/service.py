@@ -27,9 +27,8 @@ from shared.history.fact_appender import FactAppender
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
-from shared.history.machine import DecisionDue, NewFact
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import NoDecisions, OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.runs.claims import ClaimStore
 from shared.history.snapshot import PartitionStore
@@ -107,11 +106,6 @@ def _runner(settings: Settings, redis: Redis, producer: Producer, stack: AsyncEx
     return RequestRunner(parts, slots=settings.claude_slots)
 
 
-class _NoDecider:
-    async def decide(self, state: RequestState, due: DecisionDue) -> NewFact | None:  # noqa: ARG002 - never asked
-        return None
-
-
 def _owner(
     settings: Settings, redis: Redis, runner: RequestRunner, waking: Waking, log: KafkaPartitionLog, partition: int
 ) -> Owner[RequestState]:
@@ -121,7 +115,7 @@ def _owner(
         RequestMachine(settings.max_item_deaths),
         log,
         PartitionStore(redis, PartitionKeys(topic, partition)),
-        _NoDecider(),
+        NoDecisions(),
         runner,
         partition=partition,
         window_size=2 * settings.claude_slots,

@@ -10,7 +10,7 @@ from eldermesh.counted import counted
 from services.router.jobs import clock
 from services.router.jobs.end import END_KIND
 from services.router.jobs.fold import fold_job
-from services.router.jobs.plan import successors
+from services.router.jobs.retries import successors
 from services.router.jobs.state import JobState, state_adapter
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned, PlannedChunk

@@ -7,7 +7,7 @@ from dataclasses import replace
 from services.router.jobs import clock
 from services.router.jobs.cost import over_budget, with_costs
 from services.router.jobs.end import ended
-from services.router.jobs.plan import put_back
+from services.router.jobs.retries import put_back
 from services.router.jobs.state import JobState, Wait
 from shared.facts.jobs import ChunkInterrupted, JobPaused
 from shared.history.chunk_id import ChunkId

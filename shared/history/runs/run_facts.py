@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from shared.backoff.patience import with_patience
 from shared.facts.fact import Fact
 from shared.history.clock import Clock
 from shared.history.fact_appender import FactSink
 from shared.history.facts import fact_headers
-from shared.retry.patience import with_patience
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ from services.claude_exec.cli.run_directory import (
     runs_path,
 )
 from services.claude_exec.options import ClaudeOptions
+from shared.backoff.os_errors import PASSING
 from shared.errors import ConfigurationError, RetryableError
 from shared.http_client import is_loopback
-from shared.retry.os_errors import PASSING
 from shared.settings import Settings
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
 from services.claude_exec.workload import pause_of
-from shared.retry.asked_wait import asked_seconds
+from shared.backoff.asked_wait import asked_seconds
 
 
 def _outcome(outcome: RunOutcome, resume: float | None = None) -> ClaudeOutcome:

@@ -64,6 +64,13 @@ def test_every_declared_constant_is_in_the_tables() -> None:
     assert keys == {attribute.key for attribute in names.ATTRIBUTES}
 
 
+def test_names_of_our_own_begin_with_eldermesh() -> None:
+    """Dashboards find them by it; all others are those of the OpenTelemetry conventions."""
+    own = [metric.name for metric in metric_names.METRICS] + [attribute.key for attribute in names.ATTRIBUTES]
+    assert {name.partition(".")[0] for name in own} <= {"eldermesh", "messaging", "error"}
+    assert names.CLI_ATTEMPT == "eldermesh.cli.attempt"
+
+
 def test_messaging_names_are_those_of_the_conventions() -> None:
     """What begins with `messaging.` exists in the OpenTelemetry conventions that are installed."""
     attributes = {value for value in vars(messaging_attributes).values() if isinstance(value, str)}

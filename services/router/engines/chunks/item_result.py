@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
 from eldermesh.contract.vocabulary import ErrorType
 from services.router.engines.python.item_host import MAX_OUTPUT_BYTES, bounded
+from shared.backoff.asked_wait import asked_seconds
 from shared.blobs.store import BlobStore
 from shared.errors import MeshError
 from shared.facts.jobs import FactResult
-from shared.retry.asked_wait import asked_seconds
 from shared.workloads import ItemFailed, ItemOutcome, PauseJobError
 
 MAX_INLINE_BYTES = 32 * 1024

@@ -16,12 +16,12 @@ from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.python.item_host import describe
+from shared.backoff.os_errors import passes
+from shared.backoff.patience import with_patience
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
 from shared.facts.jobs import FactResult
 from shared.history.runs.lease import Lease, LeaseLostError
 from shared.logs.exceptions import ends_the_task
-from shared.retry.os_errors import passes
-from shared.retry.patience import with_patience
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span, span

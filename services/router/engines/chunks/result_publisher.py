@@ -9,9 +9,9 @@ from functools import partial
 from eldermesh.contract.cloudevents import Headers
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkTask
+from shared.backoff.patience import with_patience
 from shared.facts.fact import ChunkTimes
 from shared.facts.jobs import FactResult, ItemsCompleted
-from shared.retry.patience import with_patience
 
 MAX_FACT_BYTES = 700_000
 """Keeps a fact, and the public record made of it, well below a topic's 1 MiB."""

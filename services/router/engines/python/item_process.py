@@ -20,10 +20,10 @@ from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
 from services.router.engines.python import item_host
 from services.router.engines.python.host_log import HostLog
+from shared.backoff.os_errors import passes
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
 from shared.processes.children import signal_child, signal_name, start_on_leash
-from shared.retry.os_errors import passes
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
 
 START_SECONDS = 60.0

@@ -47,7 +47,7 @@ def reject(
 
 
 def _decide(decision: Decision, job: str, by: str | None, reason: str | None, *, as_json: bool) -> ExitStatus:
-    from eldermesh_cli.decide.hold_decision import decide, decider
+    from eldermesh_cli.approve.hold_decision import decide, decider
 
     job_id = checked_job_id(job)
     answer_from_mesh(lambda mesh: decide(mesh, job_id, decision, decider(by), reason), _show, as_json=as_json)
