@@ -8,9 +8,9 @@ PYTHON ?= python3
 export UV_SYSTEM_CERTS ?= 1
 # Every process of a mesh would compile all of its modules again, which takes seconds of a core each time.
 export PYTHONDONTWRITEBYTECODE :=
-# Processes that run tests at once, each with brokers and meshes of its own: five on two cores, as tests often wait, and
-# nowhere more, for the memory. A file's tests stay together but for the longest (tests/slow_first.py). 0: this one.
-JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 2 ? 3 : 5)))
+# Processes that run tests at once, each with brokers and meshes of its own: three for each core, as tests often wait,
+# and no more than six, for the memory. A file's tests stay together but for the longest (tests/slow_first.py). 0: this one.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 2 ? 3 : 6)))
 VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds what was installed: another lock or pyproject is another stamp.

@@ -274,10 +274,16 @@ async def test_the_death_of_the_broker_names_the_lost_jobs(place: Place) -> None
     pids = {process.name: process.pid for process in before.processes}
     os.kill(pids["broker"], signal.SIGKILL)
 
+    def started_again() -> bool:
+        runtime = live_runtime(place.data_dir)
+        return runtime is not None and {p.name for p in runtime.processes if p.pid not in pids.values()} == SERVICES
+
     async def anew() -> bool:
         told = (await place.run("ps", "--json")).answer("mesh-ps")["processes"]
         return {p["name"] for p in told if p["state"] == "running" and p["pid"] not in pids.values()} == SERVICES
 
+    # The command, which takes a second of a core, is asked once the file says so.
+    await wait_until(started_again, description="all services have started again", timeout_seconds=READY_SECONDS)
     await wait_until(anew, description="all services are ready again", timeout_seconds=READY_SECONDS)
     told = (await place.run("logs", "supervisor", "-n", "100")).stdout
     assert "what it held is lost, so the whole mesh starts anew" in told

@@ -35,9 +35,11 @@ from shared.redis_client import make_redis
 _PING_SECONDS = 2.0
 """How long the workers have to answer."""
 _BUSY_SECONDS = 10.0
-"""How long they have if none did: on a busy machine a worker that is well can need seconds."""
+"""How long they have if none did though there is one: on a busy machine a worker that is well can need seconds."""
 _CONNECT_SECONDS = 3.0
 _PYTHON_QUEUE = "batch_tasks"
+_ASKED_WORKERS = "_kombu.binding.celery.pidbox"
+"""Where kombu notes who listens to pings; a worker that stopped in order is not there, one that was killed is."""
 _PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
 """What kombu appends to a queue's name for its priorities."""
 
@@ -110,21 +112,26 @@ async def workers_answer(mesh: Mesh) -> Found:
     if find_spec("celery") is None:
         return await _queues(mesh)
 
-    def ping() -> list[str]:
+    def ping(seconds: float) -> list[str]:
         # Here and not above: it takes a second, for which the other checks would stand still.
         from services.router.engines.celery.ping import ping_workers
 
-        return ping_workers(mesh.settings, timeout_seconds=_PING_SECONDS) or ping_workers(
-            mesh.settings, timeout_seconds=_BUSY_SECONDS
-        )
+        return ping_workers(mesh.settings, timeout_seconds=seconds)
 
     try:
-        names = await asyncio.to_thread(ping)
+        names = await asyncio.to_thread(ping, _PING_SECONDS)
+        if not names and await _worker_is_noted(mesh):
+            names = await asyncio.to_thread(ping, _BUSY_SECONDS)
     except Exception as error:  # kombu wraps whatever its transport raises in classes of several libraries
         raise CheckFailed(f"cannot be told: {error!r}", "see the check of Redis") from error
     if not names:
         raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
     return Found(", ".join(names))
+
+
+async def _worker_is_noted(mesh: Mesh) -> bool:
+    async with aclosing(make_redis(mesh.settings)) as redis:
+        return bool(await redis.exists(f"{celery_key_prefix(mesh.settings)}{_ASKED_WORKERS}"))
 
 
 async def ray_answers(mesh: Mesh) -> Found:

@@ -1,0 +1,55 @@
+"""What `mesh doctor` says of a Celery worker that is busy, and of one that has stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from eldermesh_cli.operate.checks import services
+from eldermesh_cli.operate.checks.check import CheckFailed
+from eldermesh_cli.program.target_mesh import Mesh
+from shared.settings import Settings
+from tests.integration.chunk_running import runner_settings
+from tests.integration.worker_process import running_worker
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings with topics of their own."""
+    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
+        yield made
+
+
+async def test_a_busy_worker_is_asked_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer in time is named if it answers later; once it has stopped, nobody is waited for."""
+    mesh = Mesh(settings, "environment")
+    noted: list[bool] = []
+    monkeypatch.setattr(services, "_BUSY_SECONDS", 4.0)
+    with running_worker(settings, tmp_path) as worker:
+        await worker.ready()
+        is_noted = services._worker_is_noted  # noqa: SLF001 - between its two questions the worker wakes up
+        named = await services.workers_answer(mesh)
+
+        async def then_wake(asked: Mesh) -> bool:
+            noted.append(await is_noted(asked))
+            os.kill(worker.process.pid, signal.SIGCONT)
+            return noted[-1]
+
+        monkeypatch.setattr(services, "_worker_is_noted", then_wake)
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        assert await services.workers_answer(mesh) == named
+        assert noted == [True]
+        monkeypatch.setattr(services, "_worker_is_noted", is_noted)
+
+        worker.process.terminate()
+        await wait_until(lambda: worker.process.poll() is not None, description="the worker has stopped")
+    with pytest.raises(CheckFailed, match="no Celery worker answers"):
+        await services.workers_answer(mesh)
+    assert not await is_noted(mesh)
