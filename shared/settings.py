@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         10, description="Attempts after which a message is given up, and becomes a dead letter."
     )
     notify_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        5.0, description="Longest first pause before a message is tried again."
+        5.0, description="Longest pause before the first retry of a message; doubled each time, to an hour."
     )
     # Claude: where prompts go, and what one CLI run may take.
     anthropic_base_url: BaseUrl | None = Field(

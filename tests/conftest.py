@@ -3,6 +3,7 @@
 import gc
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -18,12 +19,13 @@ pytest_plugins = [
 ]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let the keys that interrupt and quit do so: for what a shell starts in the background they are ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # Thousands of tests are collected, and none of them is garbage: looking for some takes a quarter of the time.
-    gc.disable()
+    if not getattr(config.option, "numprocesses", None):  # None: this process runs tests; else it hands them out
+        gc.disable()
 
 
 def pytest_collection_finish() -> None:

@@ -26,14 +26,14 @@ VARIANTS = (
     r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
     r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
 )
-"""Each repeats what another one shows, which every run takes: on another broker, by another error code or signal."""
+"""Each repeats what another one shows, which every run takes: on another broker or engine, or by another error."""
 
 LONG = (
     # A dependency that does not answer for long; Redis that refuses stays.
     r"test_kafka_refuses\.py::",
     r"test_full_disk\.py::",
-    # Many kills in one job; test_kills.py and test_requests_faults.py kill the parts once. Ray's head and runners are
-    # killed here alone.
+    # Kills: many in one job, or of parts that test_kills.py and test_requests_faults.py kill once. Ray's head and
+    # runners are stopped and killed here alone.
     r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
     r"test_ray_kills\.py::test_a_runner_that_is_told_to_stop",
     r"test_ray_engine\.py::test_(a_router_that_was_killed|work_comes_back)",

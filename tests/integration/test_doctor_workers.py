@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -31,7 +32,6 @@ async def test_a_busy_worker_is_asked_again(
     """One that does not answer in time is named if it answers later; once it has stopped, nobody is waited for."""
     mesh = Mesh(settings, "environment")
     noted: list[bool] = []
-    monkeypatch.setattr(services, "_BUSY_SECONDS", 4.0)
     with running_worker(settings, tmp_path) as worker:
         await worker.ready()
         is_noted = services._worker_is_noted  # noqa: SLF001 - between its two questions the worker wakes up
@@ -50,6 +50,7 @@ async def test_a_busy_worker_is_asked_again(
 
         worker.process.terminate()
         await wait_until(lambda: worker.process.poll() is not None, description="the worker has stopped")
+    monkeypatch.setattr(services, "_BUSY_SECONDS", 600.0)
     with pytest.raises(CheckFailed, match="no Celery worker answers"):
-        await services.workers_answer(mesh)
-    assert not await is_noted(mesh)
+        async with asyncio.timeout(60):
+            await services.workers_answer(mesh)

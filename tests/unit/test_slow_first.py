@@ -37,8 +37,9 @@ class _Node:
 
 
 def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was collected first; other files and the folder with a mesh stay whole, long ones before the rest."""
+    """Whatever was collected first; files that share a server, and other files, stay whole, long ones come first."""
     tests = [
+        "tests/integration/test_jaeger.py::test_1",
         "tests/unit/test_a.py::test_1",
         "tests/unit/test_a.py::test_2",
         "tests/integration/test_b.py::test_1[x::y]",
@@ -47,6 +48,7 @@ def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatc
         "tests/faults/test_c.py::test_2",
         "tests/integration/whole_mesh/test_d.py::test_1",
         "tests/integration/whole_mesh/test_e.py::test_1",
+        "tests/integration/test_ray_engine.py::test_1",
     ]
     monkeypatch.setattr(pytestconfig.option, "tx", ["2*popen"])
     scheduler = SlowFirst(pytestconfig)
@@ -56,6 +58,6 @@ def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatc
         scheduler.registered_collections[node] = tests
     scheduler.schedule()
     scheduler.schedule()
-    # It has three to do already: another process will take the quick ones.
-    assert (first.told, second.told) == ([6, 7, 5], [4, 2, 3])
-    assert list(scheduler.workqueue) == ["tests/unit/test_a.py"]
+    # Both have three to do: whoever is first will take the quick ones.
+    assert (first.told, second.told) == ([7, 8, 6], [5, 0, 9])
+    assert list(scheduler.workqueue) == ["tests/unit/test_a.py", "tests/integration/test_b.py"]
