@@ -20,6 +20,8 @@ from shared.processes.children import signal_name
 Check = Callable[[], Awaitable[None]]
 """Returns when what it asks for holds; raises `NotReadyError` while it does not."""
 
+_READY_SECONDS = 180.0
+"""On idle cores a service is ready within seconds; on a machine with ten times as much to do it needs more than 60."""
 _READY_POLL_SECONDS = 0.02
 _READY_POLL_MAX_SECONDS = 0.25
 
@@ -65,7 +67,7 @@ class ServiceSpec:
     prepare: Check | None = None
     depends_on: tuple[str, ...] = ()
     outlived_by: tuple[str, ...] = ()
-    ready_timeout_seconds: float = 30.0
+    ready_timeout_seconds: float = _READY_SECONDS
     stop_grace_seconds: float = 30.0
     memory_only: bool = False
 

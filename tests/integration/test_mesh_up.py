@@ -214,8 +214,11 @@ async def test_a_second_ctrl_c_kills(place: Place) -> None:
     """A service that does not end (it is stopped) is not waited for any more, and counted as killed."""
     up = await place.start("up")
     await wait_until(
-        lambda: live_runtime(place.data_dir), description="the mesh is ready", timeout_seconds=READY_SECONDS
+        lambda: live_runtime(place.data_dir) or up.returncode is not None,
+        description="the mesh is ready",
+        timeout_seconds=READY_SECONDS,
     )
+    assert up.returncode is None, (await place.end(up)).stderr
     everything = place.processes()
     runtime = live_runtime(place.data_dir)
     assert runtime is not None

@@ -36,7 +36,7 @@ _PING_SECONDS = 2.0
 """How long the workers have to answer."""
 _BUSY_SECONDS = 10.0
 """How long they have if none did though there is one: on a busy machine a worker that is well can need seconds."""
-_CONNECT_SECONDS = 3.0
+_CONNECT_SECONDS = 10.0
 _PYTHON_QUEUE = "batch_tasks"
 _ASKED_WORKERS = "_kombu.binding.celery.pidbox"
 """Where kombu notes who listens to pings: no worker that stopped in order; one that was killed is there for an hour."""

@@ -65,7 +65,6 @@ def broker_service(data_dir: Path, port: int) -> ServiceSpec:
         env={"NO_COLOR": "1"},
         inherit_env=False,
         ready=lambda: kafka_answers(bootstrap),
-        ready_timeout_seconds=20.0,
         stop_grace_seconds=5.0,
         memory_only=True,
     )

@@ -20,9 +20,6 @@ WORKER_NAME = "worker"
 CLAUDE_EXEC_NAME = "claude_exec"
 SAGES_NAME = "sages"
 NOTIFIER_NAME = "notifier"
-
-_READY_SECONDS = 180.0
-"""On idle cores a service is ready within seconds; on a machine with ten times as much to do it needs more than 60."""
 _STOP_SECONDS = 30.0
 _KILLING_SECONDS = 15.0
 
@@ -74,6 +71,5 @@ def _service(
         ready=works,
         depends_on=(BROKER_NAME, REDIS_NAME),
         outlived_by=(TELEMETRY_NAME,),
-        ready_timeout_seconds=_READY_SECONDS,
         stop_grace_seconds=stop_grace_seconds,
     )

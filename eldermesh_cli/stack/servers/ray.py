@@ -45,7 +45,6 @@ def ray_service(
         ready=lambda: ray_listens(settings),
         depends_on=depends_on,
         outlived_by=outlived_by,
-        ready_timeout_seconds=90.0,
         stop_grace_seconds=15.0,
     )
 
