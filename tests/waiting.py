@@ -13,7 +13,7 @@ async def wait_until(
     predicate: Callable[[], Awaitable[T | None]],
     *,
     description: str,
-    timeout_seconds: float = 60.0,
+    timeout_seconds: float = 120.0,
     interval_seconds: float = 0.02,
 ) -> T: ...
 
@@ -23,7 +23,7 @@ async def wait_until(
     predicate: Callable[[], T | None],
     *,
     description: str,
-    timeout_seconds: float = 60.0,
+    timeout_seconds: float = 120.0,
     interval_seconds: float = 0.02,
 ) -> T: ...
 
@@ -32,7 +32,7 @@ async def wait_until(
     predicate: Callable[[], object],
     *,
     description: str,
-    timeout_seconds: float = 60.0,
+    timeout_seconds: float = 120.0,
     interval_seconds: float = 0.02,
 ) -> object:
     """Ask `predicate` (plain or async) every `interval_seconds` until its value is truthy, and return that value.

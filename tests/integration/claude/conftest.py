@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.claude.playing import Claude
 
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 
 
 @pytest.fixture(scope="session")
