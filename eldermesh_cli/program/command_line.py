@@ -65,6 +65,11 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         return SIGPIPE_STATUS
+    except SystemExit as end:
+        # What rich makes of a reader that has gone, where it writes the help.
+        if isinstance(end.__context__, BrokenPipeError):
+            return SIGPIPE_STATUS
+        raise
     except OSError as error:
         refused = error.errno in _REFUSED_BY_MACHINE
         _report(_refused(error) if refused else _bug(error), as_json=as_json)

@@ -31,6 +31,9 @@ SIZE = "192m"
 LARGE_ITEM = "x" * 40_000
 """Above what a result may hold, so it goes to the blob store."""
 
+LARGE_LATER = "tests.integration.item_functions:large_when_told"
+"""Its result comes when there is no room for it: Redis, which refuses by then, lets no other item begin."""
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
@@ -53,7 +56,9 @@ async def mesh_on(data_dir: Path, log_dir: Path) -> AsyncIterator[tuple[Runtime,
     """A whole mesh."""
     log = log_dir / "up.log"
     process = OwnedProcess(
-        [*MESH, "up"], log_path=log, env=mesh_environment(data_dir, python_functions="math:*,time:sleep,builtins:str")
+        [*MESH, "up"],
+        log_path=log,
+        env=mesh_environment(data_dir, python_functions=f"math:*,time:sleep,builtins:str,{LARGE_LATER}"),
     )
     process.start()
 
@@ -112,7 +117,12 @@ async def test_jobs_outlive_a_full_data_directory(small_disk: Path, tmp_path: Pa
             async for progress in client.progress(first.job_id):
                 if progress.items_ended >= 10:
                     break
+            signals = tmp_path / "signals"
+            signals.mkdir()
+            later = await client.submit(submit(LARGE_LATER, [str(signals)]))
+            await wait_until((signals / "runs").exists, description="an item with a large result runs")
             with filled(small_disk) as ballast:
+                (signals / "go").touch()
                 until = loop.time() + FULL_SECONDS
                 large = await client.submit(submit("builtins:str", [LARGE_ITEM] * 4))
                 second = await client.submit(submit("time:sleep", [0.1] * 20))
@@ -131,12 +141,13 @@ async def test_jobs_outlive_a_full_data_directory(small_disk: Path, tmp_path: Pa
             async with asyncio.timeout(RECOVERED_SECONDS + 2 * usual_seconds):
                 third = await client.submit(submit("math:sqrt", [4.0]))
                 assert (await client.wait(third.job_id, WAIT_SECONDS)).status == "completed"
-            jobs = (first, large, second)
+            jobs = (first, large, second, later)
             ends = [await client.wait(job.job_id, WAIT_SECONDS) for job in jobs]
             assert [(end.status, end.items_succeeded) for end in ends] == [
                 ("completed", 60),
                 ("completed", 4),
                 ("completed", 20),
+                ("completed", 1),
             ]
             expected = {early.job_id, third.job_id, *(job.job_id for job in jobs)}
             await assert_invariants(runtime.kafka_bootstrap, runtime.topic_prefix, expect_jobs=expected)

@@ -31,6 +31,18 @@ def sleep(seconds: float) -> str:
     return "slept"
 
 
+def large_when_told(directory: str) -> str:
+    """Leave a file in a directory, wait there for the file `go`, and return what goes to the blob store."""
+    place = Path(directory)
+    (place / "runs").touch()
+    deadline = time.monotonic() + 300.0
+    while not (place / "go").exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody told it to go on in {directory}")
+        time.sleep(0.05)
+    return "x" * 40_000
+
+
 def hold_the_interpreter(seconds: float) -> float:
     """Keep the interpreter's lock for at least so long, in calls of C code that never give it back by themselves."""
     began = time.monotonic()

@@ -136,6 +136,17 @@ def test_what_is_found_by_pythonpath_alone_is_still_found(project: Path, environ
         [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=180, check=True
     )
     assert ran.stdout.split() == ["False", str(project), str(project)]
+    # A process that the first one starts has the path under another name only.
+    handed_on = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    child = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        env=handed_on | {"ELDERMESH_USERS_PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    assert child.stdout == ran.stdout
 
 
 def test_a_project_that_is_the_root_of_the_environment(environment: dict[str, str]) -> None:

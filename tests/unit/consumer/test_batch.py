@@ -69,6 +69,17 @@ async def test_what_worked_in_the_batch_before_does_not() -> None:
     assert processor.given_up == []
 
 
+async def test_failures_with_a_good_record_between_them_do_not_add_up() -> None:
+    """Also where each is a batch of its own, and committed."""
+    processor = _Processor()
+    runner = _runner(processor)
+    for at, value in enumerate((b"1", b"good", b"2")):
+        batch = [consumed(value, offset=at)]
+        await runner.run(batch)
+        runner.committed(batch)
+    assert processor.given_up == [b"1", b"2"]
+
+
 async def test_bad_records_of_batches_that_never_end_are_not_kept_without_end() -> None:
     """No dead letter is acknowledged, and records of one partition after another come: each holds its content."""
     processor = _Processor()
