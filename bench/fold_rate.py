@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 from aiokafka import TopicPartition
@@ -21,6 +20,7 @@ from bench.parts import parts
 from bench.report import Figure
 from eldermesh.contract.ids import trace_id_of
 from eldermesh.contract.partitions import partition_of
+from eldermesh.kafka.whole_producer import WholeProducer
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
@@ -37,7 +37,8 @@ from shared.history.owner import Owner
 from shared.history.owner_parts import OwnerTimes
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
-from shared.kafka.clients import make_consumer
+from shared.kafka.clients import make_consumer, make_producer
+from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.service_producer import make_plain_producer
 from shared.kafka.topics import JOBS_DONE, JOBS_HISTORY, JOBS_PROGRESS
 from shared.processes.garbage_collection import collect_seldom
@@ -61,7 +62,7 @@ _JOB_AGE_MS = 3_600_000
 class AnsweringDispatcher:
     """A `Dispatcher[JobState]` that plays the runner: appends each chunk's results at once."""
 
-    def __init__(self, settings: Settings, producer: Any) -> None:
+    def __init__(self, settings: Settings, producer: WholeProducer) -> None:
         self._topic = settings.topic(JOBS_HISTORY)
         self._producer = producer
 
@@ -101,10 +102,12 @@ async def measure_fold_rate(profile: Profile, directory: Path, jobs: int) -> lis
 
 
 async def _measure(profile: Profile, settings: Settings, jobs: int) -> list[Figure]:
-    producer = make_plain_producer(settings, client_id="bench-owner")
+    producer = make_plain_producer(settings, client_id="bench-jobs")
+    owners_producer = make_producer(settings, client_id="bench-owner")
     redis = make_redis(settings)
     await producer.start()
-    ownership = Ownership(settings, JOBS_HISTORY, "bench-owners", producer, _owner_maker(settings, producer, redis))
+    make_owner = _owner_maker(settings, producer, redis)
+    ownership = Ownership(settings, JOBS_HISTORY, "bench-owners", owners_producer, make_owner)
     done = make_consumer(settings)
     topic = settings.topic(JOBS_DONE)
     done.assign([TopicPartition(topic, partition) for partition in range(settings.partition_count)])
@@ -120,6 +123,7 @@ async def _measure(profile: Profile, settings: Settings, jobs: int) -> list[Figu
     finally:
         await ownership.stop()
         await done.stop()
+        await owners_producer.stop()
         await producer.stop()
         await redis.aclose()
     name = "facts folded by one owner process (raw: consume + produce)"
@@ -130,7 +134,9 @@ async def _measure(profile: Profile, settings: Settings, jobs: int) -> list[Figu
     ]
 
 
-def _owner_maker(settings: Settings, producer: Any, redis: Redis) -> Any:
+def _owner_maker(
+    settings: Settings, producer: WholeProducer, redis: Redis
+) -> Callable[[KafkaPartitionLog, int], Owner[JobState]]:
     clock = SystemClock()
     topic = settings.topic(JOBS_HISTORY)
     workloads = WorkloadRegistry.installed()
@@ -153,7 +159,9 @@ def _owner_maker(settings: Settings, producer: Any, redis: Redis) -> Any:
     return make_owner
 
 
-async def _run_jobs(settings: Settings, producer: Any, done: Any, ownership: Ownership, jobs: int) -> float:
+async def _run_jobs(
+    settings: Settings, producer: WholeProducer, done: PacedConsumer, ownership: Ownership, jobs: int
+) -> float:
     """Seconds from the first append until every end is in hand and marked."""
     waiting = {str(uuid4()) for _ in range(jobs)}
     appends = []
@@ -200,7 +208,7 @@ def _traceparent(job_id: str) -> str:
     return f"00-{trace_id_of(job_id)}-{'b' * 16}-01"
 
 
-async def _raw_rate(settings: Settings, producer: Any, records: int) -> float:
+async def _raw_rate(settings: Settings, producer: WholeProducer, records: int) -> float:
     """Records a second that raw aiokafka reads from the history and produces again, in batches, acknowledged."""
     source, target = settings.topic(JOBS_HISTORY), settings.topic(JOBS_PROGRESS)
     consumer = make_consumer(settings)

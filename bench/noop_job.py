@@ -20,8 +20,10 @@ from bench.parts import following, parts, running
 from bench.raw_celery import raw_celery
 from bench.raw_hops import raw_hops
 from bench.report import Figure, percentile
+from eldermesh.kafka.whole_producer import WholeProducer
 from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
-from shared.kafka.clients import make_producer
+from shared.kafka.paced_consumer import PacedConsumer
+from shared.kafka.service_producer import make_plain_producer
 from shared.kafka.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -77,10 +79,10 @@ async def _interleaved(
 
 
 @asynccontextmanager
-async def clients(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+async def clients(settings: Settings) -> AsyncIterator[tuple[WholeProducer, PacedConsumer]]:
     """A producer, and a consumer at the end of `jobs.done`."""
     async with following(settings, JOBS_DONE) as done:
-        producer = make_producer(settings, client_id="bench")
+        producer = make_plain_producer(settings, client_id="bench")
         await producer.start()
         try:
             yield producer, done
@@ -88,7 +90,7 @@ async def clients(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
             await producer.stop()
 
 
-async def one_job(settings: Settings, producer: Any, done: Any, **fields: Any) -> float:
+async def one_job(settings: Settings, producer: WholeProducer, done: PacedConsumer, **fields: Any) -> float:
     """Milliseconds from the send to the end in hand, of a job with these fields beside its one item."""
     job_id = str(uuid4())
     job = {"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}, **fields}

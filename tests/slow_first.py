@@ -25,6 +25,7 @@ LONGEST = {
     "tests/integration/test_admission.py::test_killed": TESTS,
     "tests/integration/test_celery_refused.py": TESTS,
     "tests/integration/test_nothing_left.py": TESTS,
+    "tests/integration/test_bench.py": TESTS,
     "tests/property/test_mutations.py": FILES,
     "tests/integration/test_ray_engine.py": RAY,
     "tests/integration/test_ray_names.py": RAY,

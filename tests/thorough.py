@@ -47,6 +47,7 @@ LONG = (
     r"test_long_item\.py::",
     r"test_outcomes\.py::test_(twenty_at_once|the_cli_judges_schemas_as_we_do)",
     r"test_requests_faults\.py::test_two_services_share_the_work",
+    r"test_bench\.py::",
     # In a viewer; what the spans are is looked at without one.
     r"test_claude_jobs\.py::test_one_trace_to_the_model_call_in_jaeger",
     # A mesh whose broker dies, one in the foreground, one that Ctrl-C stops twice. A mesh in the background stays, and
