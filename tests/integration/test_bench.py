@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noop", "advice", "fold", "ray", "claude"])
+@pytest.mark.parametrize("name", ["noop", "advice", "fold", "claude"])
 def test_it_measures(name: str, tmp_path: Path) -> None:
     """Few jobs on the embedded broker; each figure, and what stands beside it, is more than nothing."""
     written = tmp_path / "figures.json"
