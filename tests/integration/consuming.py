@@ -59,11 +59,16 @@ class Collector:
 
 
 @asynccontextmanager
-async def consuming(settings: Settings, handler: Collector, **options: Any) -> AsyncIterator[InboxConsumer]:
+async def consuming(
+    settings: Settings,
+    handler: Collector,
+    passes_over: Callable[[ConsumedRecord], bool] | None = None,
+    **options: Any,
+) -> AsyncIterator[InboxConsumer]:
     """A consumer of `jobs` that runs."""
     producer = make_producer(settings)
     await producer.start()
-    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, handler)], producer, **options)
+    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, handler, passes_over)], producer, **options)
     try:
         await consumer.start()
         yield consumer

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from services.router.engines.celery.app import make_celery_app
+from services.router.engines.celery.broker import BROKER_ERRORS
 from services.router.engines.celery.ping import ping_workers
 from services.router.engines.celery.queue import CeleryDispatcher
 from shared.errors import RetryableError
@@ -130,3 +132,17 @@ async def test_a_ping_says_that_redis_refuses(way: str, settings: Settings, redi
     async with refusing(redis, way):
         with pytest.raises(Exception, match=r"(?i)redis|read.only|memory|misconf|master|auth|perm|busy|timeout"):
             await asyncio.to_thread(ping_workers, settings, timeout_seconds=0.5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nobody_is_connected_to_a_redis_that_refuses(way: str, settings: Settings, redis: EmbeddedRedis) -> None:
+    """A worker takes no task whose delivery Redis would not note; as soon as Redis takes writes, it is connected."""
+
+    def connect() -> bool:
+        with make_celery_app(settings) as app, app.connection_for_write() as connection:
+            return connection.ensure_connection(max_retries=1).connected
+
+    async with refusing(redis, way):
+        with pytest.raises(BROKER_ERRORS):
+            await asyncio.to_thread(connect)
+    assert await asyncio.to_thread(connect)

@@ -399,22 +399,11 @@ async def test_records_that_are_none_of_the_handlers_are_committed_unread(embedd
     """Not even decoded, so a bad one among them is no dead letter."""
     collector = Collector()
     await publish(embedded, JOBS, [Sent(b"bad", partition=0), *numbered(0, 20, partition=0)])
-    producer = make_producer(embedded)
-    await producer.start()
 
     def passes_over(record: ConsumedRecord) -> bool:
         return not (record.value or b"").endswith(b"7")
 
-    consumer = InboxConsumer(embedded, [Subscription(JOBS, GROUP, collector, passes_over)], producer)
-    try:
-        await consumer.start()
-
-        async def all_committed() -> bool:
-            return (await committed(embedded, JOBS, GROUP)).get(0) == 21
-
-        await wait_until(all_committed, description="all are committed")
-    finally:
-        await consumer.stop()
-        await producer.stop()
+    async with consuming(embedded, collector, passes_over):
+        await wait_until(lambda: is_committed(embedded, 0, 21), description="all are committed")
     assert collector.counts() == {b"7": 1, b"17": 1}
     assert await read_all(embedded, JOBS_DEAD) == []

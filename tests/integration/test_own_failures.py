@@ -90,6 +90,40 @@ async def test_a_judge_that_raises_costs_its_record_alone(embedded: Settings, fa
     assert {DeadLetterHeaders.decode(letter.headers).error_type for letter in letters} == {"internal"}
 
 
+@pytest.mark.parametrize("failure", [ValueError("a bug"), SystemExit(3), asyncio.CancelledError("no task's")])
+@pytest.mark.parametrize("part", ["root_trace_id", "passes_over"])
+async def test_any_part_of_a_handler_that_raises_costs_its_record_alone(
+    embedded: Settings, part: str, failure: BaseException
+) -> None:
+    """Before the record is judged, and between that and its span."""
+
+    def fail(raising: str, value: bytes | None) -> None:
+        if (raising, value) == (part, b"5"):
+            raise failure
+
+    class Failing(Collector):
+        def root_trace_id(self, decoded: bytes) -> str | None:
+            fail("root_trace_id", decoded)
+            return super().root_trace_id(decoded)
+
+    def passes_over(record: ConsumedRecord) -> bool:
+        fail("passes_over", record.value)
+        return False
+
+    collector = Failing()
+    await publish(embedded, JOBS, numbered(0, 10, partition=0))
+    async with consuming(embedded, collector, passes_over) as consumer:
+        (letter,) = await wait_until(
+            lambda: at_least(embedded, JOBS_DEAD, 1), description="the record is a dead letter"
+        )
+        await wait_until(
+            lambda: is_committed(embedded, 0, 10), description="the batch is committed", interval_seconds=0.2
+        )
+        assert consumer.is_alive()
+    assert (letter.value, DeadLetterHeaders.decode(letter.headers).error_type) == (b"5", "internal")
+    assert collector.counts() == {value: 1 for value in once(0, 10) if value != b"5"}
+
+
 async def test_judging_a_large_record_does_not_hold_up_the_others(embedded: Settings) -> None:
     """While one is judged on its thread, all others are handled."""
     large, judged = b"7" * 20_000, threading.Event()

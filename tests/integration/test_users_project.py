@@ -24,28 +24,37 @@ _SECONDS = 300.0
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages called `shared` and `services`, modules called like libraries, and a function that needs the former."""
-    project = tmp_path_factory.mktemp("project")
-    for package in ("shared", "services"):
-        (project / package).mkdir()
-        (project / package / "__init__.py").write_text(f'WHOSE = "{package} of the user"\n', "utf-8")
-    for name in NAMESAKES:
-        (project / f"{name}.py").write_text('raise RuntimeError("a module of the user was taken")\n', "utf-8")
-    (project / "userwork.py").write_text(
+    """The directory to work in: a package called `shared`, and modules called like libraries."""
+    return _directory(tmp_path_factory.mktemp("project"), "shared")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `PYTHONPATH` names, another directory: the same, `services`, and functions that need both packages."""
+    library = _directory(tmp_path_factory.mktemp("library"), "services")
+    (library / "userwork.py").write_text(
         "import services, shared\n"
         "def whose(item): return [shared.WHOSE, services.WHOSE]\n"
         "def large(count): return 'x' * count\n",
         "utf-8",
     )
-    return project
+    return library
+
+
+def _directory(directory: Path, package: str) -> Path:
+    (directory / package).mkdir()
+    (directory / package / "__init__.py").write_text(f'WHOSE = "{package} of the user"\n', "utf-8")
+    for name in NAMESAKES:
+        (directory / f"{name}.py").write_text('raise RuntimeError("a module of the user was taken")\n', "utf-8")
+    return directory
 
 
 @pytest.fixture(scope="module")
-def environment(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Of somebody who works on the project, behind a proxy."""
     data_dir = tmp_path_factory.mktemp("state") / DATA_DIR
     env = mesh_environment(data_dir, python_functions="userwork:*", slots="2")
-    return env | {"PYTHONPATH": str(project), "all_proxy": "socks5://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    return env | {"PYTHONPATH": str(library), "all_proxy": "socks5://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +106,7 @@ def test_a_large_result_lies_below_the_data_directory(project: Path, environment
 
 @pytest.mark.parametrize("arguments", [("version",), ("schema",), ("--help",)])
 def test_the_command_itself(project: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
-    """Typed in the project's directory, which `python -m` would put first, and which `PYTHONPATH` names."""
+    """Typed in the project's directory, which `python -m` would put first, with `PYTHONPATH` next."""
     ran = _run(project, environment, *arguments)
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -125,7 +134,7 @@ def test_modules_that_are_started(project: Path, environment: dict[str, str], mo
     assert "usage:" in ran.stdout
 
 
-def test_what_is_found_by_pythonpath_alone_is_still_found(project: Path, environment: dict[str, str]) -> None:
+def test_what_is_found_by_pythonpath_alone_is_still_found(library: Path, environment: dict[str, str]) -> None:
     """A plug-in of the user: its modules come last, and are there; its processes get the path for users' code."""
     script = (
         "import os, sys, eldermesh.launch as launch; launch.own_modules_first(); launch.own_modules_first();"
@@ -135,12 +144,12 @@ def test_what_is_found_by_pythonpath_alone_is_still_found(project: Path, environ
     ran = subprocess.run(
         [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=180, check=True
     )
-    assert ran.stdout.split() == ["False", str(project), str(project)]
+    assert ran.stdout.split() == ["False", str(library), str(library)]
     # A process that the first one starts has the path under another name only.
     handed_on = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
     child = subprocess.run(
         [sys.executable, "-P", "-c", script],
-        env=handed_on | {"ELDERMESH_USERS_PYTHONPATH": str(project)},
+        env=handed_on | {"ELDERMESH_USERS_PYTHONPATH": str(library)},
         capture_output=True,
         text=True,
         timeout=180,
@@ -166,7 +175,7 @@ def test_a_project_that_is_the_root_of_the_environment(environment: dict[str, st
     assert ran.stdout.split() == [sys.prefix, sys.prefix]
 
 
-def test_an_install_that_pythonpath_names(project: Path, environment: dict[str, str]) -> None:
+def test_an_install_that_pythonpath_names(library: Path, environment: dict[str, str]) -> None:
     """It keeps that entry, so that what it starts finds it, too."""
     root = str(Path(__file__).resolve().parents[2])
     script = (
@@ -175,10 +184,10 @@ def test_an_install_that_pythonpath_names(project: Path, environment: dict[str, 
     )
     ran = subprocess.run(
         [sys.executable, "-P", "-c", script],
-        env=environment | {"PYTHONPATH": os.pathsep.join((str(project), root))},
+        env=environment | {"PYTHONPATH": os.pathsep.join((str(library), root))},
         capture_output=True,
         text=True,
         timeout=180,
         check=True,
     )
-    assert ran.stdout.split() == [root, f"{project}{os.pathsep}{root}"]
+    assert ran.stdout.split() == [root, f"{library}{os.pathsep}{root}"]
