@@ -7,7 +7,7 @@ import errno
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ async def test_jobs_outlive_a_full_data_directory(small_disk: Path, tmp_path: Pa
     Neither supervisor nor broker ends; all jobs end once there is room, and a new one within 15 seconds.
     """
     data_dir = small_disk / "data"
-    async with mesh_on(data_dir, tmp_path) as (runtime, up):
+    async with mesh_on(data_dir, tmp_path) as (runtime, up), AsyncExitStack() as held:
         broker = {each.name: each.pid for each in runtime.processes}["broker"]
         async with Client(runtime.kafka_bootstrap, runtime.topic_prefix) as client:
             loop = asyncio.get_running_loop()
@@ -119,10 +119,12 @@ async def test_jobs_outlive_a_full_data_directory(small_disk: Path, tmp_path: Pa
                     break
             signals = tmp_path / "signals"
             signals.mkdir()
-            later = await client.submit(submit(LARGE_LATER, [str(signals)]))
+            os.mkfifo(signals / "go")
+            later = await client.submit(submit(LARGE_LATER, [str(signals)], item_timeout_seconds=WAIT_SECONDS))
             await wait_until((signals / "runs").exists, description="an item with a large result runs")
             with filled(small_disk) as ballast:
-                (signals / "go").touch()
+                # For writing, too: so it never waits. The item may run again, and goes on as long as this is open.
+                held.callback(os.close, os.open(signals / "go", os.O_RDWR))
                 until = loop.time() + FULL_SECONDS
                 large = await client.submit(submit("builtins:str", [LARGE_ITEM] * 4))
                 second = await client.submit(submit("time:sleep", [0.1] * 20))
