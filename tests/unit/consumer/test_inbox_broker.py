@@ -22,7 +22,7 @@ from shared.errors import ConfigurationError
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS
 from shared.settings import Settings
-from tests.integration.consuming import Collector
+from tests.integration.consumer.consuming import Collector
 
 
 @pytest.fixture

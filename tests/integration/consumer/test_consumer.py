@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,18 +13,22 @@ import pytest
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.partitions import partition_of
 from eldermesh.kafka import decompression
-from shared.consumer.dead_letter import TRUNCATED_VALUE_BYTES
-from shared.consumer.handler import Subscription
-from shared.consumer.inbox import DeadLoopError, InboxConsumer
+from shared.consumer.inbox import InboxConsumer
 from shared.consumer.record import ConsumedRecord
-from shared.errors import RetryableError
-from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS, JOBS_DEAD
 from shared.settings import Settings
 from tests.fresh_topics import Profile, fresh_topics
 from tests.hostile_batches import batch_of, broken_compression, publish_batch, unreadable_header
-from tests.inboxes import CODECS, Codec, Sent, committed, publish, read_all
-from tests.integration.consuming import GROUP, JOB_ID, Collector, at_least, consuming, is_committed, numbered, once
+from tests.inboxes import CODECS, Codec, Sent, publish, read_all
+from tests.integration.consumer.consuming import (
+    JOB_ID,
+    Collector,
+    at_least,
+    consuming,
+    is_committed,
+    numbered,
+    once,
+)
 from tests.waiting import wait_until
 
 
@@ -40,13 +43,6 @@ def broker(request: pytest.FixtureRequest) -> tuple[str, Profile]:
 async def settings(broker: tuple[str, Profile]) -> AsyncIterator[Settings]:
     """Topics of their own."""
     async with fresh_topics(*broker) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def embedded(embedded_broker: str) -> AsyncIterator[Settings]:
-    """Topics of their own on the embedded broker, for what does not depend on the broker."""
-    async with fresh_topics(embedded_broker, "embedded") as settings:
         yield settings
 
 
@@ -236,151 +232,6 @@ class TestLanes:
         async with consuming(embedded, collector, concurrency=4):
             await wait_until(lambda: len(collector.handled) >= 60, description="all are handled")
         assert 1 < collector.most_running <= 4
-
-
-class TestTrouble:
-    async def test_a_dependency_that_comes_back(self, embedded: Settings) -> None:
-        """Retryable, a few times: tried again within the batch, and nothing is repeated."""
-        collector = Collector()
-        failures = iter([RetryableError("down")] * 3)
-
-        def fail_thrice(value: bytes) -> None:
-            if value == b"5" and (failure := next(failures, None)):
-                raise failure
-
-        collector.before = fail_thrice
-        await publish(embedded, JOBS, numbered(0, 10))
-        async with consuming(embedded, collector):
-            await wait_until(lambda: len(collector.handled) >= 10, description="all are handled")
-        assert collector.counts() == once(0, 10)
-        assert next(failures, None) is None
-
-    async def test_a_dependency_that_is_down_for_longer_than_a_batch(self, embedded: Settings) -> None:
-        """The batch is rewound, nothing of it is committed; what was done of it is not done again."""
-        collector = Collector()
-        attempts: list[bytes] = []
-        up = asyncio.Event()
-
-        def fail_while_down(value: bytes) -> None:
-            if value == b"5":
-                attempts.append(value)
-                if not up.is_set():
-                    raise RetryableError("down")
-
-        collector.before = fail_while_down
-        await publish(embedded, JOBS, numbered(0, 10, partition=0))
-        async with consuming(embedded, collector, batch_seconds=0.3) as consumer:
-            await wait_until(lambda: len(attempts) > 12, description="the batch was rewound")
-            assert await committed(embedded, JOBS, GROUP) == {}
-            assert consumer.is_alive()
-            up.set()
-            await wait_until(lambda: len(collector.handled) >= 10, description="all are handled")
-            await wait_until(
-                lambda: is_committed(embedded, 0, 10), description="the batch is committed", interval_seconds=0.2
-            )
-        assert collector.counts() == once(0, 10)
-
-    async def test_slow_records_make_progress(self, embedded: Settings) -> None:
-        """Records of one key that together take longer than a batch may: each rewind goes on where the last ended."""
-        collector = Collector()
-        collector.before = lambda _: asyncio.sleep(0.04)
-        await publish(embedded, JOBS, numbered(0, 20, key=b"slow", partition=0))
-        async with consuming(embedded, collector, batch_seconds=0.2):
-            await wait_until(
-                lambda: is_committed(embedded, 0, 20), description="all are committed", interval_seconds=0.2
-            )
-        assert once(0, 20).keys() == collector.counts().keys()
-
-    async def test_a_dead_loop_is_noticed(self, embedded: Settings) -> None:
-        """A cancelled consume loop ends silently in the framework: liveness says so, and the consumer stops."""
-        async with consuming(embedded, Collector()) as consumer:
-            assert consumer.is_alive()
-            (task,) = consumer.broker.subscribers[0].tasks  # type: ignore[attr-defined]
-            task.cancel()
-            async with asyncio.timeout(60):
-                assert isinstance(await consumer.wait_failed(), DeadLoopError)
-            assert not consumer.is_alive()
-
-    async def test_a_watch_that_fails_is_a_failure(self, embedded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever waits for the consumer's failure is told, since nobody would see another one."""
-        async with consuming(embedded, Collector()) as consumer:
-
-            def fails(_: object) -> None:
-                raise ZeroDivisionError
-
-            monkeypatch.setattr("shared.consumer.alarm.DeadLetterAlarm.speak", fails)
-            async with asyncio.timeout(60):
-                assert "ZeroDivisionError" in str(await consumer.wait_failed())
-            assert not consumer.is_alive()
-
-    async def test_nobody_is_alive_before_the_start_and_after_the_stop(self, embedded: Settings) -> None:
-        """Alive is between start and stop; a second stop does no harm."""
-        producer = make_producer(embedded)
-        await producer.start()
-        consumer = InboxConsumer(embedded, [Subscription(JOBS, GROUP, Collector())], producer)
-        assert not consumer.is_alive()
-        await consumer.start()
-        assert consumer.is_alive()
-        await consumer.stop()
-        await consumer.stop()
-        assert not consumer.is_alive()
-        await producer.stop()
-
-    async def test_a_broker_that_does_not_answer(self, embedded: Settings) -> None:
-        """The start fails with the decision that follows, and leaves nothing behind."""
-        nowhere = embedded.model_copy(update={"kafka_bootstrap": "127.0.0.1:9"})
-        consumer = InboxConsumer(nowhere, [Subscription(JOBS, GROUP, Collector())], make_producer(nowhere))
-        with pytest.raises(RetryableError, match=r"127\.0\.0\.1:9"):
-            await consumer.start()
-        assert not consumer.is_alive()
-
-
-@pytest.mark.kafka
-async def test_a_dead_letter_that_is_too_large_is_truncated(apache_kafka: str) -> None:
-    """Kafka refuses it for its size: hash, coordinates, reason and trace context stay, and so does the beginning."""
-    async with fresh_topics(apache_kafka, "kafka") as settings:
-        value = b"bad" + b"x" * 400_000
-        key = b"k" * 600_000
-        headers = (("big", b"h" * 20_000), ("traceparent", b"00-1-2-3"))
-        await publish(settings, JOBS, [Sent(value, key=key, headers=headers, partition=1), *numbered(0, 3)])
-        collector = Collector()
-        async with consuming(settings, collector):
-            (dead,) = await wait_until(
-                lambda: at_least(settings, JOBS_DEAD, 1), description="the record is a dead letter"
-            )
-            await wait_until(lambda: len(collector.handled) >= 3, description="the others are handled")
-        assert dead.value == value[:TRUNCATED_VALUE_BYTES]
-        assert dead.header("dlq_truncated_bytes") == str(len(value))
-        assert len(dead.header("dlq_sha256") or "") == 64
-        assert dead.header("traceparent") == "00-1-2-3"
-        assert dead.header("big") is None
-        assert dead.key == key[:1024]
-        assert DeadLetterHeaders.decode(dead.headers).partition == 1
-
-
-@pytest.mark.kafka
-@pytest.mark.parametrize("letter_bytes", [1_306_000, 1_312_000, 1_350_000, 1_398_000])
-async def test_what_follows_a_dead_letter_of_any_size_is_published(apache_kafka: str, letter_bytes: int) -> None:
-    """Whole as long as `jobs.dead` takes it, else truncated; the next letter of the same partition goes through.
-
-    A record that the broker, not the client, refuses for its size breaks the sequence of an idempotent producer.
-    """
-    async with fresh_topics(apache_kafka, "kafka") as settings:
-        key = b"k" * 375_000  # it is in a letter twice
-        large = b"bad" + b"x" * (letter_bytes - 2 * len(key) - 3)
-        bad = [Sent(value, key=key, partition=1) for value in (b"bad before", large, b"bad next")]
-        await publish(settings, JOBS, bad)
-        async with consuming(settings, Collector()):
-            letters = await wait_until(
-                lambda: at_least(settings, JOBS_DEAD, 3), description="all records are dead letters"
-            )
-    _, first, second = sorted(letters, key=lambda letter: DeadLetterHeaders.decode(letter.headers).offset)
-    assert second.value == b"bad next"
-    if letter_bytes < 1_310_000:
-        assert first.value == large
-    else:
-        assert first.value == large[:TRUNCATED_VALUE_BYTES]
-        assert first.header("dlq_sha256") == hashlib.sha256(large).hexdigest()
 
 
 def _is_revoking(consumer: InboxConsumer) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,17 +12,9 @@ from shared.consumer.brake import BRAKE_RECORDS, BrakeError
 from shared.consumer.record import ConsumedRecord
 from shared.kafka.topics import JOBS, JOBS_DEAD
 from shared.settings import Settings
-from tests.fresh_topics import fresh_topics
 from tests.inboxes import Sent, publish, read_all
-from tests.integration.consuming import Collector, at_least, consuming, is_committed, numbered, once
+from tests.integration.consumer.consuming import Collector, at_least, consuming, is_committed, numbered, once
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def embedded(embedded_broker: str) -> AsyncIterator[Settings]:
-    """Topics of their own on the embedded broker: nothing here depends on the broker."""
-    async with fresh_topics(embedded_broker, "embedded") as settings:
-        yield settings
 
 
 class Panic(BaseException):
