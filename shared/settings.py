@@ -13,6 +13,7 @@ from platformdirs import user_state_path
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from eldermesh.contract.vocabulary import Name
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
@@ -193,6 +194,11 @@ class Settings(BaseSettings):
     ray_threshold_items: _Count = Field(
         100, description="Jobs of so many items go to Ray, smaller ones to Celery; the submit's `engine` wins."
     )
+    ray_workloads: Annotated[tuple[Name, ...], NoDecode] = Field(
+        (),
+        description="Workloads that Ray may run, all where none is named; others go to Celery whatever their size. For"
+        " Ray nodes that lack what a workload needs, such as the Claude CLI.",
+    )
     ray_min_runners: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="Runners of each workload on Ray that stay when idle, once they were needed."
     )
@@ -221,7 +227,10 @@ class Settings(BaseSettings):
     trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", mode="before")
+    @field_validator(
+        *("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", "ray_workloads"),
+        mode="before",
+    )
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
@@ -275,6 +284,10 @@ class Settings(BaseSettings):
     def ray_runners(self) -> int:
         """Most runners of a workload on Ray, the default applied; what a workload's own demand says comes before it."""
         return self.ray_max_runners or self.slots
+
+    def is_for_ray(self, workload: str) -> bool:
+        """Whether jobs of this workload may go to Ray."""
+        return not self.ray_workloads or workload in self.ray_workloads
 
     @classmethod
     def of_environment(cls, **given: object) -> Self:
