@@ -93,7 +93,18 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_state_path("eldermesh"), description="Where all state of this machine lies."
     )
+    heartbeat_file: Path | None = Field(
+        None, description="A process of its own writes it while it works, for the health check of its container."
+    )
     blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
+    blob_retention_seconds: PositiveFloat | None = Field(
+        None,
+        description="Celery Beat has blobs of this age removed; none by default. Their URLs lead nowhere"
+        " then: choose longer than anybody reads `jobs.progress`.",
+    )
+    housekeeping_seconds: Annotated[float, Field(ge=1)] = Field(
+        3600.0, description="Time between two housekeeping tasks that Celery Beat sends."
+    )
     python_functions: _Words = Field(
         ("math:*", DEMO_FUNCTIONS), description="Globs of functions that `python` jobs may call."
     )
