@@ -41,8 +41,8 @@ def trace_svg(trace_id: str, spans: Sequence[Span], *, most: int = MOST_SPANS) -
     height = _TOP + _ROW_HEIGHT * (len(drawn) + bool(left_out)) + 12
     lines = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
-            ' font-family="sans-serif" font-size="11">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
+            f' viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="11">'
         ),
         f"<title>Trace {_text(trace_id)}</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
