@@ -1,4 +1,4 @@
-"""compose.yaml, the Dockerfile and the locks that the images are made from keep their rules; no container is started."""
+"""compose.yaml, the Dockerfile and the locks of the images keep their rules; no container is started."""
 
 from __future__ import annotations
 
@@ -113,9 +113,11 @@ def test_docker_compose_reads_it() -> None:
 def test_dockerfile_does_not_end_as_root() -> None:
     """Each image's stage ends as a user by number, and what it installs is checked by hash."""
     text = (ROOT / "Dockerfile").read_text("utf-8")
-    stages = {stage.split("\n", 1)[0].rpartition(" AS ")[2]: stage for stage in re.split(r"^FROM ", text, flags=re.M)}
+    stages = {
+        stage.split("\n", 1)[0].rpartition(" AS ")[2]: stage for stage in re.split(r"^FROM ", text, flags=re.MULTILINE)
+    }
     for role in ROLES:
-        assert re.findall(r"^USER (.*)$", stages[role], flags=re.M)[-1] == "10001:10001"
+        assert re.findall(r"^USER (.*)$", stages[role], flags=re.MULTILINE)[-1] == "10001:10001"
     installs = [line for line in text.splitlines() if " install --quiet" in line]
     assert len(installs) >= 2 * len(ROLES)
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
