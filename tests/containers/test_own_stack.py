@@ -116,7 +116,7 @@ def stack(nothing_left_in_docker: None) -> Iterator[Stack]:
             DockerContainer(MESH_IMAGE, network=network, env=SETTINGS).with_command(["mesh", "topics", "apply"])
         )
         assert topics.wait() == 0, topics.get_logs()
-        started.enter_context(service(network, "services.router", "router ready"))
+        started.enter_context(service(network, "services.router", "router started"))
         started.enter_context(service(network, "services.router.engines.celery.worker", "worker ready"))
         yield Stack(f"localhost:{port}", f"http://localhost:{jaeger.get_exposed_port(16686)}")
 
