@@ -1,6 +1,6 @@
-# The mesh in four images, the slimmest first; each holds what the ones before it hold.
+# The mesh in four images: `ray` and `claude` hold what `service` holds, and that what `mesh` holds.
 #   docker build --target mesh    --tag eldermesh/mesh:0.1.0 .      the client and the command `mesh`
-#   docker build --target service --tag eldermesh/service:0.1.0 .   sages, notifier, Celery workers, Flower
+#   docker build --target service --tag eldermesh/service:0.1.0 .   sages, notifier, Celery workers, Beat, Flower
 #   docker build --target ray     --tag eldermesh/ray:0.1.0 .       nodes of Ray, and routers that send jobs there
 #   docker build --target claude  --tag eldermesh/claude:0.1.0 .    whatever runs prompts: the Claude CLI alone takes 365 MB
 # Where packages come from a mirror, its pip.conf goes in as a build secret and stays out of the image:
@@ -40,7 +40,7 @@ COPY locks/ray.lock ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     /opt/build/bin/pip --python /opt/eldermesh/bin/python install --quiet --require-hashes --requirement ray.lock
 
-FROM ray-dependencies AS claude-dependencies
+FROM service-dependencies AS claude-dependencies
 COPY locks/claude.lock ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     /opt/build/bin/pip --python /opt/eldermesh/bin/python install --quiet --require-hashes --requirement claude.lock
