@@ -23,10 +23,11 @@ class ComposeMesh:
 
     def __init__(self, directory: Path) -> None:
         self.project = f"mesh-test-{uuid.uuid4().hex[:8]}"
-        ports = {name: free_port() for name in ("KAFKA", "REDIS", "JAEGER", "FLOWER")}
+        ports = {name: free_port() for name in ("KAFKA", "REDIS", "JAEGER", "FLOWER", "REDIS_COMMANDER")}
         self.bootstrap = f"localhost:{ports['KAFKA']}"
         self.jaeger_url = f"http://localhost:{ports['JAEGER']}"
         self.flower_url = f"http://localhost:{ports['FLOWER']}"
+        self.redis_commander_url = f"http://localhost:{ports['REDIS_COMMANDER']}"
         variables = {
             "COMPOSE_PROJECT_NAME": self.project,
             "MESH_ANTHROPIC_BASE_URL": CLAUDE_ENDPOINT,
@@ -39,7 +40,7 @@ class ComposeMesh:
             context=ROOT,
             compose_file_name=["compose.yaml", "tests/containers/replicas.yaml"],
             env_file=str(env_file),
-            profiles=["test"],
+            profiles=["test", "debug"],
             build=True,
         )
 

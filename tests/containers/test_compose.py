@@ -71,9 +71,10 @@ def test_what_is_no_job(client: PlainClient) -> None:
     assert b"\xff no job" in client.dead.values()
 
 
-def test_flower_knows_the_workers(mesh: ComposeMesh) -> None:
-    """It is published on this host, and healthy."""
+def test_pages_on_this_host(mesh: ComposeMesh) -> None:
+    """Flower and, with the profile `debug`, Redis Commander are published on the loopback interface."""
     assert httpx.get(f"{mesh.flower_url}/healthcheck", timeout=10, trust_env=False).text == "OK"
+    assert "Redis Commander" in httpx.get(mesh.redis_commander_url, timeout=10, trust_env=False).text
 
 
 def test_nothing_is_lost(mesh: ComposeMesh) -> None:

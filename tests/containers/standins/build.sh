@@ -94,5 +94,4 @@ tools=$(kafka_tools)
 image kafka "$kafka_version" libs "$tools"/*.jar "$jars"/*.jar
 image redis 7.0
 image jaeger 1.62.0 . "$("$scripts/fetch_jaeger.sh")"
-image prometheus 2.42.0
 image redis-commander 0.9.0
