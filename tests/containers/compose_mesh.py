@@ -11,11 +11,12 @@ from testcontainers.compose import DockerCompose
 
 from eldermesh_cli.stack.servers.free_ports import free_port
 from tests.containers.docker_command import docker
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAUDE_ENDPOINT = "http://claude-endpoint:8399"
 
-_HEALTHY_SECONDS = 180
+_HEALTHY_SECONDS = 180.0
 
 
 class ComposeMesh:
@@ -56,9 +57,20 @@ class ComposeMesh:
         """The ids of a service's running containers, the oldest first."""
         return sorted(self.run("ps", "--quiet", service).split())
 
-    def heal(self) -> None:
-        """Start what does not run, and wait until all is healthy."""
-        self.run("up", "--detach", "--wait", "--wait-timeout", str(_HEALTHY_SECONDS))
+    async def heal(self, container: str) -> None:
+        """Start a container if it does not run, and wait until all are healthy again."""
+        docker("start", container)
+        await wait_until(
+            lambda: not self.unhealthy(),
+            description="all containers are healthy",
+            timeout_seconds=_HEALTHY_SECONDS,
+            interval_seconds=1.0,
+        )
+
+    def unhealthy(self) -> list[str]:
+        """The names of containers that run and are not healthy, or not yet."""
+        rows = [json.loads(line) for line in self.run("ps", "--format", "json").splitlines()]
+        return [row["Name"] for row in rows if row["Health"] != "healthy"]
 
     def left(self) -> list[str]:
         """Containers, networks and volumes that exist of this project."""

@@ -44,7 +44,7 @@ def connect(container: str, networks: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_one_of_two(mesh: ComposeMesh, client: PlainClient, service: str, fault: str) -> None:
+async def test_one_of_two(mesh: ComposeMesh, client: PlainClient, service: str, fault: str) -> None:
     """Jobs that are under way then, and jobs that come after it, all complete without it."""
     victim = mesh.containers(service)[0]
     under_way = client.publish(*jobs())
@@ -63,7 +63,7 @@ def test_one_of_two(mesh: ComposeMesh, client: PlainClient, service: str, fault:
         elif fault == "cut off":
             connect(victim, networks)
     assert {end["status"] for end in ends} == {"completed"}
-    mesh.heal()
+    await mesh.heal(victim)
 
 
 def test_nothing_is_lost(mesh: ComposeMesh, client: PlainClient) -> None:
