@@ -72,8 +72,11 @@ def test_what_is_no_job(client: PlainClient) -> None:
 
 
 def test_pages_on_this_host(mesh: ComposeMesh) -> None:
-    """Flower and, with the profile `debug`, Redis Commander are published on the loopback interface."""
-    assert httpx.get(f"{mesh.flower_url}/healthcheck", timeout=10, trust_env=False).text == "OK"
+    """Flower, which asks for its log-in, and, with the profile `debug`, Redis Commander."""
+    workers = f"{mesh.flower_url}/workers"
+    assert httpx.get(workers, timeout=10, trust_env=False).status_code == httpx.codes.UNAUTHORIZED
+    login = ("mesh", "only-this-host-knows-it")
+    assert "celery@" in httpx.get(workers, auth=login, timeout=10, trust_env=False).text
     assert "Redis Commander" in httpx.get(mesh.redis_commander_url, timeout=10, trust_env=False).text
 
 
