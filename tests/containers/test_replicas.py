@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +14,6 @@ from tests.containers.docker_command import docker
 from tests.containers.plain_client import PlainClient
 
 SERVICES = ("router", "sages", "notifier", "claude-exec", "worker-batch", "worker-claude", "ray-worker")
-FAULTS = ("killed", "paused", "cut off")
 
 END_SECONDS = 150.0
 """A consumer is missed after 10 s, a lease ends after 15, a chunk that nobody claims is sent again after 60."""
@@ -26,42 +27,49 @@ def jobs() -> list[dict[str, Any]]:
     return [*[roots] * 13, on_ray, *[prompt] * 2]
 
 
-def cut_off(container: str) -> dict[str, list[str]]:
-    """Disconnect a container from all of its networks; returns what it was called in each."""
+@contextmanager
+def killed(container: str) -> Iterator[None]:
+    """It is gone at once, and stays so."""
+    docker("kill", container)
+    yield
+
+
+@contextmanager
+def paused(container: str) -> Iterator[None]:
+    """It stands still, and goes on later as if nothing had been."""
+    docker("pause", container)
+    try:
+        yield
+    finally:
+        docker("unpause", container)
+
+
+@contextmanager
+def cut_off(container: str) -> Iterator[None]:
+    """It runs, and reaches nobody; later it is connected as it was."""
     networks: dict[str, Any] = json.loads(
         docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", container)
     )
     for network in networks:
         docker("network", "disconnect", network, container)
-    return {network: properties["Aliases"] for network, properties in networks.items()}
+    try:
+        yield
+    finally:
+        for network, properties in networks.items():
+            docker("network", "connect", *[f"--alias={name}" for name in properties["Aliases"]], network, container)
 
 
-def connect(container: str, networks: dict[str, list[str]]) -> None:
-    """Undo `cut_off`."""
-    for network, names in networks.items():
-        docker("network", "connect", *[f"--alias={name}" for name in names], network, container)
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [killed, paused, cut_off])
 @pytest.mark.parametrize("service", SERVICES)
-async def test_one_of_two(mesh: ComposeMesh, client: PlainClient, service: str, fault: str) -> None:
+async def test_one_of_two(
+    mesh: ComposeMesh, client: PlainClient, service: str, fault: Callable[[str], AbstractContextManager[None]]
+) -> None:
     """Jobs that are under way then, and jobs that come after it, all complete without it."""
     victim = mesh.containers(service)[0]
     under_way = client.publish(*jobs())
-    if fault == "killed":
-        docker("kill", victim)
-    elif fault == "paused":
-        docker("pause", victim)
-    else:
-        networks = cut_off(victim)
-    try:
+    with fault(victim):
         later = client.publish(*jobs())
         ends = client.wait_for_ends([*under_way, *later], seconds=END_SECONDS)
-    finally:
-        if fault == "paused":
-            docker("unpause", victim)
-        elif fault == "cut off":
-            connect(victim, networks)
     assert {end["status"] for end in ends} == {"completed"}
     await mesh.heal(victim)
 
