@@ -28,8 +28,11 @@ VARIANTS = (
 """Each repeats what another one shows, which every run takes: on another broker or engine, or by another error."""
 
 LONG = (
-    # A dependency that does not answer for long; Redis that refuses stays.
+    # A broker that does not answer for long, or is killed; Redis that refuses stays.
     r"test_kafka_refuses\.py::",
+    r"test_producer\.py::test_a_frozen_broker",
+    r"test_client_restart\.py::",
+    r"test_embedded_servers\.py::test_apache_kafka_keeps_its_log",
     r"test_full_disk\.py::",
     # Kills: many in one job, or of parts that test_kills.py and test_requests_faults.py kill once. Ray's head and
     # runners are stopped and killed here alone.
