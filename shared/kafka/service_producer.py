@@ -131,7 +131,7 @@ class Producer:
 def make_plain_producer(settings: Settings, *, client_id: str) -> WholeProducer:
     """An aiokafka producer that is not started yet and stays broken once it is: what `Producer` replaces."""
     return WholeProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
+        **settings.kafka.options(),
         client_id=client_id,
         acks="all",
         enable_idempotence=settings.broker_profile == "kafka",
