@@ -109,6 +109,7 @@ class Client:
         """Connect.
 
         Raises:
+            AccessRefusedError: the broker refuses this client.
             MeshUnavailableError: the broker does not answer.
             TopicsMissingError: there is no mesh under this prefix.
             ClientError: the number of partitions is not the expected one.

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
+from eldermesh.client.errors import AccessRefusedError, ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import (
     CLAUDE_OUTPUT,
@@ -26,7 +26,7 @@ from eldermesh.counted import counted
 from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
-from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
+from eldermesh.kafka.errors import KafkaRefusedError, KafkaUnavailableError, no_broker
 from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.replacing_producer import OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.whole_producer import WholeProducer
@@ -68,9 +68,11 @@ class PublicTopics:
 
 @asynccontextmanager
 async def kafka_errors(doing: str) -> AsyncIterator[None]:
-    """Turn `KafkaUnavailableError`, and a limit of our own on a call, into `MeshUnavailableError`."""
+    """Turn `KafkaUnavailableError`, and a limit of our own on a call, into errors of the client."""
     try:
         yield
+    except KafkaRefusedError as error:
+        raise AccessRefusedError(f"{doing}: {error}") from error
     except (KafkaUnavailableError, TimeoutError) as error:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
 
@@ -80,6 +82,8 @@ async def broker_errors(kafka: KafkaAccess) -> AsyncIterator[None]:
     """As `kafka_errors`, where a broker is asked for the first time: perhaps there is none."""
     try:
         yield
+    except KafkaRefusedError as error:
+        raise AccessRefusedError(str(error)) from error
     except (KafkaUnavailableError, TimeoutError) as error:
         raise MeshUnavailableError(no_broker(kafka.bootstrap, error)) from error
 
@@ -90,6 +94,7 @@ async def read_topics(kafka: KafkaAccess, prefix: str) -> PublicTopics:
     All topics are listed: the embedded broker creates a topic that is asked for by name.
 
     Raises:
+        AccessRefusedError: the broker refuses this client.
         TopicsMissingError: not all of them exist.
         MeshUnavailableError: the broker does not answer.
     """
