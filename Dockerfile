@@ -36,7 +36,7 @@ COPY --from=build /opt/eldermesh /opt/eldermesh
 # HOME is where a read-only container may write; the code runs from a directory where nothing can be put.
 ENV PATH=/opt/eldermesh/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/var/lib/eldermesh MESH_DATA_DIR=/var/lib/eldermesh
+    HOME=/var/lib/eldermesh MESH_DATA_DIR=/var/lib/eldermesh MESH_HEARTBEAT_FILE=/tmp/heartbeat
 WORKDIR /opt/eldermesh
 USER 10001:10001
 VOLUME /var/lib/eldermesh

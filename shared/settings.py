@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from eldermesh.contract.vocabulary import Name
 from eldermesh.kafka.access import KafkaAccess, KafkaProtocol, KafkaSecurity, KafkaSecurityError, SaslMechanism
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
@@ -126,7 +127,18 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_state_path("eldermesh"), description="Where all state of this machine lies."
     )
+    heartbeat_file: Path | None = Field(
+        None, description="A process of its own writes it while it works, for the health check of its container."
+    )
     blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
+    blob_retention_seconds: PositiveFloat | None = Field(
+        None,
+        description="Celery Beat has blobs of this age removed; none by default. Their URLs lead nowhere"
+        " then: choose longer than anybody reads `jobs.progress`.",
+    )
+    housekeeping_seconds: Annotated[float, Field(ge=1)] = Field(
+        3600.0, description="Time between two housekeeping tasks that Celery Beat sends."
+    )
     python_functions: _Words = Field(
         ("math:*", DEMO_FUNCTIONS), description="Globs of functions that `python` jobs may call."
     )
@@ -227,6 +239,11 @@ class Settings(BaseSettings):
     ray_threshold_items: _Count = Field(
         100, description="Jobs of so many items go to Ray, smaller ones to Celery; the submit's `engine` wins."
     )
+    ray_workloads: Annotated[tuple[Name, ...], NoDecode] = Field(
+        (),
+        description="Workloads that Ray may run, all where none is named; others go to Celery whatever their size. For"
+        " Ray nodes that lack what a workload needs, such as the Claude CLI.",
+    )
     ray_min_runners: Annotated[int, Field(ge=0, le=4096)] = Field(
         0, description="Runners of each workload on Ray that stay when idle, once they were needed."
     )
@@ -255,7 +272,10 @@ class Settings(BaseSettings):
     trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", mode="before")
+    @field_validator(
+        *("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", "ray_workloads"),
+        mode="before",
+    )
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
@@ -333,6 +353,10 @@ class Settings(BaseSettings):
     def ray_runners(self) -> int:
         """Most runners of a workload on Ray, the default applied; what a workload's own demand says comes before it."""
         return self.ray_max_runners or self.slots
+
+    def is_for_ray(self, workload: str) -> bool:
+        """Whether jobs of this workload may go to Ray."""
+        return not self.ray_workloads or workload in self.ray_workloads
 
     @classmethod
     def of_environment(cls, **given: object) -> Self:

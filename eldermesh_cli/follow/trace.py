@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eldermesh.counted import counted
-from eldermesh_cli.program.errors import ExitStatus, not_found, unavailable
+from eldermesh_cli.program.errors import ExitStatus, not_found, unavailable, usage_error
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.program.verb_run import run_on_mesh
 from eldermesh_cli.terminal.output import Output
+from eldermesh_cli.terminal.safe_text import escaped_name
 
 if TYPE_CHECKING:
     from eldermesh_cli.follow.trace_source import Span
@@ -25,7 +28,13 @@ _ASK_AGAIN_SECONDS = 0.25
 app = typer.Typer()
 
 
-@app.command(epilog=example(f"mesh trace {EXAMPLE_JOB}", f"mesh trace {EXAMPLE_JOB} --json | jq '.spans | length'"))
+@app.command(
+    epilog=example(
+        f"mesh trace {EXAMPLE_JOB}",
+        f"mesh trace {EXAMPLE_JOB} --json | jq '.spans | length'",
+        f"mesh trace {EXAMPLE_JOB} --svg trace.svg",
+    )
+)
 def trace(
     job: JobArgument,
     *,
@@ -33,6 +42,9 @@ def trace(
     alike: Annotated[
         int, typer.Option(metavar="N", min=1, help="Spans of one name below one span that are drawn: the longest.")
     ] = 8,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Write a picture of the trace as well, as SVG.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """Show the trace of a job: what happened where and when, as a tree with bars.
@@ -49,6 +61,8 @@ def trace(
             "set MESH_TRACE_QUERY_URL to Jaeger's query API, as http://localhost:16686",
         )
     trace_id, spans = run_on_mesh(mesh, lambda: _fetch(mesh, job_id, query_url))
+    if svg is not None:
+        _draw(svg, trace_id, spans)
     if as_json:
         output.json({"trace_id": trace_id, "spans": [span.as_json() for span in spans]})
         return ExitStatus.OK
@@ -57,6 +71,17 @@ def trace(
     output.show(trace_tree(spans, show_all=show_all, max_alike=alike))
     output.note(f"trace {trace_id}, {counted(len(spans), 'span')}")
     return ExitStatus.OK
+
+
+def _draw(file: Path, trace_id: str, spans: Sequence[Span]) -> None:
+    from eldermesh_cli.follow.trace_picture import trace_svg
+
+    try:
+        file.write_text(trace_svg(trace_id, spans), encoding="utf-8")
+    except OSError as error:
+        raise usage_error(
+            f"{escaped_name(file)} cannot be written: {error.strerror}", "give --svg another path"
+        ) from error
 
 
 async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Span]]:

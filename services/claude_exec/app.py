@@ -23,7 +23,7 @@ def make_app(settings: Settings) -> FastStream:
         [Subscription(CLAUDE_REQUESTS, CLAUDE_INBOX, service.admission, payload=ClaudeRequest | ClaudeCancel)],
         service.producer,
     )
-    return service_application("ElderMesh claude_exec", inbox, partial(service.running, inbox))
+    return service_application("ElderMesh claude_exec", inbox, partial(service.running, inbox), settings.heartbeat_file)
 
 
 app = process_application("eldermesh-claude_exec", make_app)

@@ -32,7 +32,7 @@ def make_app(settings: Settings) -> FastStream:
         ],
         service.producer,
     )
-    return service_application("ElderMesh notifier", inbox, partial(service.running, inbox))
+    return service_application("ElderMesh notifier", inbox, partial(service.running, inbox), settings.heartbeat_file)
 
 
 app = process_application("eldermesh-notifier", make_app)

@@ -26,7 +26,7 @@ def make_app(settings: Settings) -> FastStream:
         ],
         service.producer,
     )
-    return service_application("ElderMesh router", inbox, partial(service.running, inbox))
+    return service_application("ElderMesh router", inbox, partial(service.running, inbox), settings.heartbeat_file)
 
 
 app = process_application("eldermesh-router", make_app)

@@ -106,7 +106,7 @@ class RouterService:
             JobDecider(
                 settings, self._workloads, partial(content_in_redis, self._redis, keys), self._clock, self._ray_trouble
             ),
-            JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock),
+            JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock, settings.is_for_ray),
             partition=partition,
             window_size=2 * max(settings.slots, settings.ray_runners),
             times=OwnerTimes(

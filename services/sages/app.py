@@ -24,7 +24,7 @@ def make_app(settings: Settings) -> FastStream:
         [Subscription(JOBS_HISTORY, SAGES_PANEL, service.advising, passes_over, payload=JobAccepted)],
         service.producer,
     )
-    return service_application("ElderMesh sages", inbox, partial(service.running, inbox))
+    return service_application("ElderMesh sages", inbox, partial(service.running, inbox), settings.heartbeat_file)
 
 
 app = process_application("eldermesh-sages", make_app)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from fsspec.core import url_to_fs
@@ -97,13 +97,21 @@ def _put_object(url: str, content: bytes) -> None:
 
 def _replace_file(path: Path, content: bytes) -> None:
     """Write beside it, then rename: nobody reads half a blob."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with unfinished.open("wb") as file:
+        with _opened(unfinished) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("wb")
+    except FileNotFoundError:  # retention has just removed the empty directory
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")

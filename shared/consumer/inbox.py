@@ -154,9 +154,16 @@ class InboxConsumer:
         await self._close()
 
     def is_alive(self) -> bool:
-        """Whether every subscription is being read: its loop runs, it polled recently, and no brake was pulled."""
-        watched = self._watch is not None and not self._watch.done()
-        return watched and self.failure is None and self._find_failure() is None
+        """Whether every subscription is being read."""
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a subscription is not read: its loop has ended, it has not polled recently, or a brake was pulled."""
+        failure = self.failure or self._find_failure()
+        if failure is not None:
+            return told(failure)
+        return "nobody watches over the consumer" if self._watch is None or self._watch.done() else None
 
     async def wait_failed(self) -> StopServiceError:
         """Wait, without a limit, until the consumer stopped by itself, and return why."""

@@ -57,6 +57,13 @@ class ProducingReport:
         await asyncio.wait({self._telling})
         return self._telling.exception() or RuntimeError("the report of producing has ended")
 
+    @property
+    def trouble(self) -> str | None:
+        """Why records are not acknowledged, or nobody looks whether they are."""
+        if self._telling is None or self._telling.done():
+            return "the report of producing has ended"
+        return self._producer.trouble
+
     async def _keep_telling(self) -> None:
         while True:
             try:

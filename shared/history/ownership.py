@@ -72,6 +72,14 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         assert self._failure is not None  # noqa: S101 - for the type checker
         return self._failure
 
+    @property
+    def trouble(self) -> str | None:
+        """Whose task has ended though nobody stopped it, the member's or an owner's: a library may cancel one."""
+        if self._keeping is None or self._keeping.done():
+            return f"nobody keeps the membership in {self._group_id}"
+        ended = [number for number, task in self._tasks.items() if task.done()]
+        return f"the owners of partitions {ended} of {self._topic} have ended" if ended else None
+
     async def start(self) -> None:
         """Join the group.
 

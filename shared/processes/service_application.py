@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from faststream import FastStream
@@ -25,7 +26,10 @@ _log = get_logger(__name__)
 
 
 def service_application(
-    title: str, inbox: InboxConsumer, running: Callable[[], AbstractAsyncContextManager[Sequence[Part]]]
+    title: str,
+    inbox: InboxConsumer,
+    running: Callable[[], AbstractAsyncContextManager[Sequence[Part]]],
+    heartbeat_file: Path | None = None,
 ) -> FastStream:
     """An application that runs until it is told to exit, or a part of the service stops by itself.
 
@@ -36,6 +40,7 @@ def service_application(
         title: of the AsyncAPI document.
         inbox: its subscribers; one of the parts.
         running: starts all parts, among them `inbox`; on leaving stops them.
+        heartbeat_file: is written while all parts work.
     """
     stop = asyncio.Event()
     watches: list[asyncio.Task[None]] = []
@@ -48,7 +53,7 @@ def service_application(
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with running() as parts:
-            watching = asyncio.create_task(until_stopped(parts, stop), name="parts of the service")
+            watching = asyncio.create_task(until_stopped(parts, stop, heartbeat_file), name="parts of the service")
             watching.add_done_callback(lambda _: app.exit())
             watches.append(watching)
             try:

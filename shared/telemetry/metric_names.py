@@ -112,6 +112,7 @@ QUEUE_DEPTH: Final = _gauge(
 QUEUE_UNACKNOWLEDGED: Final = _gauge(
     "eldermesh.queue.unacknowledged", "{chunk}", "tasks that Celery's workers hold, dead ones' included"
 )
+BLOBS_REMOVED: Final = _counter("eldermesh.blobs.removed", "{blob}", "old blobs that housekeeping removed")
 ITEMS_ENDED: Final = _counter(
     "eldermesh.items.ended",
     "{item}",

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from services.router.engines.celery.health import worker_trouble
 from services.router.engines.celery.queue import CeleryDispatcher
-from services.router.health import worker_trouble
 from shared.history.foreign_state import celery_key_prefix, drop_foreign_state
 from shared.redis_client import make_redis
 from shared.settings import Settings

@@ -19,10 +19,12 @@ from tests.waiting import wait_until
 class WorkerProcess:
     """A worker in a session of its own, without a leash: nobody but itself ends what it started."""
 
-    def __init__(self, settings: Settings, directory: Path, module: str) -> None:
+    def __init__(self, settings: Settings, directory: Path, module: str, queues: str | None = None) -> None:
         self.ready_file = directory / "ready"
         self.log = directory / "worker.log"
         command = [sys.executable, "-m", module, "--ready-file", str(self.ready_file)]
+        if queues is not None:
+            command += ["--queues", queues]
         temporary = directory / "tmp" / "celery"
         temporary.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -63,10 +65,14 @@ class WorkerProcess:
 
 @contextmanager
 def running_worker(
-    settings: Settings, directory: Path, *, module: str = "services.router.engines.celery.worker"
+    settings: Settings,
+    directory: Path,
+    *,
+    module: str = "services.router.engines.celery.worker",
+    queues: str | None = None,
 ) -> Iterator[WorkerProcess]:
-    """A worker, or a module that runs one; killed on the way out, if it still runs."""
-    worker = WorkerProcess(settings, directory, module)
+    """A worker of all queues or of `queues`, or a module that runs one; killed on the way out, if it still runs."""
+    worker = WorkerProcess(settings, directory, module, queues)
     try:
         yield worker
     finally:

@@ -302,3 +302,16 @@ def test_the_rules_are_those_of_incident() -> None:
     advice = incident_rules("python", (1, 2), {"function": "math:sqrt"})
     assert advice["risk"] == "low"
     assert advice["rules_version"]
+
+
+@pytest.mark.parametrize("wish", ["auto", "ray"])
+@pytest.mark.parametrize(("workload", "engine"), [("python", "ray"), ("claude", "celery")])
+async def test_ray_runs_only_the_workloads_of_the_setting(wish: str, workload: str, engine: str) -> None:
+    """Others go to Celery whatever their size and their wish, and the reason says which setting that is."""
+    story = Story()
+    story.tell(accepted(4, workload=workload, engine=wish, advice="none"))
+    settings = {"ray_address": "head:6379", "ray_threshold_items": 1, "ray_workloads": ("python",)}
+    fact = await Deciding(settings=settings).decide(story)
+    assert isinstance(fact, JobRouted)
+    assert fact.engine == engine
+    assert (f"ray does not run {workload} jobs (MESH_RAY_WORKLOADS)" in fact.reasons[0]) == (engine == "celery")

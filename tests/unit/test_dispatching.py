@@ -24,6 +24,7 @@ from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Dispatcher
 from shared.history.snapshot import Guard
 from shared.history.subject_failures import OwnTrouble
+from shared.settings import Settings
 from shared.workloads import Queue, WorkloadRegistry
 from tests.unit.jobs.story import T0, Story, accepted
 from tests.unit.runs import MovedClock
@@ -64,9 +65,10 @@ def names(*groups: Chunks) -> set[str]:
     return {str(due.chunk) for group in groups for _, due in group}
 
 
-def dispatcher(celery: Engine, ray: Engine) -> JobDispatcher:
-    """The dispatcher, with the workloads that are installed."""
-    return JobDispatcher("jobs.history", celery, ray, WorkloadRegistry.installed(), SystemClock())
+def dispatcher(celery: Engine, ray: Engine, *on_ray: str) -> JobDispatcher:
+    """The dispatcher, with the workloads that are installed; Ray may run those `on_ray`, all by default."""
+    is_for_ray = Settings(ray_workloads=on_ray, _env_file=None).is_for_ray
+    return JobDispatcher("jobs.history", celery, ray, WorkloadRegistry.installed(), SystemClock(), is_for_ray)
 
 
 async def test_one_engine_is_down() -> None:
@@ -110,6 +112,16 @@ async def test_ray_is_in_trouble(wish: EngineChoice, trouble: str | None, goes_t
     assert {"celery": set(celery.taken), "ray": set(ray.taken)} == {"celery": set(), "ray": set()} | {
         goes_to: names(job)
     }
+
+
+@pytest.mark.parametrize("wish", ["auto", "ray"])
+async def test_ray_may_no_longer_run_the_workload(wish: EngineChoice) -> None:
+    """A job was routed to Ray before the setting was changed: its chunks go to Celery, those of others do not."""
+    celery, ray = Engine(), Engine()
+    prompts, rows = chunks("ray", workload="claude", engine=wish), chunks("ray", workload="python")
+    outcome = await dispatcher(celery, ray, "python").dispatch(0, [*prompts, *rows])
+    assert outcome.taken == names(prompts, rows)
+    assert (set(celery.taken), set(ray.taken)) == (names(prompts), names(rows))
 
 
 async def test_ray_is_in_trouble_and_celery_is_down() -> None:

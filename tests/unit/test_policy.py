@@ -16,12 +16,12 @@ def test_cheap_items_are_spread_over_the_slots() -> None:
     assert static_policy(replace(_REQUEST, items_total=100_000)).chunk_items == 500
 
 
-def test_dear_items_go_one_by_one() -> None:
+def test_items_that_cost_much_go_one_by_one() -> None:
     """A prompt waits for no other, and dies alone; an operator's setting still wins."""
     dear = replace(_REQUEST, workload="claude", single_items=True)
     route = static_policy(dear)
     assert route.chunk_items == 1
-    assert "items of claude are dear: one a chunk" in route.reasons
+    assert "each item of claude takes long or costs money, so each has a chunk of its own" in route.reasons
     assert static_policy(replace(dear, forced_chunk_items=5)).chunk_items == 5
 
 

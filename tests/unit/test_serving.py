@@ -12,12 +12,14 @@ import pytest
 from eldermesh.launch import python_command
 from shared.errors import RetryableError, StopServiceError
 from shared.processes.service_process import until_stopped
+from tests.waiting import wait_until
 
 
 class PlayedPart:
     """A part that fails when it is told to."""
 
     def __init__(self) -> None:
+        self.in_trouble: str | None = None
         self.failing: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -26,6 +28,11 @@ class PlayedPart:
     async def wait_failed(self) -> BaseException:
         """As told."""
         return await asyncio.shield(self.failing)
+
+    @property
+    def trouble(self) -> str | None:
+        """As told."""
+        return self.in_trouble
 
 
 async def test_a_part_that_fails_ends_the_service_at_once() -> None:
@@ -70,3 +77,25 @@ def test_an_env_file_that_is_a_pipe_is_refused(module: str, tmp_path: Path) -> N
     ran = subprocess.run(python_command(module), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 2
     assert ".env in the working directory cannot be read: a pipe, no regular file" in ran.stderr
+
+
+async def test_heartbeats_stop_while_a_part_is_in_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come while all parts work, again once the trouble is over, and the file is gone with the service."""
+    monkeypatch.setattr("shared.processes.service_process.BEAT_SECONDS", 0.01)
+    file, stop, part = tmp_path / "heartbeat", asyncio.Event(), PlayedPart()
+
+    async def beats() -> bool:
+        file.unlink(missing_ok=True)
+        await asyncio.sleep(0.05)
+        return file.exists()
+
+    waiting = asyncio.ensure_future(until_stopped([PlayedPart(), part], stop, file))
+    await wait_until(file.exists, description="the first heartbeat")
+    assert await beats()
+    part.in_trouble = "it does not poll"
+    assert not await beats()
+    part.in_trouble = None
+    await wait_until(file.exists, description="a heartbeat after the trouble")
+    stop.set()
+    await waiting
+    assert not file.exists()

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from shared.settings import Settings
 
-LISTS = ["PYTHON_FUNCTIONS", "CLAUDE_ROOTS", "CLAUDE_PERMISSION_MODES", "CLAUDE_ENVIRONMENT"]
+LISTS = ["PYTHON_FUNCTIONS", "CLAUDE_ROOTS", "CLAUDE_PERMISSION_MODES", "CLAUDE_ENVIRONMENT", "RAY_WORKLOADS"]
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -9,7 +9,7 @@ from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.broker import BROKER_NAME
 from eldermesh_cli.stack.servers.redis import REDIS_NAME
 from eldermesh_cli.stack.service import ServiceSpec
-from services.router.health import worker_trouble
+from services.router.engines.celery.health import worker_trouble
 from shared.health.container_check import Trouble
 from shared.health.parts import CLAUDE_EXEC, NOTIFIER, ROUTER, SAGES
 from shared.settings import Settings

@@ -12,7 +12,7 @@ from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.embedded_server import EmbeddedServer
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
-from services.router.health import ray_trouble
+from services.router.engines.ray.health import ray_trouble
 from shared.ray_head import head_address, trouble_file, wanted_file
 from shared.settings import Settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from opentelemetry import metrics
@@ -58,16 +58,24 @@ class JobDispatcher:
         ray: queues the chunks of jobs that were routed to Ray; None: they run on Celery.
         workloads: know their queue.
         clock: for `dispatched_at`.
+        is_for_ray: whether chunks of a workload may go to Ray; a job may have been routed under other settings.
     """
 
     def __init__(
-        self, history_topic: str, celery: EngineQueue, ray: RayQueue | None, workloads: WorkloadRegistry, clock: Clock
+        self,
+        history_topic: str,
+        celery: EngineQueue,
+        ray: RayQueue | None,
+        workloads: WorkloadRegistry,
+        clock: Clock,
+        is_for_ray: Callable[[str], bool],
     ) -> None:
         self._history_topic = history_topic
         self._celery = celery
         self._ray = ray
         self._workloads = workloads
         self._clock = clock
+        self._is_for_ray = is_for_ray
         metric = metric_names.CHUNKS_DISPATCHED
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
@@ -108,7 +116,7 @@ class JobDispatcher:
 
     def _engine(self, state: JobState, terms: JobTerms) -> Engine:
         """Where a job's chunks go now."""
-        if state.engine != "ray" or self._ray is None:
+        if state.engine != "ray" or self._ray is None or not self._is_for_ray(terms.workload):
             return "celery"
         return "ray" if terms.engine == "ray" or self._ray.trouble is None else "celery"
 

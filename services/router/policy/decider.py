@@ -139,10 +139,15 @@ class JobDecider:
                 single_items=self._workloads.get(terms.workload).flush_each_item,
                 ray_slots=settings.ray_resources.of(terms.workload).max_runners or settings.ray_runners,
                 ray_threshold_items=settings.ray_threshold_items,
-                ray_missing="ray is not configured" if settings.ray_address is None else None,
+                ray_missing=self._ray_missing(terms.workload),
                 ray_trouble=self._ray_trouble(),
             )
         )
+
+    def _ray_missing(self, workload: str) -> str | None:
+        if self._settings.ray_address is None:
+            return "ray is not configured"
+        return None if self._settings.is_for_ray(workload) else f"ray does not run {workload} jobs (MESH_RAY_WORKLOADS)"
 
 
 def _describe(deciding: Span, fact: JobRouted | JobHeld | JobRefused, advice: tuple[AdviceEntry, ...]) -> None:

@@ -24,7 +24,7 @@ class RouteRequest:
         forced_chunk_items: an operator's setting, which overrides the policy.
         single_items: each item takes seconds or costs money, so it gets a chunk of its own.
         ray_slots: chunks that run at once on Ray.
-        ray_missing: why there is no Ray.
+        ray_missing: why Ray cannot run the job, if it cannot.
         ray_trouble: why jobs that may run elsewhere should not go to Ray.
     """
 
@@ -59,7 +59,7 @@ def static_policy(request: RouteRequest) -> Route:
         size_reason = f"chunks of {chunk_items} by setting"
     elif request.single_items:
         chunk_items = 1
-        size_reason = f"items of {request.workload} are dear: one a chunk"
+        size_reason = f"each item of {request.workload} takes long or costs money, so each has a chunk of its own"
     else:
         even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * slots))
         chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)
@@ -68,7 +68,7 @@ def static_policy(request: RouteRequest) -> Route:
 
 
 def _engine(request: RouteRequest) -> tuple[Engine, str]:
-    """The engine, and why. Jobs that ask for Ray wait while it is in trouble, and run on Celery if there is none."""
+    """The engine, and why. Jobs that ask for Ray wait while it is in trouble; if it cannot run them, Celery does."""
     if request.engine == "celery":
         return "celery", "celery was asked for"
     is_large = request.items_total >= request.ray_threshold_items

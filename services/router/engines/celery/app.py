@@ -13,9 +13,13 @@ from shared.history.foreign_state import celery_key_prefix
 from shared.settings import Settings
 
 RUN_CHUNK = "eldermesh.run_chunk"
-"""Name of the only task; its keyword arguments are a `ChunkTask`."""
+"""Name of the task that runs a chunk; its keyword arguments are a `ChunkTask`."""
 
-QUEUES = ("batch_tasks", "claude_tasks", "sage_tasks", "notifications")
+HOUSEKEEPING_QUEUE = "housekeeping"
+
+QUEUES = ("batch_tasks", "claude_tasks", "sage_tasks", "notifications", HOUSEKEEPING_QUEUE)
+"""Each workload says in which of the first four its chunks wait; `sage_tasks` and `notifications` are for plug-ins."""
+
 DEFAULT_PRIORITY = 3
 
 _PRIORITY_STEPS = [0, 3, 6, 9]

@@ -23,9 +23,12 @@ from celery import Celery, Task, signals
 
 from services.router.engines.celery.app import DEFAULT_PRIORITY, QUEUES, RUN_CHUNK, make_celery_app
 from services.router.engines.celery.broker import BROKER_ERRORS, worker_failed
+from services.router.engines.celery.heartbeat_step import add_heartbeat
+from services.router.engines.celery.housekeeping import add_housekeeping
 from services.router.engines.celery.runner_thread import RunnerThread
 from services.router.engines.chunks.task import ChunkOutcome
 from shared.errors import RetryableError, StopServiceError
+from shared.health.heartbeat import Heartbeat
 from shared.logs.setup import configure_logging, get_logger
 from shared.processes.service_process import settings_of_process
 from shared.settings import Settings
@@ -58,6 +61,9 @@ class CeleryWorker:
         # One byte in it tells every child, whenever it was forked, to interrupt what runs.
         self._interrupt_read, self._interrupt_write = os.pipe()
         self._app = make_celery_app(settings)
+        add_housekeeping(self._app, settings)
+        self._heartbeat = Heartbeat(settings.heartbeat_file)
+        add_heartbeat(self._app, self._heartbeat)
 
         @self._app.task(name=RUN_CHUNK, bind=True)
         def run_chunk(task: Task[Any, Any], /, **message: Any) -> str:
@@ -91,6 +97,7 @@ class CeleryWorker:
             worker.start()
         finally:
             self._not_ready()
+            self._heartbeat.end()
         return int(worker.exitcode or 0)
 
     def _run_chunk(self, message: dict[str, Any]) -> ChunkOutcome:
