@@ -12,7 +12,7 @@ from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
 from eldermesh_cli.follow.job_lines import error_text
-from eldermesh_cli.program.connection import OpenMesh, open_mesh
+from eldermesh_cli.program.connection import OpenMesh, mesh_client, open_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
@@ -22,7 +22,6 @@ from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.progress_bar import ItemsBar
 from services.router.read_model.job import JobAcceptance
 
-SOURCE = "/eldermesh/cli"
 _LAST_RECORDS_SECONDS = 1.0
 _SLACK_SECONDS = 60.0
 
@@ -74,7 +73,7 @@ class Submission:
         async with (
             traced(settings),
             open_mesh(self._mesh) as opened,
-            Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE) as client,
+            mesh_client(settings) as client,
         ):
             sent = self._sent = await client.submit(self._job)
             try:
