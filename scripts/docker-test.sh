@@ -12,6 +12,7 @@ stages=(prerequisites build servers workers unit integration performance report)
 results=build/docker-test
 compose=(docker compose --project-name mesh-docker-test)
 python=.venv/bin/python
+# Where compose.yaml publishes them.
 export MESH_KAFKA_BOOTSTRAP=localhost:${MESH_KAFKA_PORT:-9094}
 export MESH_REDIS_URL=redis://mesh:${MESH_REDIS_PASSWORD:-only-the-network-of-this-compose-file-knows-it}@localhost:${MESH_REDIS_PORT:-6380}/0
 
@@ -32,7 +33,7 @@ workers() {
         .venv/bin/mesh doctor
 }
 
-unit() { "$python" -m pytest --quiet tests/unit; }
+unit() { "$python" -m pytest --quiet --numprocesses "$(nproc)" --dist loadfile tests/unit; }
 
 integration() {
     MESH_REQUIRE_CONTAINERS=1 "$python" -m pytest --quiet tests/containers/test_own_stack.py &&
