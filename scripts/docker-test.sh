@@ -12,9 +12,7 @@ stages=(prerequisites build servers workers unit integration performance report)
 results=build/docker-test
 compose=(docker compose --project-name mesh-docker-test)
 python=.venv/bin/python
-# Where compose.yaml publishes them.
-export MESH_KAFKA_BOOTSTRAP=localhost:${MESH_KAFKA_PORT:-9094}
-export MESH_REDIS_URL=redis://mesh:${MESH_REDIS_PASSWORD:-only-the-network-of-this-compose-file-knows-it}@localhost:${MESH_REDIS_PORT:-6380}/0
+mesh=("${compose[@]}" run --rm --no-TTY mesh)
 
 say() { echo "docker-test: $*" >&2; }
 
@@ -30,20 +28,20 @@ servers() { "${compose[@]}" up --detach --wait kafka redis jaeger; }
 
 workers() {
     "${compose[@]}" up --detach --wait --scale router=2 --scale worker-batch=2 --scale sages=2 &&
-        .venv/bin/mesh doctor
+        "${mesh[@]}" doctor
 }
 
 unit() { "$python" -m pytest --quiet --numprocesses "$(nproc)" --dist loadfile tests/unit; }
 
 integration() {
     MESH_REQUIRE_CONTAINERS=1 "$python" -m pytest --quiet tests/containers/test_own_stack.py &&
-        .venv/bin/mesh submit python --function math:sqrt 1 4 9 --wait &&
-        seq 200 | .venv/bin/mesh submit python --function math:sqrt - --wait &&
-        .venv/bin/mesh audit --wait 60
+        "${mesh[@]}" submit python --function math:sqrt 1 4 9 --wait &&
+        seq 200 | "${mesh[@]}" submit python --function math:sqrt - --wait &&
+        "${mesh[@]}" audit --wait 60
 }
 
 performance() {
-    "$python" -m tests.containers.throughput "$MESH_KAFKA_BOOTSTRAP" "${MESH_TEST_JOBS:-500}" &&
+    "$python" -m tests.containers.throughput "$("${compose[@]}" port kafka 9094)" "${MESH_TEST_JOBS:-500}" &&
         docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'
 }
 
