@@ -22,6 +22,8 @@ VARIANTS = (
     # The same on Ray: Celery stays.
     r"test_jaeger\.py::test_a_job_in_jaeger\[ray\]",
     r"test_users_project\.py::test_users_modules_are_the_functions_alone\[ray\]",
+    # The same on another service: the router and the worker stay.
+    r"test_heartbeats\.py::test_a_process_that_stands_still\[(claude_exec|sages|notifier)\]",
     # The same end by another signal, or at another moment.
     r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
     r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
