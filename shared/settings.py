@@ -21,7 +21,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from eldermesh.kafka.access import KafkaAccess, KafkaProtocol, KafkaSecurity, KafkaSecurityError, SaslMechanism
 from eldermesh.tls import TlsFileError, tls_context
@@ -29,6 +35,7 @@ from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
 from shared.ray_resources import RayDemands
+from shared.secret_files import SUFFIX, SecretFiles, is_secret
 from shared.text.regular_file import read_regular_file
 
 DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
@@ -382,14 +389,29 @@ class Settings(BaseSettings):
         """A topic's full name."""
         return f"{self.topic_prefix}{name}"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's, which takes one directory
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Files of secrets come before variables: these may be there and empty."""
+        variables = (env_settings, dotenv_settings)
+        return init_settings, SecretFiles(settings_cls, variables), *variables
+
     def environment(self) -> dict[str, str]:
         """These settings as `MESH_*` variables, for a child process: one that is not set is empty.
 
         The child may inherit this process' own variables, or read the same `.env`, and these have to win.
         """
         values: dict[str, str] = {}
-        for name in type(self).model_fields:
+        for name, field in type(self).model_fields.items():
             value = getattr(self, name)
+            if is_secret(field):
+                values[f"MESH_{name.upper()}{SUFFIX}"] = ""
             if value is None:
                 text = ""
             elif isinstance(value, SecretStr):
