@@ -7,16 +7,18 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from services.router.engines.ray.environment import ray_environment
 from shared.errors import ConfigurationError
 from shared.processes.service_process import settings_of_process
-from shared.ray_head import ray_dir
+from shared.ray_head import head_address, ray_dir
 from shared.settings import Settings
 
 HEAD_PORT = 6379
@@ -66,6 +68,8 @@ def node_command(settings: Settings, kind: str, *, temp: str, port: int, cpus: i
     command += [f"--temp-dir={temp}", f"--object-store-memory={_OBJECT_STORE_BYTES}", "--log-color=false"]
     # The system chooses ports: those of Ray's own range may be in use.
     command += ["--min-worker-port=0", "--max-worker-port=0"]
+    if (address := own_address(settings)) is not None:
+        command.append(f"--node-ip-address={address}")
     if cpus is not None:
         command.append(f"--num-cpus={cpus}")
     if kind == "head":
@@ -73,6 +77,28 @@ def node_command(settings: Settings, kind: str, *, temp: str, port: int, cpus: i
     if settings.ray_address is None:
         raise ConfigurationError("MESH_RAY_ADDRESS does not say which head to join")
     return [*command, f"--address={settings.ray_address}"]
+
+
+def own_address(settings: Settings) -> str | None:
+    """The address of this machine on the way to the head; None on the head's own loopback interface, or without a head.
+
+    Nodes reach each other at the addresses that they name. Left to itself, Ray names the one on the way to the
+    Internet, and the loopback one where there is no way, as on the inner network of a compose file.
+
+    Raises:
+        ConfigurationError: the head's name is unknown, or there is no way to it.
+    """
+    if settings.ray_address is None:
+        return None
+    host, port = head_address(settings)
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as asking:
+            asking.connect(target)  # sends nothing
+            address = str(asking.getsockname()[0])
+    except OSError as error:
+        raise ConfigurationError(f"MESH_RAY_ADDRESS: there is no way to {host}: {error.strerror or error}") from error
+    return None if ip_address(address).is_loopback else address
 
 
 @contextlib.contextmanager
@@ -108,7 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = settings_of_process("ray_node")
     os.environ.update(ray_environment(settings))
     temp = temp_dir(settings)
-    command = node_command(settings, chosen.kind, temp=temp, port=chosen.port, cpus=chosen.num_cpus)
+    try:
+        command = node_command(settings, chosen.kind, temp=temp, port=chosen.port, cpus=chosen.num_cpus)
+    except ConfigurationError as error:
+        sys.exit(f"ray_node does not start: {error}")
     sys.stdout.flush()
     os.execv(command[0], command)
 
