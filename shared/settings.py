@@ -295,6 +295,9 @@ class Settings(BaseSettings):
         description="A head is started once the router asks, by a file in the data dir. Set by `mesh up`.",
     )
     otlp_endpoint: BaseUrl | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
+    otlp_metrics: bool = Field(
+        default=True, description="Whether metrics go there as well; Jaeger takes spans alone, and refuses them."
+    )
     trace_query_url: BaseUrl | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
     trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
