@@ -52,9 +52,10 @@ def _of_settings(mesh: Mesh) -> dict[str, str]:
     """The settings in force, where they and not a mesh on this machine say which mesh is meant."""
     from shared.settings import UNSECURED
 
-    environment = mesh.settings.environment()
-    names = (*MESH_SETTINGS, *UNSECURED)
-    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in names}
+    settings = mesh.settings
+    environment = settings.environment()
+    login = [name for name, value in UNSECURED.items() if getattr(settings, name) != value]
+    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in (*MESH_SETTINGS, *login)}
     return _given(values, ray_on_demand=mesh.settings.ray_on_demand)
 
 
