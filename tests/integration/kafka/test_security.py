@@ -189,6 +189,20 @@ async def test_a_user_where_nobody_logs_in(kafka: SecureKafka) -> None:
     assert f"the broker at {kafka.bootstrap} logs in no users on that port" in said
 
 
+async def test_a_client_certificate(kafka: SecureKafka) -> None:
+    """It lets its owner in; without one the broker closes the connection, and the message says what may be missing."""
+    admin = WholeAdminClient(**KafkaAccess(kafka.mutual, kafka.certificate_login()).options())
+    try:
+        await admin.start()
+        assert (await admin.describe_cluster())["brokers"]
+    finally:
+        await admin.close()
+
+    said = await _refused(kafka.mutual, KafkaSecurity("ssl", ca=kafka.ca))
+
+    assert "closes the TLS connection: does it want another MESH_KAFKA_CERTIFICATE?" in said
+
+
 async def test_nobody_refuses_where_nobody_is() -> None:
     """An address without a broker is no refusal."""
     with pytest.raises(KafkaUnavailableError) as raised:
