@@ -9,8 +9,10 @@ from xdist.scheduler import LoadFileScheduling
 
 FILES, TESTS = "files", "tests"
 MESH, WHEEL, RAY, KAFKA = "a whole mesh", "an installed wheel", "a head of Ray", "an Apache Kafka"
+CONTAINERS = "a mesh in containers"
 
 LONGEST = {
+    "tests/containers/": CONTAINERS,
     "tests/integration/whole_mesh/": MESH,
     "tests/integration/installed/": WHEEL,
     "tests/faults/test_redis_refuses.py": FILES,

@@ -27,9 +27,7 @@ debian() {
     command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         debootstrap >&2 || fail "debootstrap is missing: install it"
     echo "standins: building $image" >&2
-    local root
-    root=$(mktemp -d "$cache/debian.XXXXXX")
-    trap 'rm -rf "$root"' RETURN
+    local root=$work/$suite
     debootstrap --variant=minbase --include=busybox,ca-certificates,python3,python3-venv "$suite" "$root" "$mirror" >&2
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     ln -s /bin/busybox "$root/usr/local/bin/wget"
@@ -42,8 +40,8 @@ debian() {
 kafka_tools() {
     local directory=$cache/kafka-tools-$kafka_version
     if [[ ! -d $directory ]]; then
-        local partial
-        partial=$(mktemp -d "$cache/kafka.XXXXXX")
+        local partial=$work/tools
+        mkdir "$partial"
         cat >"$partial/pom.xml" <<POM
 <project>
   <modelVersion>4.0.0</modelVersion>
@@ -63,7 +61,6 @@ POM
         (cd "$partial" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime >&2)
         # The directory appears by one rename, when it is whole.
         mv -T "$partial/libs" "$directory"
-        rm -rf "$partial"
     fi
     echo "$directory"
 }
@@ -73,25 +70,27 @@ image() {
     local name=$1 version=$2 place=${3:-.}
     shift $(($# < 3 ? $# : 3))
     echo "standins: building eldermesh-standin/$name:$version" >&2
-    local context
-    context=$(mktemp -d "$cache/$name.XXXXXX")
+    local context=$work/$name
+    mkdir "$context"
     cp -r "$name/." "$context"
     mkdir -p "$context/$place"
     local file
     for file; do cp "$file" "$context/$place"; done
     # The classic builder: every engine has it, and the docker command needs no plug-in.
     DOCKER_BUILDKIT=0 docker build --quiet --tag "eldermesh-standin/$name:$version" "$context" >&2
-    rm -rf "$context"
     echo "export MESH_$(tr '[:lower:]-' '[:upper:]_' <<<"$name")_IMAGE=eldermesh-standin/$name:$version"
 }
 
 docker version >/dev/null 2>&1 || fail 'no Docker engine answers: eval "$(scripts/docker_engine.sh start)"'
 mkdir -p "$cache"
+work=$(mktemp -d "$cache/work.XXXXXX")
+trap 'rm -rf --one-file-system "$work"' EXIT
 debian bookworm
 echo "export PYTHON_IMAGE=eldermesh-standin/debian:bookworm"
 jars=$("$scripts/fetch_kafka.sh")
 tools=$(kafka_tools)
+jaeger=$("$scripts/fetch_jaeger.sh")
 image kafka "$kafka_version" libs "$tools"/*.jar "$jars"/*.jar
 image redis 7.0
-image jaeger 1.62.0 . "$("$scripts/fetch_jaeger.sh")"
+image jaeger 1.62.0 . "$jaeger"
 image redis-commander 0.9.0
