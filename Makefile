@@ -48,9 +48,13 @@ lint: $(STAMP) ## ruff, mypy, import-linter, file length
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_file_length.py
 
-lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes, and what of it an image needs
+lock: $(STAMP) ## Resolve the dependencies again: requirements.lock, with hashes, and what of it each image needs
 	$(COMPILE) --upgrade --all-extras --group dev --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra run --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+	echo hatchling | $(COMPILE) --constraint requirements.lock --output-file locks/build.lock -
+	$(COMPILE) --constraint requirements.lock --output-file locks/mesh.lock pyproject.toml
+	for role in service ray claude; do \
+		$(COMPILE) --extra "$$role" --constraint requirements.lock --output-file "locks/$$role.lock" pyproject.toml; \
+	done
 
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \

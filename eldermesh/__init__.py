@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from eldermesh.contract.commands import JobSubmit
     from eldermesh.contract.ends import JobEnd
     from eldermesh.contract.results import ItemResult, JobProgress
+    from eldermesh.kafka.access import KafkaSecurity
 
-__all__ = ["Client", "ItemResult", "JobEnd", "JobProgress", "JobSubmit"]
+__all__ = ["Client", "ItemResult", "JobEnd", "JobProgress", "JobSubmit", "KafkaSecurity"]
 
 _HOMES = {
     "Client": "eldermesh.client",
@@ -18,6 +19,7 @@ _HOMES = {
     "JobEnd": "eldermesh.contract.ends",
     "JobProgress": "eldermesh.contract.results",
     "JobSubmit": "eldermesh.contract.commands",
+    "KafkaSecurity": "eldermesh.kafka.access",
 }
 
 

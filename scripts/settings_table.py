@@ -29,7 +29,7 @@ _WORDS: dict[Any, str] = {
     float: "number",
     str: "text",
     SecretStr: "text, secret",
-    Path: "directory",
+    Path: "path",
     RayDemands: "JSON object",
 }
 

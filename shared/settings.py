@@ -7,17 +7,36 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from platformdirs import user_state_path
-from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from eldermesh.contract.vocabulary import Name
+from eldermesh.kafka.access import KafkaAccess, KafkaProtocol, KafkaSecurity, KafkaSecurityError, SaslMechanism
+from eldermesh.tls import TlsFileError, tls_context
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
 from shared.ray_resources import RayDemands
+from shared.secret_files import SUFFIX, SecretFiles, is_secret
 from shared.text.regular_file import read_regular_file
 
 DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
@@ -64,6 +83,31 @@ def _check_env_file() -> None:
         read_regular_file(env_file, _MAX_ENV_BYTES)
 
 
+def _told(error: ErrorDetails) -> str:
+    """`MESH_NAME: reason`; the reasons of what concerns several settings name them."""
+    name = f"MESH_{'.'.join(map(str, error['loc'])).upper()}: " if error["loc"] else ""
+    return f"{name}{error['msg'].removeprefix('Value error, ')}"
+
+
+UNSECURED: Final[dict[str, object]] = {
+    "kafka_security": "plaintext",
+    **dict.fromkeys(("kafka_ca", "kafka_certificate", "kafka_key"), None),
+    **dict.fromkeys(("kafka_sasl_mechanism", "kafka_username", "kafka_password"), None),
+    **dict.fromkeys(("redis_ca", "redis_certificate", "redis_key"), None),
+}
+"""What settings of a mesh on the loopback interface have, whatever the environment says of a secured one."""
+
+
+def _check_redis_files(settings: Settings) -> None:
+    files = {"ca": settings.redis_ca, "certificate": settings.redis_certificate, "key": settings.redis_key}
+    if settings.redis_url.get_secret_value().startswith("rediss://"):
+        tls_context(**files)
+        return
+    for field, path in files.items():
+        if path is not None:
+            raise TlsFileError(field, "MESH_REDIS_URL uses no TLS: let it begin with rediss://, or leave this out")
+
+
 class Settings(BaseSettings):
     """The settings in force. Durations are seconds, sizes bytes."""
 
@@ -80,7 +124,24 @@ class Settings(BaseSettings):
     broker_profile: Literal["kafka", "embedded"] = Field(
         "kafka", description="`embedded` turns off what the embedded broker cannot do and shortens its waits."
     )
-    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey address.")
+    kafka_security: KafkaProtocol = Field("plaintext", description="How Kafka is spoken to: TLS or not, login or not.")
+    kafka_ca: Path | None = Field(
+        None, description="File (PEM) of the CA that signs the brokers' certificates; those of the system by default."
+    )
+    kafka_certificate: Path | None = Field(None, description="File (PEM) of a client certificate for Kafka.")
+    kafka_key: Path | None = Field(None, description="File (PEM) of its key, not encrypted.")
+    kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="How the user logs in to Kafka.")
+    kafka_username: str | None = Field(None, description="The user that logs in to Kafka.")
+    kafka_password: SecretStr | None = Field(None, description="The password of that user.")
+    redis_url: RedisUrl = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey address; `rediss://user:password@host:port/0` with TLS.",
+    )
+    redis_ca: Path | None = Field(
+        None, description="File (PEM) of the CA that signs Redis' certificate; those of the system are trusted as well."
+    )
+    redis_certificate: Path | None = Field(None, description="File (PEM) of a client certificate for Redis.")
+    redis_key: Path | None = Field(None, description="File (PEM) of its key, not encrypted.")
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
     )
@@ -234,6 +295,9 @@ class Settings(BaseSettings):
         description="A head is started once the router asks, by a file in the data dir. Set by `mesh up`.",
     )
     otlp_endpoint: BaseUrl | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
+    otlp_metrics: bool = Field(
+        default=True, description="Whether metrics go there as well; Jaeger takes spans alone, and refuses them."
+    )
     trace_query_url: BaseUrl | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
     trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
@@ -267,6 +331,34 @@ class Settings(BaseSettings):
             except OSError as error:
                 raise ValueError(f"it is relative, and the working directory: {error.strerror}") from error
         return value
+
+    @model_validator(mode="after")
+    def _logins_fit(self) -> Self:
+        """What is half set, or a file that cannot be used, is refused at the start and not at the first connection."""
+        try:
+            _ = self.kafka
+        except KafkaSecurityError as error:
+            name = "security" if error.field == "protocol" else error.field
+            raise ValueError(f"MESH_KAFKA_{name.upper()}: {error.reason}") from error
+        try:
+            _check_redis_files(self)
+        except TlsFileError as error:
+            raise ValueError(f"MESH_REDIS_{error.field.upper()}: {error.reason}") from error
+        return self
+
+    @cached_property
+    def kafka(self) -> KafkaAccess:
+        """Where Kafka is, and how to log in there."""
+        security = KafkaSecurity(
+            protocol=self.kafka_security,
+            ca=self.kafka_ca,
+            certificate=self.kafka_certificate,
+            key=self.kafka_key,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_username,
+            password=self.kafka_password,
+        )
+        return KafkaAccess(self.kafka_bootstrap, security)
 
     @cached_property
     def partition_count(self) -> int:
@@ -312,10 +404,7 @@ class Settings(BaseSettings):
             _check_env_file()
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
-            reasons = "; ".join(
-                f"MESH_{'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix('Value error, ')}"
-                for each in error.errors(include_input=False, include_url=False)
-            )
+            reasons = "; ".join(map(_told, error.errors(include_input=False, include_url=False)))
             raise ConfigurationError(f"the settings are wrong: {reasons}") from error
         except SettingsError as error:  # a value that has to be JSON and is none
             raise ConfigurationError(f"the settings are wrong: {error}") from error
@@ -327,14 +416,32 @@ class Settings(BaseSettings):
         """A topic's full name."""
         return f"{self.topic_prefix}{name}"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's, which takes one directory
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Files of secrets come before variables: these may be there and empty."""
+        variables = (env_settings, dotenv_settings)
+        return init_settings, SecretFiles(settings_cls, variables), *variables
+
     def environment(self) -> dict[str, str]:
-        """These settings as `MESH_*` variables, for a child process."""
+        """These settings as `MESH_*` variables, for a child process: one that is not set is empty.
+
+        The child may inherit this process' own variables, or read the same `.env`, and these have to win.
+        """
         values: dict[str, str] = {}
-        for name in type(self).model_fields:
+        for name, field in type(self).model_fields.items():
             value = getattr(self, name)
+            if is_secret(field):
+                values[f"MESH_{name.upper()}{SUFFIX}"] = ""
             if value is None:
-                continue
-            if isinstance(value, SecretStr):
+                text = ""
+            elif isinstance(value, SecretStr):
                 text = value.get_secret_value()
             elif isinstance(value, tuple):
                 text = ",".join(map(str, value))

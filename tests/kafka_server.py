@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -41,12 +42,16 @@ def kafka_missing() -> str | None:
 class KafkaServer:
     """One Kafka node at `bootstrap`; its log survives a stop or a kill, so that it can be started again.
 
-    `settings` are lines of `server.properties` beside those that make a single node work.
+    `settings` are lines of `server.properties` beside those that make a single node work, or in their place.
+    `format_arguments` are added when its storage is formatted.
     """
 
-    def __init__(self, data_dir: Path, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, settings: dict[str, str] | None = None, format_arguments: Sequence[str] = ()
+    ) -> None:
         self._data_dir = data_dir
         self._settings = settings or {}
+        self._format_arguments = tuple(format_arguments)
         self.port = free_port()
         self.controller_port = free_port()
         self.bootstrap = f"{LOOPBACK}:{self.port}"
@@ -85,7 +90,8 @@ class KafkaServer:
         unfinished = self._properties.with_suffix(".new")
         properties = self._node_properties() | self._settings
         unfinished.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8")
-        arguments = ("format", f"--cluster-id={cluster_id}", "-c", str(unfinished))  # the id may begin with a dash
+        # The id may begin with a dash.
+        arguments = ("format", f"--cluster-id={cluster_id}", "-c", str(unfinished), *self._format_arguments)
         run = OwnedProcess(
             self._java("kafka.tools.StorageTool", *arguments, heap="128m"),
             log_path=self._data_dir / "logs" / "format.log",

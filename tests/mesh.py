@@ -17,7 +17,7 @@ MESH = (sys.executable, "-m", "eldermesh_cli.main")
 """The `mesh` command, before its verb."""
 
 READY_SECONDS = 300.0
-FUNCTIONS = "math:*,time:sleep,eldermesh_cli.demo.work:*"
+FUNCTIONS = "math:*,time:sleep,eldermesh_cli.demo.work:*,examples.migration:*"
 _COMMAND_SECONDS = 300.0
 
 

@@ -8,10 +8,13 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 FILES, TESTS = "files", "tests"
-MESH, RAY, KAFKA = "a whole mesh", "a head of Ray", "an Apache Kafka"
+MESH, WHEEL, RAY, KAFKA = "a whole mesh", "an installed wheel", "a head of Ray", "an Apache Kafka"
+CONTAINERS = "a mesh in containers"
 
 LONGEST = {
+    "tests/containers/": CONTAINERS,
     "tests/integration/whole_mesh/": MESH,
+    "tests/integration/installed/": WHEEL,
     "tests/faults/test_redis_refuses.py": FILES,
     "tests/faults/": TESTS,
     "tests/integration/test_demo.py": TESTS,
@@ -39,7 +42,6 @@ LONGEST = {
     "tests/integration/consumer/test_consumer.py": KAFKA,
     "tests/integration/consumer/test_large_dead_letters.py": KAFKA,
     "tests/integration/test_embedded_servers.py": KAFKA,
-    "tests/integration/test_users_project.py": FILES,
     "tests/integration/": FILES,
 }
 """What takes long, by the beginning of its ids, the longest first; the first that fits counts.

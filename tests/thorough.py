@@ -22,20 +22,26 @@ VARIANTS = (
     # The same on Ray: Celery stays.
     r"test_jaeger\.py::test_a_job_in_jaeger\[ray\]",
     r"test_users_project\.py::test_users_modules_are_the_functions_alone\[ray\]",
+    # The other faults of a container: a kill stays.
+    r"containers/test_replicas\.py::.+-(paused|cut_off)\]",
+    # Another odd name.
+    r"test_ray_names\.py::test_a_job_runs_on_ray\[(letters|bytes)",
     # The same on another service: the router and the worker stay.
     r"test_heartbeats\.py::test_a_process_that_stands_still\[(claude_exec|sages|notifier)\]",
-    # The same end by another signal, or at another moment.
-    r"test_demo\.py::test_an_interrupted_demo.+\[ctrl-c-at-start\]",
-    r"test_mesh_up\.py::test_ctrl_c_while_it_starts\[foreground\]",
 )
 """Each repeats what another one shows, which every run takes: on another broker or engine, or by another error."""
 
 LONG = (
-    # A dependency that does not answer for long; Redis that refuses stays.
+    # A broker that does not answer for long, or is killed; Redis that refuses stays.
     r"test_kafka_refuses\.py::",
+    r"test_producer\.py::test_a_frozen_broker",
+    r"test_client_restart\.py::",
+    r"test_embedded_servers\.py::test_apache_kafka_keeps_its_log",
     r"test_full_disk\.py::",
     # Kills: many in one job, or of parts that test_kills.py and test_requests_faults.py kill once. Ray's head and
     # runners are stopped and killed here alone.
+    r"test_admission\.py::test_killed_again_and_again",
+    r"test_claude_jobs\.py::test_kill_9_of_the_worker",
     r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
     r"test_ray_kills\.py::test_a_runner_that_is_told_to_stop",
     r"test_ray_engine\.py::test_(a_router_that_was_killed|work_comes_back)",
@@ -55,11 +61,12 @@ LONG = (
     r"test_bench\.py::",
     # In a viewer; what the spans are is looked at without one.
     r"test_claude_jobs\.py::test_one_trace_to_the_model_call_in_jaeger",
-    # A mesh whose broker dies, one in the foreground, one that Ctrl-C stops twice. A mesh in the background stays, and
-    # so does a supervisor that is told to stop, or is killed.
-    r"test_mesh_up\.py::test_(the_death_of_the_broker|in_the_foreground_until_ctrl_c|a_second_ctrl_c)",
-    # `make demo` itself; an interrupted one stays, and so does the README's quick start.
-    r"test_demo\.py::test_the_demo_holds_what_it_claims",
+    # A mesh whose broker or supervisor dies, one in the foreground, one that Ctrl-C stops twice, or while it starts. A
+    # mesh in the background stays, and so do the stacks of test_stack.py, without services: the same happens to them.
+    r"test_mesh_up\.py::test_(the_death_of_the_broker|nothing_outlives_a_killed_supervisor)",
+    r"test_mesh_up\.py::test_(in_the_foreground_until_ctrl_c|a_second_ctrl_c|ctrl_c_while_it_starts)",
+    # `make demo` itself, to its end and interrupted; the README's quick start stays.
+    r"test_demo\.py::test_(the_demo_holds_what_it_claims|an_interrupted_demo)",
 )
 """Each takes a minute, or 20 seconds of CPU."""
 

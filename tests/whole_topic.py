@@ -14,7 +14,7 @@ from shared.settings import Settings
 async def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     """The end offset of each partition of a topic (its name without prefix)."""
     partitions = [TopicPartition(settings.topic(topic), number) for number in range(settings.partition_count)]
-    ends = await end_positions(settings.kafka_bootstrap, partitions)
+    ends = await end_positions(settings.kafka, partitions)
     return {partition.partition: ends[partition] for partition in partitions}
 
 

@@ -2,6 +2,7 @@
 
 from eldermesh.client.client import Client
 from eldermesh.client.errors import (
+    AccessRefusedError,
     ClientError,
     ContractBrokenError,
     InvalidJobError,
@@ -16,6 +17,7 @@ from eldermesh.client.prompts import SentRequest
 from eldermesh.client.submission import SentRecord, SubmittedJob
 
 __all__ = [
+    "AccessRefusedError",
     "Client",
     "ClientError",
     "ContractBrokenError",

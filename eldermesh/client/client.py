@@ -19,6 +19,7 @@ from eldermesh.client.kafka import (
     end_positions,
     kafka_errors,
     read_topics,
+    seen_by,
     started_consumer,
     started_producer,
 )
@@ -53,6 +54,7 @@ from eldermesh.contract.topics import (
     JOBS_PROGRESS,
 )
 from eldermesh.contract.vocabulary import Decision
+from eldermesh.kafka.access import KafkaAccess, KafkaSecurity
 from eldermesh.kafka.consumer import assign_at
 from eldermesh.kafka.replacing_producer import OutgoingRecord
 
@@ -82,6 +84,10 @@ class Client:
         topic_prefix: what the mesh puts before its topic names (`MESH_TOPIC_PREFIX`).
         partitions: partitions of results and ends, if the caller wants them checked; else whatever the broker says.
         source: `ce_source` of what this client sends.
+        security: TLS and login of Kafka, if it asks for them.
+
+    Raises:
+        KafkaSecurityError: a file of `security` cannot be used.
     """
 
     def __init__(
@@ -91,8 +97,9 @@ class Client:
         partitions: int | None = None,
         *,
         source: str = "/eldermesh/client",
+        security: KafkaSecurity | None = None,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = KafkaAccess(bootstrap, security)
         self._prefix = topic_prefix
         self._partitions = partitions
         self._source = source
@@ -103,23 +110,22 @@ class Client:
         """Connect.
 
         Raises:
+            AccessRefusedError: the broker refuses this client.
             MeshUnavailableError: the broker does not answer.
             TopicsMissingError: there is no mesh under this prefix.
             ClientError: the number of partitions is not the expected one.
         """
         async with AsyncExitStack() as stack:
-            topics = await read_topics(self._bootstrap, self._prefix)
+            topics = await read_topics(self._kafka, self._prefix)
             check_partitions(topics, self._partitions)
-            producer = await stack.enter_async_context(started_producer(self._bootstrap))
+            producer = await stack.enter_async_context(started_producer(self._kafka))
             followed = (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD, CLAUDE_OUTPUT)
             there = [name for name in followed if name in topics.partitions]
-            since = await end_positions(
-                self._bootstrap, [each for name in there for each in topics.all_partitions(name)]
-            )
+            since = await end_positions(self._kafka, [each for name in there for each in topics.all_partitions(name)])
             outcomes = [*topics.all_partitions(JOBS_DONE), *topics.all_partitions(JOBS_DEAD)]
-            feed = OutcomeFeed(self._bootstrap, topics, {each: since[each] for each in outcomes})
+            feed = OutcomeFeed(self._kafka, topics, {each: since[each] for each in outcomes})
             stack.push_async_callback(feed.close)
-            self._entered = _Open(topics, producer, since, feed, Prompts(self._bootstrap, topics, since))
+            self._entered = _Open(topics, producer, since, feed, Prompts(self._kafka, topics, since))
             self._stack = stack.pop_all()
         return self
 
@@ -151,7 +157,7 @@ class Client:
             ends_before = 0
             if not known.fresh:
                 done = opened.topics.partition_of(JOBS_DONE, known.subject)
-                ends_before = (await end_positions(self._bootstrap, [done]))[done]
+                ends_before = (await end_positions(self._kafka, [done]))[done]
             sent = await self._send(opened, known.subject, value, headers)
             followed.sent(sent, ends_before=ends_before)
         trace_id = span.trace_id or trace_id_of(known.subject)
@@ -228,7 +234,7 @@ class Client:
         start = opened.since[partition] if opened.feed.is_fresh(job_id) else 0
         ending = asyncio.create_task(opened.feed.end_of(job_id), name=f"end of {job_id}")
         try:
-            async with started_consumer(self._bootstrap) as consumer, kafka_errors("jobs.progress cannot be read"):
+            async with started_consumer(self._kafka) as consumer, kafka_errors("jobs.progress cannot be read"):
                 assign_at(consumer, {partition: start})
                 while not (ending.done() and sequence.complete(ending.result().progress_records_total)):
                     for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(partition, ()):
@@ -344,7 +350,9 @@ class Client:
         command = checked(JobDecide, job_id=job_id, decision=decision, by=by, reason=reason)
         opened = self._opened()
         if JOBS_DECISIONS not in opened.topics.partitions:
-            raise TopicsMissingError("the mesh has no topic for decisions: run `mesh topics apply`")
+            raise TopicsMissingError(
+                f"the mesh has no topic for decisions{seen_by(self._kafka)}: run `mesh topics apply`"
+            )
         return await self._send_command(opened, DECIDE, job_id, command, inbox=JOBS_DECISIONS)
 
     async def _send_command(

@@ -37,6 +37,10 @@ class MeshUnavailableError(ClientError):
     """
 
 
+class AccessRefusedError(ClientError):
+    """Kafka refuses this client: correct its `security`, or have an ACL added; trying again does not help."""
+
+
 class TopicsMissingError(MeshUnavailableError):
     """The broker answers, but has no topics of a mesh under this prefix: run `mesh topics apply`, or check it."""
 

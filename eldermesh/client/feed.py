@@ -14,6 +14,7 @@ from eldermesh.client.topic_reader import public_record, read_range
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.consumer import assign_at
 
 MAX_FOLLOWED = 20_000
@@ -27,13 +28,13 @@ class OutcomeFeed:
     """Reads on from given positions as soon as somebody waits, and keeps what it sees of the jobs it follows.
 
     Args:
-        bootstrap: the broker.
+        kafka: the broker.
         topics: the public topics.
         since: where the partitions of `jobs.done` and `jobs.dead` stood when the client began.
     """
 
-    def __init__(self, bootstrap: str, topics: PublicTopics, since: Positions) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, topics: PublicTopics, since: Positions) -> None:
+        self._kafka = kafka
         self._topics = topics
         self._positions: dict[TopicPartition, int] = dict(since)
         self._followed: dict[str, FollowedJob] = {}
@@ -114,7 +115,7 @@ class OutcomeFeed:
         return self._reader
 
     async def _read(self) -> None:
-        async with started_consumer(self._bootstrap) as consumer, kafka_errors("jobs.done cannot be read"):
+        async with started_consumer(self._kafka) as consumer, kafka_errors("jobs.done cannot be read"):
             assign_at(consumer, self._positions)
             while True:
                 for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
@@ -125,8 +126,8 @@ class OutcomeFeed:
     async def _read_past(self, job: FollowedJob) -> None:
         """Read what was there before the followed positions: the job's partition of ends, and all dead letters."""
         partitions = [self._topics.partition_of(JOBS_DONE, job.job_id), *self._topics.all_partitions(JOBS_DEAD)]
-        async with started_consumer(self._bootstrap) as consumer:
-            until = await end_positions(self._bootstrap, partitions)
+        async with started_consumer(self._kafka) as consumer:
+            until = await end_positions(self._kafka, partitions)
             async for record in read_range(consumer, self._topics, until):
                 if record.key_text() == job.job_id:
                     self._show(job, record)

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from eldermesh.client.errors import ClientError, MeshUnavailableError, TopicsMissingError
+from eldermesh.client.errors import AccessRefusedError, ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import (
     CLAUDE_OUTPUT,
@@ -23,9 +23,10 @@ from eldermesh.contract.topics import (
     JOBS_PROGRESS,
 )
 from eldermesh.counted import counted
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
-from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
+from eldermesh.kafka.errors import KafkaRefusedError, KafkaUnavailableError, no_broker
 from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.replacing_producer import OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.whole_producer import WholeProducer
@@ -67,33 +68,38 @@ class PublicTopics:
 
 @asynccontextmanager
 async def kafka_errors(doing: str) -> AsyncIterator[None]:
-    """Turn `KafkaUnavailableError`, and a limit of our own on a call, into `MeshUnavailableError`."""
+    """Turn `KafkaUnavailableError`, and a limit of our own on a call, into errors of the client."""
     try:
         yield
+    except KafkaRefusedError as error:
+        raise AccessRefusedError(f"{doing}: {error}") from error
     except (KafkaUnavailableError, TimeoutError) as error:
         raise MeshUnavailableError(f"{doing}: {error!r}") from error
 
 
 @asynccontextmanager
-async def broker_errors(bootstrap: str) -> AsyncIterator[None]:
+async def broker_errors(kafka: KafkaAccess) -> AsyncIterator[None]:
     """As `kafka_errors`, where a broker is asked for the first time: perhaps there is none."""
     try:
         yield
+    except KafkaRefusedError as error:
+        raise AccessRefusedError(str(error)) from error
     except (KafkaUnavailableError, TimeoutError) as error:
-        raise MeshUnavailableError(no_broker(bootstrap, error)) from error
+        raise MeshUnavailableError(no_broker(kafka.bootstrap, error)) from error
 
 
-async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
+async def read_topics(kafka: KafkaAccess, prefix: str) -> PublicTopics:
     """Ask the broker for the public topics.
 
     All topics are listed: the embedded broker creates a topic that is asked for by name.
 
     Raises:
+        AccessRefusedError: the broker refuses this client.
         TopicsMissingError: not all of them exist.
         MeshUnavailableError: the broker does not answer.
     """
-    admin = WholeAdminClient(bootstrap_servers=bootstrap, client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS)
-    async with broker_errors(bootstrap):
+    admin = WholeAdminClient(**kafka.options(), client_id="eldermesh-client", request_timeout_ms=_REQUEST_MS)
+    async with broker_errors(kafka):
         try:
             await admin.start()
             listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
@@ -102,10 +108,18 @@ async def read_topics(bootstrap: str, prefix: str) -> PublicTopics:
     missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
     if missing:
         raise TopicsMissingError(
-            f"the broker at {bootstrap} has no {', '.join(missing)}: run `mesh topics apply`, or check the topic prefix"
+            f"the broker at {kafka.bootstrap} has no {', '.join(missing)}{seen_by(kafka)}: "
+            "run `mesh topics apply`, or check the topic prefix"
         )
     found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_SOME)}
     return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
+
+
+def seen_by(kafka: KafkaAccess) -> str:
+    """What has to be added where a topic is missing: Kafka hides topics from those whom no ACL lets describe them."""
+    if kafka.security.protocol == "plaintext":
+        return ""
+    return f" that {kafka.security.username or 'the owner of this certificate'} may see (ACLs: Describe)"
 
 
 class SubmittingProducer:
@@ -114,13 +128,13 @@ class SubmittingProducer:
     Not idempotent, since not every broker can: a record that is doubled by a retry is the same submit, by its id.
     """
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
         self._producer = ReplacingProducer(self._make, acknowledge_seconds=_ACKNOWLEDGE_SECONDS)
 
     def _make(self) -> WholeProducer:
         return WholeProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.options(),
             client_id="eldermesh-client",
             acks="all",
             enable_idempotence=False,
@@ -133,7 +147,7 @@ class SubmittingProducer:
         Raises:
             MeshUnavailableError: the broker does not answer.
         """
-        async with broker_errors(self._bootstrap):
+        async with broker_errors(self._kafka):
             await self._producer.start()
 
     async def stop(self) -> None:
@@ -152,9 +166,9 @@ class SubmittingProducer:
 
 
 @asynccontextmanager
-async def started_producer(bootstrap: str) -> AsyncIterator[SubmittingProducer]:
+async def started_producer(kafka: KafkaAccess) -> AsyncIterator[SubmittingProducer]:
     """A producer of submits that is connected."""
-    producer = SubmittingProducer(bootstrap)
+    producer = SubmittingProducer(kafka)
     try:
         await producer.start()
         yield producer
@@ -163,10 +177,10 @@ async def started_producer(bootstrap: str) -> AsyncIterator[SubmittingProducer]:
 
 
 @asynccontextmanager
-async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
+async def started_consumer(kafka: KafkaAccess) -> AsyncIterator[Any]:
     """A consumer without a group: it commits nothing, its partitions are assigned by hand."""
     consumer = WholeConsumer(
-        bootstrap_servers=bootstrap,
+        **kafka.options(),
         client_id="eldermesh-client",
         group_id=None,
         enable_auto_commit=False,
@@ -176,20 +190,20 @@ async def started_consumer(bootstrap: str) -> AsyncIterator[Any]:
         request_timeout_ms=_REQUEST_MS,
     )
     try:
-        async with broker_errors(bootstrap):
+        async with broker_errors(kafka):
             await consumer.start()
         yield consumer
     finally:
         await consumer.stop()
 
 
-async def end_positions(bootstrap: str, partitions: Iterable[TopicPartition]) -> Positions:
+async def end_positions(kafka: KafkaAccess, partitions: Iterable[TopicPartition]) -> Positions:
     """Where the partitions end now.
 
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    async with started_consumer(bootstrap) as consumer, kafka_errors("the ends of the topics cannot be read"):
+    async with started_consumer(kafka) as consumer, kafka_errors("the ends of the topics cannot be read"):
         async with asyncio.timeout(_ENDS_SECONDS):
             bounds = await log_bounds(consumer, partitions)
         return {partition: each.end for partition, each in bounds.items()}

@@ -23,6 +23,7 @@ from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import CLAUDE_OUTPUT as OUTPUT_TOPIC
 from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS_DEAD
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 100
@@ -54,13 +55,13 @@ class Prompts:
     """What a client knows of its requests, and how it follows any.
 
     Args:
-        bootstrap: the broker.
+        kafka: the broker.
         topics: the public topics.
         since: where `claude.output` and `jobs.dead` stood when the client began.
     """
 
-    def __init__(self, bootstrap: str, topics: PublicTopics, since: Positions) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, topics: PublicTopics, since: Positions) -> None:
+        self._kafka = kafka
         self._topics = topics
         self._since = since
         self._sent: dict[str, _Own] = {}
@@ -84,7 +85,7 @@ class Prompts:
         places = self._places(known.subject)
         if known.fresh:
             return {place: self._since[place] for place in places}
-        return await end_positions(self._bootstrap, places)
+        return await end_positions(self._kafka, places)
 
     def sent(self, known: Identified[ClaudeRequest], record: SentRecord, since: Positions) -> None:
         """A request of ours lies at `record`."""
@@ -106,11 +107,11 @@ class Prompts:
         self.check()
         own = self._sent.get(request_id)
         places = self._places(request_id)
-        since = own.since if own is not None else await end_positions(self._bootstrap, places)
+        since = own.since if own is not None else await end_positions(self._kafka, places)
         starts = since if own is not None and own.fresh else dict.fromkeys(places, 0)
         following = _Following(request_id, own, since, OutputSequence(from_sequence, attempt), self._topics)
         deadline = time.monotonic() + timeout_seconds
-        async with started_consumer(self._bootstrap) as consumer, kafka_errors("claude.output cannot be read"):
+        async with started_consumer(self._kafka) as consumer, kafka_errors("claude.output cannot be read"):
             assign_at(consumer, starts)
             while True:
                 for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():

@@ -19,6 +19,7 @@ from eldermesh.client.kafka import (
 )
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
+from eldermesh.kafka.access import KafkaAccess, KafkaSecurity
 from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 1000
@@ -65,6 +66,7 @@ async def read_public_topics(
     *,
     names: tuple[str, ...] = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD),
     timeout_seconds: float = 60.0,
+    security: KafkaSecurity | None = None,
 ) -> list[PublicRecord]:
     """All records that lie on these public topics now, by topic, partition and offset.
 
@@ -72,16 +74,18 @@ async def read_public_topics(
         TopicsMissingError: the topics do not exist.
         MeshUnavailableError: the broker does not answer.
         WaitTimeoutError: there is more than can be read in the time given.
+        KafkaSecurityError: a file of `security` cannot be used.
     """
+    kafka = KafkaAccess(bootstrap, security)
     scope = asyncio.timeout(timeout_seconds)
     try:
         async with scope:
-            topics = await read_topics(bootstrap, topic_prefix)
-            async with started_consumer(bootstrap) as consumer:
+            topics = await read_topics(kafka, topic_prefix)
+            async with started_consumer(kafka) as consumer:
                 # The inbox last: whatever the other topics speak of is then in it.
                 until: dict[TopicPartition, int] = {}
                 for name in sorted(names, key=lambda each: each == JOBS):
-                    until |= await end_positions(bootstrap, topics.all_partitions(name))
+                    until |= await end_positions(kafka, topics.all_partitions(name))
                 found = [record async for record in read_range(consumer, topics, until)]
     except TimeoutError as error:
         if not scope.expired():

@@ -21,6 +21,7 @@ class WholeAdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka h
         """Connect.
 
         Raises:
+            KafkaRefusedError: a broker refuses this client; it is closed.
             KafkaUnavailableError: not connected; the client is closed.
         """
         with translate_errors():

@@ -32,6 +32,7 @@ class WholeConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no 
         """Connect; where topics are subscribed to already, join the group.
 
         Raises:
+            KafkaRefusedError: a broker refuses this client; it is closed.
             KafkaUnavailableError: not connected; the consumer is closed.
         """
         with self.errors():

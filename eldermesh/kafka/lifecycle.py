@@ -16,6 +16,7 @@ from typing import Any
 import aiokafka
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError  # noqa: TID251 - the layer translates them
 
+from eldermesh.kafka.refusal import refusal
 from eldermesh.shield import to_its_end
 
 START_SECONDS = 30.0
@@ -33,6 +34,7 @@ async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seco
     """Start an aiokafka client; unless that succeeds, nothing of it is left.
 
     Raises:
+        KafkaRefusedError: a broker refuses it.
         KafkaError: it could not be started within `seconds`.
     """
     starting = asyncio.create_task(_close_unknown_connection(start))
@@ -44,6 +46,8 @@ async def start_whole(client: Any, start: Callable[[], Awaitable[None]], *, seco
         await to_its_end(break_off(client, starting))
         if isinstance(error, TimeoutError) and scope.expired():
             raise KafkaTimeoutError(f"not connected within {seconds:g} s") from error
+        if isinstance(error, KafkaConnectionError) and (refused := await refusal(_kafka_of(client))) is not None:
+            raise refused from error
         raise
 
 
@@ -82,7 +86,7 @@ async def break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
     accumulator = getattr(client, "_message_accumulator", None)
     if accumulator is not None:
         _fail_all(accumulator)
-    kafka = client.client if accumulator is not None else client._client  # noqa: SLF001
+    kafka = _kafka_of(client)
     closed: list[Any] = []
     left: set[asyncio.Task[Any]] = set()
     for _ in range(_CANCELS):
@@ -105,6 +109,11 @@ async def break_off(client: Any, *tasks: asyncio.Task[None]) -> None:
             fetcher._notify(waiter)  # noqa: SLF001
     if pending := [future for future in closed if future is not None and not future.done()]:
         await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def _kafka_of(client: Any) -> Any:
+    """The `AIOKafkaClient` that holds the connections."""
+    return client.client if hasattr(client, "_message_accumulator") else client._client  # noqa: SLF001
 
 
 def _fail_all(accumulator: Any) -> None:

@@ -22,6 +22,7 @@ class WholeProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no 
         """Connect.
 
         Raises:
+            KafkaRefusedError: a broker refuses this client; it is closed.
             KafkaUnavailableError: not connected; the producer is closed.
         """
         with translate_errors():

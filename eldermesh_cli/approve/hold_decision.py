@@ -6,15 +6,14 @@ import asyncio
 import getpass
 import time
 
-from eldermesh.client import Client, InvalidJobError, SentRecord
+from eldermesh.client import InvalidJobError, SentRecord
 from eldermesh.contract.vocabulary import Decision
 from eldermesh_cli.answers.jobs import DecisionAnswer
 from eldermesh_cli.follow.job_status import job_status
-from eldermesh_cli.program.connection import OpenMesh, open_mesh
+from eldermesh_cli.program.connection import OpenMesh, mesh_client, open_mesh
 from eldermesh_cli.program.errors import CliError, conflict, not_found, outcome_unknown, usage_error
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
-from eldermesh_cli.submit.submission import SOURCE
 from services.router.read_model.job import DecisionEffect
 
 _EFFECT_SECONDS = 5.0
@@ -53,7 +52,7 @@ async def decide(mesh: Mesh, job_id: str, decision: Decision, by: str, reason: s
             raise conflict(f"{by} submitted job {job_id}, and nobody decides on their own job", "--by names another")
         async with (
             traced(mesh.settings),
-            Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
+            mesh_client(mesh.settings) as client,
         ):
             try:
                 sent = await (client.approve if decision == "approve" else client.reject)(job_id, by, reason)

@@ -56,7 +56,7 @@ async def audit(settings: Settings, *, told: Callable[[int], None]) -> AuditAnsw
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    topics = await read_topics(settings.kafka, settings.topic_prefix)
     found = await _read(settings, topics, told)
     horizon = 0 if found.is_whole else time.time_ns() // 1_000_000 - PUBLIC_RETENTION_MS + _SLACK_MS
     forgotten = {job_id for job_id, at in found.accepted.items() if at <= horizon}
@@ -93,14 +93,14 @@ async def _read(settings: Settings, topics: PublicTopics, told: Callable[[int], 
     public = {name: topics.all_partitions(name) for name in _PUBLIC}
     history_topic = settings.topic(JOBS_HISTORY)
     history = [TopicPartition(history_topic, number) for number in range(topics.partitions[JOBS_PROGRESS])]
-    starts = await log_starts(settings.kafka_bootstrap, [each for name in _PUBLIC for each in public[name]])
+    starts = await log_starts(settings.kafka, [each for name in _PUBLIC for each in public[name]])
     ends: dict[TopicPartition, int] = {}
     effects = (public[name] for name in (JOBS_DONE, JOBS_PROGRESS, JOBS_HOLDS, JOBS_DEAD))
     for partitions in (*effects, history, public[JOBS]):
-        ends |= await end_positions(settings.kafka_bootstrap, partitions)
+        ends |= await end_positions(settings.kafka, partitions)
     found = _Topics(is_whole=not any(starts.values()))
     count = 0
-    async for record in read_until(settings.kafka_bootstrap, ends):
+    async for record in read_until(settings.kafka, ends):
         count += 1
         if count % _TOLD_EVERY == 0:
             told(count)

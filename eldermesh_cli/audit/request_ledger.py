@@ -32,18 +32,18 @@ async def audit_requests(settings: Settings, topics: PublicTopics) -> RequestLed
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    bootstrap = settings.kafka_bootstrap
+    kafka = settings.kafka
     output = topics.all_partitions(CLAUDE_OUTPUT)
     history = [TopicPartition(settings.topic(CLAUDE_HISTORY), each.partition) for each in output]
-    starts = await log_starts(bootstrap, output)
+    starts = await log_starts(kafka, output)
     ends: dict[TopicPartition, int] = {}
     for partitions in (output, history):
-        ends |= await end_positions(bootstrap, partitions)
+        ends |= await end_positions(kafka, partitions)
     is_whole = not any(starts.values())
     horizon = 0 if is_whole else time.time_ns() // 1_000_000 - _OUTPUT_RETENTION_MS + _SLACK_MS
     accepted: dict[str, int] = {}
     ended: dict[str, set[bytes]] = defaultdict(set)
-    async for record in read_until(bootstrap, ends):
+    async for record in read_until(kafka, ends):
         request_id = (record.key or b"").decode("utf-8", "replace")
         if record.topic == topics.name(CLAUDE_OUTPUT):
             if header_text(record.headers, "ce_id") == f"{request_id}:end":

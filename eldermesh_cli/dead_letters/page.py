@@ -44,9 +44,9 @@ async def list_letters(settings: Settings, query: LetterQuery) -> DeadLetterList
         TopicsMissingError: the broker has no mesh under this prefix.
         MeshUnavailableError: the broker does not answer.
     """
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    topics = await read_topics(settings.kafka, settings.topic_prefix)
     newest: list[tuple[LetterPlace, DeadLetterAnswer]] = []
-    async for letter in read_dead_letters(settings.kafka_bootstrap, topics):
+    async for letter in read_dead_letters(settings.kafka, topics):
         place = LetterPlace(letter.time_ms, letter.partition, letter.offset)
         if (query.before is None or place < query.before) and _matches(letter, query, topics):
             heapq.heappush(newest, (place, letter_answer(letter)))
@@ -67,9 +67,9 @@ async def find_letter(settings: Settings, *, position: tuple[int, int] | None, j
         TopicsMissingError: the broker has no mesh under this prefix.
         MeshUnavailableError: the broker does not answer.
     """
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    topics = await read_topics(settings.kafka, settings.topic_prefix)
     found: DeadLetter | None = None
-    async with aclosing(read_dead_letters(settings.kafka_bootstrap, topics)) as letters:
+    async with aclosing(read_dead_letters(settings.kafka, topics)) as letters:
         async for letter in letters:
             if (letter.partition, letter.offset) == position:
                 return letter

@@ -11,6 +11,7 @@ from eldermesh.client.kafka import PublicTopics
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, header_text
 from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.topics import JOBS, JOBS_DEAD
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh_cli.program.topic_scan import read_stretches
 
 
@@ -36,7 +37,7 @@ class DeadLetter:
         return f"DeadLetter({self.partition}/{self.offset}, {self.provenance.error_type}, {len(self.value)} bytes)"
 
 
-async def read_dead_letters(bootstrap: str, topics: PublicTopics) -> AsyncGenerator[DeadLetter, None]:
+async def read_dead_letters(kafka: KafkaAccess, topics: PublicTopics) -> AsyncGenerator[DeadLetter, None]:
     """Every dead letter there is now, in order within a partition; a record without provenance is none.
 
     A caller that stops early has to close the generator (`contextlib.aclosing`).
@@ -44,21 +45,21 @@ async def read_dead_letters(bootstrap: str, topics: PublicTopics) -> AsyncGenera
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    async with aclosing(read_stretches(bootstrap, topics.all_partitions(JOBS_DEAD))) as records:
+    async with aclosing(read_stretches(kafka, topics.all_partitions(JOBS_DEAD))) as records:
         async for record in records:
             letter = _dead_letter(record)
             if letter is not None:
                 yield letter
 
 
-async def dead_submit_of(bootstrap: str, topics: PublicTopics, job_id: str) -> DeadLetter | None:
+async def dead_submit_of(kafka: KafkaAccess, topics: PublicTopics, job_id: str) -> DeadLetter | None:
     """The latest submit under this id that was refused; a conflict is another job's and does not count.
 
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
     found: DeadLetter | None = None
-    async for letter in read_dead_letters(bootstrap, topics):
+    async for letter in read_dead_letters(kafka, topics):
         if letter.key != job_id or letter.provenance.error_type == "conflict" or not letter.is_submit:
             continue
         if found is None or letter.time_ms >= found.time_ms:

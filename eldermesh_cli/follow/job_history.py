@@ -26,7 +26,7 @@ async def read_facts(
     """
     place = TopicPartition(opened.history_topic, partition)
     key = job_id.encode()
-    async with aclosing(read_stretches(opened.bootstrap, [place], {place: first_offset})) as records:
+    async with aclosing(read_stretches(opened.kafka, [place], {place: first_offset})) as records:
         async for record in records:
             if record.key != key:
                 continue

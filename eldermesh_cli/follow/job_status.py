@@ -28,7 +28,7 @@ async def job_status(opened: OpenMesh, job_id: str) -> JobStatus:
     answer = await live_status(opened, job_id)
     if answer is not None:
         return answer
-    letter = await dead_submit_of(opened.bootstrap, opened.topics, job_id)
+    letter = await dead_submit_of(opened.kafka, opened.topics, job_id)
     if letter is None:
         raise not_found(
             f"no job {job_id} is known", "`mesh list` shows the jobs that are, `mesh dlq ls` what was refused"

@@ -10,7 +10,7 @@ from eldermesh.client import Client
 from eldermesh.contract.results import JobProgress
 from eldermesh_cli.answers.jobs import EndLine, JobStatus, ProgressLine, StateLine, WatchLine
 from eldermesh_cli.follow.job_status import job_status, live_status
-from eldermesh_cli.program.connection import OpenMesh
+from eldermesh_cli.program.connection import OpenMesh, mesh_client
 
 _LOOK_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ async def watched(
     yield StateLine(record=first)
     if first.state == "dead":
         return
-    async with Client(opened.bootstrap, opened.mesh.settings.topic_prefix) as client:
+    async with mesh_client(opened.mesh.settings) as client:
         async with aclosing(_progress_and_ticks(client, job_id, from_sequence, timeout_seconds)) as ticks:
             shown = first
             async for progress in ticks:

@@ -78,9 +78,9 @@ async def _print(mesh: Mesh, job_id: str, output: Output, *, wait: bool, timeout
 
 
 async def _all_results(opened: OpenMesh, job_id: str, limit_seconds: float) -> list[ItemResult]:
-    from eldermesh.client import Client
+    from eldermesh_cli.program.connection import mesh_client
 
-    async with Client(opened.bootstrap, opened.mesh.settings.topic_prefix) as client:
+    async with mesh_client(opened.mesh.settings) as client:
         return [result async for result in client.results(job_id, limit_seconds)]
 
 
@@ -92,7 +92,7 @@ async def _results_so_far(opened: OpenMesh, job_id: str) -> list[ItemResult]:
 
     sequence = ProgressSequence()
     found: list[tuple[int, int, ItemResult]] = []
-    async for record in read_stretches(opened.bootstrap, [opened.topics.partition_of(JOBS_PROGRESS, job_id)]):
+    async for record in read_stretches(opened.kafka, [opened.topics.partition_of(JOBS_PROGRESS, job_id)]):
         if record.key == job_id.encode():
             for progress in sequence.add(public_record(opened.topics, record)):
                 found += [(progress.stage_index, result.item_index, result) for result in progress.results]

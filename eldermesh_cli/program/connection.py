@@ -8,12 +8,17 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from eldermesh.client import Client
 from eldermesh.client.kafka import PublicTopics, read_topics
 from eldermesh.contract.topics import JOBS_PROGRESS
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
 from shared.kafka.topics import JOBS_HISTORY
 from shared.redis_client import make_redis
+from shared.settings import Settings
+
+_SOURCE = "/eldermesh/cli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +31,19 @@ class OpenMesh:
     jobs: JobReadModel
 
     @property
-    def bootstrap(self) -> str:
-        """Address of the broker."""
-        return self.mesh.settings.kafka_bootstrap
+    def kafka(self) -> KafkaAccess:
+        """The broker."""
+        return self.mesh.settings.kafka
 
     @property
     def history_topic(self) -> str:
         """Full name of the history of jobs."""
         return self.mesh.settings.topic(JOBS_HISTORY)
+
+
+def mesh_client(settings: Settings) -> Client:
+    """A client of the mesh that these settings name."""
+    return Client(settings.kafka_bootstrap, settings.topic_prefix, source=_SOURCE, security=settings.kafka.security)
 
 
 @asynccontextmanager
@@ -45,7 +55,7 @@ async def open_mesh(mesh: Mesh) -> AsyncIterator[OpenMesh]:
         MeshUnavailableError: the broker does not answer.
         redis.RedisError: Redis does not answer.
     """
-    topics = await read_topics(mesh.settings.kafka_bootstrap, mesh.settings.topic_prefix)
+    topics = await read_topics(mesh.settings.kafka, mesh.settings.topic_prefix)
     redis = make_redis(mesh.settings)
     try:
         await redis.ping()

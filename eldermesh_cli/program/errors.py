@@ -51,6 +51,14 @@ def unavailable(message: str, hint: str | None = None) -> CliError:
     return CliError(ExitStatus.UNAVAILABLE, "unavailable", message, hint)
 
 
+def refused(message: str) -> CliError:
+    """Kafka is there and refuses this user."""
+    hint = (
+        "check MESH_KAFKA_SECURITY and the settings beside it, and Kafka's ACLs; `mesh config` shows what is in force"
+    )
+    return CliError(ExitStatus.UNAVAILABLE, "refused", message, hint)
+
+
 def not_found(message: str, hint: str | None = None) -> CliError:
     """What was named is not there."""
     return CliError(ExitStatus.NOT_FOUND, "not_found", message, hint)

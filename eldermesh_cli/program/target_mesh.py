@@ -89,6 +89,7 @@ def find_mesh() -> Mesh:
         return Mesh(settings, "environment")
     from eldermesh_cli.stack.errors import RuntimeFileDamagedError
     from eldermesh_cli.stack.runtime_file import live_runtime
+    from shared.settings import UNSECURED
 
     try:
         runtime = live_runtime(settings.data_dir)
@@ -105,4 +106,4 @@ def find_mesh() -> Mesh:
         found["trace_query_url"] = settings.trace_query_url
     # Made anew and not copied, so that these values are checked as well.
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
-    return Mesh(load_settings(**(given | found)), "runtime")
+    return Mesh(load_settings(**(given | found | UNSECURED)), "runtime")

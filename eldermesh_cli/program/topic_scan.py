@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.errors import MeshUnavailableError
 from eldermesh.client.kafka import end_positions, kafka_errors, started_consumer
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.consumer import assign_at
 
 _POLL_MS = 500
@@ -18,7 +19,7 @@ _STALLED_SECONDS = 20.0
 
 
 async def read_stretches(
-    bootstrap: str, partitions: Iterable[TopicPartition], starts: Mapping[TopicPartition, int] | None = None
+    kafka: KafkaAccess, partitions: Iterable[TopicPartition], starts: Mapping[TopicPartition, int] | None = None
 ) -> AsyncGenerator[Any, None]:
     """Every aiokafka record between `starts` (default: the logs' starts) and the ends as they are now.
 
@@ -28,21 +29,21 @@ async def read_stretches(
     Raises:
         MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
     """
-    ends = await end_positions(bootstrap, partitions)
-    async with aclosing(read_until(bootstrap, ends, starts)) as records:
+    ends = await end_positions(kafka, partitions)
+    async with aclosing(read_until(kafka, ends, starts)) as records:
         async for record in records:
             yield record
 
 
 async def read_until(
-    bootstrap: str, ends: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int] | None = None
+    kafka: KafkaAccess, ends: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int] | None = None
 ) -> AsyncGenerator[Any, None]:
     """Every aiokafka record between `starts` (default: the logs' starts) and `ends`.
 
     Raises:
         MeshUnavailableError: the broker does not answer, or nothing comes any more although the end is not reached.
     """
-    async with started_consumer(bootstrap) as consumer, kafka_errors("the topics cannot be read"):
+    async with started_consumer(kafka) as consumer, kafka_errors("the topics cannot be read"):
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
         left = {each for each in ends if ends[each] > begins[each]}
         assign_at(consumer, {each: max(begins[each], (starts or {}).get(each, 0)) for each in left})
@@ -61,12 +62,12 @@ async def read_until(
             left -= done
 
 
-async def log_starts(bootstrap: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+async def log_starts(kafka: KafkaAccess, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
     """The first offset that is still kept, by partition; above 0 where retention has taken records.
 
     Raises:
         MeshUnavailableError: the broker does not answer.
     """
-    async with started_consumer(bootstrap) as consumer, kafka_errors("the topics cannot be read"):
+    async with started_consumer(kafka) as consumer, kafka_errors("the topics cannot be read"):
         starts: dict[TopicPartition, int] = await consumer.beginning_offsets(list(partitions))
         return starts

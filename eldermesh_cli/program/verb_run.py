@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, usage_error
+from eldermesh_cli.program.errors import CliError, ExitStatus, refused, usage_error
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.terminal.output import Output
 
@@ -56,14 +56,17 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
     from redis.exceptions import RedisError
 
     from eldermesh.client.errors import ClientError
-    from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
+    from eldermesh.kafka.errors import KafkaRefusedError, KafkaUnavailableError, no_broker
     from shared.errors import MeshError, RetryableError
+    from shared.redis_client import redis_trouble
 
     match error:
         case ClientError():
             return _of_client(mesh, error)
         case RedisError():
-            return mesh.unavailable(f"Redis does not answer: {error}")
+            return mesh.unavailable(redis_trouble(error))
+        case KafkaRefusedError():
+            return refused(str(error))
         case KafkaUnavailableError():
             return mesh.unavailable(no_broker(mesh.settings.kafka_bootstrap, error))
         case RetryableError():
@@ -88,6 +91,8 @@ def _of_client(mesh: Mesh, error: Exception) -> CliError:
             return usage_error(str(error), "nothing was sent; `mesh schema job-submit` prints what a job may say")
         case errors.WaitTimeoutError():
             return CliError(ExitStatus.UNKNOWN, "timeout", str(error), "the job goes on; ask again")
+        case errors.AccessRefusedError():
+            return refused(str(error))
         case errors.ContractBrokenError():
             return CliError(ExitStatus.NOT_COMPLETED, "breach", str(error), "`mesh audit` checks everything")
     return mesh.unavailable(str(error))

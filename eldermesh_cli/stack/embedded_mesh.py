@@ -25,7 +25,7 @@ from eldermesh_cli.stack.servers.redis import REDIS_NAME, redis_service, redis_u
 from eldermesh_cli.stack.service import ServiceSpec
 from shared.http_client import http_client
 from shared.kafka.topic_admin import apply_topics
-from shared.settings import Settings
+from shared.settings import UNSECURED, Settings
 
 CLAUDE_NAME = "claude"
 """The loopback endpoint that answers Claude CLIs where no credentials are set."""
@@ -61,6 +61,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
     # Made anew, not copied: what a copy has derived from its former values would stay.
     settings = Settings(
         **base.model_dump()
+        | UNSECURED
         | {
             "kafka_bootstrap": f"{LOOPBACK}:{broker_port}",
             "broker_profile": "embedded",

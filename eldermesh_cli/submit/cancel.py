@@ -42,12 +42,10 @@ def _show(output: Output, answer: CancelAnswer) -> None:
 
 
 async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
-    from eldermesh.client import Client
     from eldermesh_cli.answers.jobs import CancelAnswer
     from eldermesh_cli.follow.job_status import job_status
-    from eldermesh_cli.program.connection import open_mesh
+    from eldermesh_cli.program.connection import mesh_client, open_mesh
     from eldermesh_cli.program.trace_context import traced
-    from eldermesh_cli.submit.submission import SOURCE
 
     async with open_mesh(mesh) as opened:
         status = await job_status(opened, job_id)
@@ -60,7 +58,7 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
         if changed:
             async with (
                 traced(mesh.settings),
-                Client(opened.bootstrap, mesh.settings.topic_prefix, source=SOURCE) as client,
+                mesh_client(mesh.settings) as client,
             ):
                 await client.cancel(job_id, reason)
             status = await _ended(opened, job_id)

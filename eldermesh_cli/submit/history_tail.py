@@ -90,11 +90,11 @@ async def history_tail(settings: Settings, job: JobSubmit) -> AsyncIterator[Hist
     Raises:
         MeshUnavailableError, TopicsMissingError: there is no broker, or no mesh on it.
     """
-    topics = await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    topics = await read_topics(settings.kafka, settings.topic_prefix)
     topic, count = settings.topic(JOBS_HISTORY), topics.partitions[JOBS_PROGRESS]
     starts: Mapping[TopicPartition, int] = {}
     if job.job_id is None and job.idempotency_key is None:
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        starts = await end_positions(settings.kafka_bootstrap, partitions)
-    async with started_consumer(settings.kafka_bootstrap) as consumer:
+        starts = await end_positions(settings.kafka, partitions)
+    async with started_consumer(settings.kafka) as consumer:
         yield HistoryTail(consumer, starts, topic, count)

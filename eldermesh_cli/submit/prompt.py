@@ -12,10 +12,10 @@ from eldermesh.client import Client, RequestDeadError, SentRequest
 from eldermesh.contract.claude_commands import ClaudeRequest
 from eldermesh.contract.claude_output import ClaudeEnd, ClaudeOutput
 from eldermesh_cli.answers.jobs import AskAnswer, OutputLine, RequestEndLine
+from eldermesh_cli.program.connection import mesh_client
 from eldermesh_cli.program.errors import CliError, ExitStatus, outcome_unknown
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
-from eldermesh_cli.submit.submission import SOURCE
 from eldermesh_cli.terminal.output import Output, pairs_table
 from services.claude_exec.read_model import RequestReadModel
 from shared.kafka.topics import CLAUDE_HISTORY
@@ -85,8 +85,7 @@ class Asking:
         return ExitStatus.OK
 
     def _client(self) -> Client:
-        settings = self._mesh.settings
-        return Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE)
+        return mesh_client(self._mesh.settings)
 
     async def _follow(
         self, client: Client, request_id: str, from_sequence: int, attempt: int, *, only_end: bool

@@ -14,7 +14,7 @@ from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
 from eldermesh_cli.follow.job_lines import error_text
-from eldermesh_cli.program.connection import OpenMesh, open_mesh
+from eldermesh_cli.program.connection import OpenMesh, mesh_client, open_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
@@ -25,7 +25,6 @@ from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.progress_bar import ItemsBar
 from services.router.read_model.job import JobAcceptance
 
-SOURCE = "/eldermesh/cli"
 _LAST_RECORDS_SECONDS = 1.0
 _SLACK_SECONDS = 60.0
 
@@ -84,8 +83,7 @@ class Submission:
             else:
                 opened = await stack.enter_async_context(open_mesh(self._mesh))
                 ask = partial(_in_read_model, opened)
-            client = Client(settings.kafka_bootstrap, settings.topic_prefix, source=SOURCE)
-            await stack.enter_async_context(client)
+            client = await stack.enter_async_context(mesh_client(settings))
             sent = self._sent = await client.submit(self._job)
             try:
                 accepted = await wait_for_acceptance(ask, client, sent, self._job.content_hash())

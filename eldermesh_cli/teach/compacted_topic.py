@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.kafka import started_producer
 from eldermesh.contract.partitions import partition_of
+from eldermesh.kafka.access import KafkaAccess
 from eldermesh.kafka.replacing_producer import OutgoingRecord
 from eldermesh_cli.program.topic_scan import read_stretches
 from shared.errors import ConfigurationError
@@ -35,7 +36,7 @@ class CompactedRecord:
 class CompactedTopic:
     """A compacted topic, by its full name."""
 
-    bootstrap: str
+    kafka: KafkaAccess
     name: str
     partitions: int
 
@@ -65,7 +66,7 @@ class CompactedTopic:
         """
         done = 0
         left = iter(records)
-        async with started_producer(self.bootstrap) as producer:
+        async with started_producer(self.kafka) as producer:
             while some := [self._outgoing(record) for record in islice(left, _IN_FLIGHT)]:
                 await producer.send_all(some)
                 done += len(some)
@@ -73,7 +74,7 @@ class CompactedTopic:
                     written(done)
 
     def _records(self) -> AsyncGenerator[Any, None]:
-        return read_stretches(self.bootstrap, [TopicPartition(self.name, number) for number in range(self.partitions)])
+        return read_stretches(self.kafka, [TopicPartition(self.name, number) for number in range(self.partitions)])
 
     def _outgoing(self, record: CompactedRecord) -> OutgoingRecord:
         partition = partition_of(record.key, self.partitions)
@@ -96,4 +97,4 @@ async def find_compacted(settings: Settings, topic: str) -> CompactedTopic:
         await admin.close()
     if not listed.get(name):
         raise ConfigurationError(f"the topic {name} does not exist: run `mesh topics apply`")
-    return CompactedTopic(settings.kafka_bootstrap, name, listed[name])
+    return CompactedTopic(settings.kafka, name, listed[name])

@@ -11,7 +11,7 @@ from typing import Any
 
 from faststream.middlewares import AckPolicy
 
-from eldermesh.kafka.errors import KafkaUnavailableError, no_broker, translate_errors
+from eldermesh.kafka.errors import KafkaUnavailableError, translate_errors
 from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.batch import BATCH_SECONDS, CONCURRENCY, MAX_RECORDS, BatchRunner
 from shared.consumer.client import require_codecs
@@ -20,8 +20,9 @@ from shared.consumer.handler import Subscription
 from shared.consumer.inbox_broker import InboxBroker, keep_message, parse_any_headers, require_ack_policies
 from shared.consumer.reader import InboxReader
 from shared.consumer.record_processor import RecordProcessor
-from shared.errors import RetryableError, StopServiceError
+from shared.errors import StopServiceError
 from shared.kafka.clients import FETCH_WAIT_MS, group_times
+from shared.kafka.connecting import not_connected
 from shared.kafka.service_producer import Producer
 from shared.logs.exceptions import told
 from shared.logs.setup import get_logger
@@ -122,7 +123,7 @@ class InboxConsumer:
         """Join the groups and read until `stop`.
 
         Raises:
-            ConfigurationError: a subscriber could lose records, or a codec is missing.
+            ConfigurationError: a subscriber could lose records, a codec is missing, or the broker refuses this client.
             RetryableError: the broker does not answer.
         """
         require_codecs()
@@ -134,7 +135,7 @@ class InboxConsumer:
                     await self.broker.start()
         except (KafkaUnavailableError, TimeoutError) as error:
             await self._close()
-            raise RetryableError(no_broker(self._settings.kafka_bootstrap, error)) from error
+            raise not_connected(self._settings, error) from error
         except BaseException:
             await self._close()
             raise

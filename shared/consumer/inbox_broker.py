@@ -40,6 +40,8 @@ class InboxBroker(KafkaBroker):
             # Its own log repeats each of our rewinds as a critical error; ours say what happened.
             logger=None,
         )
+        # Beside what FastStream makes of its own settings; its classes for security know no client certificates.
+        self._access = settings.kafka.options()
         self._was_started = False
 
     async def start(self) -> None:
@@ -65,7 +67,7 @@ class InboxBroker(KafkaBroker):
         builder = await super()._connect()
         if not isinstance(builder, partial) or builder.func is not AIOKafkaConsumer:
             raise ConfigurationError("this version of FastStream makes its consumers otherwise: install 0.7")
-        own: partial[Any] = partial(InboxClient, *builder.args, **builder.keywords)
+        own: partial[Any] = partial(InboxClient, *builder.args, **(builder.keywords | self._access))
         self.config.broker_config.builder = own
         return own
 

@@ -50,7 +50,7 @@ def make_consumer(settings: Settings, *, group_id: str | None = None, **options:
     """A consumer that is not started yet: never commits by itself; `options` are aiokafka's and win."""
     times = group_times(settings)
     merged: dict[str, Any] = {
-        "bootstrap_servers": settings.kafka_bootstrap,
+        **settings.kafka.options(),
         "group_id": group_id,
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
@@ -70,4 +70,4 @@ def make_consumer(settings: Settings, *, group_id: str | None = None, **options:
 
 def make_admin(settings: Settings) -> WholeAdminClient:
     """An admin client that is not started yet."""
-    return WholeAdminClient(bootstrap_servers=settings.kafka_bootstrap, client_id="eldermesh-admin")
+    return WholeAdminClient(**settings.kafka.options(), client_id="eldermesh-admin")

@@ -8,11 +8,12 @@ from typing import Any, Self
 from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError  # noqa: TID251 - the layer translates them
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh.kafka.failures import BROKER
 from eldermesh.kafka.replacing_producer import Headers, OutgoingRecord, ReplacingProducer
 from eldermesh.kafka.whole_producer import WholeProducer
 from shared.errors import RecordTooLargeError, RetryableError, StopServiceError
+from shared.kafka.connecting import not_connected
 from shared.kafka.topics import TOPICS
 from shared.settings import Settings
 
@@ -39,7 +40,7 @@ class Producer:
     """
 
     def __init__(self, settings: Settings, *, client_id: str, acknowledge_seconds: float = ACKNOWLEDGE_SECONDS) -> None:
-        self._bootstrap = settings.kafka_bootstrap
+        self._settings = settings
         self._limits = {settings.topic(spec.name): spec.max_message_bytes for spec in TOPICS}
         self._producer = ReplacingProducer(
             lambda: make_plain_producer(settings, client_id=client_id), acknowledge_seconds=acknowledge_seconds
@@ -58,12 +59,13 @@ class Producer:
         """Connect. Without it the first record does.
 
         Raises:
+            ConfigurationError: the broker refuses this client.
             RetryableError: the broker does not answer.
         """
         try:
             await self._producer.start()
         except KafkaUnavailableError as error:
-            raise RetryableError(no_broker(self._bootstrap, error)) from error
+            raise not_connected(self._settings, error) from error
 
     async def stop(self) -> None:
         """Disconnect; what is still unacknowledged after some seconds is given up."""
@@ -131,7 +133,7 @@ class Producer:
 def make_plain_producer(settings: Settings, *, client_id: str) -> WholeProducer:
     """An aiokafka producer that is not started yet and stays broken once it is: what `Producer` replaces."""
     return WholeProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
+        **settings.kafka.options(),
         client_id=client_id,
         acks="all",
         enable_idempotence=settings.broker_profile == "kafka",

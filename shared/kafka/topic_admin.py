@@ -12,9 +12,10 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code  # noqa: TID251 - the layer translates them
 
-from eldermesh.kafka.errors import KafkaUnavailableError, no_broker
+from eldermesh.kafka.errors import KafkaUnavailableError
 from shared.errors import ConfigurationError, RetryableError
 from shared.kafka.clients import make_admin
+from shared.kafka.connecting import not_connected
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.topic_promises import ExistingTopic, RefusedTopic, WantedTopic, broken_promises, wanted_topics
 from shared.settings import Settings
@@ -71,7 +72,7 @@ async def apply_topics(settings: Settings) -> AppliedTopics:
     a promise (see `shared.kafka.topic_promises`) is refused, and then nothing at all is created.
 
     Raises:
-        ConfigurationError: the broker refuses to create a topic.
+        ConfigurationError: the broker refuses this client, or to create a topic.
         RetryableError: the broker does not answer, or not everything has a leader within `APPLY_SECONDS`.
     """
     async with _admin(settings, "were not ready") as admin:
@@ -94,7 +95,7 @@ async def _admin(settings: Settings, failure: str) -> AsyncIterator[Any]:
     except TimeoutError as error:
         raise RetryableError(f"the topics {failure} within {APPLY_SECONDS:g} s") from error
     except KafkaUnavailableError as error:
-        raise RetryableError(no_broker(settings.kafka_bootstrap, error)) from error
+        raise not_connected(settings, error) from error
 
 
 async def _apply(settings: Settings, admin: Any) -> AppliedTopics:

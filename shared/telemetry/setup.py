@@ -133,7 +133,7 @@ def _make(settings: Settings, service_name: str) -> Telemetry:
     endpoint = settings.otlp_endpoint
     readers = (
         [PeriodicExportingMetricReader(ProcessMetricExporter(endpoint), export_interval_millis=METRIC_INTERVAL_MS)]
-        if endpoint
+        if endpoint and settings.otlp_metrics
         else []
     )
     meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)

@@ -31,7 +31,7 @@ async def test_ends_behind_a_batch_of_several_records(any_broker: AnyBroker) -> 
                 await producer.send_all([OutgoingRecord(partition.topic, b"{}", partition=0)] * size)
                 written += size
                 assert (await log.bounds()).end == written
-                assert (await end_positions(settings.kafka_bootstrap, [partition]))[partition] == written
+                assert (await end_positions(settings.kafka, [partition]))[partition] == written
         finally:
             await log.stop()
             await producer.stop()

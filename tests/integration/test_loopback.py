@@ -305,6 +305,21 @@ async def test_another_host_name_is_refused(api: httpx.AsyncClient) -> None:
     assert (await api.get("/_loopback/requests", headers={"host": "example.org"})).status_code == 400
 
 
+async def test_inside_a_network(tmp_path: Path) -> None:
+    """Under its name there it answers on every address, and under no other."""
+    inside = LoopbackEndpoint(tmp_path, "--inside", "claude-endpoint")
+    inside.process.start()
+    try:
+        await inside.ready()
+        address = inside.url.replace("claude-endpoint", "127.0.0.2")
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            named = await client.get(f"{address}/healthz", headers={"host": "claude-endpoint"})
+            other = await client.get(f"{address}/healthz", headers={"host": "example.org"})
+    finally:
+        inside.process.kill()
+    assert (named.status_code, other.status_code) == (200, 400)
+
+
 async def test_health_and_root(api: httpx.AsyncClient) -> None:
     """What probes ask."""
     assert (await api.get("/healthz")).json()["ok"] is True

@@ -130,6 +130,18 @@ async def test_a_dropped_carrier_is_seen_by_the_matrix(receiver: str) -> None:
         assert_edges(spans, [("dispatch chunk", "process chunk")])
 
 
+async def test_metrics_stay_where_only_spans_are_taken(receiver: str) -> None:
+    """With `otlp_metrics` off spans arrive, and no metric does."""
+    telemetry = configure_telemetry(Settings(otlp_endpoint=receiver, otlp_metrics=False), "router")
+    metrics.get_meter("kept").create_counter("kept.here").add(1)
+    job_id = uuid.uuid4()
+    _record_job(job_id)
+    assert await asyncio.to_thread(telemetry.flush)
+    assert await fetch_trace(receiver, job_id.hex)
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        assert "kept_here" not in (await client.get(f"{receiver}/metrics")).text
+
+
 async def test_metrics_arrive_and_are_shown_for_prometheus(receiver: str) -> None:
     """Counter, histogram and gauge of the registry, and the process' own metrics."""
     counter = metrics.get_meter("before").create_counter(

@@ -1,4 +1,4 @@
-"""compose.yaml, the Dockerfile and the lock that the image is made from keep their rules; no container is started."""
+"""compose.yaml, the Dockerfile and the locks of the images keep their rules; no container is started."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from shared.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ROLES = ("mesh", "service", "ray", "claude")
 ENDS_BY_ITSELF = {"topics", "mesh"}
 """One-shot commands: there is no time in which they could be healthy."""
+
+
+def _default(value: object) -> str:
+    """What compose makes of it when no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -46,7 +52,7 @@ def test_service_has_a_healthcheck(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_image_has_a_version(name: str) -> None:
     """`latest` would be another mesh tomorrow; a registry's name would be somebody else's registry."""
-    image = re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES[name]["image"])
+    image = _default(SERVICES[name]["image"])
     repository, _, tag = image.rpartition(":")
     assert re.fullmatch(r"\d+\.\d+\.\d+", tag), image
     assert "." not in repository.partition("/")[0]
@@ -62,20 +68,11 @@ def test_published_on_loopback_alone(name: str) -> None:
 def test_settings_exist() -> None:
     """Each `MESH_*` of the services is a setting, with a value that it takes."""
     fields = {f"MESH_{name.upper()}": name for name in Settings.model_fields}
-    for name in (
-        "topics",
-        "router",
-        "worker",
-        "claude-exec",
-        "sages",
-        "notifier",
-        "ray-head",
-        "ray-worker",
-        "flower",
-        "mesh",
-    ):
-        environment = SERVICES[name]["environment"]
-        values = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for key, value in environment.items()}
+    own = [service for service in SERVICES.values() if _default(service["image"]).startswith("eldermesh/")]
+    assert len(own) >= 10
+    for service in own:
+        environment = service["environment"]
+        values = {key: _default(value) for key, value in environment.items() if key.startswith("MESH_")}
         assert set(values) <= set(fields)
         Settings.model_validate({fields[key]: value for key, value in values.items()})
 
@@ -114,11 +111,15 @@ def test_docker_compose_reads_it() -> None:
 
 
 def test_dockerfile_does_not_end_as_root() -> None:
-    """The last stage runs as a user by number, and what it installs is checked by hash."""
-    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
-    last_stage = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
-    assert [line for line in last_stage if line.startswith("USER ")][-1] == "USER 10001:10001"
-    installs = [line for line in lines if "pip install" in line]
+    """Each image's stage ends as a user by number, and what it installs is checked by hash."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    stages = {
+        stage.split("\n", 1)[0].rpartition(" AS ")[2]: stage for stage in re.split(r"^FROM ", text, flags=re.MULTILINE)
+    }
+    for role in ROLES:
+        assert re.findall(r"^USER (.*)$", stages[role], flags=re.MULTILINE)[-1] == "10001:10001"
+    installs = [line for line in text.splitlines() if " install --quiet" in line]
+    assert len(installs) >= 2 * len(ROLES)
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
 
 
@@ -135,22 +136,31 @@ def _pins(name: str) -> dict[str, list[str]]:
     return pins
 
 
-def test_the_image_gets_what_was_tested() -> None:
-    """requirements-run.lock is a part of requirements.lock, with the same hashes, and has all that `run` names."""
-    everything, run = _pins("requirements.lock"), _pins("requirements-run.lock")
+@pytest.mark.parametrize("role", ROLES)
+def test_the_image_gets_what_was_tested(role: str) -> None:
+    """Its lock is a part of requirements.lock, with the same hashes, and has all that its extra names."""
+    everything, lock = _pins("requirements.lock"), _pins(f"locks/{role}.lock")
     versions = {entry.partition(" ;")[0]: hashes for entry, hashes in everything.items()}
-    for entry, hashes in run.items():
+    for entry, hashes in lock.items():
         assert hashes == versions[entry.partition(" ;")[0]]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = {
-        re.split(r"[\[>=<~! ]", requirement)[0].lower()
-        for requirement in (*project["dependencies"], *project["optional-dependencies"]["run"])
-    }
-    assert wanted <= {entry.partition("==")[0] for entry in run}
+    named = [*project["dependencies"], *project["optional-dependencies"].get(role, ())]
+    wanted = {re.split(r"[\[>=<~! ]", requirement)[0].lower() for requirement in named} - {"eldermesh"}
+    assert wanted <= {entry.partition("==")[0] for entry in lock}
 
 
-def test_the_image_has_the_version_of_the_project() -> None:
-    """In its label, and in the name that compose builds it under."""
+def test_only_the_images_that_run_prompts_hold_the_cli() -> None:
+    """It takes more than everything else together."""
+    assert [
+        role for role in ROLES if any(entry.startswith("claude-agent-sdk==") for entry in _pins(f"locks/{role}.lock"))
+    ] == ["claude"]
+
+
+def test_the_images_have_the_version_of_the_project() -> None:
+    """In their label, and in the names that compose builds them under."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert f'image.version="{version}"' in (ROOT / "Dockerfile").read_text("utf-8")
-    assert SERVICES["router"]["image"] == f"${{MESH_IMAGE:-eldermesh:{version}}}"
+    built = {
+        service["build"]["target"]: _default(service["image"]) for service in SERVICES.values() if "build" in service
+    }
+    assert built == {role: f"eldermesh/{role}:{version}" for role in ROLES}

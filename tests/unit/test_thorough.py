@@ -18,7 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 def collected() -> list[str]:
     """The ids of all tests that run on real parts."""
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/faults", "tests/integration"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "tests/faults",
+            "tests/integration",
+            "tests/containers",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -49,7 +49,7 @@ async def partitions_owned(mesh: Mesh) -> Found:
     """Whether a router has loaded every partition of the job history since Redis was started."""
     settings = mesh.settings
     try:
-        partitions = (await read_topics(settings.kafka_bootstrap, settings.topic_prefix)).partitions[JOBS_PROGRESS]
+        partitions = (await read_topics(settings.kafka, settings.topic_prefix)).partitions[JOBS_PROGRESS]
         async with aclosing(make_redis(settings)) as redis:
             closed = await closed_gates(redis, settings.topic(JOBS_HISTORY), partitions)
     except (ClientError, RedisError, OSError) as error:

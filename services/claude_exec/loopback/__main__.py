@@ -23,6 +23,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="loopback", description="A deterministic stand-in for the Anthropic Messages API, on this machine only."
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    parser.add_argument(
+        "--inside", metavar="NAME", help="listen on all addresses, for those of a network inside who call it NAME"
+    )
     parser.add_argument("--port", type=int, default=0, help="default: a free one, which the log and --ready-file tell")
     parser.add_argument("--script", type=Path, help="a file (YAML or JSON) of answers; see docs/how-to/loopback.md")
     parser.add_argument("--ready-file", type=Path, help="gets the base address once the endpoint listens")
@@ -34,7 +37,9 @@ async def _main(chosen: argparse.Namespace, script: Script) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await serve(script, stopping, host=chosen.host, port=chosen.port, ready_file=chosen.ready_file)
+    await serve(
+        script, stopping, host=chosen.host, inside=chosen.inside, port=chosen.port, ready_file=chosen.ready_file
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

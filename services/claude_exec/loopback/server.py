@@ -26,6 +26,8 @@ from shared.errors import ConfigurationError
 from shared.http_server import HttpServer
 from shared.logs.setup import get_logger
 
+_ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - only with `inside`
+
 _log = get_logger(__name__)
 
 
@@ -45,7 +47,13 @@ def loopback_host(host: str) -> str:
 
 
 async def serve(
-    script: Script, stopping: asyncio.Event, *, host: str, port: int, ready_file: Path | None = None
+    script: Script,
+    stopping: asyncio.Event,
+    *,
+    host: str,
+    port: int,
+    inside: str | None = None,
+    ready_file: Path | None = None,
 ) -> None:
     """Answer requests until `stopping` is set.
 
@@ -54,6 +62,8 @@ async def serve(
         stopping: when set, waits end, then the server.
         host: an address in 127.0.0.0/8.
         port: 0 takes a free one.
+        inside: listen on all addresses instead, and answer only who calls this endpoint by this name: for containers,
+            whose network inside nobody else reaches.
         ready_file: gets the base address once the endpoint listens, and is removed when it ends.
 
     Raises:
@@ -64,10 +74,11 @@ async def serve(
         listener = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, port))
+            listener.bind((host if inside is None else _ALL_ADDRESSES, port))
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
-        url = f"http://{host}:{listener.getsockname()[1]}"
+        name = inside or host
+        url = f"http://{name}:{listener.getsockname()[1]}"
 
         def listening() -> None:
             if ready_file is not None:
@@ -77,7 +88,7 @@ async def serve(
                 opened.callback(ready_file.unlink, missing_ok=True)
             _log.info("loopback endpoint listens", url=url)
 
-        server = _Server(loopback_application(script, stopping, host=host), listening, http=_Protocol)
+        server = _Server(loopback_application(script, stopping, host=name), listening, http=_Protocol)
         ending = asyncio.create_task(server.exit_after(stopping))
         try:
             await server.serve(sockets=[listener])
@@ -88,7 +99,7 @@ async def serve(
 
 
 def loopback_application(script: Script, stopping: asyncio.Event, *, host: str) -> Starlette:
-    """The HTTP application at `host`; its waits end when `stopping` is set."""
+    """The HTTP application, which its callers know as `host`; its waits end when `stopping` is set."""
     journal, countdown = Journal(), Countdown()
     messages = MessagesEndpoint(script, journal, countdown, stopping)
 

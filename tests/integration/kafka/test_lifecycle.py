@@ -67,8 +67,8 @@ async def incarnation(settings: Settings) -> None:
 
 async def users_client(settings: Settings) -> None:
     """What the public client is made of."""
-    await read_topics(settings.kafka_bootstrap, settings.topic_prefix)
-    async with started_producer(settings.kafka_bootstrap), started_consumer(settings.kafka_bootstrap):
+    await read_topics(settings.kafka, settings.topic_prefix)
+    async with started_producer(settings.kafka), started_consumer(settings.kafka):
         pass
 
 

@@ -42,7 +42,7 @@ async def read(settings: Settings, count: int) -> list[Any]:
     """Records of the inbox's first partition, at least so many."""
     partition = TopicPartition(settings.topic(JOBS), 0)
     found: list[Any] = []
-    async with asyncio.timeout(60), started_consumer(settings.kafka_bootstrap) as consumer:
+    async with asyncio.timeout(60), started_consumer(settings.kafka) as consumer:
         consumer.assign([partition])
         while len(found) < count:
             found += (await consumer.getmany(timeout_ms=500)).get(partition, [])
@@ -72,7 +72,7 @@ async def test_a_fetch_unpacks_little_more_than_one_batch_may_have(
         await publish_batch(settings, JOBS, 0, batch_of([bytes(600_000)], codec="zstd"))
     partition = TopicPartition(settings.topic(JOBS), 0)
     sizes: list[int] = []
-    async with asyncio.timeout(60), started_consumer(settings.kafka_bootstrap) as consumer:
+    async with asyncio.timeout(60), started_consumer(settings.kafka) as consumer:
         consumer.assign([partition])
         while sum(sizes) < 10:
             sizes.append(len((await consumer.getmany(timeout_ms=500)).get(partition, [])))

@@ -101,6 +101,27 @@ def test_config_hides_secrets(mesh: CommandLine, runtime: Runtime) -> None:
     assert "MESH_PARTITIONS=3\n" in as_text.stdout
 
 
+def test_config_hides_the_login_at_kafka(mesh: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user is shown, the password is not."""
+    for name, value in (("BOOTSTRAP", "h:1"), ("SECURITY", "sasl_plaintext"), ("SASL_MECHANISM", "PLAIN")):
+        monkeypatch.setenv(f"MESH_KAFKA_{name}", value)
+    monkeypatch.setenv("MESH_KAFKA_USERNAME", "alice")
+    monkeypatch.setenv("MESH_KAFKA_PASSWORD", "s3cret")
+
+    as_json, as_text = mesh("config", "--json"), mesh("config")
+
+    assert as_json.status == as_text.status == 0
+    assert "MESH_KAFKA_USERNAME=alice\n" in as_text.stdout
+    assert "s3cret" not in as_json.stdout + as_text.stdout + as_text.stderr
+
+
+def test_a_mesh_of_this_machine_is_plain(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its broker has neither TLS nor users, whatever the environment says of another one."""
+    monkeypatch.setenv("MESH_KAFKA_SECURITY", "ssl")
+
+    assert find_mesh().settings.kafka.options()["security_protocol"] == "PLAINTEXT"
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

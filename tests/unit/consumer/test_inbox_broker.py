@@ -54,7 +54,7 @@ async def test_subscribers_make_inbox_clients_with_the_brokers_options(settings:
     await consumer.broker.connect()
     builder: Any = subscriber.builder
     assert builder.func is InboxClient
-    assert builder.keywords["bootstrap_servers"] == ["127.0.0.1:9"]
+    assert builder.keywords["bootstrap_servers"] == "127.0.0.1:9"
     assert builder.keywords["request_timeout_ms"] == 40_000
     await consumer.broker.stop()
 

@@ -1,0 +1,88 @@
+"""compose.yaml, seen from outside: jobs on each engine, their results, ends and traces, and what is no job."""
+
+from __future__ import annotations
+
+import math
+
+import httpx
+
+from tests.containers.compose_mesh import ComposeMesh
+from tests.containers.jaeger_query import edges_of
+from tests.containers.plain_client import PlainClient
+from tests.trace_edges import ADVICE_EDGES, CLAUDE_EDGES, CLI_EDGES, EDGES, Edge
+from tests.waiting import wait_until
+
+END_SECONDS = 120.0
+
+
+async def assert_traced(mesh: ComposeMesh, trace_id: str, edges: list[Edge]) -> None:
+    """Each parent and child is in the job's trace."""
+    missing: set[Edge] = set(edges)
+
+    def whole() -> bool:
+        missing.difference_update(edges_of(mesh.jaeger_url, trace_id))
+        return not missing
+
+    try:
+        await wait_until(whole, description="the whole trace is in Jaeger", timeout_seconds=30, interval_seconds=0.5)
+    except AssertionError:
+        assert missing == set()
+        raise
+
+
+async def test_a_job_on_celery(mesh: ComposeMesh, client: PlainClient) -> None:
+    """Three roots, one end, one trace, its id made of the job's."""
+    (job,) = client.publish({"workload": "python", "items": [1, 4, 9], "options": {"function": "math:sqrt"}})
+    (end,) = client.wait_for_ends([job], seconds=END_SECONDS)
+    assert (end["status"], end["engine"], end["items_succeeded"]) == ("completed", "celery", 3)
+    assert sorted(result["output"] for result in client.results[job]) == [1.0, 2.0, 3.0]
+    assert end["trace_id"] == job.replace("-", "")
+    await assert_traced(mesh, end["trace_id"], [*EDGES, *ADVICE_EDGES])
+
+
+async def test_a_job_on_two_nodes_of_ray(mesh: ComposeMesh, client: PlainClient) -> None:
+    """A large job goes to Ray, runs in both of its containers, and is one trace."""
+    numbers = list(range(400))
+    (job,) = client.publish({"workload": "python", "items": numbers, "options": {"function": "math:sqrt"}})
+    (end,) = client.wait_for_ends([job], seconds=END_SECONDS)
+    assert (end["status"], end["engine"], end["items_succeeded"]) == ("completed", "ray", len(numbers))
+    assert {result["item_index"]: result["output"] for result in client.results[job]} == dict(
+        enumerate(map(math.sqrt, numbers))
+    )
+    hosts = {result["worker_id"].partition(":")[0] for result in client.results[job]}
+    assert hosts == {f"ray@{container[:12]}" for container in mesh.containers("ray-worker")}
+    await assert_traced(mesh, end["trace_id"], EDGES)
+
+
+async def test_a_prompt(mesh: ComposeMesh, client: PlainClient) -> None:
+    """The real Claude CLI runs in its container; what it did itself is in the job's trace."""
+    (job,) = client.publish({"workload": "claude", "items": ["Say it. [[reply good morning]]"]})
+    (end,) = client.wait_for_ends([job], seconds=END_SECONDS)
+    assert end["status"] == "completed"
+    assert "good morning" in str(client.results[job][0]["output"])
+    await assert_traced(mesh, end["trace_id"], [*EDGES, *CLAUDE_EDGES, *CLI_EDGES])
+
+
+def test_what_is_no_job(client: PlainClient) -> None:
+    """It is a dead letter with its own bytes, and stops nobody."""
+    client.publish_bytes(b"\xff no job")
+    (job,) = client.publish({"workload": "python", "items": [16], "options": {"function": "math:sqrt"}})
+    client.wait_for_ends([job], seconds=END_SECONDS)
+    assert b"\xff no job" in client.dead.values()
+
+
+def test_pages_on_this_host(mesh: ComposeMesh) -> None:
+    """Flower, which asks for its log-in, and, with the profile `debug`, Redis Commander."""
+    workers = f"{mesh.flower_url}/workers"
+    assert httpx.get(workers, timeout=10, trust_env=False).status_code == httpx.codes.UNAUTHORIZED
+    login = ("mesh", "only-this-host-knows-it")
+    assert "celery@" in httpx.get(workers, auth=login, timeout=10, trust_env=False).text
+    assert "Redis Commander" in httpx.get(mesh.redis_commander_url, timeout=10, trust_env=False).text
+
+
+def test_nothing_is_lost(mesh: ComposeMesh) -> None:
+    """`mesh doctor` and `mesh audit` agree."""
+    assert mesh.mesh("doctor")["ok"]
+    audited = mesh.mesh("audit", "--wait", "60")
+    assert audited["breaches"] == []
+    assert audited["accepted"] == audited["ended"] > 0
