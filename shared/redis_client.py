@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from shared.settings import Settings
 
@@ -39,11 +41,36 @@ def heeding_cancellation(client: Redis) -> Redis:
     return client
 
 
+def redis_tls(settings: Settings) -> dict[str, Any]:
+    """Options for TLS, by the names that Redis' client and Celery's broker have for them; none without TLS."""
+    if not settings.redis_url.get_secret_value().startswith("rediss://"):
+        return {}
+    options: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    if settings.redis_ca is not None:
+        options["ssl_ca_certs"] = str(settings.redis_ca)
+    if settings.redis_certificate is not None and settings.redis_key is not None:
+        options |= {"ssl_certfile": str(settings.redis_certificate), "ssl_keyfile": str(settings.redis_key)}
+    return options
+
+
+def redis_trouble(error: BaseException) -> str:
+    """What is wrong with Redis, for people, as far as it can be told from an error of its client."""
+    causes = [error, error.__cause__, error.__context__]
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in causes):
+        return f"the certificate of Redis is not signed by the CA in MESH_REDIS_CA, or not for its host: {error}"
+    if isinstance(error, AuthenticationError):
+        return f"Redis refuses the user of MESH_REDIS_URL: {error}"
+    if isinstance(error, NoPermissionError):
+        return f"an ACL rule of Redis keeps the user of MESH_REDIS_URL from what the mesh needs: {error}"
+    return f"Redis does not answer: {error}"
+
+
 def make_redis(settings: Settings) -> Redis:
     """A client whose every call ends within seconds; connects at first use."""
     return heeding_cancellation(
         Redis.from_url(
             settings.redis_url.get_secret_value(),
+            **redis_tls(settings),
             decode_responses=False,
             socket_timeout=_SOCKET_SECONDS,
             socket_connect_timeout=_SOCKET_SECONDS,

@@ -21,14 +21,22 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from eldermesh.contract.vocabulary import Name
 from eldermesh.kafka.access import KafkaAccess, KafkaProtocol, KafkaSecurity, KafkaSecurityError, SaslMechanism
+from eldermesh.tls import TlsFileError, tls_context
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
 from shared.ray_resources import RayDemands
+from shared.secret_files import SUFFIX, SecretFiles, is_secret
 from shared.text.regular_file import read_regular_file
 
 DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
@@ -85,8 +93,19 @@ UNSECURED: Final[dict[str, object]] = {
     "kafka_security": "plaintext",
     **dict.fromkeys(("kafka_ca", "kafka_certificate", "kafka_key"), None),
     **dict.fromkeys(("kafka_sasl_mechanism", "kafka_username", "kafka_password"), None),
+    **dict.fromkeys(("redis_ca", "redis_certificate", "redis_key"), None),
 }
 """What settings of a mesh on the loopback interface have, whatever the environment says of a secured one."""
+
+
+def _check_redis_files(settings: Settings) -> None:
+    files = {"ca": settings.redis_ca, "certificate": settings.redis_certificate, "key": settings.redis_key}
+    if settings.redis_url.get_secret_value().startswith("rediss://"):
+        tls_context(**files)
+        return
+    for field, path in files.items():
+        if path is not None:
+            raise TlsFileError(field, "MESH_REDIS_URL uses no TLS: let it begin with rediss://, or leave this out")
 
 
 class Settings(BaseSettings):
@@ -114,7 +133,15 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="How the user logs in to Kafka.")
     kafka_username: str | None = Field(None, description="The user that logs in to Kafka.")
     kafka_password: SecretStr | None = Field(None, description="The password of that user.")
-    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey address.")
+    redis_url: RedisUrl = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey address; `rediss://user:password@host:port/0` with TLS.",
+    )
+    redis_ca: Path | None = Field(
+        None, description="File (PEM) of the CA that signs Redis' certificate; those of the system are trusted as well."
+    )
+    redis_certificate: Path | None = Field(None, description="File (PEM) of a client certificate for Redis.")
+    redis_key: Path | None = Field(None, description="File (PEM) of its key, not encrypted.")
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
     )
@@ -313,6 +340,10 @@ class Settings(BaseSettings):
         except KafkaSecurityError as error:
             name = "security" if error.field == "protocol" else error.field
             raise ValueError(f"MESH_KAFKA_{name.upper()}: {error.reason}") from error
+        try:
+            _check_redis_files(self)
+        except TlsFileError as error:
+            raise ValueError(f"MESH_REDIS_{error.field.upper()}: {error.reason}") from error
         return self
 
     @cached_property
@@ -385,14 +416,29 @@ class Settings(BaseSettings):
         """A topic's full name."""
         return f"{self.topic_prefix}{name}"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's, which takes one directory
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Files of secrets come before variables: these may be there and empty."""
+        variables = (env_settings, dotenv_settings)
+        return init_settings, SecretFiles(settings_cls, variables), *variables
+
     def environment(self) -> dict[str, str]:
         """These settings as `MESH_*` variables, for a child process: one that is not set is empty.
 
         The child may inherit this process' own variables, or read the same `.env`, and these have to win.
         """
         values: dict[str, str] = {}
-        for name in type(self).model_fields:
+        for name, field in type(self).model_fields.items():
             value = getattr(self, name)
+            if is_secret(field):
+                values[f"MESH_{name.upper()}{SUFFIX}"] = ""
             if value is None:
                 text = ""
             elif isinstance(value, SecretStr):

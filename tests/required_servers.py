@@ -13,6 +13,7 @@ VARIABLES = {
     "kafka": "MESH_REQUIRE_KAFKA",
     "jaeger": "MESH_REQUIRE_JAEGER",
     "asyncapi": "MESH_REQUIRE_ASYNCAPI",
+    "redis": "MESH_REQUIRE_REDIS",
     "containers": "MESH_REQUIRE_CONTAINERS",
 }
 """The marker of tests that need a server → the variable that requires it."""

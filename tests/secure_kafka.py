@@ -57,20 +57,26 @@ def approver_acls(prefix: str) -> list[Acl]:
 
 
 class SecureKafka(KafkaServer):
-    """A node that takes users at `secure` alone, over TLS; `bootstrap` is inside, for itself and for ACLs.
+    """A node that takes users at `secure` over TLS, and at `mutual` those who have a certificate, without a password.
 
-    Its certificate is for 127.0.0.1, and for no name. Each user's password is the name and `-secret`.
+    Its certificate is for 127.0.0.1, and for no name. Each user's password is the name and `-secret`. `bootstrap` is
+    inside, for itself and for ACLs.
     """
 
     def __init__(self, data_dir: Path, users: Iterable[str]) -> None:
         self._secure_port = free_port()
         self.secure = f"{LOOPBACK}:{self._secure_port}"
         self.by_name = f"localhost:{self._secure_port}"
+        self.mutual = f"{LOOPBACK}:{free_port()}"
         authority = trustme.CA()
         self.ca, self.other_ca = data_dir / "ca.pem", data_dir / "other_ca.pem"
+        self._certificate, self._key = data_dir / "client.pem", data_dir / "client_key.pem"
         data_dir.mkdir(parents=True, exist_ok=True)
         authority.cert_pem.write_to_path(self.ca)
         trustme.CA().cert_pem.write_to_path(self.other_ca)
+        client = authority.issue_cert("client.test")
+        client.cert_chain_pems[0].write_to_path(self._certificate)
+        client.private_key_pem.write_to_path(self._key)
         key_store = data_dir / "broker.pem"
         key_store.write_bytes(_key_store(authority.issue_cert(LOOPBACK)))
         super().__init__(
@@ -78,6 +84,9 @@ class SecureKafka(KafkaServer):
             settings={
                 "ssl.keystore.type": "PEM",
                 "ssl.keystore.location": str(key_store),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self.ca),
+                "listener.name.ssl.ssl.client.auth": "required",
                 "sasl.enabled.mechanisms": MECHANISM,
                 f"listener.name.sasl_ssl.{MECHANISM.lower()}.sasl.jaas.config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -102,6 +111,10 @@ class SecureKafka(KafkaServer):
             "password": SecretStr(password(user)),
         }
         return KafkaSecurity(**(values | others))
+
+    def certificate_login(self) -> KafkaSecurity:
+        """How the owner of the client certificate connects to `mutual`."""
+        return KafkaSecurity("ssl", ca=self.ca, certificate=self._certificate, key=self._key)
 
     def login_settings(self, user: str) -> dict[str, Any]:
         """The same as settings of the mesh."""
@@ -134,13 +147,13 @@ class SecureKafka(KafkaServer):
             await asyncio.to_thread(created.result, _ANSWER_SECONDS)
 
     def _node_properties(self) -> dict[str, str]:
-        """Those of a plain node, and the listener for users."""
+        """Those of a plain node, and the listeners for users."""
         plain = super()._node_properties()
-        secure = f"SASL_SSL://{self.secure}"
+        secure = f"SASL_SSL://{self.secure},SSL://{self.mutual}"
         added = {
             "listeners": secure,
             "advertised.listeners": secure,
-            "listener.security.protocol.map": "SASL_SSL:SASL_SSL",
+            "listener.security.protocol.map": "SASL_SSL:SASL_SSL,SSL:SSL",
         }
         return plain | {name: f"{plain[name]},{value}" for name, value in added.items()}
 

@@ -27,6 +27,7 @@ LONGEST = {
     "tests/integration/claude/test_pauses.py": TESTS,
     "tests/integration/test_admission.py::test_killed": TESTS,
     "tests/integration/test_celery_refused.py": TESTS,
+    "tests/integration/test_heartbeats.py": TESTS,
     "tests/integration/test_nothing_left.py": TESTS,
     "tests/integration/test_bench.py": TESTS,
     "tests/property/test_mutations.py": FILES,

@@ -26,6 +26,8 @@ VARIANTS = (
     r"containers/test_replicas\.py::.+-(paused|cut_off)\]",
     # Another odd name.
     r"test_ray_names\.py::test_a_job_runs_on_ray\[(letters|bytes)",
+    # The same on another service: the router and the worker stay.
+    r"test_heartbeats\.py::test_a_process_that_stands_still\[(claude_exec|sages|notifier)\]",
 )
 """Each repeats what another one shows, which every run takes: on another broker or engine, or by another error."""
 

@@ -19,6 +19,7 @@ from eldermesh.client.kafka import (
     end_positions,
     kafka_errors,
     read_topics,
+    seen_by,
     started_consumer,
     started_producer,
 )
@@ -349,7 +350,9 @@ class Client:
         command = checked(JobDecide, job_id=job_id, decision=decision, by=by, reason=reason)
         opened = self._opened()
         if JOBS_DECISIONS not in opened.topics.partitions:
-            raise TopicsMissingError("the mesh has no topic for decisions: run `mesh topics apply`")
+            raise TopicsMissingError(
+                f"the mesh has no topic for decisions{seen_by(self._kafka)}: run `mesh topics apply`"
+            )
         return await self._send_command(opened, DECIDE, job_id, command, inbox=JOBS_DECISIONS)
 
     async def _send_command(

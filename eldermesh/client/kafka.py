@@ -108,15 +108,15 @@ async def read_topics(kafka: KafkaAccess, prefix: str) -> PublicTopics:
     missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
     if missing:
         raise TopicsMissingError(
-            f"the broker at {kafka.bootstrap} has no {', '.join(missing)}{_seen_by(kafka)}: "
+            f"the broker at {kafka.bootstrap} has no {', '.join(missing)}{seen_by(kafka)}: "
             "run `mesh topics apply`, or check the topic prefix"
         )
     found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_SOME)}
     return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
 
 
-def _seen_by(kafka: KafkaAccess) -> str:
-    """Kafka hides topics from those whom no ACL lets describe them."""
+def seen_by(kafka: KafkaAccess) -> str:
+    """What has to be added where a topic is missing: Kafka hides topics from those whom no ACL lets describe them."""
     if kafka.security.protocol == "plaintext":
         return ""
     return f" that {kafka.security.username or 'the owner of this certificate'} may see (ACLs: Describe)"

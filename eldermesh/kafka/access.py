@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import SecretStr
 
+from eldermesh.tls import TlsFileError, tls_context
+
 KafkaProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -41,7 +43,7 @@ class KafkaSecurity:
         password: its password.
 
     Raises:
-        KafkaSecurityError: only a part of what belongs together is given, or what the protocol does not use.
+        KafkaSecurityError: the protocol needs more, or does not use what is given.
     """
 
     protocol: KafkaProtocol = "plaintext"
@@ -67,10 +69,6 @@ class KafkaSecurity:
                 raise KafkaSecurityError(field, why)
             if self.uses_sasl and not given:
                 raise KafkaSecurityError(field, f"{self.protocol} needs it")
-        if self.certificate is None and self.key is not None:
-            raise KafkaSecurityError("certificate", "a key needs its certificate")
-        if self.key is None and self.certificate is not None:
-            raise KafkaSecurityError("key", "a certificate needs its key")
 
     @property
     def uses_tls(self) -> bool:
@@ -86,54 +84,14 @@ class KafkaSecurity:
         """What TLS connections are made with; None without TLS.
 
         Raises:
-            KafkaSecurityError: a file is missing or holds something else, or the key is not that of the certificate.
+            KafkaSecurityError: a file cannot be used, or of certificate and key only one is given.
         """
         if not self.uses_tls:
             return None
-        return tls_context(self.ca, self.certificate, self.key)
-
-
-def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """A context for clients that checks names and certificates of servers.
-
-    Raises:
-        KafkaSecurityError: a file is missing or holds something else, or the key is not that of the certificate.
-    """
-    for field, path in (("ca", ca), ("certificate", certificate), ("key", key)):
-        if path is not None:
-            _require_readable(field, path)
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        raise KafkaSecurityError("ca", f"{ca} holds no certificate in PEM form") from error
-    if certificate is None or key is None:
-        return context
-    try:
-        context.load_cert_chain(certificate, key, password=_refuse_passphrase)
-    except _EncryptedKeyError as error:
-        raise KafkaSecurityError("key", f"the key in {key} is encrypted: give one without a passphrase") from error
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise KafkaSecurityError("key", f"the key in {key} is not that of the certificate {certificate}") from error
-        raise KafkaSecurityError("certificate", f"{certificate} and {key} are not both in PEM form") from error
-    return context
-
-
-class _EncryptedKeyError(Exception):
-    """OpenSSL asks for a passphrase; without an answer from us it would ask on the terminal."""
-
-
-def _refuse_passphrase() -> str:
-    raise _EncryptedKeyError
-
-
-def _require_readable(field: str, path: Path) -> None:
-    if not path.is_file():  # a pipe would be waited for
-        raise KafkaSecurityError(field, f"there is no file {path}")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise KafkaSecurityError(field, f"{path} cannot be read: {error.strerror}") from error
+        try:
+            return tls_context(self.ca, self.certificate, self.key)
+        except TlsFileError as error:
+            raise KafkaSecurityError(error.field, error.reason) from error
 
 
 class KafkaAccess:

@@ -39,6 +39,11 @@ class Mesh:
         """What to do if it does not answer."""
         return _HINTS[self.found_by]
 
+    @property
+    def is_kafka_alone(self) -> bool:
+        """Whether the environment names a broker and no Redis: from this host only Kafka is reached."""
+        return self.found_by == "environment" and "redis_url" not in self.settings.model_fields_set
+
     def unavailable(self, reason: str) -> CliError:
         """The error that says it does not answer."""
         prefix = "no mesh is running: " if self.found_by == "defaults" else ""

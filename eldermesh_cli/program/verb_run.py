@@ -58,12 +58,13 @@ def _meaning(mesh: Mesh, error: Exception) -> CliError | None:
     from eldermesh.client.errors import ClientError
     from eldermesh.kafka.errors import KafkaRefusedError, KafkaUnavailableError, no_broker
     from shared.errors import MeshError, RetryableError
+    from shared.redis_client import redis_trouble
 
     match error:
         case ClientError():
             return _of_client(mesh, error)
         case RedisError():
-            return mesh.unavailable(f"Redis does not answer: {error}")
+            return mesh.unavailable(redis_trouble(error))
         case KafkaRefusedError():
             return refused(str(error))
         case KafkaUnavailableError():

@@ -1,15 +1,15 @@
-"""Whether the mesh took a submit: its state in Redis with our content, or the dead letter of our very record."""
+"""Whether the mesh took a submit: an acceptance with our content, or the dead letter of our very record."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from redis.exceptions import RedisError
 
 from eldermesh.client import Client, MeshUnavailableError, SubmittedJob, WaitTimeoutError
-from eldermesh_cli.program.connection import OpenMesh
 from eldermesh_cli.program.errors import outcome_unknown
 from services.router.read_model.job import JobAcceptance
 
@@ -19,7 +19,13 @@ JUDGED_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.03
 
 
-async def wait_for_acceptance(opened: OpenMesh, client: Client, sent: SubmittedJob, content_hash: str) -> JobAcceptance:
+AskAcceptance = Callable[[SubmittedJob], Awaitable[JobAcceptance | None]]
+"""Says how the job of a submit was accepted, by that submit or an earlier one; None while it was not."""
+
+
+async def wait_for_acceptance(
+    ask: AskAcceptance, client: Client, sent: SubmittedJob, content_hash: str
+) -> JobAcceptance:
     """The acceptance of the job that this submit made, or repeats.
 
     Raises:
@@ -31,7 +37,7 @@ async def wait_for_acceptance(opened: OpenMesh, client: Client, sent: SubmittedJ
     refusal = asyncio.create_task(_refusal(client, sent.job_id, deadline), name=f"refusal of {sent.job_id}")
     try:
         while time.monotonic() < deadline:
-            accepted = await opened.jobs.acceptance(sent.job_id)
+            accepted = await ask(sent)
             if accepted is not None and accepted.content_hash == content_hash:
                 return accepted
             if refusal.done():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from eldermesh.client import Client, JobDeadError, SubmittedJob
@@ -16,7 +18,8 @@ from eldermesh_cli.program.connection import OpenMesh, mesh_client, open_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.trace_context import traced
-from eldermesh_cli.submit.acceptance import wait_for_acceptance
+from eldermesh_cli.submit.acceptance import AskAcceptance, wait_for_acceptance
+from eldermesh_cli.submit.history_tail import history_tail
 from eldermesh_cli.submit.wait_messages import say_waits
 from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.progress_bar import ItemsBar
@@ -58,7 +61,9 @@ class Submission:
         """Send the job and wait for its end: by default as long as a job can live."""
         limit = self._mesh.settings.max_job_age_seconds + _SLACK_SECONDS if timeout_seconds is None else timeout_seconds
 
-        async def follow(opened: OpenMesh, client: Client, sent: SubmittedJob, accepted: JobAcceptance) -> ExitStatus:
+        async def follow(
+            opened: OpenMesh | None, client: Client, sent: SubmittedJob, accepted: JobAcceptance
+        ) -> ExitStatus:
             self._output.note(f"job {sent.job_id} is {accepted.state}")
             end = await self._follow(opened, client, sent.job_id, accepted.items_total, limit)
             self._print_end(end)
@@ -67,23 +72,27 @@ class Submission:
         return await self._send(follow)
 
     async def _send(
-        self, then: Callable[[OpenMesh, Client, SubmittedJob, JobAcceptance], Coroutine[Any, Any, ExitStatus]]
+        self, then: Callable[[OpenMesh | None, Client, SubmittedJob, JobAcceptance], Coroutine[Any, Any, ExitStatus]]
     ) -> ExitStatus:
         settings = self._mesh.settings
-        async with (
-            traced(settings),
-            open_mesh(self._mesh) as opened,
-            mesh_client(settings) as client,
-        ):
+        opened: OpenMesh | None = None
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(traced(settings))
+            if self._mesh.is_kafka_alone:
+                ask: AskAcceptance = (await stack.enter_async_context(history_tail(settings, self._job))).acceptance
+            else:
+                opened = await stack.enter_async_context(open_mesh(self._mesh))
+                ask = partial(_in_read_model, opened)
+            client = await stack.enter_async_context(mesh_client(settings))
             sent = self._sent = await client.submit(self._job)
             try:
-                accepted = await wait_for_acceptance(opened, client, sent, self._job.content_hash())
+                accepted = await wait_for_acceptance(ask, client, sent, self._job.content_hash())
             except JobDeadError as error:
                 return self._refused(sent, error)
             return await then(opened, client, sent, accepted)
 
     async def _print_acceptance(
-        self, _: OpenMesh, __: Client, sent: SubmittedJob, accepted: JobAcceptance
+        self, _: OpenMesh | None, __: Client, sent: SubmittedJob, accepted: JobAcceptance
     ) -> ExitStatus:
         self._print(SubmitAnswer(job_id=sent.job_id, state=accepted.state, **self._trace(accepted.trace_id)))
         return ExitStatus.OK
@@ -114,7 +123,7 @@ class Submission:
         )
 
     async def _follow(
-        self, opened: OpenMesh, client: Client, job_id: str, items_total: int | None, limit: float
+        self, opened: OpenMesh | None, client: Client, job_id: str, items_total: int | None, limit: float
     ) -> JobEnd:
         """Wait for the end, and show on standard error how far it is."""
         with ItemsBar(self._output, items_total) as bar:
@@ -125,16 +134,18 @@ class Submission:
                     self._note_error(progress.results)
 
             moving = asyncio.create_task(move(), name=f"progress of {job_id}")
-            saying = asyncio.create_task(say_waits(opened, job_id, bar.say), name=f"waits of {job_id}")
+            helping = [moving]
+            if opened is not None:
+                helping.append(asyncio.create_task(say_waits(opened, job_id, bar.say), name=f"waits of {job_id}"))
             try:
                 end = await client.wait(job_id, limit)
                 # For the looks only: the last records are there within moments of the end.
                 await asyncio.wait([moving], timeout=_LAST_RECORDS_SECONDS)
                 return end
             finally:
-                moving.cancel()
-                saying.cancel()
-                await asyncio.wait([moving, saying])
+                for task in helping:
+                    task.cancel()
+                await asyncio.wait(helping)
 
     def _note_error(self, results: Sequence[ItemResult]) -> None:
         failed = (result for result in results if result.status == "failed")
@@ -157,6 +168,10 @@ class Submission:
             self._output.answer(end)
         else:
             self._output.show(pairs_table(end_pairs(end, self._first_error)))
+
+
+async def _in_read_model(opened: OpenMesh, sent: SubmittedJob) -> JobAcceptance | None:
+    return await opened.jobs.acceptance(sent.job_id)
 
 
 def end_pairs(end: JobEnd, first_error: str | None = None) -> list[tuple[str, object]]:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from aiokafka import TopicPartition
 
 from eldermesh.kafka.consumer import assign_at
-from eldermesh.kafka.errors import KafkaUnavailableError
+from eldermesh.kafka.errors import KafkaRefusedError, KafkaUnavailableError
 from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import ConfigurationError, RetryableError
@@ -34,7 +34,8 @@ async def read_or_create_incarnation(settings: Settings) -> str:
     appended again, long before a segment is old enough to be compacted.
 
     Raises:
-        ConfigurationError: the topic does not exist (`mesh topics apply` creates it) or holds something else.
+        ConfigurationError: the topic does not exist (`mesh topics apply` creates it) or holds something else, or the
+            broker refuses this client.
         RetryableError: the broker does not answer within `READ_SECONDS`.
     """
     try:
@@ -49,6 +50,8 @@ async def read_or_create_incarnation(settings: Settings) -> str:
             return found[0]
     except TimeoutError as error:
         raise RetryableError(f"the incarnation could not be read within {READ_SECONDS:g} s") from error
+    except KafkaRefusedError as error:
+        raise ConfigurationError(str(error)) from error
     except KafkaUnavailableError as error:
         raise RetryableError(f"the incarnation could not be read: {error!r}") from error
 

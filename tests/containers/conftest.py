@@ -11,6 +11,7 @@ import pytest
 from tests.containers.compose_mesh import ComposeMesh
 from tests.containers.docker_command import docker, docker_missing
 from tests.containers.plain_client import PlainClient
+from tests.required_servers import VARIABLES
 
 # Its image comes from a registry; the tests remove what they start themselves, and look whether they did.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
@@ -20,12 +21,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all tests of this directory, and skip them where there is no Docker."""
     here = Path(__file__).parent
     mine = [item for item in items if here in item.path.parents]
-    missing = docker_missing() if mine else None
+    missing = (docker_missing() or _not_asked_for()) if mine else None
     for item in mine:
         item.add_marker(pytest.mark.containers)
         item.add_marker(pytest.mark.slow)
         if missing is not None:
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _not_asked_for() -> str | None:
+    """They build images and take a quarter of an hour, so nobody gets them by surprise."""
+    asked = os.environ.get(VARIABLES["containers"], "") == "1"
+    return None if asked else f"tests of containers, which {VARIABLES['containers']}=1 asks for"
 
 
 @pytest.fixture(scope="session")

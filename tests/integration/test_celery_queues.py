@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eldermesh.launch import python_command
 from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from services.router.engines.celery.housekeeping import REMOVE_OLD_BLOBS
 from services.router.engines.celery.queue import CeleryDispatcher
 from shared.health.heartbeat import STALE_SECONDS
@@ -23,6 +25,7 @@ from tests.integration.worker_process import running_worker
 from tests.waiting import wait_until
 
 RETENTION_SECONDS = 3600.0
+HOUSEKEEPING: dict[str, Any] = {"blob_retention_seconds": RETENTION_SECONDS, "housekeeping_seconds": 1.0, "slots": 1}
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +33,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
     """Topics and queues of their own; blobs are kept for an hour, and Beat sends a task each second."""
-    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
-        yield made.model_copy(
-            update={
-                "blob_url": (tmp_path / "blobs").as_uri(),
-                "blob_retention_seconds": RETENTION_SECONDS,
-                "housekeeping_seconds": 1.0,
-                "slots": 1,
-            }
-        )
+    async with runner_settings(embedded_broker, redis_server, tmp_path, **HOUSEKEEPING) as made:
+        yield made
 
 
 @pytest.fixture
@@ -188,3 +184,29 @@ async def test_beat_refuses_what_it_cannot_do(settings: Settings, tmp_path: Path
     await wait_until(lambda: beat.poll() is not None, description="it has ended")
     assert beat.poll() == 2
     assert "lifecycle rule" in (tmp_path / "beat.log").read_text("utf-8")
+
+
+async def test_beat_goes_on_after_redis_was_away(embedded_broker: str, tmp_path: Path) -> None:
+    """It loses its connection, waits, and sends again; the worker, too, takes tasks again."""
+    redis = EmbeddedRedis(tmp_path)
+    await redis.start()
+    try:
+        async with runner_settings(embedded_broker, redis.url, tmp_path, **HOUSEKEEPING) as settings:
+            beat = OwnedProcess(
+                list(python_command("services.router.engines.celery.beat")),
+                log_path=tmp_path / "beat.log",
+                env=os.environ | settings.environment(),
+            )
+            beat.start()
+            try:
+                with running_worker(settings, tmp_path, queues="housekeeping") as worker:
+                    await worker.ready()
+                    await until_removed(aged_blob(settings, "default/job-1/0.json", RETENTION_SECONDS + 60))
+                    await redis.stop()
+                    await redis.start()
+                    await until_removed(aged_blob(settings, "default/job-1/1.json", RETENTION_SECONDS + 60))
+            finally:
+                await beat.stop(20)
+            assert beat.poll() == 0
+    finally:
+        await redis.stop()

@@ -16,7 +16,7 @@ from shared.errors import MeshError
 from shared.http_client import NoHttpClientError, http_client
 from shared.kafka.clients import make_admin
 from shared.kafka.topic_admin import inspect_topics
-from shared.redis_client import make_redis
+from shared.redis_client import make_redis, redis_trouble
 
 _SKEW_SECONDS = 1.0
 _CLOCK_SAMPLES = 9
@@ -61,7 +61,7 @@ async def redis_answers(mesh: Mesh) -> Found:
         try:
             info: Any = await redis.info()
         except (RedisError, OSError) as error:
-            raise CheckFailed(f"Redis does not answer: {error}", mesh.hint) from error
+            raise CheckFailed(redis_trouble(error), mesh.hint) from error
         try:
             await redis.set(f"{mesh.settings.topic_prefix}doctor", 1, px=_PROBE_MS)
         except (RedisError, OSError) as error:

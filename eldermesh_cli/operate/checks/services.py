@@ -18,6 +18,7 @@ from eldermesh_cli.operate.checks.check import CheckFailed, Found
 from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
 from shared.health.parts import unowned_partitions, unsettled_groups
+from shared.health.producer_report import producing_trouble
 from shared.history.foreign_state import celery_key_prefix
 from shared.history.gates import closed_gates
 from shared.kafka.topics import (
@@ -126,6 +127,9 @@ async def workers_answer(mesh: Mesh) -> Found:
         raise CheckFailed(f"cannot be told: {error!r}", "see the check of Redis") from error
     if not names:
         raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
+    for name in names:  # which is also how the worker's host is called in notes
+        if (trouble := await producing_trouble(mesh.settings, name)) is not None:
+            raise CheckFailed(f"{name}: {trouble}", "its results wait for Kafka; `mesh logs worker` says more")
     return Found(", ".join(names))
 
 

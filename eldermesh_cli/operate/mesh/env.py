@@ -22,7 +22,7 @@ app = typer.Typer()
     epilog=example("mesh env", 'set -a; eval "$(mesh env)"; set +a', "mesh env --json | jq -r .MESH_KAFKA_BOOTSTRAP")
 )
 def env(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> ExitStatus:
-    """Print the settings with which any client reaches the mesh, one NAME=value a line (with its Redis password)."""
+    """Print the settings with which any client reaches the mesh, one NAME=value a line (with its passwords)."""
     output = Output(as_json)
     place = data_dir_of(data_dir)
     try:
@@ -50,8 +50,12 @@ def _of_runtime(runtime: Runtime) -> dict[str, str]:
 
 def _of_settings(mesh: Mesh) -> dict[str, str]:
     """The settings in force, where they and not a mesh on this machine say which mesh is meant."""
-    environment = mesh.settings.environment()
-    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in MESH_SETTINGS}
+    from shared.settings import UNSECURED
+
+    settings = mesh.settings
+    environment = settings.environment()
+    login = [name for name, value in UNSECURED.items() if getattr(settings, name) != value]
+    values = {(variable := f"MESH_{name.upper()}"): environment.get(variable, "") for name in (*MESH_SETTINGS, *login)}
     return _given(values, ray_on_demand=mesh.settings.ray_on_demand)
 
 

@@ -28,6 +28,7 @@ from tests.fresh_topics import fresh_settings
 from tests.kafka_server import kafka_missing
 from tests.mesh_services import mesh_services
 from tests.secure_kafka import SecureKafka, approver_acls, mesh_acls, publisher_acls
+from tests.unit.cli.command_line import run_here
 
 pytestmark = pytest.mark.kafka
 
@@ -85,6 +86,9 @@ async def test_only_the_approver_decides(kafka: SecureKafka) -> None:
     async with Client(kafka.secure, prefix, security=kafka.login("approver")) as client:
         await client.approve(job_id, by="ann")
 
+    async with Client(kafka.secure, prefix, security=kafka.login("publisher")) as client:
+        with pytest.raises(TopicsMissingError, match="no topic for decisions that publisher may see"):
+            await client.approve(job_id, by="ann")
     decision = OutgoingRecord(f"{prefix}jobs.decisions", b"{}", None, None, ())
     publisher = KafkaAccess(kafka.secure, kafka.login("publisher"))
     async with started_producer(publisher) as producer:
@@ -185,6 +189,20 @@ async def test_a_user_where_nobody_logs_in(kafka: SecureKafka) -> None:
     assert f"the broker at {kafka.bootstrap} logs in no users on that port" in said
 
 
+async def test_a_client_certificate(kafka: SecureKafka) -> None:
+    """It lets its owner in; without one the broker closes the connection, and the message says what may be missing."""
+    admin = WholeAdminClient(**KafkaAccess(kafka.mutual, kafka.certificate_login()).options())
+    try:
+        await admin.start()
+        assert (await admin.describe_cluster())["brokers"]
+    finally:
+        await admin.close()
+
+    said = await _refused(kafka.mutual, KafkaSecurity("ssl", ca=kafka.ca))
+
+    assert "closes the TLS connection: does it want another MESH_KAFKA_CERTIFICATE?" in said
+
+
 async def test_nobody_refuses_where_nobody_is() -> None:
     """An address without a broker is no refusal."""
     with pytest.raises(KafkaUnavailableError) as raised:
@@ -207,3 +225,16 @@ async def test_services_and_doctor_say_the_same(kafka: SecureKafka) -> None:
     await producer.stop()
     with pytest.raises(CheckFailed, match=said):
         await broker_answers(Mesh(settings, "environment"))
+
+
+async def test_a_verb_says_why(kafka: SecureKafka) -> None:
+    """With a word for scripts, and without the password."""
+    login = kafka.login_settings("mesh") | {"kafka_password": SecretStr("wr0ng")}
+    settings = fresh_settings(kafka.secure, "kafka", **login)
+
+    ran = await asyncio.to_thread(run_here, ("list", "--json"), settings.environment())
+
+    assert ran.status == 3
+    assert ran.error()["error_type"] == "refused"
+    assert "refuses the user mesh: name or password" in ran.error()["message"]
+    assert "wr0ng" not in ran.stdout + ran.stderr

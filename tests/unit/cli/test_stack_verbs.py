@@ -170,6 +170,18 @@ def test_env_of_a_mesh_that_runs_elsewhere(monkeypatch: pytest.MonkeyPatch, caps
     assert run(["env", "--json", "--data-dir", str(Path.cwd())]) == 3
 
 
+def test_env_of_a_secured_mesh(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its login is part of what a client has to know."""
+    login = {"SECURITY": "sasl_plaintext", "SASL_MECHANISM": "PLAIN", "USERNAME": "alice", "PASSWORD": "s3cret"}
+    for name, value in ({"BOOTSTRAP": "kafka:9092"} | login).items():
+        monkeypatch.setenv(f"MESH_KAFKA_{name}", value)
+
+    assert run(["env", "--json"]) == 0
+
+    values = json.loads(capsys.readouterr().out)
+    assert {name: values.get(f"MESH_KAFKA_{name}") for name in login} == login
+
+
 def test_help_of_each_verb_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     """What is typed can be copied from the help."""
     for verb in ("up", "down", "env", "ps", "logs"):

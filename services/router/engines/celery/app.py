@@ -10,6 +10,7 @@ from kombu import Exchange, Queue
 
 from services.router.engines.celery.broker import RedisBroker
 from shared.history.foreign_state import celery_key_prefix
+from shared.redis_client import redis_tls
 from shared.settings import Settings
 
 RUN_CHUNK = "eldermesh.run_chunk"
@@ -41,7 +42,7 @@ def broker_url(settings: Settings) -> str:
 def make_celery_app(settings: Settings) -> Celery:
     """A new application. It connects at first use, and is not made the current one of the process."""
     app = Celery("eldermesh", broker=broker_url(settings), amqp=RedisBroker, set_as_current=False)
-    app.conf.update(_common() | _delivery(settings))
+    app.conf.update(_common() | _delivery(settings) | {"broker_use_ssl": redis_tls(settings) or None})
     return app
 
 
