@@ -35,7 +35,7 @@ def _not_asked_for() -> str | None:
     return None if asked else f"tests of containers, which {VARIABLES['containers']}=1 asks for"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def nothing_left_in_docker() -> Iterator[None]:
     """Asked last: no volume or network is there that was not, not even one without a name."""
     before = _things()
@@ -44,7 +44,7 @@ def nothing_left_in_docker() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mesh(nothing_left_in_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeMesh]:
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeMesh]:
     """The mesh, all of it healthy."""
     mesh = ComposeMesh(tmp_path_factory.mktemp("compose"))
     with mesh.compose:

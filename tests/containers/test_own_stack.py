@@ -95,7 +95,7 @@ def service(network: Network, module: str, ready: str) -> DockerContainer:
 
 
 @pytest.fixture(scope="module")
-def stack(nothing_left_in_docker: None) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """Servers, topics, a router and a worker. What was started last is stopped first."""
     with ExitStack() as started:
         network = started.enter_context(Network())
