@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from platformdirs import user_state_path
 from pydantic import (
@@ -345,6 +346,13 @@ class Settings(BaseSettings):
         except TlsFileError as error:
             raise ValueError(f"MESH_REDIS_{error.field.upper()}: {error.reason}") from error
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, but what was derived from the old values is derived anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for derived in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[derived]
+        return copied
 
     @cached_property
     def kafka(self) -> KafkaAccess:

@@ -143,3 +143,11 @@ def test_an_embedded_mesh_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made = embedded_mesh(Settings(**(base | {"data_dir": tmp_path})))
 
     assert made.settings.kafka.options()["security_protocol"] == "PLAINTEXT"
+
+
+def test_copied_settings_derive_anew() -> None:
+    """The access of a copy is that of the copy's own broker, also where the original's was used before."""
+    first = Settings(kafka_bootstrap="first:9092", _env_file=None)
+    assert first.kafka.bootstrap == "first:9092"
+    assert first.model_copy(update={"kafka_bootstrap": "second:9092"}).kafka.bootstrap == "second:9092"
+    assert first.kafka.bootstrap == "first:9092"
