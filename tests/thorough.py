@@ -10,6 +10,9 @@ import re
 
 import pytest
 
+from tests.required_servers import VARIABLES as SERVER_VARIABLES
+from tests.required_servers import is_required
+
 VARIABLE = "MESH_TEST_THOROUGH"
 
 VARIANTS = (
@@ -70,14 +73,21 @@ LONG = (
 )
 """Each takes a minute, or 20 seconds of CPU."""
 
+SERVERS = ("kafka", "jaeger", "redis")
+"""Tests with these markers: their servers take long to start, and a run takes the same on machines without them."""
+
 _REASON = f"a long test that only {VARIABLE}=1 takes"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip them, unless the run is thorough."""
+    """Skip them, unless the run is thorough; tests with a server, also unless that is required."""
     if os.environ.get(VARIABLE, "") == "1":
         return
     pattern = re.compile("|".join(VARIANTS + LONG))
+    servers = [name for name in SERVERS if not is_required(name)]
     for item in items:
         if pattern.search(item.nodeid):
             item.add_marker(pytest.mark.skip(reason=_REASON))
+        elif server := next((name for name in servers if item.get_closest_marker(name) is not None), None):
+            reason = f"a test with a server of its own that only {VARIABLE}=1 takes, or {SERVER_VARIABLES[server]}=1"
+            item.add_marker(pytest.mark.skip(reason=reason))

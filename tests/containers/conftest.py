@@ -11,7 +11,7 @@ import pytest
 from tests.containers.compose_mesh import ComposeMesh
 from tests.containers.docker_command import docker, docker_missing
 from tests.containers.plain_client import PlainClient
-from tests.required_servers import VARIABLES
+from tests.required_servers import VARIABLES, is_required
 
 # Its image comes from a registry; the tests remove what they start themselves, and look whether they did.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
@@ -31,8 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _not_asked_for() -> str | None:
     """They build images and take a quarter of an hour, so nobody gets them by surprise."""
-    asked = os.environ.get(VARIABLES["containers"], "") == "1"
-    return None if asked else f"tests of containers, which {VARIABLES['containers']}=1 asks for"
+    return None if is_required("containers") else f"a test of containers, which {VARIABLES['containers']}=1 asks for"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.required_servers import VARIABLES
 from tests.thorough import LONG, VARIABLE, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,43 @@ def test_a_long_test_is_there(pattern: str, collected: list[str]) -> None:
 
 def _matches(patterns: tuple[str, ...], test: str) -> bool:
     return any(re.search(pattern, test) for pattern in patterns)
+
+
+SERVER_TESTS = """
+import pytest
+
+@pytest.mark.kafka
+def test_with_kafka():
+    pass
+
+@pytest.mark.jaeger
+def test_with_jaeger():
+    pass
+
+def test_without_a_server():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "passed", "skipped"), [({}, 1, 2), ({"MESH_REQUIRE_KAFKA": "1"}, 2, 1), ({VARIABLE: "1"}, 3, 0)]
+)
+def test_servers_are_started_where_asked_for(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], passed: int, skipped: int
+) -> None:
+    """By a thorough run, or one that requires the server; the others say what asks for them."""
+    for name in (VARIABLE, *VARIABLES.values()):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    pytester.makeini(
+        "[pytest]\naddopts = -p tests.thorough -p no:cacheprovider\nasyncio_default_fixture_loop_scope = function\n"
+        "markers =\n    kafka\n    jaeger\n"
+    )
+    pytester.makepyfile(SERVER_TESTS)
+    ran = pytester.runpytest_inprocess("-rs")
+    ran.assert_outcomes(passed=passed, skipped=skipped)
+    assert ("MESH_REQUIRE_JAEGER=1" in ran.stdout.str()) is bool(skipped)
 
 
 TESTS = """
