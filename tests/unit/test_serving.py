@@ -20,6 +20,7 @@ class PlayedPart:
 
     def __init__(self) -> None:
         self.in_trouble: str | None = None
+        self.asked = 0
         self.failing: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -31,7 +32,8 @@ class PlayedPart:
 
     @property
     def trouble(self) -> str | None:
-        """As told."""
+        """As told; how often it was asked is counted."""
+        self.asked += 1
         return self.in_trouble
 
 
@@ -86,7 +88,8 @@ async def test_heartbeats_stop_while_a_part_is_in_trouble(tmp_path: Path, monkey
 
     async def beats() -> bool:
         file.unlink(missing_ok=True)
-        await asyncio.sleep(0.05)
+        asked = part.asked
+        await wait_until(lambda: part.asked >= asked + 3, description="the part was asked three times")
         return file.exists()
 
     waiting = asyncio.ensure_future(until_stopped([PlayedPart(), part], stop, file))

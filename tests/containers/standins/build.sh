@@ -9,7 +9,6 @@ cd "$(dirname "$0")"
 
 scripts=../../../scripts
 cache=${MESH_CACHE_DIR:-$HOME/.cache/eldermesh}/standins
-mirror=${MESH_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 kafka_version=4.1.0
 log4j_version=2.24.3
 # So that pip, npm and apt in a build trust what this machine trusts.
@@ -20,7 +19,7 @@ fail() {
     exit 3
 }
 
-# The packages of a Debian release, as one layer.
+# The packages of a Debian release, as one layer; from debootstrap's own mirror, or MESH_DEBIAN_MIRROR.
 debian() {
     local suite=$1 image=eldermesh-standin/debian:$1
     docker image inspect "$image" >/dev/null 2>&1 && return
@@ -28,7 +27,8 @@ debian() {
         debootstrap >&2 || fail "debootstrap is missing: install it"
     echo "standins: building $image" >&2
     local root=$work/$suite
-    debootstrap --variant=minbase --include=busybox,ca-certificates,python3,python3-venv "$suite" "$root" "$mirror" >&2
+    debootstrap --variant=minbase --include=busybox,ca-certificates,python3,python3-venv "$suite" "$root" \
+        ${MESH_DEBIAN_MIRROR:+"$MESH_DEBIAN_MIRROR"} >&2
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     ln -s /bin/busybox "$root/usr/local/bin/wget"
     cp "$certificates" "$root$certificates"
