@@ -49,8 +49,9 @@ start() {
             command -v apt-get >/dev/null || fail "dockerd is missing: install Docker"
             echo "docker_engine: installing Debian's docker.io" >&2
             # Installed, it would start at once with the machine's own directories.
+            apt-get update >&2  # a new machine has no lists of packages, or old ones
             env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends docker.io >&2 ||
-                fail "apt-get could not install docker.io: run apt-get update, or install Docker"
+                fail "apt-get could not install docker.io: install Docker"
         fi
         mkdir -p "$directory"
         rm -f "$pid_file"

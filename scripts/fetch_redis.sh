@@ -8,6 +8,7 @@ if ! command -v redis-server >/dev/null; then
         echo "fetch_redis: redis-server is missing: install it (7.0 or newer, with TLS)" >&2
         exit 3
     fi
+    apt-get update --quiet >&2  # a new machine has no lists of packages, or old ones
     # At this run level the package does not start its service.
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends redis-server >&2
 fi

@@ -23,8 +23,11 @@ fail() {
 debian() {
     local suite=$1 image=eldermesh-standin/debian:$1
     docker image inspect "$image" >/dev/null 2>&1 && return
-    command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        debootstrap >&2 || fail "debootstrap is missing: install it"
+    if ! command -v debootstrap >/dev/null; then
+        apt-get update >&2  # a new machine has no lists of packages, or old ones
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends debootstrap >&2 ||
+            fail "debootstrap is missing: install it"
+    fi
     echo "standins: building $image" >&2
     local root=$work/$suite
     debootstrap --variant=minbase --include=busybox,ca-certificates,python3,python3-venv "$suite" "$root" \
