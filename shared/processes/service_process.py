@@ -72,10 +72,10 @@ async def until_stopped(parts: Sequence[Part], stop: asyncio.Event, heartbeat_fi
                 failure = watch.result()
                 raise StopServiceError(f"the service stops itself: {told(failure)}") from failure
     finally:
-        heartbeat.end()
         for task in (stopping, *watches):
             task.cancel()
         await asyncio.wait({stopping, *watches})
+        heartbeat.end()
 
 
 def _trouble_of(parts: Sequence[Part]) -> str | None:
