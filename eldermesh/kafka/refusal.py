@@ -6,6 +6,7 @@ aiokafka tries the next broker after whatever fails, and says in the end that no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import Any
 
@@ -23,6 +24,9 @@ from eldermesh.kafka.errors import KafkaRefusedError
 
 _ASK_SECONDS = 5.0
 """Longest that all brokers are asked."""
+
+_CLOSE_SECONDS = 1.0
+"""Longest wait for a broker that does not answer the end of a TLS connection."""
 
 _WRONG_HOST = (62, 64)
 """What OpenSSL says of a name, and of an address, that is not in a certificate."""
@@ -73,7 +77,10 @@ class _Broker:
             if then_ask:
                 await connection.send(MetadataRequest([]))
         finally:
-            connection.close()
+            closed = connection.close()
+            if connection._protocol is not None:  # noqa: SLF001 - as above; without it there was no connection
+                # TLS ends when the broker has answered: a loop that ends before that leaves the socket open.
+                await asyncio.wait({closed}, timeout=_CLOSE_SECONDS)
 
     async def speaks_tls(self) -> bool:
         """Whether it makes a TLS connection, with whatever certificate. Nothing is sent over it."""
@@ -85,6 +92,8 @@ class _Broker:
         except OSError:
             return False
         writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
         return True
 
     async def greets(self, **others: Any) -> bool:

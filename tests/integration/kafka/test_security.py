@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -130,6 +131,9 @@ async def _refused(address: str, security: KafkaSecurity | None) -> str:
     admin = WholeAdminClient(**KafkaAccess(address, security).options())
     with pytest.raises(KafkaRefusedError) as raised:
         await admin.start()
+    port = int(address.rsplit(":", 1)[1])
+    connections = psutil.Process().net_connections("tcp4")
+    assert not [each for each in connections if each.raddr and each.raddr.port == port], "connections are left"
     return str(raised.value)
 
 
