@@ -133,7 +133,7 @@ async def _refused(address: str, security: KafkaSecurity | None) -> str:
         await admin.start()
     port = int(address.rsplit(":", 1)[1])
     connections = psutil.Process().net_connections("tcp4")
-    assert not [each for each in connections if each.raddr and each.raddr.port == port], "connections are left"
+    assert not [each for each in connections if each.raddr[1:] == (port,)], "connections are left"
     return str(raised.value)
 
 
