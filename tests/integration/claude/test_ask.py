@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.claude.asking import Asking, asking
+from tests.unit.cli.command_line import Ran, run_here
 
 _TOOL = '[[tool Bash {"command": "echo one"}]] [[reply all done]]'
-_SECONDS = 180
 
 
 class Shell:
     """Runs `mesh ask …` on a mesh."""
 
     def __init__(self, mesh: Asking) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MESH_", "OTEL_"))}
-        self._env = inherited | mesh.settings.environment()
+        self._env = mesh.settings.environment()
 
-    async def ask(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    async def ask(self, *arguments: str, stdin: str | None = None) -> Ran:
         """Run it to its end."""
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "eldermesh_cli.main", "ask", *arguments],
-            env=self._env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
+        return await asyncio.to_thread(run_here, ("ask", *arguments), self._env, stdin)
 
 
 @pytest.fixture
@@ -47,22 +34,22 @@ async def mesh(embedded_broker: str, redis_server: str, loopback_url: str, tmp_p
 
 
 async def test_ask(mesh: Asking) -> None:
-    """One after another on one mesh, since each takes a start of the command."""
+    """One after another on one mesh."""
     shell = Shell(mesh)
 
     taken = await shell.ask("[[reply one]]", "--json", "--label", "a=b")
-    assert taken.returncode == 0, taken.stderr
+    assert taken.status == 0, taken.stderr
     answer = json.loads(taken.stdout)
     assert answer["state"] == "accepted"
     end = await mesh.end(answer["request_id"])
     assert (end.result, end.labels, end.trace_id) == ("one", {"a": "b"}, answer["trace_id"])
 
     waited = await shell.ask("-", "--wait", stdin="[[reply two]]")
-    assert (waited.returncode, waited.stdout) == (0, "two\n"), waited.stderr
+    assert (waited.status, waited.stdout) == (0, "two\n"), waited.stderr
     assert "completed" in waited.stderr
 
     streamed = await shell.ask(_TOOL, "--tool", "Bash", "--stream", "--json")
-    assert (streamed.returncode, streamed.stderr) == (0, "")
+    assert (streamed.status, streamed.stderr) == (0, "")
     lines = [json.loads(line) for line in streamed.stdout.splitlines()]
     assert [line["kind"] for line in lines] == ["output"] * (len(lines) - 1) + ["end"]
     assert lines[-1]["record"]["result"] == "all done"
@@ -76,14 +63,14 @@ async def test_ask(mesh: Asking) -> None:
 
     stalled = json.loads((await shell.ask("[[stall]]", "--json")).stdout)["request_id"]
     cancelled = await shell.ask("--cancel", stalled, "--reason", "enough", "--json")
-    assert cancelled.returncode == 0, cancelled.stderr
+    assert cancelled.status == 0, cancelled.stderr
     assert json.loads(cancelled.stdout)["status"] == "cancelled"
-    assert (await shell.ask("--follow", stalled, "--wait", "--json")).returncode == 1
+    assert (await shell.ask("--follow", stalled, "--wait", "--json")).status == 1
 
     refused = await shell.ask("x", "--option", "modle=y", "--json")
-    assert refused.returncode == 1
+    assert refused.status == 1
     assert json.loads(refused.stderr)["error"]["error_type"] == "invalid"
-    assert (await shell.ask("[[reply k]]", "--idempotency-key", "k", "--wait")).returncode == 0
+    assert (await shell.ask("[[reply k]]", "--idempotency-key", "k", "--wait")).status == 0
     conflict = await shell.ask("[[reply other]]", "--idempotency-key", "k", "--wait", "--json")
-    assert conflict.returncode == 4
+    assert conflict.status == 4
     assert json.loads(conflict.stderr)["error"]["error_type"] == "conflict"
