@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The tests of the mesh in containers, from a machine without an engine or an image: starts an engine, builds stand-ins
-# for the official images, runs the suite and stops the engine. No test may be skipped, and all variants run. Needs root, `make setup` and
-# what scripts/docker_engine.sh and tests/containers/standins/build.sh need. ARGS narrow: scripts/ci_containers.sh -k flower
+# for the official images, runs the suite and stops the engine. No test may be skipped, and all variants run. Needs root,
+# `make setup` and what scripts/docker_engine.sh and tests/containers/standins/build.sh need.
+#   scripts/ci_containers.sh -k flower    the rest of a line narrows it, as pytest's does
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,4 +20,4 @@ eval "$engine"
 images=$(step tests/containers/standins/build.sh)
 eval "$images"
 export MESH_REQUIRE_CONTAINERS=1 MESH_TEST_THOROUGH=1
-step .venv/bin/python -m pytest tests/containers --durations=10 "$@"
+step .venv/bin/python -m pytest tests/containers tests/unit/test_containers.py --durations=10 "$@"

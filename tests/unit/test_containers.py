@@ -100,6 +100,7 @@ def test_drains_before_it_is_killed() -> None:
     assert all(float(service["stop_grace_period"].rstrip("s")) >= 2 * drain_seconds for service in SERVICES.values())
 
 
+@pytest.mark.containers
 @pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
 def test_docker_compose_reads_it() -> None:
     """Compose itself finds nothing wrong, with every profile."""
