@@ -48,7 +48,7 @@ def test_long_tests_come_first_and_alone(pytestconfig: pytest.Config, monkeypatc
         "tests/faults/test_c.py::test_2",
         "tests/integration/whole_mesh/test_d.py::test_1",
         "tests/integration/whole_mesh/test_e.py::test_1",
-        "tests/integration/test_ray_engine.py::test_1",
+        "tests/integration/engines/test_ray_engine.py::test_1",
     ]
     monkeypatch.setattr(pytestconfig.option, "tx", ["2*popen"])
     scheduler = SlowFirst(pytestconfig)

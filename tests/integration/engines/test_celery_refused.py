@@ -17,7 +17,7 @@ from services.router.engines.celery.queue import CeleryDispatcher
 from shared.errors import RetryableError
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings
-from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.played_owner import PlayedOwner
 from tests.integration.worker_process import WorkerProcess, running_worker
 from tests.refusing_redis import WAYS, refusing
 from tests.waiting import wait_until
@@ -46,21 +46,6 @@ async def settings(embedded_broker: str, redis: EmbeddedRedis, tmp_path: Path) -
     """Settings with topics of their own, and a lease that is over long before Redis takes writes again."""
     async with runner_settings(embedded_broker, redis.url, tmp_path, lease_seconds=LEASE_SECONDS) as made:
         yield made
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def celery(settings: Settings) -> AsyncIterator[CeleryDispatcher]:
-    """The router's side."""
-    dispatcher = CeleryDispatcher(settings)
-    yield dispatcher
-    await dispatcher.close()
 
 
 async def lives_on(worker: WorkerProcess, seconds: float) -> None:

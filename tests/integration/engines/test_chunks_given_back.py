@@ -25,31 +25,10 @@ from shared.workloads import (
     RunContext,
     WorkloadRegistry,
 )
-from tests.integration.chunk_running import chunk_runner, runner_settings
+from tests.integration.chunk_running import chunk_runner
 from tests.integration.item_pids import all_gone, begun, let_go, written_pids
-from tests.integration.played_owner import TRACE_ID, PlayedOwner, played_owner
+from tests.integration.played_owner import TRACE_ID, PlayedOwner
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """Settings with topics of their own and a short lease."""
-    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def runner(settings: Settings) -> AsyncIterator[ChunkRunner]:
-    """A runner as an engine makes it."""
-    async with chunk_runner(settings) as made:
-        yield made
 
 
 async def held(owner: PlayedOwner, task: ChunkTask) -> None:

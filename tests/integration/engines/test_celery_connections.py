@@ -44,13 +44,6 @@ async def settings(embedded_broker: str, redis: EmbeddedRedis, tmp_path: Path) -
         yield made
 
 
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
 async def clients(settings: Settings) -> set[str]:
     """Addresses from which this process is connected to the server, by the server's list, but for the one that asks."""
     own = {f"{each.laddr.ip}:{each.laddr.port}" for each in psutil.Process().net_connections("tcp")}

@@ -19,7 +19,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics
 from tests.integration.item_pids import all_gone
-from tests.integration.played_owner import FUNCTIONS, PlayedOwner, played_owner
+from tests.integration.played_owner import FUNCTIONS, PlayedOwner
 from tests.leaks import living_below
 from tests.ray_head import reaching, runner_pids
 from tests.renewals import renewals_from_now
@@ -54,13 +54,6 @@ async def settings(
     async for key in redis.scan_iter(match=f"{made.topic_prefix}*"):
         await redis.unlink(key)
     await redis.aclose()
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,8 +13,8 @@ from shared.history.chunk_id import ChunkId
 from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from tests.integration.chunk_running import LEASE_SECONDS, chunk_runner, runner_settings
-from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.chunk_running import LEASE_SECONDS, chunk_runner
+from tests.integration.played_owner import PlayedOwner
 from tests.waiting import wait_until
 
 LEASE_MS = round(LEASE_SECONDS * 1000)
@@ -33,20 +32,6 @@ class LosesFirstAnswers(ClaimStore):
             self.lost += 1
             raise RedisConnectionError("the answer was lost")
         return answer
-
-
-@pytest.fixture
-async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """Settings with topics of their own and a short lease."""
-    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.history.clock import SystemClock
 from shared.history.runs.claim_request import NOT_YET_SECONDS
 from shared.settings import Settings
-from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner, runner_settings
+from tests.integration.chunk_running import HEARTBEAT_SECONDS, LEASE_SECONDS, chunk_runner
 from tests.integration.item_pids import all_gone, begun, let_go, written_pids
-from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner, played_owner
+from tests.integration.played_owner import FUNCTIONS, TRACE_ID, PlayedOwner
 from tests.renewals import renewals_from_now
 from tests.waiting import wait_until
 
@@ -31,27 +30,6 @@ class ShiftedClock(SystemClock):
     def monotonic(self) -> float:
         """As if so much more time had gone by."""
         return super().monotonic() + self.shift_seconds
-
-
-@pytest.fixture
-async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """Settings with topics of their own."""
-    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def runner(settings: Settings) -> AsyncIterator[ChunkRunner]:
-    """A runner as an engine makes it."""
-    async with chunk_runner(settings) as made:
-        yield made
 
 
 async def held(owner: PlayedOwner, task: ChunkTask) -> None:

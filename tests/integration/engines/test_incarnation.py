@@ -15,17 +15,9 @@ from services.router.engines.celery.queue import CeleryDispatcher
 from shared.history.foreign_state import celery_key_prefix, drop_foreign_state
 from shared.redis_client import make_redis
 from shared.settings import Settings
-from tests.integration.chunk_running import runner_settings
-from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.played_owner import PlayedOwner
 from tests.integration.worker_process import running_worker
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
-    """Settings with topics and keys of their own."""
-    async with runner_settings(embedded_broker, redis_server, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -35,21 +27,6 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
         yield client
         async for key in client.scan_iter(match=f"*{settings.topic_prefix}*"):
             await client.unlink(key)
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def celery(settings: Settings) -> AsyncIterator[CeleryDispatcher]:
-    """The router's side."""
-    dispatcher = CeleryDispatcher(settings)
-    yield dispatcher
-    await dispatcher.close()
 
 
 async def test_states_and_tasks_of_another_log_go_once(

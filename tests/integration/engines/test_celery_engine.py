@@ -22,7 +22,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics
 from tests.integration.item_pids import all_gone, begun, let_go, written_pids
-from tests.integration.played_owner import FUNCTIONS, PlayedOwner, played_owner
+from tests.integration.played_owner import FUNCTIONS, PlayedOwner
 from tests.integration.worker_process import WorkerProcess, running_worker
 from tests.renewals import renewals_from_now
 from tests.waiting import wait_until
@@ -55,21 +55,6 @@ async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> A
     async for key in redis.scan_iter(match=f"{made.topic_prefix}*"):
         await redis.unlink(key)
     await redis.aclose()
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def celery(settings: Settings) -> AsyncIterator[CeleryDispatcher]:
-    """The router's side."""
-    dispatcher = CeleryDispatcher(settings)
-    yield dispatcher
-    await dispatcher.close()
 
 
 @pytest.fixture

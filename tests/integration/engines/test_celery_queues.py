@@ -20,7 +20,7 @@ from services.router.engines.celery.queue import CeleryDispatcher
 from shared.health.heartbeat import STALE_SECONDS
 from shared.settings import Settings
 from tests.integration.chunk_running import runner_settings
-from tests.integration.played_owner import PlayedOwner, played_owner
+from tests.integration.played_owner import PlayedOwner
 from tests.integration.worker_process import running_worker
 from tests.waiting import wait_until
 
@@ -35,21 +35,6 @@ async def settings(embedded_broker: str, redis_server: str, tmp_path: Path) -> A
     """Topics and queues of their own; blobs are kept for an hour, and Beat sends a task each second."""
     async with runner_settings(embedded_broker, redis_server, tmp_path, **HOUSEKEEPING) as made:
         yield made
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[PlayedOwner]:
-    """The owner of partition 0."""
-    async with played_owner(settings) as played:
-        yield played
-
-
-@pytest.fixture
-async def celery(settings: Settings) -> AsyncIterator[CeleryDispatcher]:
-    """The router's side."""
-    dispatcher = CeleryDispatcher(settings)
-    yield dispatcher
-    await dispatcher.close()
 
 
 async def waits(celery: CeleryDispatcher, queue: str) -> int:
