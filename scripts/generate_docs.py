@@ -23,10 +23,10 @@ from shared.facts.claude import CLAUDE_FACTS
 from shared.facts.fact import Fact
 from shared.facts.jobs import JOB_FACTS
 from shared.facts.notifications import NOTIFICATION_FACTS
-from shared.kafka.topics import TOPICS, TopicSpec
+from shared.kafka.topics import TOPICS, TopicSpec, tenant_inbox
 
 _DAY_MS = 24 * 3600 * 1000
-_PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.isupper()}
+_PUBLIC_TOPICS = {value for name, value in vars(public_topics).items() if name.isupper()} | {"jobs.<tenant>"}
 
 
 def _first_line(described: type) -> str:
@@ -58,7 +58,10 @@ def _facts(registry: Mapping[str, type[Fact]]) -> str:
 
 def topics() -> str:
     """The table of topics."""
-    return table(("topic", "for", "policy", "retention", "largest record"), [_topic(spec) for spec in TOPICS])
+    return table(
+        ("topic", "for", "policy", "retention", "largest record"),
+        [_topic(spec) for spec in (*TOPICS, tenant_inbox("<tenant>"))],
+    )
 
 
 def _topic(spec: TopicSpec) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from platformdirs import user_state_path
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -30,6 +31,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from eldermesh.contract.tenants import InboxTenant, distinct_tenants
 from eldermesh.contract.vocabulary import Name
 from eldermesh.kafka.access import KafkaAccess, KafkaProtocol, KafkaSecurity, KafkaSecurityError, SaslMechanism
 from eldermesh.tls import TlsFileError, tls_context
@@ -145,6 +147,12 @@ class Settings(BaseSettings):
     redis_key: Path | None = Field(None, description="File (PEM) of its key, not encrypted.")
     topic_prefix: Annotated[str, Field(pattern=_PREFIX_PATTERN)] = Field(
         "", description="Put before every topic name and Redis key, so that environments can share a cluster."
+    )
+    tenants: Annotated[tuple[InboxTenant, ...], NoDecode, AfterValidator(distinct_tenants)] = Field(
+        (), description="Tenants with an inbox of their own, `jobs.<tenant>`, which an ACL can guard."
+    )
+    submit_tenant: InboxTenant | None = Field(
+        None, description="Verbs submit and cancel in the inbox of this tenant, `jobs.<tenant>`, instead of in `jobs`."
     )
     group_session_seconds: PositiveFloat | None = Field(
         None, description="How long a dead consumer keeps its partitions; 45 on Kafka, 3 embedded."
@@ -305,6 +313,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", "ray_workloads"),
+        "tenants",
         mode="before",
     )
     @classmethod

@@ -86,10 +86,12 @@ def headers(event_id: str, event_type: str, job_id: str) -> Headers:
     )
 
 
-def submit_record(job_id: str, items: Sequence[Any], *, offset: int = 0, **fields: Any) -> PublicRecord:
-    """A submit of a `python` job on the inbox."""
+def submit_record(
+    job_id: str, items: Sequence[Any], *, offset: int = 0, inbox: str = JOBS, **fields: Any
+) -> PublicRecord:
+    """A submit of a `python` job on an inbox."""
     value = {"job_id": job_id, "workload": "python", "items": list(items)} | fields
-    return PublicRecord(JOBS, 0, offset, job_id.encode(), (), json.dumps(value).encode())
+    return PublicRecord(inbox, 0, offset, job_id.encode(), (), json.dumps(value).encode())
 
 
 def progress_record(

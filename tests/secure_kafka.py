@@ -38,10 +38,10 @@ def mesh_acls(prefix: str) -> list[Acl]:
     ]
 
 
-def publisher_acls(prefix: str) -> list[Acl]:
-    """What a user needs who submits jobs and reads their outcome."""
+def publisher_acls(prefix: str, inbox: str = "jobs") -> list[Acl]:
+    """What a user needs who submits jobs, to `jobs` or to the inbox of a tenant, and reads their outcome."""
     return [
-        Acl("TOPIC", f"{prefix}jobs", "WRITE"),
+        Acl("TOPIC", f"{prefix}{inbox}", "WRITE"),
         *(Acl("TOPIC", f"{prefix}{name}", "READ") for name in ("jobs.progress", "jobs.done", "jobs.dead")),
     ]
 

@@ -31,6 +31,7 @@ from eldermesh.client.submission import (
     SubmittedJob,
     check_size,
     checked,
+    checked_inbox,
     command_headers,
     encode,
     identified_job,
@@ -84,10 +85,13 @@ class Client:
         topic_prefix: what the mesh puts before its topic names (`MESH_TOPIC_PREFIX`).
         partitions: partitions of results and ends, if the caller wants them checked; else whatever the broker says.
         source: `ce_source` of what this client sends.
+        tenant: jobs and cancels go to the inbox of this tenant, `jobs.<tenant>`, and not to `jobs`; all jobs are the
+            tenant's.
         security: TLS and login of Kafka, if it asks for them.
 
     Raises:
         KafkaSecurityError: a file of `security` cannot be used.
+        InvalidJobError: this tenant cannot have an inbox.
     """
 
     def __init__(
@@ -97,12 +101,15 @@ class Client:
         partitions: int | None = None,
         *,
         source: str = "/eldermesh/client",
+        tenant: str | None = None,
         security: KafkaSecurity | None = None,
     ) -> None:
         self._kafka = KafkaAccess(bootstrap, security)
         self._prefix = topic_prefix
         self._partitions = partitions
         self._source = source
+        self._tenant = tenant
+        self._inbox = JOBS if tenant is None else checked_inbox(tenant)
         self._stack = AsyncExitStack()
         self._entered: _Open | None = None
 
@@ -116,14 +123,14 @@ class Client:
             ClientError: the number of partitions is not the expected one.
         """
         async with AsyncExitStack() as stack:
-            topics = await read_topics(self._kafka, self._prefix)
+            topics = await read_topics(self._kafka, self._prefix, inbox=self._inbox)
             check_partitions(topics, self._partitions)
             producer = await stack.enter_async_context(started_producer(self._kafka))
             followed = (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD, CLAUDE_OUTPUT)
             there = [name for name in followed if name in topics.partitions]
             since = await end_positions(self._kafka, [each for name in there for each in topics.all_partitions(name)])
             outcomes = [*topics.all_partitions(JOBS_DONE), *topics.all_partitions(JOBS_DEAD)]
-            feed = OutcomeFeed(self._kafka, topics, {each: since[each] for each in outcomes})
+            feed = OutcomeFeed(self._kafka, topics, {each: since[each] for each in outcomes}, inbox=self._inbox)
             stack.push_async_callback(feed.close)
             self._entered = _Open(topics, producer, since, feed, Prompts(self._kafka, topics, since))
             self._stack = stack.pop_all()
@@ -148,9 +155,9 @@ class Client:
             MeshUnavailableError: not acknowledged; the record may or may not be there.
         """
         opened = self._opened()
-        known = identified_job(job, fields)
+        known = identified_job(job, fields, tenant=self._tenant)
         value = encode(known.command)
-        with send_span(opened.topics.name(JOBS), known.subject) as span:
+        with send_span(opened.topics.name(self._inbox), known.subject, inbox=self._inbox) as span:
             headers = command_headers(SUBMIT, self._source, known.subject, span.carrier)
             check_size(value, headers)
             followed = opened.feed.follow(known.subject, fresh=known.fresh)
@@ -158,7 +165,7 @@ class Client:
             if not known.fresh:
                 done = opened.topics.partition_of(JOBS_DONE, known.subject)
                 ends_before = (await end_positions(self._kafka, [done]))[done]
-            sent = await self._send(opened, known.subject, value, headers)
+            sent = await self._send(opened, known.subject, value, headers, inbox=self._inbox)
             followed.sent(sent, ends_before=ends_before)
         trace_id = span.trace_id or trace_id_of(known.subject)
         return SubmittedJob(known.subject, sent.topic, sent.partition, sent.offset, trace_id)
@@ -170,8 +177,8 @@ class Client:
             InvalidJobError: `job_id` is no lower-case UUID, or the reason is too long.
             MeshUnavailableError: not acknowledged.
         """
-        opened = self._opened()
-        return await self._send_command(opened, CANCEL, job_id, checked(JobCancel, job_id=job_id, reason=reason))
+        command = checked(JobCancel, job_id=job_id, reason=reason)
+        return await self._send_command(self._opened(), CANCEL, job_id, command, inbox=self._inbox)
 
     async def approve(self, job_id: str, by: str, reason: str | None = None) -> SentRecord:
         """Let a held job go on, and return once Kafka has acknowledged that.
@@ -362,7 +369,7 @@ class Client:
         subject: str,
         command: JobCancel | JobDecide | ClaudeCancel,
         *,
-        inbox: str = JOBS,
+        inbox: str,
     ) -> SentRecord:
         value = encode(command)
         with send_span(opened.topics.name(inbox), subject, inbox=inbox) as span:
@@ -375,7 +382,7 @@ class Client:
         return self._entered
 
     @staticmethod
-    async def _send(opened: _Open, subject: str, value: bytes, headers: Headers, *, inbox: str = JOBS) -> SentRecord:
+    async def _send(opened: _Open, subject: str, value: bytes, headers: Headers, *, inbox: str) -> SentRecord:
         to = opened.topics.partition_of(inbox, subject)
         record = OutgoingRecord(to.topic, value, subject.encode(), to.partition, headers)
         (sent,) = await opened.producer.send_all([record])

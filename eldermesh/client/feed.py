@@ -31,9 +31,11 @@ class OutcomeFeed:
         kafka: the broker.
         topics: the public topics.
         since: where the partitions of `jobs.done` and `jobs.dead` stood when the client began.
+        inbox: the topic, without prefix, whose refused submits count.
     """
 
-    def __init__(self, kafka: KafkaAccess, topics: PublicTopics, since: Positions) -> None:
+    def __init__(self, kafka: KafkaAccess, topics: PublicTopics, since: Positions, *, inbox: str) -> None:
+        self._inbox = topics.name(inbox)
         self._kafka = kafka
         self._topics = topics
         self._positions: dict[TopicPartition, int] = dict(since)
@@ -47,7 +49,7 @@ class OutcomeFeed:
         job = self._followed.get(job_id)
         if job is None:
             self._forget_one()
-            job = self._followed[job_id] = FollowedJob(job_id, fresh=fresh)
+            job = self._followed[job_id] = FollowedJob(job_id, fresh=fresh, inbox=self._inbox)
         return job
 
     def is_fresh(self, job_id: str) -> bool:

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from eldermesh.client.errors import AccessRefusedError, ClientError, MeshUnavailableError, TopicsMissingError
 from eldermesh.contract.partitions import partition_of
+from eldermesh.contract.tenants import is_job_inbox, tenant_of_inbox
 from eldermesh.contract.topics import (
     CLAUDE_OUTPUT,
     CLAUDE_REQUESTS,
@@ -38,9 +39,9 @@ _MAX_FETCH_BYTES = 4 * 1024 * 1024
 _REQUEST_MS = 10_000
 _ACKNOWLEDGE_SECONDS = 15.0
 _ENDS_SECONDS = 30.0
-_PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
-_FOR_SOME = (JOBS_DECISIONS, JOBS_HOLDS, CLAUDE_REQUESTS, CLAUDE_OUTPUT)
-"""Only who decides on holds, follows them, or sends prompts on their own needs these."""
+_PUBLIC = (JOBS_PROGRESS, JOBS_DONE, JOBS_DEAD)
+_FOR_SOME = (JOBS, JOBS_DECISIONS, JOBS_HOLDS, CLAUDE_REQUESTS, CLAUDE_OUTPUT)
+"""Only who submits, decides on holds, follows them, or sends prompts on their own needs these."""
 
 Positions = Mapping[TopicPartition, int]
 """Offsets to read from, by partition."""
@@ -56,6 +57,11 @@ class PublicTopics:
     def name(self, topic: str) -> str:
         """Full name of a public topic."""
         return f"{self.prefix}{topic}"
+
+    @property
+    def job_inboxes(self) -> tuple[str, ...]:
+        """The topics, without prefix, that jobs are sent to: `jobs`, and the inboxes of tenants."""
+        return tuple(sorted(name for name in self.partitions if is_job_inbox(name)))
 
     def all_partitions(self, topic: str) -> list[TopicPartition]:
         """Every partition of a public topic; none of one that is not there."""
@@ -88,8 +94,13 @@ async def broker_errors(kafka: KafkaAccess) -> AsyncIterator[None]:
         raise MeshUnavailableError(no_broker(kafka.bootstrap, error)) from error
 
 
-async def read_topics(kafka: KafkaAccess, prefix: str) -> PublicTopics:
-    """Ask the broker for the public topics.
+async def read_topics(kafka: KafkaAccess, prefix: str, *, inbox: str = JOBS) -> PublicTopics:
+    """Ask the broker for the public topics; those of the inboxes of tenants are among them, where they are seen.
+
+    Args:
+        kafka: the broker.
+        prefix: of all names of topics.
+        inbox: the one that jobs are sent to, and so has to be there.
 
     All topics are listed: the embedded broker creates a topic that is asked for by name.
 
@@ -105,13 +116,15 @@ async def read_topics(kafka: KafkaAccess, prefix: str) -> PublicTopics:
             listed = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         finally:
             await admin.close()
-    missing = [f"{prefix}{name}" for name in _PUBLIC if not listed.get(f"{prefix}{name}")]
+    missing = [f"{prefix}{name}" for name in (inbox, *_PUBLIC) if not listed.get(f"{prefix}{name}")]
     if missing:
         raise TopicsMissingError(
             f"the broker at {kafka.bootstrap} has no {', '.join(missing)}{seen_by(kafka)}: "
             "run `mesh topics apply`, or check the topic prefix"
         )
-    found = {name: listed.get(f"{prefix}{name}", 0) for name in (*_PUBLIC, *_FOR_SOME)}
+    mine = {name.removeprefix(prefix): count for name, count in listed.items() if name.startswith(prefix)}
+    inboxes = (name for name in mine if tenant_of_inbox(name) is not None)
+    found = {name: mine.get(name, 0) for name in (*_PUBLIC, *_FOR_SOME, *inboxes)}
     return PublicTopics(prefix, {name: partitions for name, partitions in found.items() if partitions})
 
 

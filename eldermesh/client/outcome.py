@@ -14,7 +14,6 @@ from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS
 
 CONFLICT_GRACE_SECONDS = 2.0
 """A repeated submit leaves no trace, a conflicting one leaves a dead letter, which may come so long after sending."""
@@ -26,17 +25,20 @@ class FollowedJob:
     """The end and the dead letters of one job, in whatever order they are read.
 
     A dead letter under the job's id need not be this submit's: it can be an invalid cancel, another submit of the id
-    with other content, or a record of another topic than `jobs`, on which a service failed. So for a submit of our own
-    only the letter with its coordinates counts, and then also against an end, which is the other job's. For any other
-    job a refused submit counts if all that was there is read and no end was among it.
+    with other content, or a record of another topic than the inbox, be it another tenant's or one on which a service
+    failed. So for a submit of our own only the letter with its coordinates counts, and then also against an end, which
+    is the other job's. For any other job a refused submit of the inbox counts if all that was there is read and no end
+    was among it.
 
     Args:
         job_id: the job.
         fresh: nothing of the job can be on the topics before the position from which they are followed.
+        inbox: full name of the topic that its submit goes to.
     """
 
-    def __init__(self, job_id: str, *, fresh: bool) -> None:
+    def __init__(self, job_id: str, *, fresh: bool, inbox: str) -> None:
         self.job_id = job_id
+        self._inbox = inbox
         self.settled = asyncio.Event()
         """Set when `outcome` has something to say."""
         self.refused = asyncio.Event()
@@ -90,7 +92,7 @@ class FollowedJob:
             letter = DeadLetterHeaders.decode(record.headers)
         except ValueError:
             return  # whoever wrote this, it says nothing about the job
-        if letter.topic.endswith(JOBS) and record.header("ce_type") not in {CANCEL, DECIDE}:
+        if letter.topic == self._inbox and record.header("ce_type") not in {CANCEL, DECIDE}:
             if len(self._letters) >= _MAX_LETTERS:
                 del self._letters[next(iter(self._letters))]
             self._letters[SentRecord(letter.topic, letter.partition, letter.offset)] = letter

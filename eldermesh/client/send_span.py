@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from eldermesh.contract.tenants import is_job_inbox
 from eldermesh.contract.topics import CLAUDE_REQUESTS, JOBS
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -28,7 +29,7 @@ class SendSpan:
 
 
 @contextmanager
-def send_span(topic: str, subject: str, *, inbox: str = JOBS) -> Iterator[SendSpan]:
+def send_span(topic: str, subject: str, *, inbox: str) -> Iterator[SendSpan]:
     """A producer span around sending a command, current meanwhile.
 
     Args:
@@ -44,7 +45,8 @@ def send_span(topic: str, subject: str, *, inbox: str = JOBS) -> Iterator[SendSp
         "messaging.destination.name": topic,
         "eldermesh.request.id" if inbox == CLAUDE_REQUESTS else "eldermesh.job.id": subject,
     }
-    with tracer.start_as_current_span(f"send {inbox}", kind=trace.SpanKind.PRODUCER, attributes=attributes):
+    name = f"send {JOBS if is_job_inbox(inbox) else inbox}"
+    with tracer.start_as_current_span(name, kind=trace.SpanKind.PRODUCER, attributes=attributes):
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
         yield SendSpan(carrier)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from eldermesh.client.errors import InvalidJobError, RecordTooLargeError
 from eldermesh.contract.claude_commands import ClaudeCancel, ClaudeRequest
@@ -17,7 +17,10 @@ from eldermesh.contract.cloudevents import Headers, binary_headers
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from eldermesh.contract.ids import job_id_from_key, request_id_from_key
 from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
+from eldermesh.contract.tenants import InboxTenant, inbox_of_tenant
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
+
+_INBOX_TENANT: TypeAdapter[str] = TypeAdapter(InboxTenant)
 
 Model = TypeVar("Model", bound=BaseModel)
 Command = TypeVar("Command", JobSubmit, ClaudeRequest)
@@ -64,16 +67,49 @@ def checked(model: type[Model], /, **fields: Any) -> Model:
         raise InvalidJobError(reasons(error)) from error
 
 
-def identified_job(job: JobSubmit | None, fields: dict[str, Any]) -> Identified[JobSubmit]:
-    """The submit with the id that the mesh will know it by; without `job_id` and `idempotency_key` it gets a new one.
+def checked_inbox(tenant: str) -> str:
+    """The inbox of a tenant, without prefix.
 
     Raises:
-        InvalidJobError: both a model and fields are given, or the fields break the contract.
+        InvalidJobError: it cannot have one.
+    """
+    try:
+        return inbox_of_tenant(_INBOX_TENANT.validate_python(tenant))
+    except ValidationError as error:
+        raise InvalidJobError(f"tenant: {error.errors(include_input=False, include_url=False)[0]['msg']}") from error
+
+
+def identified_job(
+    job: JobSubmit | None, fields: dict[str, Any], *, tenant: str | None = None
+) -> Identified[JobSubmit]:
+    """The submit with the id that the mesh will know it by; without `job_id` and `idempotency_key` it gets a new one.
+
+    Args:
+        job: the submit, or None if its fields are given.
+        fields: of the submit.
+        tenant: whose inbox it goes to; None for `jobs`.
+
+    Raises:
+        InvalidJobError: both a model and fields are given, the fields break the contract, or it is another tenant's.
     """
     if job is not None and fields:
         raise InvalidJobError("give a JobSubmit or its fields, not both")
     job = checked(JobSubmit, **fields) if job is None else job
+    job = job if tenant is None else job_of_tenant(job, tenant)
     return _identified(job, job.job_id, "job_id", job_id_from_key)
+
+
+def job_of_tenant(job: JobSubmit, tenant: str) -> JobSubmit:
+    """The submit as the inbox of this tenant takes it.
+
+    Raises:
+        InvalidJobError: it names another tenant.
+    """
+    if "tenant" not in job.model_fields_set:
+        return job.model_copy(update={"tenant": tenant})
+    if job.tenant != tenant:
+        raise InvalidJobError(f"tenant: the job is of {job.tenant}, and goes to the inbox of {tenant}: leave it out")
+    return job
 
 
 def identified_request(request: ClaudeRequest | str | None, fields: dict[str, Any]) -> Identified[ClaudeRequest]:

@@ -18,7 +18,8 @@ from eldermesh.client.kafka import (
     started_consumer,
 )
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
+from eldermesh.contract.tenants import is_job_inbox
+from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from eldermesh.kafka.access import KafkaAccess, KafkaSecurity
 from eldermesh.kafka.consumer import assign_at
 
@@ -64,11 +65,18 @@ async def read_public_topics(
     bootstrap: str,
     topic_prefix: str = "",
     *,
-    names: tuple[str, ...] = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD),
+    names: tuple[str, ...] | None = None,
     timeout_seconds: float = 60.0,
     security: KafkaSecurity | None = None,
 ) -> list[PublicRecord]:
-    """All records that lie on these public topics now, by topic, partition and offset.
+    """All records that lie on public topics now, by topic, partition and offset.
+
+    Args:
+        bootstrap: the broker.
+        topic_prefix: of the mesh.
+        names: the topics, without prefix; by default all that jobs are sent to, and all that says what became of them.
+        timeout_seconds: longest that it takes.
+        security: TLS and login of Kafka, if it asks for them.
 
     Raises:
         TopicsMissingError: the topics do not exist.
@@ -82,9 +90,10 @@ async def read_public_topics(
         async with scope:
             topics = await read_topics(kafka, topic_prefix)
             async with started_consumer(kafka) as consumer:
-                # The inbox last: whatever the other topics speak of is then in it.
+                names = names or (*topics.job_inboxes, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD)
+                # The inboxes last: whatever the other topics speak of is then in them.
                 until: dict[TopicPartition, int] = {}
-                for name in sorted(names, key=lambda each: each == JOBS):
+                for name in sorted(names, key=is_job_inbox):
                     until |= await end_positions(kafka, topics.all_partitions(name))
                 found = [record async for record in read_range(consumer, topics, until)]
     except TimeoutError as error:

@@ -18,14 +18,18 @@ from eldermesh.contract.schemas import (
     mode,
     with_one_source,
 )
+from eldermesh.contract.tenants import inbox_of_tenant
 from eldermesh.contract.vocabulary import CONTRACT_VERSION
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
 _DEAD_LETTER = "dead-letter"
 
+_TENANT_INBOX = inbox_of_tenant("{tenant}")
+
 _TOPICS = {
     topics.JOBS: "Inbox of commands. Keys and partitions mean nothing; every header is optional.",
+    _TENANT_INBOX: "Inbox of one tenant's submits and cancels, for meshes that name the tenant in MESH_TENANTS.",
     topics.JOBS_DECISIONS: "Inbox of decisions on holds, apart so that an ACL can guard it.",
     topics.JOBS_PROGRESS: "Results, keyed by job id: per job in order, without gaps, repeats byte-identical.",
     topics.JOBS_DONE: "Ends, keyed by job id: one for each accepted job, repeats byte-identical.",
@@ -56,20 +60,24 @@ def asyncapi_document() -> dict[str, Any]:
 
 
 def _of(topic: str) -> list[str]:
-    return [event.name for event in PUBLIC_EVENTS if event.topic == topic] or [_DEAD_LETTER]
+    like = topics.JOBS if topic == _TENANT_INBOX else topic
+    return [event.name for event in PUBLIC_EVENTS if event.topic == like] or [_DEAD_LETTER]
 
 
 def _channel(topic: str) -> dict[str, Any]:
-    return {
+    channel: dict[str, Any] = {
         "address": topic,
         "description": _TOPICS[topic],
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _of(topic)},
     }
+    if topic == _TENANT_INBOX:
+        channel["parameters"] = {"tenant": {"description": "The tenant of all jobs in this inbox."}}
+    return channel
 
 
 def _operation(topic: str) -> dict[str, Any]:
     """Seen from the mesh: it receives what anyone sends, and sends the rest."""
-    received = any(event.topic == topic and event.sender == "anyone" for event in PUBLIC_EVENTS)
+    received = any(event.name in _of(topic) and event.sender == "anyone" for event in PUBLIC_EVENTS)
     return {
         "action": "receive" if received else "send",
         "channel": {"$ref": f"#/channels/{topic}"},

@@ -10,10 +10,18 @@ from collections.abc import Iterable, Iterator
 
 from eldermesh.contract.breach import FORM, Breach, JobRecords
 from eldermesh.contract.inbox import InboxSubmit, read_submit
-from eldermesh.contract.ledger import Inbox, Letters, altered_originals, invalid_without_letter, unaccounted
+from eldermesh.contract.ledger import (
+    Inbox,
+    Letters,
+    altered_originals,
+    coordinates_of,
+    invalid_without_letter,
+    unaccounted,
+)
 from eldermesh.contract.record_form import read_dead_letter, read_end, read_hold, read_progress
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
+from eldermesh.contract.tenants import is_job_inbox
+from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 
 
 def breaches(
@@ -24,8 +32,8 @@ def breaches(
     Args:
         records: the records, in any order between topics.
         topic_prefix: what dead letters have before topic names.
-        inbox: the records include all of `jobs`; without it invariant 8 is not checked, and of invariant 5 only what
-            does not depend on `max_failed_items`.
+        inbox: the records include all that was sent to inboxes of jobs; without it invariant 8 is not checked, and of
+            invariant 5 only what does not depend on `max_failed_items`.
         settled: nothing is under way any more; otherwise what is merely missing yet is no breach.
     """
     found: list[Breach] = []
@@ -35,12 +43,12 @@ def breaches(
     found += _differing_repeats(by_topic[JOBS_PROGRESS] + by_topic[JOBS_DONE] + by_topic[JOBS_HOLDS])
     found += _hold_forms(by_topic[JOBS_HOLDS])
     jobs = _jobs(by_topic, found)
-    letters = _letters(by_topic[JOBS_DEAD], found)
-    inbox_topic = f"{topic_prefix}{JOBS}"
+    letters = _letters(by_topic[JOBS_DEAD], topic_prefix, found)
     if inbox:
-        read = {(inbox_topic, each.partition, each.offset): (each, read_submit(each)) for each in by_topic[JOBS]}
+        sent = [each for topic in by_topic if is_job_inbox(topic) for each in by_topic[topic]]
+        read = {(each.topic, each.partition, each.offset): (each, read_submit(each)) for each in sent}
         _add_submits(jobs, read, letters)
-        found += altered_originals(by_topic[JOBS_DEAD], read, inbox_topic)
+        found += altered_originals(by_topic[JOBS_DEAD], read, topic_prefix)
         if settled:
             found += invalid_without_letter(read, letters)
     for job in jobs.values():
@@ -49,7 +57,7 @@ def breaches(
         found += _items(job)
         found += _status(job)
         if inbox:
-            found += unaccounted(job, letters, inbox_topic, settled=settled)
+            found += unaccounted(job, letters, settled=settled)
         elif settled and job.end is None:
             found.append(Breach(8, job.job_id, "has results but no end"))
     return sorted(set(found), key=lambda each: (each.invariant, each.job_id or "", each.detail))
@@ -86,13 +94,13 @@ def _jobs(by_topic: dict[str, list[PublicRecord]], found: list[Breach]) -> dict[
     return jobs
 
 
-def _letters(records: Iterable[PublicRecord], found: list[Breach]) -> Letters:
+def _letters(records: Iterable[PublicRecord], topic_prefix: str, found: list[Breach]) -> Letters:
     letters: Letters = {}
     for record in records:
         letter, problems = read_dead_letter(record)
         found += [Breach(FORM, record.key_text(), f"{record!r}: {problem}") for problem in problems]
         if letter is not None:
-            letters.setdefault((letter.topic, letter.partition, letter.offset), letter)
+            letters.setdefault(coordinates_of(letter, topic_prefix), letter)
     return letters
 
 

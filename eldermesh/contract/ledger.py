@@ -6,21 +6,24 @@ from collections.abc import Iterable, Iterator
 
 from eldermesh.contract.breach import FORM, Breach, JobRecords
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.inbox import InboxSubmit
+from eldermesh.contract.inbox import Coordinates, InboxSubmit
 from eldermesh.contract.record_form import read_dead_letter
 from eldermesh.contract.records import PublicRecord
-
-Coordinates = tuple[str, int, int]
-"""Full topic name, partition, offset."""
+from eldermesh.contract.tenants import is_job_inbox
 
 Letters = dict[Coordinates, DeadLetterHeaders]
 """Dead letters by the coordinates of their originals."""
 
 Inbox = dict[Coordinates, tuple[PublicRecord, InboxSubmit | str | None]]
-"""The records of `jobs`, and what `read_submit` says of them."""
+"""The records that were sent to inboxes of jobs, and what `read_submit` says of them."""
 
 
-def unaccounted(job: JobRecords, letters: Letters, inbox_topic: str, *, settled: bool) -> Iterator[Breach]:
+def coordinates_of(letter: DeadLetterHeaders, topic_prefix: str) -> Coordinates:
+    """Where the original of a dead letter lies."""
+    return letter.topic.removeprefix(topic_prefix), letter.partition, letter.offset
+
+
+def unaccounted(job: JobRecords, letters: Letters, *, settled: bool) -> Iterator[Breach]:
     """What the ledger has against one job."""
     if not job.accepted and not job.refused:
         yield Breach(8, job.job_id, "is on the public topics, but was never submitted")
@@ -29,13 +32,17 @@ def unaccounted(job: JobRecords, letters: Letters, inbox_topic: str, *, settled:
     if settled and len(contents) > 1:
         yield Breach(8, job.job_id, f"{len(contents)} submits with different content, none of them in jobs.dead")
     if settled and job.accepted and job.end is None:
-        yield Breach(8, job.job_id, f"the submit at {job.accepted[0].offset_key} has neither an end nor a dead letter")
+        yield Breach(8, job.job_id, f"the submit at {_place(job.accepted[0])} has neither an end nor a dead letter")
     if not job.accepted and (job.end is not None or job.progress):
         yield Breach(8, job.job_id, "has results or an end, although all its submits are in jobs.dead")
     for each in job.refused:
-        letter = letters[inbox_topic, *each.offset_key]
+        letter = letters[each.coordinates]
         if letter.error_type == "conflict" and each.content_hash in contents:
-            yield Breach(8, job.job_id, f"the submit at {each.offset_key} repeats an accepted one, yet is a conflict")
+            yield Breach(8, job.job_id, f"the submit at {_place(each)} repeats an accepted one, yet is a conflict")
+
+
+def _place(submit: InboxSubmit) -> str:
+    return "/".join(map(str, submit.coordinates))
 
 
 def invalid_without_letter(inbox: Inbox, letters: Letters) -> Iterator[Breach]:
@@ -45,13 +52,13 @@ def invalid_without_letter(inbox: Inbox, letters: Letters) -> Iterator[Breach]:
             yield Breach(8, record.key_text(), f"{record!r} is invalid ({read}), and not in jobs.dead")
 
 
-def altered_originals(dead: Iterable[PublicRecord], inbox: Inbox, inbox_topic: str) -> Iterator[Breach]:
+def altered_originals(dead: Iterable[PublicRecord], inbox: Inbox, topic_prefix: str) -> Iterator[Breach]:
     """Dead letters that do not carry the original's bytes, key and headers; a truncated one says so itself."""
     for record in dead:
         letter, _ = read_dead_letter(record)
-        if letter is None or letter.topic != inbox_topic:
+        if letter is None or not is_job_inbox(letter.topic.removeprefix(topic_prefix)):
             continue
-        original, _ = inbox.get((letter.topic, letter.partition, letter.offset), (None, None))
+        original, _ = inbox.get(coordinates_of(letter, topic_prefix), (None, None))
         if original is None:
             yield Breach(FORM, record.key_text(), f"{record!r} speaks of a record that is not there: {letter}")
         elif record.header("dlq_truncated_bytes") is None:

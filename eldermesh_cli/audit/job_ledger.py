@@ -14,10 +14,12 @@ from eldermesh.client.kafka import PublicTopics, end_positions, read_topics
 from eldermesh.client.topic_reader import public_record
 from eldermesh.contract.cloudevents import header_text
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.inbox import InboxSubmit, read_submit
+from eldermesh.contract.inbox import Coordinates, InboxSubmit, read_submit
 from eldermesh.contract.invariants import breaches
+from eldermesh.contract.ledger import coordinates_of
 from eldermesh.contract.records import PublicRecord
-from eldermesh.contract.topics import JOBS, JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
+from eldermesh.contract.tenants import is_job_inbox
+from eldermesh.contract.topics import JOBS_DEAD, JOBS_DONE, JOBS_HOLDS, JOBS_PROGRESS
 from eldermesh_cli.answers.jobs import AuditAnswer, BreachAnswer
 from eldermesh_cli.audit.request_ledger import audit_requests
 from eldermesh_cli.program.topic_scan import log_starts, read_until
@@ -28,12 +30,9 @@ from shared.settings import Settings
 MAX_LISTED = 100
 """Most missing jobs that are named."""
 
-_PUBLIC = (JOBS, JOBS_PROGRESS, JOBS_DONE, JOBS_HOLDS, JOBS_DEAD)
+_EFFECTS = (JOBS_DONE, JOBS_PROGRESS, JOBS_HOLDS, JOBS_DEAD)
 _SLACK_MS = 3600 * 1000
 _TOLD_EVERY = 10_000
-
-Coordinates = tuple[int, int]
-"""Partition and offset of a record of `jobs`."""
 
 
 @dataclass(slots=True)
@@ -61,9 +60,9 @@ async def audit(settings: Settings, *, told: Callable[[int], None]) -> AuditAnsw
     horizon = 0 if found.is_whole else time.time_ns() // 1_000_000 - PUBLIC_RETENTION_MS + _SLACK_MS
     forgotten = {job_id for job_id, at in found.accepted.items() if at <= horizon}
     accepted = found.accepted.keys() - forgotten
-    records = _recent(found, horizon, forgotten, settings.topic(JOBS))
+    records = _recent(found, horizon, forgotten, settings.topic_prefix)
     ends = {record.key_text() or "" for record in records if record.topic == JOBS_DONE}
-    missing = sorted((accepted - ends) | _unjudged(records, found.accepted.keys(), settings.topic(JOBS)))
+    missing = sorted((accepted - ends) | _unjudged(records, found.accepted.keys(), settings.topic_prefix))
     broken = breaches(records, topic_prefix=settings.topic_prefix, settled=not missing)
     differing, duplicates = _repeats(records)
     expected, counted = _items(records)
@@ -90,13 +89,14 @@ async def _read(settings: Settings, topics: PublicTopics, told: Callable[[int], 
 
     So whatever is read has its causes among what is read, and only what is under way lacks its effects.
     """
-    public = {name: topics.all_partitions(name) for name in _PUBLIC}
+    public = {name: topics.all_partitions(name) for name in (*topics.job_inboxes, *_EFFECTS)}
     history_topic = settings.topic(JOBS_HISTORY)
     history = [TopicPartition(history_topic, number) for number in range(topics.partitions[JOBS_PROGRESS])]
-    starts = await log_starts(settings.kafka, [each for name in _PUBLIC for each in public[name]])
+    starts = await log_starts(settings.kafka, [each for partitions in public.values() for each in partitions])
     ends: dict[TopicPartition, int] = {}
-    effects = (public[name] for name in (JOBS_DONE, JOBS_PROGRESS, JOBS_HOLDS, JOBS_DEAD))
-    for partitions in (*effects, history, public[JOBS]):
+    effects = (public[name] for name in _EFFECTS)
+    inboxes = (public[name] for name in topics.job_inboxes)
+    for partitions in (*effects, history, *inboxes):
         ends |= await end_positions(settings.kafka, partitions)
     found = _Topics(is_whole=not any(starts.values()))
     count = 0
@@ -112,40 +112,41 @@ async def _read(settings: Settings, topics: PublicTopics, told: Callable[[int], 
     return found
 
 
-def _recent(found: _Topics, horizon: int, forgotten: set[str], inbox_topic: str) -> list[PublicRecord]:
+def _recent(found: _Topics, horizon: int, forgotten: set[str], topic_prefix: str) -> list[PublicRecord]:
     """The public records without those that belong to what retention may have taken parts of."""
     if horizon == 0:
         return [record for record, _ in found.public]
-    kept_inbox = {
-        (record.partition, record.offset) for record, at in found.public if record.topic == JOBS and at > horizon
-    }
+    kept_inbox = {_coordinates(record) for record, at in found.public if is_job_inbox(record.topic) and at > horizon}
     return [
         record
         for record, _ in found.public
         if record.key_text() not in forgotten
-        and (record.topic != JOBS or (record.partition, record.offset) in kept_inbox)
-        and (record.topic != JOBS_DEAD or (_original(record, inbox_topic) or (-1, -1)) in kept_inbox)
+        and (not is_job_inbox(record.topic) or _coordinates(record) in kept_inbox)
+        and (record.topic != JOBS_DEAD or _original(record, topic_prefix) in kept_inbox)
     ]
 
 
-def _original(record: PublicRecord, inbox_topic: str) -> Coordinates | None:
-    """Where on `jobs` the original of a dead letter lies; None if it came from elsewhere."""
+def _coordinates(record: PublicRecord) -> Coordinates:
+    return record.topic, record.partition, record.offset
+
+
+def _original(record: PublicRecord, topic_prefix: str) -> Coordinates | None:
+    """Where the original of a dead letter lies; None if that cannot be read."""
     try:
-        letter = DeadLetterHeaders.decode(record.headers)
+        return coordinates_of(DeadLetterHeaders.decode(record.headers), topic_prefix)
     except ValueError:
         return None
-    return (letter.partition, letter.offset) if letter.topic == inbox_topic else None
 
 
-def _unjudged(records: Iterable[PublicRecord], accepted: Iterable[str], inbox_topic: str) -> set[str]:
+def _unjudged(records: Iterable[PublicRecord], accepted: Iterable[str], topic_prefix: str) -> set[str]:
     """Jobs of valid submits that were neither accepted nor refused yet."""
     known = set(accepted)
-    refused = {_original(record, inbox_topic) for record in records if record.topic == JOBS_DEAD}
-    submits = (read_submit(record) for record in records if record.topic == JOBS)
+    refused = {_original(record, topic_prefix) for record in records if record.topic == JOBS_DEAD}
+    submits = (read_submit(record) for record in records if is_job_inbox(record.topic))
     return {
         submit.job_id
         for submit in submits
-        if isinstance(submit, InboxSubmit) and submit.job_id not in known and submit.offset_key not in refused
+        if isinstance(submit, InboxSubmit) and submit.job_id not in known and submit.coordinates not in refused
     }
 
 

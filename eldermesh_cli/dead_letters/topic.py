@@ -10,7 +10,8 @@ from typing import Any
 from eldermesh.client.kafka import PublicTopics
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, header_text
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from eldermesh.contract.topics import JOBS, JOBS_DEAD
+from eldermesh.contract.tenants import is_job_inbox
+from eldermesh.contract.topics import JOBS_DEAD
 from eldermesh.kafka.access import KafkaAccess
 from eldermesh_cli.program.topic_scan import read_stretches
 
@@ -26,12 +27,14 @@ class DeadLetter:
     provenance: DeadLetterHeaders
     headers: tuple[tuple[str, bytes], ...]
     value: bytes
+    is_of_inbox: bool
+    """Whether the original lay where jobs are sent to."""
 
     @property
     def is_submit(self) -> bool:
         """Whether the original was a submit, or something that nobody could tell from one."""
         # Of other topics (decisions, events of jobs that nobody could read) the key names a job that is well.
-        return self.provenance.topic.endswith(JOBS) and header_text(self.headers, "ce_type") not in {CANCEL, DECIDE}
+        return self.is_of_inbox and header_text(self.headers, "ce_type") not in {CANCEL, DECIDE}
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.partition}/{self.offset}, {self.provenance.error_type}, {len(self.value)} bytes)"
@@ -47,7 +50,7 @@ async def read_dead_letters(kafka: KafkaAccess, topics: PublicTopics) -> AsyncGe
     """
     async with aclosing(read_stretches(kafka, topics.all_partitions(JOBS_DEAD))) as records:
         async for record in records:
-            letter = _dead_letter(record)
+            letter = _dead_letter(record, topics.prefix)
             if letter is not None:
                 yield letter
 
@@ -67,7 +70,7 @@ async def dead_submit_of(kafka: KafkaAccess, topics: PublicTopics, job_id: str) 
     return found
 
 
-def _dead_letter(record: Any) -> DeadLetter | None:
+def _dead_letter(record: Any, prefix: str) -> DeadLetter | None:
     try:
         provenance = DeadLetterHeaders.decode(record.headers)
     except ValueError:
@@ -80,4 +83,5 @@ def _dead_letter(record: Any) -> DeadLetter | None:
         provenance=provenance,
         headers=tuple((name, value or b"") for name, value in record.headers),
         value=record.value or b"",
+        is_of_inbox=is_job_inbox(provenance.topic.removeprefix(prefix)),
     )

@@ -43,7 +43,13 @@ class OpenMesh:
 
 def mesh_client(settings: Settings) -> Client:
     """A client of the mesh that these settings name."""
-    return Client(settings.kafka_bootstrap, settings.topic_prefix, source=_SOURCE, security=settings.kafka.security)
+    return Client(
+        settings.kafka_bootstrap,
+        settings.topic_prefix,
+        source=_SOURCE,
+        tenant=settings.submit_tenant,
+        security=settings.kafka.security,
+    )
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from eldermesh.client import Client, JobDeadError, SubmittedJob
+from eldermesh.client.submission import job_of_tenant
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
@@ -75,6 +76,8 @@ class Submission:
         self, then: Callable[[OpenMesh | None, Client, SubmittedJob, JobAcceptance], Coroutine[Any, Any, ExitStatus]]
     ) -> ExitStatus:
         settings = self._mesh.settings
+        if settings.submit_tenant is not None:
+            self._job = job_of_tenant(self._job, settings.submit_tenant)
         opened: OpenMesh | None = None
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(traced(settings))

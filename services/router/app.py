@@ -10,7 +10,7 @@ from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from services.router.service import RouterService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
-from shared.kafka.topics import JOBS, JOBS_DECISIONS, ROUTER_INBOXES
+from shared.kafka.topics import JOBS, JOBS_DECISIONS, router_inboxes
 from shared.processes.service_application import process_application, service_application
 from shared.settings import Settings
 
@@ -18,11 +18,16 @@ from shared.settings import Settings
 def make_app(settings: Settings) -> FastStream:
     """The service with these settings, not started."""
     service = RouterService(settings)
+    groups = router_inboxes(settings.tenants)
     inbox = InboxConsumer(
         settings,
         [
-            Subscription(JOBS, ROUTER_INBOXES[JOBS], service.admission, payload=JobSubmit | JobCancel),
-            Subscription(JOBS_DECISIONS, ROUTER_INBOXES[JOBS_DECISIONS], service.admission, payload=JobDecide),
+            Subscription(JOBS, groups[JOBS], service.admission, payload=JobSubmit | JobCancel),
+            Subscription(JOBS_DECISIONS, groups[JOBS_DECISIONS], service.admission, payload=JobDecide),
+            *(
+                Subscription(name, groups[name], admission, payload=JobSubmit | JobCancel)
+                for name, admission in service.tenant_admissions.items()
+            ),
         ],
         service.producer,
     )

@@ -9,6 +9,7 @@ from functools import partial
 
 from redis.asyncio import Redis
 
+from eldermesh.contract.tenants import inbox_of_tenant
 from services.router.admission.commands import JobAdmission
 from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.celery.queue_depths import QueueDepthMetrics
@@ -54,6 +55,10 @@ class RouterService:
         self._ray = None if settings.ray_address is None else RayDispatcher(settings)
         self.producer = make_producer(settings, client_id="eldermesh-router")
         self.admission = JobAdmission(settings, self.producer, self._workloads)
+        self.tenant_admissions = {
+            inbox_of_tenant(tenant): JobAdmission(settings, self.producer, self._workloads, tenant_of_inbox=tenant)
+            for tenant in settings.tenants
+        }
 
     @contextlib.asynccontextmanager
     async def running(self, inbox: InboxConsumer) -> AsyncIterator[Sequence[Part]]:
@@ -76,7 +81,8 @@ class RouterService:
             ownership = Ownership(
                 settings, JOBS_HISTORY, settings.topic(ROUTER_OWNERS), self.producer, self._make_owner
             )
-            stack.push_async_callback(self.admission.close)
+            for admission in (self.admission, *self.tenant_admissions.values()):
+                stack.push_async_callback(admission.close)
             stack.push_async_callback(ownership.stop)
             stack.push_async_callback(inbox.stop)
             report = ProducingReport(self._redis, settings, "router", self.producer)

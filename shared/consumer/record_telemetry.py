@@ -8,6 +8,8 @@ from contextlib import contextmanager, nullcontext
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind
 
+from eldermesh.contract.tenants import is_job_inbox
+from eldermesh.contract.topics import JOBS
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.telemetry import metric_names, names
@@ -29,7 +31,7 @@ _dead_letters = _meter.create_counter(
 
 @contextmanager
 def process_span(record: ConsumedRecord, *, group: str, root_trace_id: str | None, start_ns: int) -> Iterator[Span]:
-    """The current span while a record is processed: `process {inbox}`.
+    """The current span while a record is processed: `process {inbox}`, for inboxes of tenants `process jobs`.
 
     Its parent is the record's trace context. Without one it begins a trace, whose id is `root_trace_id` if given.
     `start_ns` (since 1970) is when the work on the record began, which is before its trace was known.
@@ -37,7 +39,7 @@ def process_span(record: ConsumedRecord, *, group: str, root_trace_id: str | Non
     parent = extract(record.headers)
     with nullcontext() if root_trace_id is None or has_parent(parent) else root_trace(root_trace_id):
         span = tracer.start_span(
-            f"process {record.inbox}",
+            f"process {JOBS if is_job_inbox(record.inbox) else record.inbox}",
             context=parent,
             kind=SpanKind.CONSUMER,
             start_time=start_ns,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, JsonValue
 
-from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus
+from eldermesh.contract.vocabulary import Decision, Engine, ErrorType, ItemStatus, ReasonText
 from shared.facts.fact import (
     AcceptedFact,
     CancelRequested,
@@ -61,6 +61,16 @@ class JobCancelRequested(CancelRequested):
     """Somebody asked that the job ends."""
 
     fact_type = "job.cancel_requested"
+
+
+class JobTenantCancelRequested(CommandFact):
+    """A tenant asked in its own inbox that the job ends. For a job of another tenant it becomes a dead letter."""
+
+    fact_type = "job.tenant_cancel_requested"
+
+    tenant: str
+    reason: ReasonText | None = None
+    traceparent: str | None = None
 
 
 class AdviceEntry(FactPart):
@@ -223,6 +233,7 @@ class JobEnded(EndedFact):
 JobFact = (
     JobAccepted
     | JobCancelRequested
+    | JobTenantCancelRequested
     | JobAdvised
     | JobRouted
     | JobReplanned

@@ -26,6 +26,7 @@ from shared.kafka.topics import (
     ROUTER_INBOXES,
     ROUTER_OWNERS,
     SAGES_PANEL,
+    tenant_group,
 )
 from shared.redis_client import make_redis
 from shared.settings import Settings
@@ -80,6 +81,7 @@ class Part:
         history: the topic, without prefix, each of whose partitions has to have an owner.
         owners: the consumer group of these owners, without prefix.
         readers: the consumer groups, without prefix, that have to have settled.
+        reads_tenants: whether those of the inboxes of tenants have to, too.
     """
 
     producer: str
@@ -87,6 +89,7 @@ class Part:
     history: str | None = None
     owners: str = ""
     readers: tuple[str, ...] = ()
+    reads_tenants: bool = False
 
     async def trouble(self, settings: Settings) -> str | None:
         """What does not hold, in one line; None when all does."""
@@ -94,13 +97,18 @@ class Part:
         found = await producing_trouble(settings, producer)
         if found is None and self.history is not None:
             found = await unowned_partitions(settings, self.history, self.owners)
-        if found is None and self.readers:
-            found = await unsettled_groups(settings, self.readers)
+        readers = (*self.readers, *(map(tenant_group, settings.tenants) if self.reads_tenants else ()))
+        if found is None and readers:
+            found = await unsettled_groups(settings, readers)
         return found
 
 
 ROUTER: Final = Part(
-    producer="router", history=JOBS_HISTORY, owners=ROUTER_OWNERS, readers=tuple(ROUTER_INBOXES.values())
+    producer="router",
+    history=JOBS_HISTORY,
+    owners=ROUTER_OWNERS,
+    readers=tuple(ROUTER_INBOXES.values()),
+    reads_tenants=True,
 )
 CLAUDE_EXEC: Final = Part(producer="claude_exec", history=CLAUDE_HISTORY, owners=CLAUDE_OWNERS, readers=(CLAUDE_INBOX,))
 NOTIFIER: Final = Part(

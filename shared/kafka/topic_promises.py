@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from eldermesh.contract.tenants import inbox_of_tenant
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
 from shared.kafka import topics
-from shared.kafka.topics import TOPICS, TopicSpec
+from shared.kafka.topics import TOPICS, TopicSpec, tenant_inbox
 from shared.settings import Settings
 
 INFINITE = -1
@@ -47,13 +48,14 @@ class RefusedTopic:
 
 
 def wanted_topics(settings: Settings, brokers: int) -> tuple[WantedTopic, ...]:
-    """Every topic of the mesh for a cluster of so many brokers.
+    """Every topic of the mesh, inboxes of tenants included, for a cluster of so many brokers.
 
     Three replicas of which two have to acknowledge, where there are three brokers. Histories are kept longer than
     `shared.kafka.topics` says if `max_job_age_seconds` asks for it.
     """
     replication = min(_CLUSTER_REPLICATION, max(1, brokers))
-    return tuple(_wanted(spec, settings, replication) for spec in TOPICS)
+    specs = (*TOPICS, *map(tenant_inbox, settings.tenants))
+    return tuple(_wanted(spec, settings, replication) for spec in specs)
 
 
 def _wanted(spec: TopicSpec, settings: Settings, replication: int) -> WantedTopic:
@@ -173,11 +175,15 @@ class _Relations:
         return [f"retention.ms is {retention} instead of at least {needed} ({why})"]
 
     def _dead_letters_too_small(self, found: ExistingTopic) -> list[str]:
-        jobs = self._found(topics.JOBS)
-        mine, theirs = found.config.get("max.message.bytes"), jobs.config.get("max.message.bytes") if jobs else None
-        if mine is None or theirs is None or int(mine) >= int(theirs) + MAX_RECORD_BYTES:
-            return []
-        return [f"max.message.bytes is {mine}: it has to exceed that of jobs ({theirs}) by {MAX_RECORD_BYTES}"]
+        mine = found.config.get("max.message.bytes")
+        reasons: list[str] = []
+        for inbox in (topics.JOBS, *map(inbox_of_tenant, self._settings.tenants)):
+            there = self._found(inbox)
+            theirs = None if there is None else there.config.get("max.message.bytes")
+            if mine is not None and theirs is not None and int(mine) < int(theirs) + MAX_RECORD_BYTES:
+                why = f"it has to exceed that of {inbox} ({theirs}) by {MAX_RECORD_BYTES}"
+                reasons.append(f"max.message.bytes is {mine}: {why}")
+        return reasons
 
 
 def _retention_ms(found: ExistingTopic) -> int | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from eldermesh.contract import topics as public
+from eldermesh.contract.tenants import inbox_of_tenant
 
 JOBS = public.JOBS
 JOBS_DECISIONS = public.JOBS_DECISIONS
@@ -60,6 +61,11 @@ def _inbox(name: str) -> TopicSpec:
     return TopicSpec(name, "delete", PUBLIC_RETENTION_MS)
 
 
+def tenant_inbox(tenant: str) -> TopicSpec:
+    """The inbox of a tenant: as `jobs`."""
+    return _inbox(inbox_of_tenant(tenant))
+
+
 def _history(name: str) -> TopicSpec:
     return TopicSpec(name, "delete", HISTORY_RETENTION_MS, log_append_time=True)
 
@@ -84,7 +90,18 @@ TOPICS: tuple[TopicSpec, ...] = (
 # Consumer groups, one for each topic: members that read different topics make each other rejoin.
 ROUTER_OWNERS = "eldermesh.router"
 ROUTER_INBOXES: Mapping[str, str] = {JOBS: "eldermesh.admission", JOBS_DECISIONS: "eldermesh.admission.decisions"}
-"""Group by inbox, both without prefix."""
+"""Group by inbox, both without prefix; those of tenants are in `router_inboxes`."""
+
+
+def router_inboxes(tenants: Iterable[str]) -> Mapping[str, str]:
+    """Group by inbox, both without prefix, those of these tenants included."""
+    return {**ROUTER_INBOXES, **{inbox_of_tenant(tenant): tenant_group(tenant) for tenant in tenants}}
+
+
+def tenant_group(tenant: str) -> str:
+    """The group, without prefix, that reads the inbox of a tenant."""
+    return f"eldermesh.admission.tenant.{tenant}"
+
 
 CLAUDE_OWNERS = "eldermesh.claude_exec"
 CLAUDE_INBOX = "eldermesh.claude_exec.admission"

@@ -327,16 +327,58 @@ class TestCommands:
         assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
         assert "jobs.decisions" in error.reason
 
-    def test_an_inbox_of_one_tenant(self, settings: Settings) -> None:
-        """A record for another tenant, or for none, is invalid there."""
-        admission = JobAdmission(
-            settings, make_producer(settings), WorkloadRegistry.installed(), tenant_of_inbox="team"
-        )
-        assert admission.decode(received(Sent(job(tenant="team")), inbox="jobs.team")).job_id
-        for value in (job(tenant="other"), job()):
-            error = refusal(admission, received(Sent(value), inbox="jobs.team"))
+
+@pytest.fixture
+def of_team(settings: Settings) -> JobAdmission:
+    """Admission of the inbox of tenant `team`."""
+    return JobAdmission(settings, make_producer(settings), WorkloadRegistry.installed(), tenant_of_inbox="team")
+
+
+class TestInboxOfATenant:
+    def test_whoever_names_no_tenant_is_this_one(self, of_team: JobAdmission, admission: JobAdmission) -> None:
+        """It is the same submit as one that says so, and as one on `jobs` that does."""
+        unnamed = of_team.decode(received(Sent(job(idempotency_key="k")), inbox="jobs.team"))
+        named = of_team.decode(received(Sent(job(idempotency_key="k", tenant="team")), inbox="jobs.team"))
+        elsewhere = admission.decode(received(Sent(job(idempotency_key="k", tenant="team"))))
+        assert isinstance(unnamed.command, JobSubmit)
+        assert unnamed.command.tenant == "team"
+        assert unnamed == named == elsewhere
+
+    def test_another_tenant_is_refused(self, of_team: JobAdmission) -> None:
+        """The default of `jobs`, too, where it is named."""
+        for tenant in ("other", "default"):
+            error = refusal(of_team, received(Sent(job(tenant=tenant)), inbox="jobs.team"))
             assert error.error_type == "invalid"
             assert error.reason == "tenant: this inbox is for tenant team only"
+
+    def test_an_invalid_submit_has_the_id_of_this_tenant(self, of_team: JobAdmission) -> None:
+        """So that its sender finds the dead letter."""
+        good = of_team.decode(received(Sent(job(idempotency_key="k")), inbox="jobs.team"))
+        error = refusal(of_team, received(Sent(job(idempotency_key="k", items=[])), inbox="jobs.team"))
+        assert error.job_id == good.job_id
+
+    def test_nobody_takes_the_id_of_another_tenants_key(self, of_team: JobAdmission) -> None:
+        """An id of version 5 has to come from this submit; others are free, as on `jobs`."""
+        error = refusal(of_team, received(Sent(job(job_id=OF_THE_KEY)), inbox="jobs.team"))
+        assert (error.error_type, error.job_id) == ("invalid", OF_THE_KEY)
+        assert error.reason.startswith("job_id: in the inbox of a tenant")
+        own = of_team.decode(received(Sent(job(idempotency_key="k")), inbox="jobs.team")).job_id
+        assert of_team.decode(received(Sent(job(idempotency_key="k", job_id=own)), inbox="jobs.team")).job_id == own
+        assert of_team.decode(received(Sent(job(job_id=JOB_ID)), inbox="jobs.team")).job_id == JOB_ID
+
+    def test_a_decision_does_not_belong_there(self, of_team: JobAdmission) -> None:
+        """The ACL of `jobs.decisions` alone says who decides."""
+        value = b'{"job_id": "%s", "decision": "approve", "by": "ann"}' % JOB_ID.encode()
+        sent = Sent(value, headers=(("ce_type", b"eldermesh.job.decide.v1"),))
+        error = refusal(of_team, received(sent, inbox="jobs.team"))
+        assert (error.error_type, error.job_id) == ("invalid", JOB_ID)
+        assert error.reason == "header ce_type: eldermesh.job.decide.v1 does not belong on jobs.team"
+
+    def test_a_cancel_is_judged_by_whose_job_it_is(self, of_team: JobAdmission) -> None:
+        """Which only the history knows: here it is valid."""
+        sent = Sent(b'{"job_id": "%s"}' % JOB_ID.encode(), headers=(("ce_type", b"eldermesh.job.cancel.v1"),))
+        decoded = of_team.decode(received(sent, inbox="jobs.team"))
+        assert decoded.command == JobCancel(job_id=JOB_ID)
 
 
 class TestTrace:

@@ -16,7 +16,7 @@ JOB = "00000000-0000-0000-0000-000000000001"
 
 def shown(topic: str, *, ce_type: str | None = None) -> FollowedJob:
     """A job of somebody else, of which all that is there is one dead letter that was a record of this topic."""
-    job = FollowedJob(JOB, fresh=False)
+    job = FollowedJob(JOB, fresh=False, inbox="prefix-jobs")
     original = [] if ce_type is None else [("ce_type", ce_type.encode())]
     headers = DeadLetterHeaders(f"prefix-{topic}", 0, 7, "internal", "the mesh failed on this record").encode(original)
     job.see_letter(PublicRecord(JOBS_DEAD, 0, 0, JOB.encode(), tuple(headers), b"{}"))
@@ -32,9 +32,11 @@ def test_a_submit_that_is_refused_is_dead() -> None:
         job.outcome()
 
 
-@pytest.mark.parametrize("topic", ["jobs.history", "jobs.done", "jobs.holds", "jobs.decisions", "claude.requests"])
+@pytest.mark.parametrize(
+    "topic", ["jobs.history", "jobs.done", "jobs.holds", "jobs.decisions", "claude.requests", "jobs.team"]
+)
 def test_a_record_of_another_topic_says_nothing_of_the_job(topic: str) -> None:
-    """The sages, or the notifier, may have failed on a fact or an event of a job that is well."""
+    """Sages or notifier may have failed on a fact or an event of a job that is well; a tenant may use another's id."""
     job = shown(topic)
     assert not job.settled.is_set()
     assert job.outcome() is None

@@ -239,6 +239,17 @@ class TestLedger:
         ]
         assert breaches(records, topic_prefix="p.") == []
 
+    def test_inboxes_of_tenants_are_inboxes(self) -> None:
+        """A job from there is accounted for like any other, and a submit or a letter that is missing is missed."""
+        submit, *results_and_end = _completed()
+        there = replace(submit, topic="jobs.team")
+        foreign = submit_record(OTHER, [1], offset=1, inbox="jobs.team", tenant="other")
+        letter = dead_record(foreign, "invalid", prefix="p.")
+        assert breaches([there, *results_and_end, foreign, letter], topic_prefix="p.") == []
+        assert _numbers([there, *results_and_end, foreign], prefix="p.") == [8]
+        assert _numbers([there, *results_and_end, letter], prefix="p.") == [FORM]
+        assert _numbers([there], prefix="p.") == [8]
+
     def test_broken_by_a_lost_submit(self) -> None:
         """Neither an end nor a dead letter; while work is under way that is no breach yet."""
         records = [*_completed(), submit_record(OTHER, [1], offset=1)]

@@ -1,8 +1,9 @@
 """Admission: turns the commands of the inboxes into facts of the job history, at least once, keyed by the job's id.
 
-A submit becomes `job.accepted`, a cancel `job.cancel_requested`, a decision on a hold `job.decided`. Whether a submit
-is the first of its id, a repeat or a conflict, and whether a decision counts, is decided by the owner of the history,
-which alone has their order.
+A submit becomes `job.accepted`, a cancel `job.cancel_requested` (from the inbox of a tenant
+`job.tenant_cancel_requested`), a decision on a hold `job.decided`. Whether a submit is the first of its id, a repeat or
+a conflict, whose job a cancel names, and whether a decision counts, is decided by the owner of the history, which alone
+has their order.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from services.router.admission.submit import accepted_fact, judged_by_plug_in, j
 from shared.consumer.invalid_reason import reason_of
 from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of
 from shared.errors import DeadLetterError
-from shared.facts.jobs import JobCancelRequested, JobDecided
+from shared.facts.jobs import JobCancelRequested, JobDecided, JobTenantCancelRequested
 from shared.history.admitted_fact import append_admitted
 from shared.history.clock import SystemClock
 from shared.kafka.service_producer import Producer
@@ -54,7 +55,7 @@ class Admitted:
 
 
 class JobAdmission:
-    """The record handler of `jobs` and `jobs.decisions`.
+    """The record handler of `jobs` and `jobs.decisions`, or of the inbox of one tenant.
 
     Args:
         settings: the settings in force.
@@ -115,14 +116,27 @@ class JobAdmission:
             await self._accept(record, decoded, decoded.command)
             return
         context = fact_trace(trace.get_current_span(), decoded.job_id)
-        fact: JobCancelRequested | JobDecided
+        fact: JobCancelRequested | JobTenantCancelRequested | JobDecided
         if isinstance(decoded.command, JobDecide):
             fact = decided_fact(decoded.command, record)
         else:
-            fact = JobCancelRequested(
-                inbox=inbox_of(record), reason=decoded.command.reason, traceparent=context.traceparent
-            )
+            fact = self._cancel_fact(decoded.command, record, context.traceparent)
         await append_admitted(self._producer, self._settings, JOBS_HISTORY, decoded.job_id, fact, context)
+
+    def _cancel_fact(
+        self, cancel: JobCancel, record: ConsumedRecord, traceparent: str
+    ) -> JobCancelRequested | JobTenantCancelRequested:
+        if self._tenant_of_inbox is None:
+            return JobCancelRequested(inbox=inbox_of(record), reason=cancel.reason, traceparent=traceparent)
+        return JobTenantCancelRequested(
+            inbox=inbox_of(record),
+            inbox_key_base64=key_of(record),
+            inbox_headers_base64=headers_of(record),
+            original=(record.value or b"").decode(),
+            tenant=self._tenant_of_inbox,
+            reason=cancel.reason,
+            traceparent=traceparent,
+        )
 
     async def _accept(self, record: ConsumedRecord, decoded: Admitted, submit: JobSubmit) -> None:
         job_id = decoded.job_id

@@ -72,9 +72,14 @@ SUPPORT: tuple[Support, ...] = (
 
 BEYOND: tuple[tuple[str, str, str], ...] = (
     (
-        "`jobs`, `jobs.decisions`, `claude.requests`",
+        "`jobs`, `jobs.<tenant>`, `jobs.decisions`, `claude.requests`",
         "CloudEvents in structured or batched mode",
         "refused as `invalid` with the reason: `content-type: application/cloudevents…`; binary mode alone is read",
+    ),
+    (
+        "`jobs.<tenant>`",
+        "the topics",
+        "inboxes of `MESH_TENANTS`: submits and cancels of [one tenant alone](events.md#inboxes-of-tenants)",
     ),
     (
         "`jobs.holds`",
@@ -85,6 +90,11 @@ BEYOND: tuple[tuple[str, str, str], ...] = (
         "`jobs.dead`",
         "decisions",
         "a decision by the submitter is `invalid`, one on a job that is not held (any more) `conflict`",
+    ),
+    (
+        "`jobs.dead`",
+        "cancels",
+        "one from the inbox of a tenant, of another tenant's job, is `invalid`",
     ),
     (
         "`mesh status --json`",

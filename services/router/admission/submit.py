@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import get_args
+from typing import Final, get_args
+from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
 
@@ -26,6 +27,9 @@ from shared.workloads import WorkloadRegistry
 
 _MICROS = 1_000_000
 
+_DERIVED_VERSION: Final = 5
+"""Of the UUIDs that are derived from keys, events and places in the inbox."""
+
 
 def judged_submit(
     value: dict[str, JsonValue],
@@ -40,18 +44,30 @@ def judged_submit(
         DeadLetterError: `invalid`, with the reason and the id that the job would have had; `internal` if the workload
             fails to validate it. Plug-ins of other distributions are asked by `judged_by_plug_in` instead.
     """
+    if tenant_of_inbox is not None:
+        value = {"tenant": tenant_of_inbox, **value}
     try:
         submit = JobSubmit.model_validate(value)
     except ValidationError as error:
         raise DeadLetterError("invalid", reason_of(error), job_id=JOB_IDS.of_invalid(value, record)) from error
-    job_id = submit.job_id or JOB_IDS.derived(submit.tenant, submit.idempotency_key, record)
-    if tenant_of_inbox is not None and submit.tenant != tenant_of_inbox:
-        raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
+    derived = JOB_IDS.derived(submit.tenant, submit.idempotency_key, record)
+    job_id = submit.job_id or derived
+    if tenant_of_inbox is not None:
+        _check_tenant(submit, job_id, derived, tenant_of_inbox)
     refusal = unsupported(submit)
     if refusal is not None:
         raise DeadLetterError("invalid", refusal, job_id=job_id)
     _ask_workload(submit, job_id, settings, workloads)
     return job_id, submit
+
+
+def _check_tenant(submit: JobSubmit, job_id: str, derived: str, tenant_of_inbox: str) -> None:
+    """A tenant submits for itself alone, and cannot take an id that the key of another tenant will give."""
+    if submit.tenant != tenant_of_inbox:
+        raise DeadLetterError("invalid", f"tenant: this inbox is for tenant {tenant_of_inbox} only", job_id=job_id)
+    if job_id != derived and UUID(job_id).version == _DERIVED_VERSION:
+        reason = "job_id: in the inbox of a tenant a UUID of version 5 has to come from this submit's own key or event"
+        raise DeadLetterError("invalid", reason, job_id=job_id)
 
 
 async def judged_by_plug_in(submit: JobSubmit, job_id: str, workloads: WorkloadRegistry, judges: PluginJudges) -> None:

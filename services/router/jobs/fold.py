@@ -15,6 +15,7 @@ from services.router.jobs.plan import first_plan, replaced_plan
 from services.router.jobs.results import fold_results
 from services.router.jobs.spec_writer import job_spec
 from services.router.jobs.state import JobState
+from services.router.jobs.tenant_cancels import cancelled_by_tenant, first_cancel
 from shared.facts.fact import AcceptedFact, CancelRequested, EndedFact, TimerFired
 from shared.facts.jobs import (
     ChunkInterrupted,
@@ -30,6 +31,7 @@ from shared.facts.jobs import (
     JobRefused,
     JobReplanned,
     JobRouted,
+    JobTenantCancelRequested,
     decode_job_fact,
 )
 from shared.history.facts import FactRecord
@@ -54,7 +56,7 @@ def fold_job(state: JobState | None, record: FactRecord) -> Folded[JobState]:
         return Folded(replace(now, fold_version=version))
     fact = decode_job_fact(record.fact_type, record.value)
     if state is None:
-        is_first = isinstance(fact, AcceptedFact | CancelRequested | EndedFact)
+        is_first = isinstance(fact, AcceptedFact | CancelRequested | JobTenantCancelRequested | EndedFact)
         return _next(now, record, fact) if is_first else Folded(None)
     return with_annex(state, with_hold_events(state, _next(now, record, fact)))
 
@@ -71,6 +73,8 @@ def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState
             return Folded(marked(state, fact))
         case JobCancelRequested() if not state.is_made:
             return Folded(state.cancelled_first(fact))
+        case JobTenantCancelRequested():
+            return cancelled_by_tenant(state, fact)
     if not state.is_live:
         return Folded(state)
     return Folded(_live(state, record, fact))
@@ -79,11 +83,14 @@ def _next(state: JobState, record: FactRecord, fact: JobFact) -> Folded[JobState
 def _accepted(state: JobState, fact: JobAccepted) -> Folded[JobState]:
     if state.acceptance is not None:
         return state.accepted_again(state.acceptance, fact, noun="job")
-    made = replace(state.accepted(fact), terms=fact.terms, items_total=fact.items_total)
+    made = replace(state.accepted(fact), terms=fact.terms, items_total=fact.items_total, tenant_stubs={})
     made = clock.start_clock(clock.arm(made, clock.EXPIRES, state.t + fact.terms.expires_after_ms))
     made = asked(made, fact.terms)
     if state.is_cancelled_first:
         return Folded(ended(made, "cancelled", "cancelled", state.stub_reason))
+    stub = first_cancel(state, fact.terms.tenant)
+    if stub is not None:
+        return Folded(ended(made, "cancelled", "cancelled", stub.reason))
     return Folded(made, spec=job_spec(fact))
 
 

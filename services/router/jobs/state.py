@@ -66,6 +66,14 @@ class PastWait:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantStub:
+    """A cancel from the inbox of a tenant that came before the job."""
+
+    at: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobState(AcceptedState[EndStatus]):
     """The state of one job."""
 
@@ -98,6 +106,8 @@ class JobState(AcceptedState[EndStatus]):
     """Pauses since the last item ended."""
     cost_micros: int | None = None
     cost_keys: tuple[str, ...] = ()
+    tenant_stubs: Mapping[str, TenantStub] = field(default_factory=dict)
+    """By tenant, while nothing is accepted: each counts for a job of that tenant alone."""
 
     @property
     def subject(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -13,6 +15,10 @@ from pydantic import SecretStr
 
 from eldermesh.client import AccessRefusedError, Client, TopicsMissingError
 from eldermesh.client.kafka import started_producer
+from eldermesh.client.submission import encode
+from eldermesh.client.topic_reader import read_public_topics
+from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.deadletters import DeadLetterHeaders
 from eldermesh.kafka.access import KafkaAccess, KafkaSecurity
 from eldermesh.kafka.admin import WholeAdminClient
 from eldermesh.kafka.consumer import WholeConsumer
@@ -26,14 +32,16 @@ from shared.kafka.clients import make_producer
 from shared.kafka.topic_admin import apply_topics
 from shared.settings import Settings
 from tests.fresh_topics import fresh_settings
+from tests.inboxes import read_all
 from tests.kafka_server import kafka_missing
 from tests.mesh_services import mesh_services
 from tests.secure_kafka import SecureKafka, approver_acls, mesh_acls, publisher_acls
 from tests.unit.cli.command_line import run_here
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
-USERS = ("mesh", "publisher", "approver", "stranger")
+USERS = ("mesh", "publisher", "approver", "stranger", "ads", "search")
 WAIT_SECONDS = 180.0
 
 
@@ -95,6 +103,60 @@ async def test_only_the_approver_decides(kafka: SecureKafka) -> None:
     async with started_producer(publisher) as producer:
         with pytest.raises(AccessRefusedError, match=f"no ACL lets this user .* topic {prefix}jobs.decisions"):
             await producer.send_all([decision])
+
+
+async def test_a_tenant_writes_to_its_inbox_alone(kafka: SecureKafka, tmp_path: Path) -> None:
+    """An ACL keeps it off all other inboxes; in its own it has no say over another's jobs, and its own go through."""
+    prefix = f"t{uuid4().hex[:12]}."
+    await kafka.allow("mesh", mesh_acls(prefix))
+    tenants = ("ads", "search")
+    for tenant in tenants:
+        await kafka.allow(tenant, publisher_acls(prefix, f"jobs.{tenant}"))
+    roots: dict[str, Any] = {"workload": "python", "items": [4, 9], "options": {"function": "math:sqrt"}}
+    settings: dict[str, Any] = {"topic_prefix": prefix, "tenants": tenants} | kafka.login_settings("mesh")
+    async with (
+        mesh_services(kafka.secure, "kafka", tmp_path, start=False, **settings) as mesh,
+        Client(kafka.secure, prefix, tenant="search", security=kafka.login("search")) as search,
+        Client(kafka.secure, prefix, tenant="ads", security=kafka.login("ads")) as ads,
+        started_producer(KafkaAccess(kafka.secure, kafka.login("ads"))) as producer,
+    ):
+        for name in ("jobs", "jobs.search", "jobs.decisions"):
+            with pytest.raises(AccessRefusedError, match=f"no ACL lets this user .* topic {prefix}{name}$"):
+                await producer.send_all([OutgoingRecord(f"{prefix}{name}", b"{}", None, None, ())])
+        with pytest.raises(TopicsMissingError, match=f"has no {prefix}jobs that ads may see"):
+            async with Client(kafka.secure, prefix, security=kafka.login("ads")):
+                pass
+
+        await mesh.router.bring_up()  # no worker yet, so the job waits
+        theirs = await search.submit(**roots)
+        await wait_until(
+            partial(read_all, mesh.settings, "jobs.history"),
+            description="the job is accepted",
+            timeout_seconds=WAIT_SECONDS,
+            interval_seconds=0.5,
+        )
+        foreign = encode(JobSubmit(**roots, tenant="search"))
+        cancel = await ads.cancel(theirs.job_id, "not mine")
+        (sent,) = await producer.send_all([OutgoingRecord(f"{prefix}jobs.ads", foreign, None, None, ())])
+        letters = await _letters(kafka, prefix, 2)
+        assert letters[sent.partition, sent.offset] == "tenant: this inbox is for tenant ads only"
+        assert "is not of tenant ads" in letters[cancel.partition, cancel.offset]
+
+        mine = await ads.submit(**roots)
+        await mesh.worker.bring_up()
+        for client, job in ((search, theirs), (ads, mine)):
+            assert (await client.wait(job.job_id, WAIT_SECONDS)).status == "completed"
+
+
+async def _letters(kafka: SecureKafka, prefix: str, count: int) -> dict[tuple[int, int], str]:
+    """The reasons of dead letters, by partition and offset of the original, once there are so many."""
+
+    async def enough() -> list[DeadLetterHeaders]:
+        records = await read_public_topics(kafka.secure, prefix, names=("jobs.dead",), security=kafka.login("mesh"))
+        return [DeadLetterHeaders.decode(each.headers) for each in records] if len(records) >= count else []
+
+    letters = await wait_until(enough, description="dead letters", timeout_seconds=WAIT_SECONDS, interval_seconds=0.5)
+    return {(letter.partition, letter.offset): letter.reason for letter in letters}
 
 
 async def test_the_approver_cannot_submit(kafka: SecureKafka) -> None:
