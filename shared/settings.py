@@ -305,7 +305,12 @@ class Settings(BaseSettings):
     )
     otlp_endpoint: BaseUrl | None = Field(None, description="OTLP/HTTP base address; spans are not exported without.")
     otlp_metrics: bool = Field(
-        default=True, description="Whether metrics go there as well; Jaeger takes spans alone, and refuses them."
+        default=True, description="Whether metrics are sent; Jaeger takes spans alone, and refuses them."
+    )
+    otlp_metrics_endpoint: BaseUrl | None = Field(
+        None,
+        description="OTLP/HTTP base address for metrics, as http://localhost:9090/api/v1/otlp of a Prometheus;"
+        " `MESH_OTLP_ENDPOINT` by default.",
     )
     trace_query_url: BaseUrl | None = Field(None, description="Jaeger query API base address for `mesh trace`.")
     trace_ui_url: BaseUrl | None = Field(None, description="Base address for `trace_url`, as http://localhost:16686.")
@@ -399,6 +404,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"MESH_DATA_DIR is relative, and the working directory: {error.strerror}"
             ) from error
+
+    @property
+    def metrics_endpoint(self) -> str | None:
+        """Where metrics go; None if they are not sent."""
+        return (self.otlp_metrics_endpoint or self.otlp_endpoint) if self.otlp_metrics else None
 
     @cached_property
     def ray_runners(self) -> int:

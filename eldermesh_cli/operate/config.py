@@ -50,7 +50,8 @@ def _shown(mesh: Mesh) -> dict[str, JsonValue]:
 
     shown: dict[str, JsonValue] = mesh.settings.model_dump(mode="json")
     shown["redis_url"] = without_password(mesh.settings.redis_url.get_secret_value())
-    for name in ("anthropic_base_url", "blob_url", "otlp_endpoint", "trace_query_url", "trace_ui_url"):
+    addresses = ("anthropic_base_url", "blob_url", "otlp_endpoint", "otlp_metrics_endpoint")
+    for name in (*addresses, "trace_query_url", "trace_ui_url"):
         value = shown[name]
         shown[name] = without_password(value) if isinstance(value, str) else None
     shown["partitions"] = mesh.settings.partition_count

@@ -30,7 +30,8 @@ async def traced(settings: Settings) -> AsyncIterator[None]:
         # Late: the exporters take a while to import.
         from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
 
-        configure_telemetry(settings, _SERVICE_NAME)
+        # A verb is over too soon for metrics: each call would leave series of its own.
+        configure_telemetry(settings.model_copy(update={"otlp_metrics": False}), _SERVICE_NAME)
         try:
             yield
         finally:

@@ -46,8 +46,9 @@ class EmbeddedMesh:
 def embedded_mesh(base: Settings) -> EmbeddedMesh:
     """An embedded mesh in the data directory of `base`, on free ports of the loopback interface, if need be new ones.
 
-    Addresses in `base` are not used, but `otlp_endpoint`: what the mesh receives is forwarded there, and
-    `anthropic_base_url`. Without the latter and without a key, prompts are answered by an endpoint of the mesh's own.
+    Addresses in `base` are not used, but `otlp_endpoint` and `otlp_metrics_endpoint`: what the mesh receives is
+    forwarded there, and `anthropic_base_url`. Without the latter and without a key, prompts are answered by an endpoint
+    of the mesh's own.
     Call it only while holding the data directory.
     """
     data_dir = base.data_dir.resolve()
@@ -68,6 +69,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "redis_url": SecretStr(redis_url(redis_port)),
             "data_dir": data_dir,
             "otlp_endpoint": telemetry_url,
+            "otlp_metrics_endpoint": None,
             "anthropic_base_url": claude_url or base.anthropic_base_url,
             "trace_query_url": base.trace_query_url or telemetry_url,
             "ray_address": f"{LOOPBACK}:{ports[RAY_NAME]}",
@@ -100,6 +102,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
                 "eldermesh_cli.stack.telemetry.receiver",
                 *("--port", str(telemetry_port), "--db", str(data_dir / "spans.sqlite")),
                 *(("--forward", forward_url) if forward_url else ()),
+                *(("--forward-metrics", base.otlp_metrics_endpoint) if base.otlp_metrics_endpoint else ()),
             ),
             env=settings.environment(),
             ready=lambda: _answers(f"{telemetry_url}/healthz"),

@@ -19,6 +19,7 @@ from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.outcomes.classification import classify
 from services.claude_exec.outcomes.evidence import Evidence
 from services.claude_exec.outcomes.outcome import ClaudeOutcome
+from services.claude_exec.prompt_metrics import count_prompt
 from shared.backoff.os_errors import passes
 from shared.errors import ConfigurationError, RetryableError
 from shared.history.clock import SystemClock
@@ -93,6 +94,11 @@ class Execution:
         Raises:
             RetryableError: this machine has no process, directory or space left for a CLI.
         """
+        outcome = await self._run()
+        count_prompt(outcome)
+        return outcome
+
+    async def _run(self) -> ClaudeOutcome:
         began = time.monotonic()
         deadline = asyncio.get_running_loop().time() + self._seconds
         attempt, outcome = 0, ClaudeOutcome("cancelled", error_type="cancelled", message="killed")

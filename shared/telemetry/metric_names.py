@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from shared.telemetry.names import (
     ENGINE,
     ERROR_TYPE,
+    HOUSEKEEPING_OUTCOME,
     ITEM_STATUS,
     JOB_STATUS,
     JOB_TENANT,
@@ -17,11 +19,15 @@ from shared.telemetry.names import (
     MESSAGING_DESTINATION_PARTITION_ID,
     NOTIFICATION_CHANNEL,
     NOTIFICATION_OUTCOME,
+    REQUEST_OUTCOME,
     REQUEST_STATUS,
     REQUEST_TENANT,
     SAGE,
     SAGE_STATUS,
+    TOKEN_KIND,
 )
+
+_PROMETHEUS_UNITS = {"s": "seconds", "By": "bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,20 @@ class Metric:
     unit: str
     meaning: str
     attributes: tuple[str, ...]
+
+    @property
+    def prometheus_name(self) -> str:
+        """Its name in a Prometheus that takes OTLP; of a histogram without `_bucket`, `_sum` or `_count`."""
+        words = re.findall(r"[A-Za-z0-9]+", self.name)
+        unit = "" if self.unit.startswith("{") else _PROMETHEUS_UNITS.get(self.unit, self.unit)
+        if unit and unit not in words:
+            words.append(unit)
+        return "_".join([*words, "total"] if self.instrument == "counter" else words)
+
+
+def prometheus_label(attribute: str) -> str:
+    """The name of an attribute as a label in Prometheus."""
+    return attribute.replace(".", "_")
 
 
 def _counter(name: str, unit: str, meaning: str, *attributes: str) -> Metric:
@@ -112,6 +132,9 @@ QUEUE_DEPTH: Final = _gauge(
 QUEUE_UNACKNOWLEDGED: Final = _gauge(
     "eldermesh.queue.unacknowledged", "{chunk}", "tasks that Celery's workers hold, dead ones' included"
 )
+HOUSEKEEPING_RUNS: Final = _counter(
+    "eldermesh.housekeeping.runs", "{run}", "removals of old blobs, by what came of them", HOUSEKEEPING_OUTCOME
+)
 BLOBS_REMOVED: Final = _counter("eldermesh.blobs.removed", "{blob}", "old blobs that housekeeping removed")
 ITEMS_ENDED: Final = _counter(
     "eldermesh.items.ended",
@@ -134,6 +157,19 @@ REQUEST_DURATION: Final = _histogram(
     "eldermesh.request.duration", "from a request's acceptance to its end", REQUEST_STATUS
 )
 REQUESTS_RUNNING: Final = _gauge("eldermesh.requests.running", "{request}", "requests that run in this process")
+PROMPTS_ENDED: Final = _counter(
+    "eldermesh.prompts.ended",
+    "{prompt}",
+    "prompts that went through the Claude CLI, of jobs and requests",
+    REQUEST_OUTCOME,
+)
+PROMPT_DURATION: Final = _histogram(
+    "eldermesh.prompt.duration", "one prompt through the Claude CLI, repeats after a crash included", REQUEST_OUTCOME
+)
+PROMPT_TOKENS: Final = _counter(
+    "eldermesh.prompts.tokens", "{token}", "tokens, as the Claude CLI reports them", TOKEN_KIND
+)
+PROMPT_COST: Final = _counter("eldermesh.prompts.cost", "USD", "cost, as the Claude CLI reports it")
 JOBS_ADVISED: Final = _counter("eldermesh.jobs.advised", "{job}", "`job.advised` appended", JOB_WORKLOAD)
 ADVICE_EXPIRED: Final = _counter(
     "eldermesh.advice.expired", "{job}", "jobs that nobody was asked about, since none waits any more"

@@ -84,6 +84,8 @@ REQUEST_STATUS: Final = _attribute(
 )
 REQUEST_ATTEMPT: Final = _attribute("eldermesh.request.attempt", "number of the request's run, as on `claude.output`")
 REQUEST_OUTCOME: Final = _attribute("eldermesh.request.outcome", "class of a run's outcome, as `ok` or `timeout`")
+TOKEN_KIND: Final = _attribute("eldermesh.token.kind", "`input`, `output`, `cache_read` or `cache_creation`")
+HOUSEKEEPING_OUTCOME: Final = _attribute("eldermesh.housekeeping.outcome", "`done` or `failed`")
 SAGE: Final = _attribute("eldermesh.sage", "name of a sage, as `task`")
 SAGE_STATUS: Final = _attribute("eldermesh.sage.status", "what came of asking it: `ok`, `late`, `failed`, `warming`")
 NOTIFICATION_ID: Final = _attribute(

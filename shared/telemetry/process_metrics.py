@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 from opentelemetry.sdk.metrics import MeterProvider
 
+from shared.telemetry.metric_names import Metric
+
 _LIBRARY = "opentelemetry.instrumentation.system_metrics"
 
 PROCESS_METRICS: dict[str, list[str] | None] = {
@@ -19,6 +21,13 @@ PROCESS_METRICS: dict[str, list[str] | None] = {
     "cpython.gc.collections": None,
 }
 """Of the process only: metrics of the whole system are the same in each of a machine's processes."""
+
+PROCESS_CPU = Metric("process.cpu.time", "counter", "s", "CPU time of the process", ("type",))
+PROCESS_MEMORY = Metric("process.memory.usage", "gauge", "By", "resident memory of the process", ())
+PROCESS_THREADS = Metric("process.thread.count", "gauge", "{thread}", "threads of the process", ())
+PROCESS_FILES = Metric("process.open_file_descriptor.count", "gauge", "{file_descriptor}", "open file descriptors", ())
+SHOWN_PROCESS_METRICS = (PROCESS_CPU, PROCESS_MEMORY, PROCESS_THREADS, PROCESS_FILES)
+"""Those that dashboards and alerts use, as the library has them."""
 
 
 def observe_process(meter_provider: MeterProvider) -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -35,6 +37,14 @@ MAX_ATTRIBUTE_LENGTH = 4_096
 """Longer attribute values, as of a stack trace, are cut."""
 
 _AT_EXIT_SECONDS = 2.0
+_SECONDS = View(
+    instrument_type=Histogram,
+    instrument_unit="s",
+    # The SDK's own are for milliseconds: its least is 5.
+    aggregation=ExplicitBucketHistogramAggregation(
+        (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+    ),
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -128,15 +138,21 @@ def shutdown_telemetry(timeout_seconds: float = 5.0) -> bool:
 def _make(settings: Settings, service_name: str) -> Telemetry:
     # `service.instance.id` is added by the SDK: random, a new one in each process.
     resource = Resource.create(
-        {"service.name": service_name, "service.version": version("eldermesh"), "process.pid": os.getpid()}
+        {
+            "service.name": service_name,
+            "service.version": version("eldermesh"),
+            "host.name": socket.gethostname(),  # tells replicas apart: in a container it is the container's id
+            "process.pid": os.getpid(),
+        }
     )
-    endpoint = settings.otlp_endpoint
-    readers = (
-        [PeriodicExportingMetricReader(ProcessMetricExporter(endpoint), export_interval_millis=METRIC_INTERVAL_MS)]
-        if endpoint and settings.otlp_metrics
-        else []
-    )
-    meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    endpoint, metrics_endpoint = settings.otlp_endpoint, settings.metrics_endpoint
+    readers = []
+    if metrics_endpoint:
+        exporter = ProcessMetricExporter(metrics_endpoint)
+        readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=METRIC_INTERVAL_MS))
+    meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False, views=[_SECONDS])
+    if metrics_endpoint:
+        observe_process(meter_provider)
     tracer_provider = TracerProvider(
         # Given here, so that OTEL_TRACES_SAMPLER cannot make jobs without a trace.
         sampler=ParentBased(ALWAYS_ON),
@@ -156,7 +172,6 @@ def _make(settings: Settings, service_name: str) -> Telemetry:
                 meter_provider=meter_provider,
             )
         )
-        observe_process(meter_provider)
     return Telemetry(settings, service_name, tracer_provider, meter_provider)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -23,7 +24,7 @@ from eldermesh_cli.follow.trace_source import fetch_trace
 from eldermesh_cli.stack.errors import StackError
 from eldermesh_cli.stack.servers.free_ports import free_port
 from eldermesh_cli.stack.telemetry.application import MAX_BODY_BYTES
-from eldermesh_cli.stack.telemetry.receiver import otlp_receiver
+from eldermesh_cli.stack.telemetry.receiver import Destinations, otlp_receiver
 from eldermesh_cli.stack.telemetry.span_store import SpanStore
 from tests.waiting import wait_until
 
@@ -42,6 +43,14 @@ def _protobuf(*span_numbers: int, trace_id: bytes = bytes.fromhex(TRACE)) -> byt
         span = spans.add()
         span.trace_id, span.span_id, span.name = trace_id, number.to_bytes(8), "work"
         span.start_time_unix_nano, span.end_time_unix_nano = 2_000_000_000, 1_000_000_000
+    return bytes(request.SerializeToString())
+
+
+def _a_metric() -> bytes:
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add()
+    metric.name, metric.sum.is_monotonic = "passed.on", True
+    metric.sum.data_points.add().as_int = 1
     return bytes(request.SerializeToString())
 
 
@@ -157,7 +166,7 @@ async def test_bodies_are_passed_on_as_they_came(tmp_path: Path) -> None:
     """A second receiver gets the same spans, compressed and not, and the logs."""
     async with (
         otlp_receiver(tmp_path / "far.sqlite") as far,
-        otlp_receiver(tmp_path / "near.sqlite", forward_url=far) as near,
+        otlp_receiver(tmp_path / "near.sqlite", forward=Destinations(far)) as near,
         httpx.AsyncClient(base_url=near) as client,
     ):
         await client.post("/v1/traces", content=_protobuf(1), headers=PROTOBUF)
@@ -172,12 +181,32 @@ async def test_bodies_are_passed_on_as_they_came(tmp_path: Path) -> None:
         assert len(await fetch_trace(far, TRACE)) == 2
 
 
+async def test_metrics_are_passed_on_to_an_address_of_their_own(tmp_path: Path) -> None:
+    """Spans go to one receiver, metrics to the other; neither gets what the other has."""
+    async with (
+        otlp_receiver(tmp_path / "spans.sqlite") as spans_url,
+        otlp_receiver(tmp_path / "metrics.sqlite") as metrics_url,
+        otlp_receiver(tmp_path / "near.sqlite", forward=Destinations(spans_url, metrics_url)) as near,
+        httpx.AsyncClient() as client,
+    ):
+        await client.post(f"{near}/v1/traces", content=_protobuf(1), headers=PROTOBUF)
+        await client.post(f"{near}/v1/metrics", content=_a_metric(), headers=PROTOBUF)
+
+        async def both_arrived() -> bool:
+            shown = (await client.get(f"{metrics_url}/metrics")).text
+            return "passed_on_total" in shown and bool(await fetch_trace(spans_url, TRACE))
+
+        await wait_until(both_arrived, description="spans and metrics are at their places")
+        assert "passed_on_total" not in (await client.get(f"{spans_url}/metrics")).text
+        assert await fetch_trace(metrics_url, TRACE) == []
+
+
 async def test_a_collector_that_cannot_be_reached_is_no_trouble(tmp_path: Path) -> None:
     """Bodies are taken at once, dropped and counted; stopping does not wait."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     async with (
         asyncio.timeout(60),
-        otlp_receiver(tmp_path / "s.sqlite", forward_url=nowhere) as url,
+        otlp_receiver(tmp_path / "s.sqlite", forward=Destinations(nowhere)) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         for number in range(1, 21):
@@ -194,7 +223,7 @@ async def test_it_does_not_forward_to_itself(tmp_path: Path) -> None:
     """A setting that names the receiver's own address is refused; so is a port that is taken."""
     port = free_port()
     with pytest.raises(StackError, match="itself"):
-        async with otlp_receiver(tmp_path / "s.sqlite", port=port, forward_url=f"http://localhost:{port}/"):
+        async with otlp_receiver(tmp_path / "s.sqlite", port=port, forward=Destinations(f"http://localhost:{port}/")):
             pass
     async with otlp_receiver(tmp_path / "s.sqlite", port=port):
         with pytest.raises(StackError, match="cannot listen"):

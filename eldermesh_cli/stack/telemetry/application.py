@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -43,18 +43,18 @@ _RETRY_SECONDS = "5"
 _LOG = logging.getLogger(__name__)
 
 
-def otlp_application(store: SpanStore, metrics: MetricTable, forwarder: Forwarder | None) -> Starlette:
-    """The application over a store, a table of metrics and, if there is one, a forwarder that runs."""
-    return _Application(store, metrics, forwarder).starlette()
+def otlp_application(store: SpanStore, metrics: MetricTable, forwarders: Mapping[str, Forwarder]) -> Starlette:
+    """The application over a store, a table of metrics and, for signals that are passed on, forwarders that run."""
+    return _Application(store, metrics, forwarders).starlette()
 
 
 class _Application:
     """The HTTP interface."""
 
-    def __init__(self, store: SpanStore, metrics: MetricTable, forwarder: Forwarder | None) -> None:
+    def __init__(self, store: SpanStore, metrics: MetricTable, forwarders: Mapping[str, Forwarder]) -> None:
         self._store = store
         self._metrics = metrics
-        self._forwarder = forwarder
+        self._forwarders = forwarders
 
     def starlette(self) -> Starlette:
         return Starlette(
@@ -119,15 +119,21 @@ class _Application:
         return PlainTextResponse(self._metrics.prometheus_text(), media_type="text/plain; version=0.0.4")
 
     async def show_health(self, _: Request) -> Response:
+        forwarders = set(self._forwarders.values())
         forwarded = (
-            {"forwarded": self._forwarder.forwarded, "dropped": self._forwarder.dropped} if self._forwarder else {}
+            {
+                "forwarded": sum(each.forwarded for each in forwarders),
+                "dropped": sum(each.dropped for each in forwarders),
+            }
+            if forwarders
+            else {}
         )
         return JSONResponse({"ok": True, "spans": await self._store.count(), **forwarded})
 
     def _pass_on(self, received: OtlpBody) -> None:
         """Only once it is kept: otherwise the sender tries again, and it would be passed on twice."""
-        if self._forwarder is not None:
-            self._forwarder.offer(received)
+        if (forwarder := self._forwarders.get(received.signal)) is not None:
+            forwarder.offer(received)
 
 
 async def _receive(signal_name: str, request: Request) -> tuple[str, bytes, OtlpBody]:

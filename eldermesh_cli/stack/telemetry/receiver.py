@@ -3,7 +3,8 @@
 `POST /v1/traces|metrics|logs` (protobuf or JSON; plain, gzip or deflate) · `GET /api/traces/{id}` as Jaeger's query
 API · `GET /metrics` as Prometheus text · `GET /healthz`. It listens on the loopback interface only.
 
-As a process of its own: `python -m eldermesh_cli.stack.telemetry.receiver --port N --db PATH [--forward URL]`.
+As a process of its own: `python -m eldermesh_cli.stack.telemetry.receiver --port N --db PATH [--forward URL]
+[--forward-metrics URL]`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,9 +34,22 @@ DRAIN_SECONDS = 3.0
 _LOG = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Base addresses to pass on to: `url` takes all signals, but metrics if they have an address of their own."""
+
+    url: str | None = None
+    metrics_url: str | None = None
+
+    def by_signal(self) -> dict[str, str]:
+        """The address of each signal that is passed on."""
+        wanted = {"traces": self.url, "logs": self.url, "metrics": self.metrics_url or self.url}
+        return {signal_name: url for signal_name, url in wanted.items() if url}
+
+
 @contextlib.asynccontextmanager
 async def otlp_receiver(
-    db_path: Path, *, port: int = 0, forward_url: str | None = None, limits: StoreLimits | None = None
+    db_path: Path, *, port: int = 0, forward: Destinations | None = None, limits: StoreLimits | None = None
 ) -> AsyncIterator[str]:
     """Receive while the context is open; it is entered with the base address. Port 0 takes a free one.
 
@@ -42,30 +57,31 @@ async def otlp_receiver(
         StackError: the port is taken, or it would forward to itself.
         sqlite3.Error, OSError: the store cannot be opened.
     """
-    if forward_url and port and _is_local(forward_url, port):
-        raise StackError(
-            f"MESH_OTLP_ENDPOINT {forward_url} is the receiver itself: it would forward to itself for ever"
-        )
+    destinations = (forward or Destinations()).by_signal()
+    for url in destinations.values():
+        if port and _is_local(url, port):
+            raise StackError(f"MESH_OTLP_ENDPOINT {url} is the receiver itself: it would forward to itself for ever")
     async with contextlib.AsyncExitStack() as opened:
         store = await SpanStore.open(db_path, limits)
         opened.push_async_callback(store.close)
-        forwarder = None
-        if forward_url:
-            forwarder = Forwarder(forward_url)
+        # One for each address: a collector that is away holds up no other.
+        forwarders = {url: Forwarder(url) for url in destinations.values()}
+        for forwarder in forwarders.values():
             forwarding = asyncio.create_task(forwarder.run())
             opened.push_async_callback(_end, forwarding)
             opened.push_async_callback(forwarder.drain, DRAIN_SECONDS)
-        server = LoopbackServer(otlp_application(store, MetricTable(), forwarder), port=port)
+        by_signal = {signal_name: forwarders[url] for signal_name, url in destinations.items()}
+        server = LoopbackServer(otlp_application(store, MetricTable(), by_signal), port=port)
         yield (await opened.enter_async_context(server)).url
 
 
-async def serve(db_path: Path, port: int, forward_url: str | None, limits: StoreLimits) -> None:
+async def serve(db_path: Path, port: int, forward: Destinations, limits: StoreLimits) -> None:
     """Receive until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with otlp_receiver(db_path, port=port, forward_url=forward_url, limits=limits) as url:
-        _LOG.info("telemetry receiver listens", url=url, forwards_to=forward_url)
+    async with otlp_receiver(db_path, port=port, forward=forward, limits=limits) as url:
+        _LOG.info("telemetry receiver listens", url=url, forwards_to=forward.by_signal())
         await stop.wait()
 
 
@@ -77,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--db", type=Path, required=True)
     parser.add_argument("--forward", metavar="URL")
+    parser.add_argument("--forward-metrics", metavar="URL")
     usual = StoreLimits()
     parser.add_argument("--max-spans", type=int, default=usual.spans)
     parser.add_argument("--max-bytes", type=int, default=usual.bytes)
@@ -85,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings_of_process("telemetry"), "telemetry")
     try:
         limits = StoreLimits(given.max_spans, given.max_bytes, given.max_days)
-        asyncio.run(serve(given.db, given.port, given.forward, limits))
+        forward = Destinations(given.forward, given.forward_metrics)
+        asyncio.run(serve(given.db, given.port, forward, limits))
     except StackError as error:
         _LOG.error("telemetry receiver cannot run", reason=str(error))
         return 3

@@ -13,7 +13,7 @@ from services.router.engines.celery.app import HOUSEKEEPING_QUEUE
 from shared.blobs.retention import remove_old_blobs, retained_directory
 from shared.logs.setup import get_logger
 from shared.settings import Settings
-from shared.telemetry import metric_names
+from shared.telemetry import metric_names, names
 
 REMOVE_OLD_BLOBS = "eldermesh.remove_old_blobs"
 
@@ -56,10 +56,16 @@ def _remove_old_blobs(settings: Settings) -> None:
     if age_seconds is None:
         _log.warning("no blobs are removed: MESH_BLOB_RETENTION_SECONDS is set for Beat and not for this worker")
         return
-    directory = retained_directory(settings.blobs)
-    removal = remove_old_blobs(directory, age_seconds=age_seconds, most=_MOST_BLOBS, seconds=_RUN_SECONDS)
-    counter = metric_names.BLOBS_REMOVED
-    metrics.get_meter(__name__).create_counter(counter.name, counter.unit, counter.meaning).add(removal.blobs)
+    meter, runs, removed = metrics.get_meter(__name__), metric_names.HOUSEKEEPING_RUNS, metric_names.BLOBS_REMOVED
+    run_total = meter.create_counter(runs.name, runs.unit, runs.meaning)
+    try:
+        directory = retained_directory(settings.blobs)
+        removal = remove_old_blobs(directory, age_seconds=age_seconds, most=_MOST_BLOBS, seconds=_RUN_SECONDS)
+    except Exception:
+        run_total.add(1, {names.HOUSEKEEPING_OUTCOME: "failed"})
+        raise
+    run_total.add(1, {names.HOUSEKEEPING_OUTCOME: "done"})
+    meter.create_counter(removed.name, removed.unit, removed.meaning).add(removal.blobs)
     _log.info(
         f"removed {counted(removal.blobs, 'old blob')}",
         size_bytes=removal.size_bytes,
