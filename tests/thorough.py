@@ -26,7 +26,7 @@ VARIANTS = (
     r"test_jaeger\.py::test_a_job_in_jaeger\[ray\]",
     r"test_users_project\.py::test_users_modules_are_the_functions_alone\[ray\]",
     # The other faults of a container: a kill stays.
-    r"containers/test_replicas\.py::.+-(paused|cut_off)\]",
+    r"containers/test_replicas\.py::.+\[(paused|cut_off)-",
     # Another odd name.
     r"test_ray_names\.py::test_a_job_runs_on_ray\[(letters|bytes)",
     # The same on another service: the router stays.

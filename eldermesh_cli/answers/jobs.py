@@ -99,7 +99,7 @@ class ItemOfNote(_Answer):
 class JobStatus(_Answer):
     """What is known of a job. A dead one has never been accepted; its `ended_at` is the time of the dead letter.
 
-    `first_error` is said by `mesh status` alone, where the history names it within seconds.
+    `first_error` and `trace_url` are said by `mesh status` alone: the first where the history names it within seconds.
     """
 
     job_id: JobId
@@ -120,6 +120,7 @@ class JobStatus(_Answer):
     reason: str | None = None
     holds: list[HoldStatus] = Field(default_factory=list)
     first_error: ItemOfNote | None = None
+    trace_url: str | None = None
 
 
 class StateLine(_Answer):

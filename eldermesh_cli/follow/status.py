@@ -43,12 +43,14 @@ def _show(output: Output, answer: JobStatus) -> None:
 async def _ask(mesh: Mesh, job_id: str) -> JobStatus:
     from eldermesh_cli.follow.job_status import job_status
     from eldermesh_cli.program.connection import open_mesh
+    from shared.telemetry.trace_page import trace_page
 
     async with open_mesh(mesh) as opened:
         answer = await job_status(opened, job_id)
-        if not answer.items_failed:
-            return answer
-        return answer.model_copy(update={"first_error": await _first_failed(opened, job_id)})
+        told: dict[str, object] = {"trace_url": trace_page(mesh.settings.trace_ui_url, answer.trace_id)}
+        if answer.items_failed:
+            told["first_error"] = await _first_failed(opened, job_id)
+        return answer.model_copy(update=told)
 
 
 async def _first_failed(opened: OpenMesh, job_id: str) -> ItemOfNote | None:
@@ -85,7 +87,7 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("ended", answer.ended_at),
         ("cost", None if answer.cost_usd is None else f"{answer.cost_usd:.6f} USD"),
         *advice_pairs(answer.advice),
-        ("trace", answer.trace_id),
+        ("trace", answer.trace_url or answer.trace_id),
     ]
 
 

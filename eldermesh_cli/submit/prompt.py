@@ -20,6 +20,7 @@ from eldermesh_cli.terminal.output import Output, pairs_table
 from services.claude_exec.read_model import RequestReadModel
 from shared.kafka.topics import CLAUDE_HISTORY
 from shared.redis_client import make_redis
+from shared.telemetry.trace_page import trace_page
 
 JUDGED_SECONDS = 5.0
 """How long `mesh ask` waits for acceptance, as `mesh submit` does."""
@@ -139,12 +140,11 @@ class Asking:
         )
 
     def _print_acceptance(self, sent: SentRequest) -> None:
-        ui = self._mesh.settings.trace_ui_url
         answer = AskAnswer(
             request_id=sent.request_id,
             state="accepted",
             trace_id=sent.trace_id,
-            trace_url=None if ui is None else f"{ui.rstrip('/')}/trace/{sent.trace_id}",
+            trace_url=trace_page(self._mesh.settings.trace_ui_url, sent.trace_id),
         )
         if self._output.as_json:
             self._output.answer(answer)

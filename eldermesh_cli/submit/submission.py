@@ -25,6 +25,7 @@ from eldermesh_cli.submit.wait_messages import say_waits
 from eldermesh_cli.terminal.output import Output, pairs_table
 from eldermesh_cli.terminal.progress_bar import ItemsBar
 from services.router.read_model.job import JobAcceptance
+from shared.telemetry.trace_page import trace_page
 
 _LAST_RECORDS_SECONDS = 1.0
 _SLACK_SECONDS = 60.0
@@ -156,8 +157,7 @@ class Submission:
             self._first_error = error_text(first.item_index, first.error_type, first.error_message)
 
     def _trace(self, trace_id: str) -> dict[str, Any]:
-        ui = self._mesh.settings.trace_ui_url
-        return {"trace_id": trace_id, "trace_url": None if ui is None else f"{ui.rstrip('/')}/trace/{trace_id}"}
+        return {"trace_id": trace_id, "trace_url": trace_page(self._mesh.settings.trace_ui_url, trace_id)}
 
     def _print(self, answer: SubmitAnswer) -> None:
         if self._output.as_json:

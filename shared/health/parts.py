@@ -28,7 +28,7 @@ from shared.kafka.topics import (
     SAGES_PANEL,
     tenant_group,
 )
-from shared.redis_client import make_redis
+from shared.redis_client import make_redis, redis_trouble
 from shared.settings import Settings
 
 _GROUP_STATE = 2
@@ -45,7 +45,7 @@ async def unowned_partitions(settings: Settings, history_topic: str, owner_group
         try:
             closed = await closed_gates(redis, settings.topic(history_topic), settings.partition_count)
         except (RedisError, OSError) as error:
-            return f"Redis does not answer: {error!r}"
+            return redis_trouble(error)
     if closed:
         return f"partitions {closed} of {history_topic} are not owned"
     return await unsettled_groups(settings, [owner_group])

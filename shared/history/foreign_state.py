@@ -12,6 +12,7 @@ from shared.errors import RetryableError
 from shared.history.clock import SystemClock
 from shared.kafka.topics import CLAUDE_HISTORY, JOBS_HISTORY, NOTIFICATIONS
 from shared.logs.setup import get_logger
+from shared.redis_client import redis_trouble
 from shared.settings import Settings
 
 _log = get_logger(__name__)
@@ -42,7 +43,7 @@ async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str)
         try:
             return await _drop(redis, settings, incarnation)
         except (RedisError, OSError) as error:
-            raise RetryableError(f"Redis does not answer, or refuses: {error!r}") from error
+            raise RetryableError(redis_trouble(error)) from error
 
     return await with_patience(drop, seconds=_PATIENCE_SECONDS, clock=SystemClock())
 

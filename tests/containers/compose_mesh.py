@@ -33,6 +33,7 @@ class ComposeMesh:
             "COMPOSE_PROJECT_NAME": self.project,
             "MESH_ANTHROPIC_BASE_URL": CLAUDE_ENDPOINT,
             "MESH_ANTHROPIC_API_KEY": "any",
+            "MESH_PYTHON_FUNCTIONS": "math:*,time:sleep",
             **{f"MESH_{name}_PORT": str(port) for name, port in ports.items()},
         }
         env_file = directory / "compose.env"
@@ -57,20 +58,23 @@ class ComposeMesh:
         """The ids of a service's running containers, the oldest first."""
         return sorted(self.run("ps", "--quiet", service).split())
 
-    async def heal(self, container: str) -> None:
-        """Start a container if it does not run, and wait until all are healthy again."""
-        docker("start", container)
+    async def healthy(self, *services: str) -> None:
+        """Wait until all containers of these services are healthy."""
         await wait_until(
-            lambda: not self.unhealthy(),
-            description="all containers are healthy",
+            lambda: not self._unhealthy(*services),
+            description=f"containers of {', '.join(services)} are healthy",
             timeout_seconds=_HEALTHY_SECONDS,
             interval_seconds=1.0,
         )
 
-    def unhealthy(self) -> list[str]:
-        """The names of containers that run and are not healthy, or not yet."""
-        rows = [json.loads(line) for line in self.run("ps", "--format", "json").splitlines()]
-        return [row["Name"] for row in rows if row["Health"] != "healthy"]
+    def scale(self, counts: dict[str, int]) -> None:
+        """Start or stop containers of these services, and let all others be."""
+        scales = [f"--scale={service}={count}" for service, count in counts.items()]
+        self.run("up", "--detach", "--no-deps", "--no-recreate", "--no-build", *scales, *counts)
+
+    def _unhealthy(self, *services: str) -> list[str]:
+        rows = [json.loads(line) for line in self.run("ps", "--all", "--format", "json", *services).splitlines()]
+        return [f"{row['Name']}: {row['State']}, {row['Health']}" for row in rows if row["Health"] != "healthy"]
 
     def left(self) -> list[str]:
         """Containers, networks and volumes that exist of this project."""

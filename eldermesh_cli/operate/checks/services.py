@@ -31,7 +31,7 @@ from shared.kafka.topics import (
     SAGES_PANEL,
 )
 from shared.ray_head import head_address, reach_head, trouble_file, wanted_file
-from shared.redis_client import make_redis
+from shared.redis_client import make_redis, redis_trouble
 
 _PING_SECONDS = 2.0
 """How long the workers have to answer."""
@@ -73,7 +73,7 @@ async def jobs_go_on(mesh: Mesh) -> Found:
         try:
             trouble = await jobs.troubles()
         except (RedisError, OSError) as error:
-            return Found(f"cannot be told: {error!r}", "see the check of Redis")
+            return Found(f"cannot be told: {redis_trouble(error)}", "see the check of Redis")
     if not trouble:
         return Found("no job waits for what the router lacks")
     subject, reason = min(trouble.items())

@@ -15,6 +15,7 @@ from services.notifier.templates.process import TemplateFailedError, TemplatePro
 from services.notifier.templates.sandbox import DEFAULT_HTML, END_BODY, END_TITLE, HOLD_BODY, HOLD_TITLE, texts
 from shared.facts.notifications import Severity
 from shared.logs.setup import get_logger
+from shared.telemetry.trace_page import trace_page
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SEVERITIES: dict[str, Severity] = {"completed": "success", "cancelled": "warning"}
@@ -62,7 +63,7 @@ async def render(
     title = title or "Notice"
     body = body or title
     if isinstance(channel, WebhookChannel):
-        return Rendered(title, body, None, _payload(rule, occurrence, title, body))
+        return Rendered(title, body, None, _payload(rule, occurrence, title, body, values["trace_url"]))
     return Rendered(title, body, html, None)
 
 
@@ -70,9 +71,11 @@ def template_values(occurrence: Occurrence, trace_ui_url: str | None) -> dict[st
     """The variables of templates: the fields of the public record, and a few formatted ones."""
     record = occurrence.record
     values: dict[str, Any] = record.model_dump(mode="json")
-    values |= {"event": occurrence.kind, "at": format_time(occurrence.at_ms), "trace_url": None}
-    if trace_ui_url:
-        values["trace_url"] = f"{trace_ui_url.rstrip('/')}/trace/{record.trace_id}"
+    values |= {
+        "event": occurrence.kind,
+        "at": format_time(occurrence.at_ms),
+        "trace_url": trace_page(trace_ui_url, record.trace_id),
+    }
     if isinstance(record, JobEnd):
         seconds = occurrence.duration_seconds or 0.0
         values |= {"duration_seconds": seconds, "duration": duration_words(seconds)}
@@ -100,7 +103,7 @@ def _sources(template: Template, channel: Channel, occurrence: Occurrence) -> tu
     return title, body, (template.html or DEFAULT_HTML) if has_html else None
 
 
-def _payload(rule: Rule, occurrence: Occurrence, title: str, body: str) -> str:
+def _payload(rule: Rule, occurrence: Occurrence, title: str, body: str, trace_url: str | None) -> str:
     """The body of a webhook: type, time and data, as Standard Webhooks have it."""
     return json.dumps(
         {
@@ -112,6 +115,7 @@ def _payload(rule: Rule, occurrence: Occurrence, title: str, body: str) -> str:
                 "title": title,
                 "text": body,
                 "record": occurrence.record.model_dump(mode="json"),
+                "trace_url": trace_url,
             },
         },
         ensure_ascii=False,

@@ -96,6 +96,7 @@ def test_webhook_payload() -> None:
     assert payload["data"]["event"] == "end"
     assert payload["data"]["record"] == occurrence.record.model_dump(mode="json")
     assert JOB in payload["data"]["text"]
+    assert payload["data"]["trace_url"] == f"http://jaeger:16686/trace/{TRACE_ID}"
 
 
 @pytest.mark.parametrize(
