@@ -356,6 +356,8 @@ class TestInboxOfATenant:
         good = of_team.decode(received(Sent(job(idempotency_key="k")), inbox="jobs.team"))
         error = refusal(of_team, received(Sent(job(idempotency_key="k", items=[])), inbox="jobs.team"))
         assert error.job_id == good.job_id
+        large = refusal(of_team, received(Sent(job(idempotency_key="k", items=["x" * 300_000])), inbox="jobs.team"))
+        assert (large.error_type, large.job_id) == ("too_large", good.job_id)
 
     def test_nobody_takes_the_id_of_another_tenants_key(self, of_team: JobAdmission) -> None:
         """An id of version 5 has to come from this submit; others are free, as on `jobs`."""

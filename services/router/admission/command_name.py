@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import JsonValue
 
 from eldermesh.contract.cloudevents import CANCEL, DECIDE, SUBMIT
@@ -18,13 +20,18 @@ JOB_IDS = SubjectIds("job_id", JobSubmit.model_fields["tenant"].default, job_id_
 _COMMANDS = frozenset({SUBMIT, CANCEL, DECIDE})
 
 
-def read_command(record: ConsumedRecord) -> tuple[str, dict[str, JsonValue]]:
+def read_command(record: ConsumedRecord, tenant_of_inbox: str | None = None) -> tuple[str, dict[str, JsonValue]]:
     """The command's type and its fields, which are not checked yet.
+
+    Args:
+        record: as it came.
+        tenant_of_inbox: whose job a record without `tenant` is; None: that of the default tenant.
 
     Raises:
         DeadLetterError: too large, not an I-JSON object, or its headers name something else.
     """
-    value = read_object(record, readable_id=JOB_IDS.readable, derived_id=JOB_IDS.of_invalid)
+    ids = JOB_IDS if tenant_of_inbox is None else replace(JOB_IDS, default_tenant=tenant_of_inbox)
+    value = read_object(record, readable_id=ids.readable, derived_id=ids.of_invalid)
     return _command_type(record, value), value
 
 

@@ -91,7 +91,7 @@ class JobAdmission:
         Raises:
             DeadLetterError: it is not valid or not supported yet; with the job's id if that can be read or derived.
         """
-        command, value = read_command(record)
+        command, value = read_command(record, self._tenant_of_inbox)
         if command == CANCEL:
             return _of_job(JobCancel, value)
         if command == DECIDE:
