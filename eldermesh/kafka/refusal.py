@@ -96,13 +96,17 @@ class _Broker:
             await writer.wait_closed()
         return True
 
-    async def greets(self, **others: Any) -> bool:
-        """Whether it answers what anybody may ask before a login; `others` are options in place of the client's."""
+    async def answers(self, *, then_ask: bool = True, **others: Any) -> bool:
+        """Whether `connect` succeeds."""
         try:
-            await self.connect(then_ask=False, **others)
+            await self.connect(then_ask=then_ask, **others)
         except (KafkaError, OSError):
             return False
         return True
+
+    async def greets(self, **others: Any) -> bool:
+        """Whether it answers what anybody may ask before a login; `others` are options in place of the client's."""
+        return await self.answers(then_ask=False, **others)
 
 
 async def _ask(broker: _Broker) -> KafkaRefusedError | None:
@@ -140,8 +144,11 @@ def _of_certificate(broker: _Broker, error: ssl.SSLCertVerificationError) -> str
 
 
 async def _of_broken_connection(broker: _Broker) -> str | None:
-    """A broker that is spoken to in the wrong way closes the connection without a word."""
-    if broker.protocol in {"PLAINTEXT", "SSL"} and await broker.greets():
+    """A broker that is spoken to in the wrong way closes the connection without a word.
+
+    So does one that stops or starts: where it is not clear which, it is asked again.
+    """
+    if broker.protocol in {"PLAINTEXT", "SSL"} and await broker.greets() and not await broker.answers():
         login = f"sasl_{broker.protocol.lower()}"
         return f"{broker.name} wants users to log in: set MESH_KAFKA_SECURITY to {login}"
     if not broker.uses_tls:
@@ -150,6 +157,6 @@ async def _of_broken_connection(broker: _Broker) -> str | None:
         return None
     if await broker.greets(security_protocol="PLAINTEXT", ssl_context=None):
         return f"{broker.name} speaks no TLS on that port: check MESH_KAFKA_SECURITY and the port"
-    if await broker.speaks_tls():
+    if await broker.speaks_tls() and not await broker.answers():
         return f"{broker.name} closes the TLS connection: does it want another MESH_KAFKA_CERTIFICATE?"
     return None
