@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from eldermesh.client import Client
 from eldermesh.client.kafka import PublicTopics, read_topics
-from eldermesh.contract.topics import JOBS_PROGRESS
+from eldermesh.contract.tenants import inbox_of_tenant
+from eldermesh.contract.topics import JOBS, JOBS_PROGRESS
 from eldermesh.kafka.access import KafkaAccess
 from eldermesh_cli.program.target_mesh import Mesh
 from services.router.read_model.jobs import JobReadModel
@@ -52,6 +53,11 @@ def mesh_client(settings: Settings) -> Client:
     )
 
 
+def submit_inbox(settings: Settings) -> str:
+    """The topic, without prefix, that verbs submit to and cancel in."""
+    return JOBS if settings.submit_tenant is None else inbox_of_tenant(settings.submit_tenant)
+
+
 @asynccontextmanager
 async def open_mesh(mesh: Mesh) -> AsyncIterator[OpenMesh]:
     """Connect to broker and Redis, and see that both answer.
@@ -61,8 +67,9 @@ async def open_mesh(mesh: Mesh) -> AsyncIterator[OpenMesh]:
         MeshUnavailableError: the broker does not answer.
         redis.RedisError: Redis does not answer.
     """
-    topics = await read_topics(mesh.settings.kafka, mesh.settings.topic_prefix)
-    redis = make_redis(mesh.settings)
+    settings = mesh.settings
+    topics = await read_topics(settings.kafka, settings.topic_prefix, inbox=submit_inbox(settings))
+    redis = make_redis(settings)
     try:
         await redis.ping()
         # The history has as many partitions as the topics that are projected from it.

@@ -78,7 +78,7 @@ async def _ended(opened: OpenMesh, job_id: str) -> JobStatus:
         if status is not None and status.ended_at is not None:
             return status
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
-    raise outcome_unknown(
-        f"the cancel of job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s",
-        f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks",
-    )
+    hint = f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks"
+    if (tenant := opened.mesh.settings.submit_tenant) is not None:
+        hint += f"; a job that is not of tenant {tenant} goes on, and `mesh dlq ls` shows the cancel"
+    raise outcome_unknown(f"the cancel of job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s", hint)

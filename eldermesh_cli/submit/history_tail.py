@@ -15,6 +15,7 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.topics import JOBS_PROGRESS
 from eldermesh.kafka.consumer import assign_at
+from eldermesh_cli.program.connection import submit_inbox
 from services.router.read_model.job import JobAcceptance, JobStateWord
 from shared.facts.fact import InboxRecord
 from shared.facts.jobs import JobAccepted, JobEnded, decode_job_fact
@@ -90,7 +91,7 @@ async def history_tail(settings: Settings, job: JobSubmit) -> AsyncIterator[Hist
     Raises:
         MeshUnavailableError, TopicsMissingError: there is no broker, or no mesh on it.
     """
-    topics = await read_topics(settings.kafka, settings.topic_prefix)
+    topics = await read_topics(settings.kafka, settings.topic_prefix, inbox=submit_inbox(settings))
     topic, count = settings.topic(JOBS_HISTORY), topics.partitions[JOBS_PROGRESS]
     starts: Mapping[TopicPartition, int] = {}
     if job.job_id is None and job.idempotency_key is None:

@@ -9,6 +9,7 @@ from eldermesh.client.submission import identified_job
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ids import job_id_from_key
 from eldermesh.contract.tenants import NOT_TENANTS, inbox_of_tenant, is_job_inbox, tenant_of_inbox
+from eldermesh_cli.program.connection import submit_inbox
 from shared.errors import ConfigurationError
 from shared.kafka.topic_promises import ExistingTopic, broken_promises, wanted_topics
 from shared.kafka.topics import JOBS, TOPICS, router_inboxes
@@ -127,3 +128,9 @@ def test_a_client_of_a_tenant_that_cannot_be(tenant: str) -> None:
     """Told when it is made."""
     with pytest.raises(InvalidJobError, match="tenant: "):
         Client("127.0.0.1:9", tenant=tenant)
+
+
+def test_verbs_of_a_tenant_need_its_inbox_alone() -> None:
+    """Kafka hides `jobs` from a user whom no ACL lets describe it."""
+    assert submit_inbox(_settings(submit_tenant="team")) == "jobs.team"
+    assert submit_inbox(_settings()) == JOBS
