@@ -68,6 +68,7 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             "broker_profile": "embedded",
             "redis_url": SecretStr(redis_url(redis_port)),
             "data_dir": data_dir,
+            "heartbeat_file": None,  # each of the services would write it
             "otlp_endpoint": telemetry_url,
             "otlp_metrics_endpoint": None,
             "anthropic_base_url": claude_url or base.anthropic_base_url,
@@ -101,10 +102,12 @@ def embedded_mesh(base: Settings) -> EmbeddedMesh:
             command=python_command(
                 "eldermesh_cli.stack.telemetry.receiver",
                 *("--port", str(telemetry_port), "--db", str(data_dir / "spans.sqlite")),
-                *(("--forward", forward_url) if forward_url else ()),
-                *(("--forward-metrics", base.otlp_metrics_endpoint) if base.otlp_metrics_endpoint else ()),
             ),
-            env=settings.environment(),
+            env=settings.environment()
+            | {
+                "MESH_OTLP_ENDPOINT": forward_url or "",
+                "MESH_OTLP_METRICS_ENDPOINT": base.otlp_metrics_endpoint or "",
+            },
             ready=lambda: _answers(f"{telemetry_url}/healthz"),
             stop_grace_seconds=10.0,
         ),

@@ -138,11 +138,28 @@ def test_children_get_the_login_and_nothing_else(monkeypatch: pytest.MonkeyPatch
 
 def test_an_embedded_mesh_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell that knows a secured Kafka can start a mesh on this machine, whose broker has no TLS."""
-    base = _settings(security="sasl_plaintext", **LOGIN).model_dump()
+    base = _settings(security="sasl_plaintext", **LOGIN).model_dump() | {"heartbeat_file": tmp_path / "heartbeat"}
 
     made = embedded_mesh(Settings(**(base | {"data_dir": tmp_path})))
 
     assert made.settings.kafka.options()["security_protocol"] == "PLAINTEXT"
+    assert made.settings.heartbeat_file is None
+
+
+def test_no_password_of_a_collector_is_an_argument(tmp_path: Path) -> None:
+    """Any account sees the arguments of a process; its environment only its own."""
+    base = _settings().model_dump() | {
+        "data_dir": tmp_path,
+        "otlp_endpoint": "http://me:s3cret@collector.example:4318",
+        "otlp_metrics_endpoint": "http://me:s3cret@prometheus.example:9090/api/v1/otlp",
+    }
+
+    services = {service.name: service for service in embedded_mesh(Settings(**base)).services}
+
+    assert "s3cret" not in " ".join(part for service in services.values() for part in service.command)
+    assert services["telemetry"].env["MESH_OTLP_ENDPOINT"] == base["otlp_endpoint"]
+    assert services["telemetry"].env["MESH_OTLP_METRICS_ENDPOINT"] == base["otlp_metrics_endpoint"]
+    assert services["router"].env["MESH_OTLP_ENDPOINT"].startswith("http://127.0.0.1:")
 
 
 def test_copied_settings_derive_anew() -> None:

@@ -3,8 +3,8 @@
 `POST /v1/traces|metrics|logs` (protobuf or JSON; plain, gzip or deflate) · `GET /api/traces/{id}` as Jaeger's query
 API · `GET /metrics` as Prometheus text · `GET /healthz`. It listens on the loopback interface only.
 
-As a process of its own: `python -m eldermesh_cli.stack.telemetry.receiver --port N --db PATH [--forward URL]
-[--forward-metrics URL]`.
+As a process of its own: `python -m eldermesh_cli.stack.telemetry.receiver --port N --db PATH`. It forwards to
+`MESH_OTLP_ENDPOINT` and `MESH_OTLP_METRICS_ENDPOINT`: as arguments everybody could see their passwords.
 """
 
 from __future__ import annotations
@@ -58,9 +58,11 @@ async def otlp_receiver(
         sqlite3.Error, OSError: the store cannot be opened.
     """
     destinations = (forward or Destinations()).by_signal()
-    for url in destinations.values():
+    for signal_name, url in destinations.items():
         if port and _is_local(url, port):
-            raise StackError(f"MESH_OTLP_ENDPOINT {url} is the receiver itself: it would forward to itself for ever")
+            raise StackError(
+                f"the address for {signal_name} is the receiver itself: it would forward to itself for ever"
+            )
     async with contextlib.AsyncExitStack() as opened:
         store = await SpanStore.open(db_path, limits)
         opened.push_async_callback(store.close)
@@ -81,7 +83,8 @@ async def serve(db_path: Path, port: int, forward: Destinations, limits: StoreLi
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with otlp_receiver(db_path, port=port, forward=forward, limits=limits) as url:
-        _LOG.info("telemetry receiver listens", url=url, forwards_to=forward.by_signal())
+        hosts = {signal_name: urlsplit(there).hostname for signal_name, there in forward.by_signal().items()}
+        _LOG.info("telemetry receiver listens", url=url, forwards_to=hosts)
         await stop.wait()
 
 
@@ -92,17 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--db", type=Path, required=True)
-    parser.add_argument("--forward", metavar="URL")
-    parser.add_argument("--forward-metrics", metavar="URL")
     usual = StoreLimits()
     parser.add_argument("--max-spans", type=int, default=usual.spans)
     parser.add_argument("--max-bytes", type=int, default=usual.bytes)
     parser.add_argument("--max-days", type=float, default=usual.days)
     given = parser.parse_args(arguments)
-    configure_logging(settings_of_process("telemetry"), "telemetry")
+    settings = settings_of_process("telemetry")
+    configure_logging(settings, "telemetry")
     try:
         limits = StoreLimits(given.max_spans, given.max_bytes, given.max_days)
-        forward = Destinations(given.forward, given.forward_metrics)
+        forward = Destinations(settings.otlp_endpoint, settings.otlp_metrics_endpoint)
         asyncio.run(serve(given.db, given.port, forward, limits))
     except StackError as error:
         _LOG.error("telemetry receiver cannot run", reason=str(error))
