@@ -24,7 +24,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument(
-        "--inside", metavar="NAME", help="listen on all addresses, for those of a network inside who call it NAME"
+        "--inside",
+        metavar="NAME",
+        help="listen on all addresses, and answer containers of the same network, which call it NAME",
     )
     parser.add_argument("--port", type=int, default=0, help="default: a free one, which the log and --ready-file tell")
     parser.add_argument("--script", type=Path, help="a file (YAML or JSON) of answers; see docs/how-to/loopback.md")

@@ -62,8 +62,8 @@ async def serve(
         stopping: when set, waits end, then the server.
         host: an address in 127.0.0.0/8.
         port: 0 takes a free one.
-        inside: listen on all addresses instead, and answer only who calls this endpoint by this name: for containers,
-            whose network inside nobody else reaches.
+        inside: listen on all addresses instead, and answer only those who call this endpoint by this name: for
+            containers on a network that nobody else reaches.
         ready_file: gets the base address once the endpoint listens, and is removed when it ends.
 
     Raises:
@@ -73,10 +73,11 @@ async def serve(
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        address = host if inside is None else _ALL_ADDRESSES
         try:
-            listener.bind((host if inside is None else _ALL_ADDRESSES, port))
+            listener.bind((address, port))
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
+            raise ConfigurationError(f"cannot listen on {address}:{port}: {error}") from error
         name = inside or host
         url = f"http://{name}:{listener.getsockname()[1]}"
 
