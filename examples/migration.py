@@ -74,7 +74,8 @@ async def count(paths: Sequence[str], run: str, stage: str, percent: int) -> dic
     if stage == "mesh":
         return await by_mesh(paths, run, stage)
     canaries = [path for path in paths if is_canary(path, percent)] if stage == "canary" else []
-    found = await asyncio.to_thread(by_celery, [path for path in paths if path not in set(canaries)])
+    others = set(paths) - set(canaries)
+    found = await asyncio.to_thread(by_celery, [path for path in paths if path in others])
     if canaries:
         found |= await by_mesh(canaries, run, stage)
     if stage == "shadow":
