@@ -76,11 +76,16 @@ fi
 
 mkdir -p "$results"
 touch "$results/times"
-due=no
+# What is due has no result until it has run again: a report after a failure must not show an old one.
+due=()
 for stage in "${stages[@]}"; do
-    [[ $stage != "$first" ]] || due=yes
-    [[ $due == yes ]] || continue
+    [[ ${#due[@]} == 0 && $stage != "$first" ]] || due+=("$stage")
+done
+for stage in "${due[@]}"; do
     sed -i "/^$stage /d" "$results/times"
+    rm -f "$results/$stage.log"
+done
+for stage in "${due[@]}"; do
     say "$stage"
     SECONDS=0
     if "$stage" >"$results/$stage.log" 2>&1; then status=passed; else status=failed; fi

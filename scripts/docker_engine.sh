@@ -5,7 +5,7 @@
 # Images, socket, pid file and log are under MESH_DOCKER_DIR (default: docker in MESH_CACHE_DIR), outside the checkout.
 set -euo pipefail
 
-directory=${MESH_DOCKER_DIR:-${MESH_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/eldermesh}/docker}
+directory=${MESH_DOCKER_DIR:-${MESH_CACHE_DIR:-$HOME/.cache/eldermesh}/docker}
 socket=$directory/docker.sock
 pid_file=$directory/docker.pid
 log=$directory/docker.log
