@@ -164,13 +164,16 @@ class Settings(BaseSettings):
         default_factory=lambda: user_state_path("eldermesh"), description="Where all state of this machine lies."
     )
     heartbeat_file: Path | None = Field(
-        None, description="A process of its own writes it while it works, for the health check of its container."
+        None,
+        description="A service writes it while it works, for the health check of its container. Each process needs"
+        " its own.",
     )
     blob_url: str | None = Field(None, description="fsspec URL for large results; a directory of the data dir.")
     blob_retention_seconds: PositiveFloat | None = Field(
         None,
-        description="Celery Beat has blobs of this age removed; none by default. Their URLs lead nowhere"
-        " then: choose longer than anybody reads `jobs.progress`.",
+        description="Celery Beat has every file of this age in the blob directory removed, so keep no others there."
+        " Without it none is removed. URLs of removed blobs lead nowhere: choose longer than anybody reads"
+        " `jobs.progress`.",
     )
     housekeeping_seconds: Annotated[float, Field(ge=1)] = Field(
         3600.0, description="Time between two housekeeping tasks that Celery Beat sends."

@@ -127,7 +127,7 @@ async def workers_answer(mesh: Mesh) -> Found:
         raise CheckFailed(f"cannot be told: {error!r}", "see the check of Redis") from error
     if not names:
         raise CheckFailed("no Celery worker answers", "`mesh ps`, and `mesh logs worker` says what stops it")
-    for name in names:  # which is also how the worker's host is called in notes
+    for name in names:  # a worker notes under its own name whether Kafka acknowledges its records
         if (trouble := await producing_trouble(mesh.settings, name)) is not None:
             raise CheckFailed(f"{name}: {trouble}", "its results wait for Kafka; `mesh logs worker` says more")
     return Found(", ".join(names))

@@ -39,7 +39,11 @@ def main() -> int:
 
     class Scheduler(beat.Scheduler):
         def tick(self) -> float:  # type: ignore[override]  # its other parameters are for Celery's own tests
-            """Send what is due. While Redis does not answer this waits, and no heartbeat is written."""
+            """Send what is due.
+
+            The first task waits until Redis answers, without a heartbeat; a later one that Redis does not take is
+            logged, and comes due again an interval later.
+            """
             seconds = super().tick()
             if (trouble := heartbeat.beat()) is not None:
                 _log.error("no heartbeat", reason=trouble)
