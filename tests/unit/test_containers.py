@@ -60,7 +60,7 @@ def test_image_has_a_version(name: str) -> None:
     """`latest` would be another mesh tomorrow; a registry's name would be somebody else's registry."""
     image = _default(SERVICES[name]["image"])
     repository, _, tag = image.rpartition(":")
-    assert re.fullmatch(r"\d+\.\d+\.\d+", tag), image
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), image
     assert "." not in repository.partition("/")[0]
 
 
@@ -135,9 +135,14 @@ def test_modules_exist() -> None:
 
 
 def test_volumes_are_named() -> None:
-    """No directory of the host is mounted, and no volume is without a name."""
-    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
-    assert used == set(COMPOSE["volumes"])
+    """No volume is without a name. Of the host only configuration is mounted, and that to be read."""
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
+    of_the_host = {volume for volume in volumes if volume.startswith(".")}
+    assert {volume.partition(":")[0] for volume in volumes if volume not in of_the_host} == set(COMPOSE["volumes"])
+    for volume in of_the_host:
+        assert volume.startswith("./deploy/")
+        assert volume.endswith(":ro")
+        assert (ROOT / volume.partition(":")[0]).is_dir()
 
 
 def test_drains_before_it_is_killed() -> None:
