@@ -2,8 +2,8 @@
 
 `python -m eldermesh.launch eldermesh_cli.operate.logins /run/logins --given /run/secrets`
 
-Each directory below the first has what one kind of container reads: `redis`, `ray` and `flower`. A password that is
-neither given nor there yet is made; one that is there stays, unless another is given.
+Each directory below the first has what one kind of container reads: `redis`, `ray`, `flower` and `grafana`. A password
+that is neither given nor there yet is made; one that is there stays, unless another is given.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def write_logins(directory: Path, given: Path) -> list[str]:
     password = _chosen(given / "redis_password", directory / "redis" / "password")
     token = _chosen(given / "ray_auth_token", directory / "ray" / "token")
     login = _chosen(given / "flower_login", directory / "flower" / "login", user="mesh:")
+    grafana = _chosen(given / "grafana_password", directory / "grafana" / "password")
     if len(token) < _LEAST_TOKEN:
         raise LoginError(f"ray_auth_token has {len(token)} characters: give at least {_LEAST_TOKEN}")
     user, _, rest = login.partition(":")
@@ -62,6 +63,7 @@ def write_logins(directory: Path, given: Path) -> list[str]:
         "redis/users.acl": _acl(password),
         "ray/token": token,
         "flower/login": login,
+        "grafana/password": grafana,
     }
     return [name for name, content in files.items() if _written(directory / name, content)]
 

@@ -11,13 +11,13 @@ import pytest
 from eldermesh_cli.operate.logins import main
 from shared.settings import Settings
 
-NAMES = ("redis/password", "redis/url", "redis/users.acl", "ray/token", "flower/login")
+NAMES = ("redis/password", "redis/url", "redis/users.acl", "ray/token", "flower/login", "grafana/password")
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> tuple[Path, Path]:
     """Where logins go, with a directory for each kind of reader, and where given ones come from."""
-    for name in ("redis", "ray", "flower"):
+    for name in ("redis", "ray", "flower", "grafana"):
         (tmp_path / "logins" / name).mkdir(parents=True)
     (tmp_path / "given").mkdir()
     return tmp_path / "logins", tmp_path / "given"
