@@ -51,7 +51,9 @@ LABEL org.opencontainers.image.title="eldermesh" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 mesh && useradd --uid 10001 --gid mesh --no-create-home --home-dir /var/lib/eldermesh mesh \
-    && install --directory --owner mesh --group mesh --mode 0750 /var/lib/eldermesh /var/lib/eldermesh/blobs
+    && install --directory --owner mesh --group mesh --mode 0750 /var/lib/eldermesh /var/lib/eldermesh/blobs \
+    && install --directory --owner mesh --group mesh /run/logins/redis /run/logins/ray /run/logins/flower \
+        /run/logins/grafana
 # HOME is where a read-only container may write; the code runs from a directory where nothing can be put.
 ENV PATH=/opt/eldermesh/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -59,13 +59,18 @@ class SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         if self._variable(variable):
             raise SettingsError(f"{variable} and {variable}{SUFFIX} are both set: unset one of them")
-        return _content(f"{variable}{SUFFIX}", Path(path)), field_name, False
+        return secret_of_file(f"{variable}{SUFFIX}", Path(path)), field_name, False
 
     def _variable(self, name: str) -> str:
         return next((each.env_vars[name.lower()] for each in self._places if name.lower() in each.env_vars), "") or ""
 
 
-def _content(variable: str, path: Path) -> str:
+def secret_of_file(variable: str, path: Path) -> str:
+    """What a file holds, without one newline at its end; `variable` names it.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     try:
         text = read_regular_file(path, _MAX_BYTES).decode()
     except UnicodeDecodeError as error:

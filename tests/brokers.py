@@ -13,11 +13,12 @@ from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from tests.fresh_topics import AnyBroker
 from tests.jaeger_server import JaegerServer, jaeger_missing
 from tests.kafka_server import KafkaServer, kafka_missing
+from tests.prometheus_server import PrometheusServer, prometheus_missing
 
-_MARKED = {"apache_kafka": pytest.mark.kafka, "jaeger": pytest.mark.jaeger}
+_MARKED = {"apache_kafka": pytest.mark.kafka, "jaeger": pytest.mark.jaeger, "prometheus": pytest.mark.prometheus}
 
 
-def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer | JaegerServer) -> None:
+def _start(server: EmbeddedBroker | EmbeddedRedis | KafkaServer | JaegerServer | PrometheusServer) -> None:
     # A loop of its own that is never made the current one: the tests have theirs.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())
@@ -75,6 +76,18 @@ def jaeger(server_dir: Path) -> Iterator[JaegerServer]:
     if missing is not None:
         pytest.skip(missing)
     server = JaegerServer(server_dir / "jaeger")
+    _start(server)
+    yield server
+    server.service.kill()
+
+
+@pytest.fixture(scope="session")
+def prometheus(server_dir: Path) -> Iterator[PrometheusServer]:
+    """A Prometheus with the project's rules; where it was not built the test is skipped."""
+    missing = prometheus_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    server = PrometheusServer(server_dir / "prometheus")
     _start(server)
     yield server
     server.service.kill()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from eldermesh_cli.stack.runtime_file import Runtime
+from eldermesh_cli.stack.processes.child import OwnedProcess
+from eldermesh_cli.stack.runtime_file import Runtime, live_runtime
 from shared.settings import Settings
+from tests.waiting import wait_until
 
 MESH = (sys.executable, "-m", "eldermesh_cli.main")
 """The `mesh` command, before its verb."""
@@ -19,6 +24,7 @@ MESH = (sys.executable, "-m", "eldermesh_cli.main")
 READY_SECONDS = 300.0
 FUNCTIONS = "math:*,time:sleep,eldermesh_cli.demo.work:*,examples.migration:*"
 _COMMAND_SECONDS = 300.0
+_STOP_SECONDS = 200.0
 
 
 def mesh_environment(data_dir: Path, **settings: str) -> dict[str, str]:
@@ -61,3 +67,27 @@ def settings_of(runtime: Runtime, data_dir: Path) -> Settings:
         otlp_endpoint=runtime.otlp_endpoint,
         trace_query_url=runtime.trace_query_url,
     )
+
+
+@contextmanager
+def mesh_up(data_dir: Path, env: dict[str, str]) -> Iterator[RunningMesh]:
+    """A mesh that `mesh up` starts with this environment; on leaving it is stopped, and has to stop in order."""
+    log_path = data_dir / "up.log"
+    process = OwnedProcess([*MESH, "up"], log_path=log_path, env=env)
+
+    async def ready() -> Runtime:
+        def look() -> Runtime | None:
+            assert process.poll() is None, log_path.read_text("utf-8")
+            return live_runtime(data_dir)
+
+        return await wait_until(look, description="the mesh is ready", timeout_seconds=READY_SECONDS)
+
+    process.start()
+    # A loop of its own that is never made the current one: the tests have theirs.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        try:
+            runtime = runner.run(ready())
+            yield RunningMesh(settings_of(runtime, data_dir), env, runtime)
+        finally:
+            runner.run(process.stop(_STOP_SECONDS))
+    assert not process.killed, f"the mesh did not stop in order: {log_path.read_text('utf-8')}"

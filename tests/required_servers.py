@@ -14,6 +14,7 @@ VARIABLES = {
     "jaeger": "MESH_REQUIRE_JAEGER",
     "asyncapi": "MESH_REQUIRE_ASYNCAPI",
     "redis": "MESH_REQUIRE_REDIS",
+    "prometheus": "MESH_REQUIRE_PROMETHEUS",
     "containers": "MESH_REQUIRE_CONTAINERS",
 }
 """The marker of tests that need a server → the variable that requires it."""

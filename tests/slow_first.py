@@ -15,6 +15,7 @@ LONGEST = {
     "tests/containers/": CONTAINERS,
     "tests/integration/whole_mesh/": MESH,
     "tests/integration/installed/": WHEEL,
+    "tests/integration/metrics/test_real_mesh.py": FILES,
     "tests/faults/test_redis_refuses.py": FILES,
     "tests/faults/": TESTS,
     "tests/integration/test_demo.py": TESTS,

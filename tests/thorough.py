@@ -79,7 +79,7 @@ LONG = (
 )
 """Each takes a minute, or 20 seconds of CPU."""
 
-SERVERS = ("kafka", "jaeger", "redis")
+SERVERS = ("kafka", "jaeger", "redis", "prometheus")
 """Tests with these markers: their servers take long to start, and a run takes the same on machines without them."""
 
 _REASON = f"a long test that only {VARIABLE}=1 takes"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eldermesh_cli.program.errors import ExitStatus, not_found, outcome_unknown
+from eldermesh_cli.program.errors import ExitStatus, conflict, not_found, outcome_unknown
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh
 from eldermesh_cli.program.verb_run import answer_from_mesh
@@ -56,6 +56,7 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
             )
         changed = status.ended_at is None
         if changed:
+            await _check_tenant(opened, job_id)
             async with (
                 traced(mesh.settings),
                 mesh_client(mesh.settings) as client,
@@ -63,6 +64,17 @@ async def _cancel(mesh: Mesh, job_id: str, reason: str | None) -> CancelAnswer:
                 await client.cancel(job_id, reason)
             status = await _ended(opened, job_id)
     return CancelAnswer(job_id=job_id, state=status.state, reason=status.reason, changed=changed)
+
+
+async def _check_tenant(opened: OpenMesh, job_id: str) -> None:
+    """Say at once what the mesh would say by a dead letter: the inbox of a tenant takes cancels of its own jobs."""
+    inbox_of = opened.mesh.settings.submit_tenant
+    job = await opened.jobs.job(job_id)
+    if inbox_of is not None and job is not None and job.tenant not in (None, inbox_of):
+        raise conflict(
+            f"job {job_id} is of tenant {job.tenant}, and this shell speaks for {inbox_of}",
+            "unset MESH_SUBMIT_TENANT to cancel on `jobs`",
+        )
 
 
 async def _ended(opened: OpenMesh, job_id: str) -> JobStatus:
@@ -78,7 +90,7 @@ async def _ended(opened: OpenMesh, job_id: str) -> JobStatus:
         if status is not None and status.ended_at is not None:
             return status
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
-    hint = f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks"
-    if (tenant := opened.mesh.settings.submit_tenant) is not None:
-        hint += f"; a job that is not of tenant {tenant} goes on, and `mesh dlq ls` shows the cancel"
-    raise outcome_unknown(f"the cancel of job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s", hint)
+    raise outcome_unknown(
+        f"the cancel of job {job_id} was sent, but had no effect within {_EFFECT_SECONDS:g} s",
+        f"`mesh status {job_id}` says what becomes of it; does a router run? `mesh doctor` looks",
+    )

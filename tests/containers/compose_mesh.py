@@ -29,10 +29,12 @@ class ComposeMesh:
         self.jaeger_url = f"http://localhost:{ports['JAEGER']}"
         self.flower_url = f"http://localhost:{ports['FLOWER']}"
         self.redis_commander_url = f"http://localhost:{ports['REDIS_COMMANDER']}"
+        key_file = directory / "anthropic_api_key"
+        key_file.write_text("any", encoding="utf-8")
         variables = {
             "COMPOSE_PROJECT_NAME": self.project,
             "MESH_ANTHROPIC_BASE_URL": CLAUDE_ENDPOINT,
-            "MESH_ANTHROPIC_API_KEY": "any",
+            "MESH_ANTHROPIC_API_KEY_FILE": str(key_file),
             "MESH_PYTHON_FUNCTIONS": "math:*,time:sleep",
             **{f"MESH_{name}_PORT": str(port) for name, port in ports.items()},
         }

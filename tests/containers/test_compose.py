@@ -7,6 +7,7 @@ import math
 import httpx
 
 from tests.containers.compose_mesh import ComposeMesh
+from tests.containers.docker_command import docker
 from tests.containers.jaeger_query import edges_of
 from tests.containers.plain_client import PlainClient
 from tests.trace_edges import ADVICE_EDGES, CLAUDE_EDGES, CLI_EDGES, EDGES, NOTIFICATION_EDGES, Edge
@@ -97,9 +98,18 @@ def test_pages_on_this_host(mesh: ComposeMesh) -> None:
     """Flower, which asks for its log-in, and, with the profile `debug`, Redis Commander."""
     workers = f"{mesh.flower_url}/workers"
     assert httpx.get(workers, timeout=10, trust_env=False).status_code == httpx.codes.UNAUTHORIZED
-    login = ("mesh", "only-this-host-knows-it")
+    user, _, password = mesh.run("exec", "--no-TTY", "flower", "cat", "/run/logins/flower/login").partition(":")
+    login = (user, password)
     assert "celery@" in httpx.get(workers, auth=login, timeout=10, trust_env=False).text
     assert "Redis Commander" in httpx.get(mesh.redis_commander_url, timeout=10, trust_env=False).text
+
+
+def test_passwords_are_in_files_alone(mesh: ComposeMesh) -> None:
+    """What `logins` made is in no container's environment or command, as `docker inspect` shows them."""
+    files = {"redis": "redis/password", "ray-head": "ray/token", "flower": "flower/login"}
+    made = [mesh.run("exec", "--no-TTY", service, "cat", f"/run/logins/{file}") for service, file in files.items()]
+    inspected = docker("inspect", *mesh.run("ps", "--all", "--quiet").split())
+    assert not [secret for secret in made if secret.rpartition(":")[2] in inspected]
 
 
 def test_nothing_is_lost(mesh: ComposeMesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 from eldermesh.client import Client
 from eldermesh.contract.deadletters import DeadLetterHeaders
+from eldermesh.contract.ids import job_id_from_key
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.tenants import inbox_of_tenant
 from eldermesh_cli.audit.job_ledger import audit
@@ -18,7 +20,7 @@ from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.kafka.clients import make_producer
-from shared.kafka.topics import JOBS_DEAD, JOBS_HISTORY, router_inboxes
+from shared.kafka.topics import JOBS_DEAD, JOBS_HISTORY, TOPICS, router_inboxes
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import AnyBroker, fresh_topics
@@ -26,6 +28,7 @@ from tests.inboxes import Sent, publish, read_all
 from tests.malformed import job, malformed
 from tests.mesh_services import mesh_services
 from tests.public_topics import assert_invariants
+from tests.unit.cli.command_line import Ran, run_here
 from tests.waiting import wait_until
 
 TENANTS: Final = ("search", "ads")
@@ -53,6 +56,34 @@ async def _letters(settings: Settings, count: int) -> dict[str, PublicRecord]:
     """Dead letters by their reasons."""
     letters = await _records(settings, JOBS_DEAD, count)
     return {DeadLetterHeaders.decode(letter.headers).reason: letter for letter in letters}
+
+
+async def test_verbs_of_a_tenant(embedded_broker: str, tmp_path: Path) -> None:
+    """With `MESH_SUBMIT_TENANT` they write to its inbox; a job of another is refused before anything is sent."""
+    async with mesh_services(embedded_broker, "embedded", tmp_path, start=False, tenants=TENANTS) as mesh:
+        await mesh.router.bring_up()
+        environment = mesh.settings.environment() | {"MESH_SUBMIT_TENANT": "search"}
+
+        async def run(*arguments: str) -> Ran:
+            return await asyncio.to_thread(run_here, (*arguments, "--json"), environment)
+
+        submit = ("submit", "python", "--function", "math:sqrt", "4", "--idempotency-key", "k")
+        sent = (await run(*submit)).answer("mesh-submit")
+        assert (sent["job_id"], sent["state"]) == (job_id_from_key("search", "k"), "accepted")
+        assert (await run(*submit, "--tenant", "search")).answer("mesh-submit")["job_id"] == sent["job_id"]
+        assert len(await read_all(mesh.settings, "jobs.search")) == 2
+        refused = await run(*submit, "--tenant", "ads")
+        assert refused.status == 2
+        assert "the job is of ads, and goes to the inbox of search" in refused.error()["message"]
+        environment["MESH_SUBMIT_TENANT"] = "ads"
+        refused = await run("cancel", sent["job_id"])
+        assert refused.status == 4
+        assert "is of tenant search, and this shell speaks for ads" in refused.error()["message"]
+        environment["MESH_SUBMIT_TENANT"] = "search"
+        cancelled = (await run("cancel", sent["job_id"])).answer("mesh-cancel")
+        assert (cancelled["state"], cancelled["changed"]) == ("cancelled", True)
+        checks = (await run("doctor")).answer("mesh-doctor")["checks"]
+        assert f"{len(TOPICS) + 2} topics" in next(each["detail"] for each in checks if each["name"] == "topics")
 
 
 async def _in_history(settings: Settings, *job_ids: str) -> None:

@@ -12,19 +12,25 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.secret_files import is_secret
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ROLES = ("mesh", "service", "ray", "claude")
-ENDS_BY_ITSELF = {"topics", "mesh"}
+ENDS_BY_ITSELF = {"logins", "topics", "mesh"}
 """One-shot commands: there is no time in which they could be healthy."""
 
 
 def _default(value: object) -> str:
     """What compose makes of it when no variable is set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+
+
+def _own() -> dict[str, dict[str, Any]]:
+    """The services of images of our own."""
+    return {name: each for name, each in SERVICES.items() if _default(each["image"]).startswith("eldermesh/")}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -54,7 +60,7 @@ def test_image_has_a_version(name: str) -> None:
     """`latest` would be another mesh tomorrow; a registry's name would be somebody else's registry."""
     image = _default(SERVICES[name]["image"])
     repository, _, tag = image.rpartition(":")
-    assert re.fullmatch(r"\d+\.\d+\.\d+", tag), image
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), image
     assert "." not in repository.partition("/")[0]
 
 
@@ -66,15 +72,55 @@ def test_published_on_loopback_alone(name: str) -> None:
 
 
 def test_settings_exist() -> None:
-    """Each `MESH_*` of the services is a setting, with a value that it takes."""
+    """Each `MESH_*` of the services is a setting, with a value that it takes; secrets are named by their files."""
     fields = {f"MESH_{name.upper()}": name for name in Settings.model_fields}
-    own = [service for service in SERVICES.values() if _default(service["image"]).startswith("eldermesh/")]
+    secrets = {f"MESH_{name.upper()}_FILE" for name, field in Settings.model_fields.items() if is_secret(field)}
+    own = [service for service in _own().values() if "environment" in service]
     assert len(own) >= 10
     for service in own:
         environment = service["environment"]
         values = {key: _default(value) for key, value in environment.items() if key.startswith("MESH_")}
-        assert set(values) <= set(fields)
-        Settings.model_validate({fields[key]: value for key, value in values.items()})
+        assert set(values) - secrets <= set(fields)
+        Settings.model_validate({fields[key]: value for key, value in values.items() if key not in secrets})
+
+
+def test_no_password_is_written_down() -> None:
+    """Neither in the file, where everybody reads it, nor as a variable, which `docker inspect` shows."""
+    for name, service in SERVICES.items():
+        named = {key for key, value in service.get("environment", {}).items() if value}
+        assert not {key for key in named if re.search("PASSWORD|TOKEN|SECRET|API_KEY|LOGIN|AUTH$", key)} - {
+            key for key in named if key.endswith("_FILE")
+        }, name
+    for secret in COMPOSE["secrets"].values():
+        assert _default(secret["file"]) == "./secrets/none"
+    assert (ROOT / "secrets" / "none").read_bytes() == b""
+
+
+def test_each_sees_its_own_passwords() -> None:
+    """What a service names as a file is mounted there, to be read only, and nothing else is."""
+    for name, service in SERVICES.items():
+        if name == "logins":
+            continue
+        files = {value for value in service.get("environment", {}).values() if str(value).startswith("/run/")}
+        words = " ".join(map(str, service.get("command", ()))).split()
+        files |= {word for word in words if word.startswith("/run/")}
+        mounts = [volume.split(":") for volume in service.get("volumes", ()) if ":/run/" in volume]
+        assert all(options == ["ro"] for _, _, *options in mounts), name
+        places = {place for _, place, *_ in mounts} | {f"/run/secrets/{each}" for each in service.get("secrets", ())}
+        assert {file for file in files if not any(file.startswith(place) for place in places)} == set(), name
+        assert {place for place in places if not any(file.startswith(place) for file in files)} == set(), name
+
+
+def test_passwords_are_there_before_they_are_read() -> None:
+    """Whoever mounts one is started after `logins` has ended well."""
+
+    def after_logins(name: str) -> bool:
+        depends: dict[str, Any] = SERVICES[name].get("depends_on", {})
+        return "logins" in depends or any(after_logins(each) for each in depends)
+
+    readers = {name for name, service in SERVICES.items() if "/run/logins" in str(service.get("volumes", ()))}
+    assert len(readers) >= 10
+    assert all(after_logins(name) for name in readers - {"logins"})
 
 
 def test_modules_exist() -> None:
@@ -89,9 +135,14 @@ def test_modules_exist() -> None:
 
 
 def test_volumes_are_named() -> None:
-    """No directory of the host is mounted, and no volume is without a name."""
-    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
-    assert used == set(COMPOSE["volumes"])
+    """No volume is without a name. Of the host only configuration is mounted, and that to be read."""
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
+    of_the_host = {volume for volume in volumes if volume.startswith(".")}
+    assert {volume.partition(":")[0] for volume in volumes if volume not in of_the_host} == set(COMPOSE["volumes"])
+    for volume in of_the_host:
+        assert volume.startswith("./deploy/")
+        assert volume.endswith(":ro")
+        assert (ROOT / volume.partition(":")[0]).is_dir()
 
 
 def test_drains_before_it_is_killed() -> None:

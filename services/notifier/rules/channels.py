@@ -1,4 +1,4 @@
-"""Channels as the rules file describes them. The file names secrets only as `${NAME}`, an environment variable."""
+"""Channels as the rules file describes them. Secrets stand there as `${NAME}`: the variable, or the file NAME_FILE."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import base64
 import binascii
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import SettingsError
 
 from services.notifier.channels.console import ConsoleSender
 from services.notifier.channels.email import EmailSender, Mailbox, TlsMode
 from services.notifier.channels.sender import Sender
 from services.notifier.channels.slack import SlackSender, check_slack_address
 from services.notifier.channels.webhook import WebhookSender
+from shared.secret_files import SUFFIX, secret_of_file
 from shared.settings import Settings
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -36,9 +39,21 @@ def _with_variables(value: object) -> object:
 
 def _variable(name: str) -> str:
     value = os.environ.get(name)
+    file = os.environ.get(f"{name}{SUFFIX}")
+    if value and file:
+        raise ValueError(f"both {name} and {name}{SUFFIX} are set: unset one of them")
+    if not value and file:
+        value = _of_file(f"{name}{SUFFIX}", Path(file))
     if not value:
-        raise ValueError(f"the environment has no variable {name}: set it for the notifier")
+        raise ValueError(f"the environment has no variable {name}: set it for the notifier, or {name}{SUFFIX}")
     return value
+
+
+def _of_file(variable: str, path: Path) -> str:
+    try:
+        return secret_of_file(variable, path)
+    except SettingsError as error:
+        raise ValueError(f"the variable {error}") from error
 
 
 def _http_address(value: SecretStr) -> SecretStr:

@@ -39,8 +39,14 @@ class JobObserver(OwnerMetrics):
             attributes={names.JOB_ID: state.job_id, names.JOB_STATUS: end.status},
             error=None if end.status in ("completed", "cancelled") else end.status,
         )
-        self._ends.add(1, {names.JOB_STATUS: end.status})
-        self._durations.record((end.at - acceptance.at) / 1000, {names.JOB_STATUS: end.status})
+        counted, measured = {names.JOB_STATUS: str(end.status)}, {names.JOB_STATUS: str(end.status)}
+        if state.terms is not None:
+            counted |= {names.JOB_TENANT: state.terms.tenant, names.JOB_WORKLOAD: state.terms.workload}
+            measured[names.JOB_WORKLOAD] = state.terms.workload
+        if state.engine is not None:
+            measured[names.ENGINE] = state.engine
+        self._ends.add(1, counted)
+        self._durations.record((end.at - acceptance.at) / 1000, measured)
 
 
 def _record_wait(job_id: str, wait: PastWait, context: Context) -> None:

@@ -73,6 +73,7 @@ class Job:
         reason: why it waits, or why it ended.
         holds: the remembered ones, oldest first.
         submitted_by: None if unknown, and once the job has ended.
+        tenant: None once the job has ended.
         end: None until the job has ended.
     """
 
@@ -91,6 +92,7 @@ class Job:
     reason: str | None
     holds: Sequence[JobHold]
     submitted_by: str | None
+    tenant: str | None
     trace_id: str
     end: JobEnd | None
 

@@ -63,6 +63,7 @@ def job_of(state: JobState, accepted_at: int, trace_id: str, *, items_running: i
         reason=reason if end is None else end.reason,
         holds=holds_of(state),
         submitted_by=None if state.terms is None else state.terms.submitted_by,
+        tenant=None if state.terms is None else state.terms.tenant,
         trace_id=trace_id,
         end=end,
     )

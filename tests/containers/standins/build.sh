@@ -93,7 +93,9 @@ echo "export PYTHON_IMAGE=eldermesh-standin/debian:bookworm"
 jars=$("$scripts/fetch_kafka.sh")
 tools=$(kafka_tools)
 jaeger=$("$scripts/fetch_jaeger.sh")
+prometheus=$("$scripts/fetch_prometheus.sh")
 image kafka "$kafka_version" libs "$tools"/*.jar "$jars"/*.jar
 image redis 7.0
 image jaeger 1.62.0 . "$jaeger"
+image prometheus 3.5.1 . "$prometheus/prometheus" "$prometheus/promtool"
 image redis-commander 0.9.0

@@ -50,6 +50,22 @@ def rule(**fields: Any) -> Rule:
     return Rule.model_validate({"name": "r", "on": "end", "channels": "c"} | fields)
 
 
+def test_a_secret_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers get it; the variable itself, and a file that is empty, say nothing."""
+    text = channel(type="slack", url="${FROM_FILE}")
+    file = tmp_path / "slack_url"
+    file.write_text(f"{SLACK}\n", "utf-8")
+    monkeypatch.setenv("FROM_FILE", "")
+    monkeypatch.setenv("FROM_FILE_FILE", str(file))
+    assert set(load(tmp_path, text).channels) == {"a"}
+    file.write_text("", "utf-8")
+    assert "no variable FROM_FILE: set it for the notifier, or FROM_FILE_FILE" in trouble(tmp_path, text)
+    file.unlink()
+    assert "the variable FROM_FILE_FILE: slack_url cannot be read: No such file" in trouble(tmp_path, text)
+    monkeypatch.setenv("FROM_FILE", SLACK)
+    assert "both FROM_FILE and FROM_FILE_FILE are set: unset one of them" in trouble(tmp_path, text)
+
+
 WHOLE = """\
 channels:
   terminal: {type: console}
