@@ -31,13 +31,13 @@ SHOWN_PROCESS_METRICS = (PROCESS_CPU, PROCESS_MEMORY, PROCESS_THREADS, PROCESS_F
 
 
 def observe_process(meter_provider: MeterProvider) -> bool:
-    """Have this process observed; say whether the library is installed (it comes with the extra `run`).
+    """Have this process observed; say whether the library is installed (it comes with the extra `service`).
 
     Called again, as after a fork, it observes the process that calls.
     """
     if not _installed():
         return False
-    from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor  # noqa: PLC0415 - only in [run]
+    from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor  # noqa: PLC0415 - only in [service]
 
     instrumentor = SystemMetricsInstrumentor(config=PROCESS_METRICS)
     if instrumentor.is_instrumented_by_opentelemetry:
