@@ -124,17 +124,8 @@ def test_two_lines_switch_metrics_on(tmp_path: Path) -> None:
     example = (ROOT / ".env.example").read_text("utf-8")
     env_file = tmp_path / "env"
     env_file.write_text("\n".join(re.findall(r"^#((?:COMPOSE_PROFILES|MESH_OTLP_METRICS)=.*)$", example, re.MULTILINE)))
-    command = [
-        "docker",
-        "compose",
-        "--env-file",
-        env_file,
-        "--file",
-        ROOT / "compose.yaml",
-        "config",
-        "--format",
-        "json",
-    ]
+    files = ("--env-file", str(env_file), "--file", str(ROOT / "compose.yaml"))
+    command = ["docker", "compose", *files, "config", "--format", "json"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     services = json.loads(told)["services"]
     assert {"prometheus", "grafana", "router"} <= set(services)
