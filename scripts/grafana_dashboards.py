@@ -132,6 +132,7 @@ DASHBOARDS_OF_THE_MESH = (
                 metrics.QUEUE_DEPTH, names.MESSAGING_DESTINATION_NAME, title="Tasks that wait, by queue", function="max"
             ),
             _level(metrics.QUEUE_UNACKNOWLEDGED, title="Tasks that workers hold", function="max"),
+            _level(metrics.REDIS_MEMORY, title="Memory of Redis", unit="bytes", function="max"),
             _rate(metrics.RECORDS_CONSUMED, names.MESSAGING_DESTINATION_NAME, title="Records handled per second"),
             _quantiles(metrics.RECORD_DURATION, names.MESSAGING_DESTINATION_NAME, title="Time to handle a record"),
             _rate(

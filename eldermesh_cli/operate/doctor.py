@@ -64,5 +64,6 @@ async def _look(mesh: Mesh) -> list[Check]:
             ("notifier", lambda: services.people_are_told(mesh)),
             ("ray", lambda: services.ray_answers(mesh)),
             ("telemetry", lambda: servers.telemetry_received(mesh)),
+            ("metrics", lambda: servers.metrics_received(mesh)),
         ]
     )

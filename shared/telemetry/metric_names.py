@@ -132,6 +132,10 @@ QUEUE_DEPTH: Final = _gauge(
 QUEUE_UNACKNOWLEDGED: Final = _gauge(
     "eldermesh.queue.unacknowledged", "{chunk}", "tasks that Celery's workers hold, dead ones' included"
 )
+REDIS_MEMORY: Final = _gauge("eldermesh.redis.memory.used", "By", "memory that Redis uses")
+REDIS_MEMORY_LIMIT: Final = _gauge(
+    "eldermesh.redis.memory.limit", "By", "memory that Redis may use; none if `maxmemory` is not set"
+)
 HOUSEKEEPING_RUNS: Final = _counter(
     "eldermesh.housekeeping.runs", "{run}", "removals of old blobs, by what came of them", HOUSEKEEPING_OUTCOME
 )

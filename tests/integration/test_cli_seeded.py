@@ -399,6 +399,7 @@ async def test_doctor_without_services(any_mesh: SeededMesh) -> None:
         "notifier": "warn",
         "ray": "ok",
         "telemetry": "warn",
+        "metrics": "ok",
     }
     assert all(check["hint"] for check in answer["checks"] if check["status"] != "ok")
 

@@ -83,6 +83,8 @@ async def test_depths_are_told_while_redis_answers(embedded_broker: str, tmp_pat
             await celery.dispatch(tasks[4:], queue="claude_tasks", priority=3)
             expected = dict.fromkeys(QUEUES, 0) | {"batch_tasks": 4, "claude_tasks": 1, "unacknowledged": 0}
             await become(reader, expected)
+            assert reader.values(metric_names.REDIS_MEMORY, "")[""] > 100_000
+            assert reader.values(metric_names.REDIS_MEMORY_LIMIT, "") == {}  # it has none
             with running_worker(settings.model_copy(update={"slots": 1}), tmp_path) as worker:
                 await worker.ready()
                 await wait_until(
@@ -90,6 +92,7 @@ async def test_depths_are_told_while_redis_answers(embedded_broker: str, tmp_pat
                 )
             await redis.stop()
             await become(reader, {})
+            assert reader.values(metric_names.REDIS_MEMORY, "") == {}
             await redis.start()
             empty = dict.fromkeys((*QUEUES, "unacknowledged"), 0)
             await become(reader, empty)

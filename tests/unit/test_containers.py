@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -160,6 +161,23 @@ def test_docker_compose_reads_it() -> None:
     command = ["docker", "compose", "--profile", "*", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
+def test_two_lines_switch_metrics_on(tmp_path: Path) -> None:
+    """Those of .env.example, without their `#`: Prometheus and Grafana start, and services send to them."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("docker has no compose here")
+    example = (ROOT / ".env.example").read_text("utf-8")
+    env_file = tmp_path / "env"
+    env_file.write_text("\n".join(re.findall(r"^#((?:COMPOSE_PROFILES|MESH_OTLP_METRICS)=.*)$", example, re.MULTILINE)))
+    files = ("--env-file", str(env_file), "--file", str(ROOT / "compose.yaml"))
+    command = ["docker", "compose", *files, "config", "--format", "json"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    services = json.loads(told)["services"]
+    assert {"prometheus", "grafana", "router"} <= set(services)
+    assert "redis-commander" not in services
+    assert services["router"]["environment"]["MESH_OTLP_METRICS"] == "true"
 
 
 def test_dockerfile_does_not_end_as_root() -> None:

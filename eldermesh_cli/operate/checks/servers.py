@@ -103,7 +103,18 @@ async def telemetry_received(mesh: Mesh) -> Found:
     endpoint = mesh.settings.otlp_endpoint
     if endpoint is None:
         return Found("spans are not exported", "set MESH_OTLP_ENDPOINT to see traces")
-    address = f"{endpoint.rstrip('/')}/v1/traces"
+    return await _taken(f"{endpoint.rstrip('/')}/v1/traces", "spans", "traces are lost meanwhile, jobs are not")
+
+
+async def metrics_received(mesh: Mesh) -> Found:
+    """Whether metrics are taken where they are sent to."""
+    endpoint = mesh.settings.metrics_endpoint
+    if endpoint is None:
+        return Found("metrics are not sent")
+    return await _taken(f"{endpoint.rstrip('/')}/v1/metrics", "metrics", "metrics are lost meanwhile, jobs are not")
+
+
+async def _taken(address: str, what: str, lost: str) -> Found:
     try:
         async with http_client(address, timeout_seconds=_ANSWER_SECONDS) as client:
             # No bytes are an export of nothing.
@@ -111,7 +122,7 @@ async def telemetry_received(mesh: Mesh) -> Found:
     except NoHttpClientError as error:
         return Found(str(error), "set http_proxy, https_proxy, all_proxy and SSL_CERT_FILE right, or unset them")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Found(f"{address} does not answer: {error!r}", "traces are lost meanwhile, jobs are not")
+        return Found(f"{address} does not answer: {error!r}", lost)
     if answer.is_error:
         return Found(f"{address} answers {answer.status_code}", "is this an OTLP/HTTP endpoint?")
-    return Found(f"{address} takes spans")
+    return Found(f"{address} takes {what}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from opentelemetry import metrics
 from opentelemetry.context import Context
 
@@ -39,14 +41,12 @@ class JobObserver(OwnerMetrics):
             attributes={names.JOB_ID: state.job_id, names.JOB_STATUS: end.status},
             error=None if end.status in ("completed", "cancelled") else end.status,
         )
-        counted, measured = {names.JOB_STATUS: str(end.status)}, {names.JOB_STATUS: str(end.status)}
-        if state.terms is not None:
-            counted |= {names.JOB_TENANT: state.terms.tenant, names.JOB_WORKLOAD: state.terms.workload}
-            measured[names.JOB_WORKLOAD] = state.terms.workload
-        if state.engine is not None:
-            measured[names.ENGINE] = state.engine
-        self._ends.add(1, counted)
-        self._durations.record((end.at - acceptance.at) / 1000, measured)
+        told = json.loads(end.value)  # the state of an ended job is compact: its terms are gone
+        attributes = {names.JOB_STATUS: end.status, names.JOB_WORKLOAD: told["workload"]}
+        self._ends.add(1, {**attributes, names.JOB_TENANT: told["tenant"]})
+        if told["engine"] is not None:
+            attributes[names.ENGINE] = told["engine"]
+        self._durations.record((end.at - acceptance.at) / 1000, attributes)
 
 
 def _record_wait(job_id: str, wait: PastWait, context: Context) -> None:

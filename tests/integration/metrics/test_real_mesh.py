@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,9 +116,25 @@ async def test_names_are_those_of_the_registry(mesh: RunningMesh, prometheus: Pr
     families = {re.sub(r"_(bucket|sum|count)$", "", name) if name not in expected else name for name in found}
     assert families <= set(expected)
     assert len(families) > 20
+    assert set(await prometheus.values("eldermesh_jobs_ended_total", "eldermesh_job_workload")) >= {"python", "claude"}
     (told,) = (await prometheus.query('eldermesh_owner_lag{job="eldermesh-router"}'))["data"]["result"][:1]
     assert told["metric"]["host_name"]
     assert told["metric"]["instance"]
+
+
+async def test_doctor_asks_where_metrics_go(mesh: RunningMesh, prometheus: PrometheusServer) -> None:
+    """Prometheus takes an export of nothing; an address that takes none is told."""
+
+    def told(run: RunningMesh) -> dict[str, str]:
+        checks = json.loads(run.run("doctor", "--json").stdout)["checks"]
+        (found,) = (check for check in checks if check["name"] == "metrics")
+        return dict(found)
+
+    found = told(mesh)
+    assert (found["status"], found["detail"]) == ("ok", f"{prometheus.otlp_url}/v1/metrics takes metrics")
+    wrong = replace(mesh, env={**mesh.env, "MESH_OTLP_METRICS_ENDPOINT": prometheus.url})
+    found = told(wrong)
+    assert (found["status"], found["detail"]) == ("warn", f"{prometheus.url}/v1/metrics answers 404")
 
 
 async def test_alerts_of_real_faults(mesh: RunningMesh, prometheus: PrometheusServer) -> None:

@@ -306,7 +306,7 @@ async def test_doctor_finds_a_mesh_well(mesh: Mesh) -> None:
 
     answer = ran.answer("mesh-doctor")
     assert answer["ok"]
-    of_servers = {"settings", "data directory", "broker", "topics", "redis", "clock", "telemetry"}
+    of_servers = {"settings", "data directory", "broker", "topics", "redis", "clock", "telemetry", "metrics"}
     of_services = {"services", "router", "jobs", "workers", "claude_exec", "sages", "notifier", "ray"}
     found = {check["name"]: check["status"] for check in answer["checks"] if check["name"] != "disk"}
     assert found == dict.fromkeys(of_servers | of_services, "ok")

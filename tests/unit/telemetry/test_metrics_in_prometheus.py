@@ -94,7 +94,7 @@ def test_names_in_prometheus(metric: Metric, name: str) -> None:
 def test_alerts_say_what_is_wrong_and_where_to_read_on() -> None:
     """One sentence, and a section of the page on troubles that is there."""
     alerts = [rule for rule in _rules() if "alert" in rule]
-    assert len(alerts) == len({alert["alert"] for alert in alerts}) == 9
+    assert len(alerts) == len({alert["alert"] for alert in alerts}) == 10
     page = (_ROOT / "docs" / "how-to" / "troubleshooting.md").read_text("utf-8")
     sections = {line.removeprefix("### ").strip().lower() for line in page.splitlines() if line.startswith("### ")}
     for alert in alerts:
@@ -118,3 +118,14 @@ def test_dashboards_are_what_the_registry_says(tmp_path: Path) -> None:
     assert "jobs.json" in checked.stderr
     assert "old.json" in checked.stderr
     assert "engines.json" not in checked.stderr
+
+
+def test_dashboards_ask_the_data_source_that_grafana_is_given() -> None:
+    """Its uid; and each panel has an id and a place of its own."""
+    provisioned = yaml.safe_load((_DASHBOARDS.parent / "provisioning" / "datasources" / "mesh.yml").read_text("utf-8"))
+    uids = {source["uid"] for source in provisioned["datasources"]}
+    for path in _DASHBOARDS.glob("*.json"):
+        panels = json.loads(path.read_text("utf-8"))["panels"]
+        assert {panel["datasource"]["uid"] for panel in panels} == uids
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)

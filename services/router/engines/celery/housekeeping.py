@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 def add_housekeeping(app: Celery, settings: Settings) -> None:
     """Let the workers of this application run housekeeping tasks."""
 
-    @app.task(name=REMOVE_OLD_BLOBS, time_limit=_TIME_LIMIT_SECONDS)
+    @app.task(name=REMOVE_OLD_BLOBS, time_limit=_TIME_LIMIT_SECONDS, shared=False)
     def remove() -> None:
         _remove_old_blobs(settings)
 

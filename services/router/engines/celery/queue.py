@@ -29,10 +29,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class QueueDepths:
-    """Tasks in Celery's hands: `waiting` in each queue, `unacknowledged` with workers (dead ones included)."""
+    """Tasks in Celery's hands: `waiting` in each queue, `unacknowledged` with workers (dead ones included).
+
+    And the memory of the Redis that holds them; `memory_limit_bytes` is 0 if it has no limit of its own.
+    """
 
     waiting: dict[str, int]
     unacknowledged: int
+    memory_bytes: int
+    memory_limit_bytes: int
 
 
 class CeleryDispatcher:
@@ -115,7 +120,9 @@ class CeleryDispatcher:
             channel: Any = connection.default_channel
             # The queue's own count, by priority: `queue_declare(passive=True)` fails for an empty queue.
             waiting = {name: int(channel._size(name)) for name in QUEUES}  # noqa: SLF001 - there is no public one
-            return QueueDepths(waiting, int(channel.client.hlen(channel.unacked_key)))
+            unacknowledged = int(channel.client.hlen(channel.unacked_key))
+            memory: dict[str, Any] = channel.client.info("memory")
+            return QueueDepths(waiting, unacknowledged, int(memory["used_memory"]), int(memory["maxmemory"]))
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

@@ -1,10 +1,10 @@
-"""The depths of the engines' queues, as metrics of the router."""
+"""The depths of the engines' queues and the memory of their Redis, as metrics of the router."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -12,6 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from services.router.engines.celery.queue import CeleryDispatcher, QueueDepths
 from shared.logs.setup import get_logger
 from shared.telemetry import metric_names, names
+from shared.telemetry.metric_names import Metric
 
 LOOK_SECONDS = 10.0
 """Time between two looks, as long as that between two exports of metrics."""
@@ -61,6 +62,16 @@ class QueueDepthMetrics:
         depths = self._depths
         return [] if depths is None else [Observation(depths.unacknowledged)]
 
+    def memory(self) -> Iterable[Observation]:
+        """The memory that Redis uses. Called from the exporting thread."""
+        depths = self._depths
+        return [] if depths is None else [Observation(depths.memory_bytes)]
+
+    def memory_limit(self) -> Iterable[Observation]:
+        """The memory that Redis may use, if that is limited. Called from the exporting thread."""
+        depths = self._depths
+        return [] if depths is None or not depths.memory_limit_bytes else [Observation(depths.memory_limit_bytes)]
+
 
 _LOOKING: list[QueueDepthMetrics] = []
 """One for each router in this process."""
@@ -70,16 +81,15 @@ _LOOKING: list[QueueDepthMetrics] = []
 def _create_gauges() -> None:
     """Create the gauges, once in a process: the SDK drops the callback of a second gauge of the same name."""
     meter = metrics.get_meter(__name__)
-    depth, unacknowledged = metric_names.QUEUE_DEPTH, metric_names.QUEUE_UNACKNOWLEDGED
-    meter.create_observable_gauge(depth.name, [_all_waiting], depth.unit, depth.meaning)
-    meter.create_observable_gauge(
-        unacknowledged.name, [_all_unacknowledged], unacknowledged.unit, unacknowledged.meaning
-    )
+    told: dict[Metric, Callable[[QueueDepthMetrics], Iterable[Observation]]] = {
+        metric_names.QUEUE_DEPTH: QueueDepthMetrics.waiting,
+        metric_names.QUEUE_UNACKNOWLEDGED: QueueDepthMetrics.unacknowledged,
+        metric_names.REDIS_MEMORY: QueueDepthMetrics.memory,
+        metric_names.REDIS_MEMORY_LIMIT: QueueDepthMetrics.memory_limit,
+    }
+    for metric, read in told.items():
+        meter.create_observable_gauge(metric.name, [partial(_of_all, read)], metric.unit, metric.meaning)
 
 
-def _all_waiting(_: CallbackOptions) -> Iterable[Observation]:
-    return [seen for looking in tuple(_LOOKING) for seen in looking.waiting()]
-
-
-def _all_unacknowledged(_: CallbackOptions) -> Iterable[Observation]:
-    return [seen for looking in tuple(_LOOKING) for seen in looking.unacknowledged()]
+def _of_all(read: Callable[[QueueDepthMetrics], Iterable[Observation]], _: CallbackOptions) -> Iterable[Observation]:
+    return [seen for looking in tuple(_LOOKING) for seen in read(looking)]
