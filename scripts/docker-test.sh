@@ -40,9 +40,16 @@ integration() {
         "${mesh[@]}" audit --wait 60
 }
 
+# One router and one worker against two of each, twice, so that a slow minute of the machine shows.
 performance() {
-    "$python" -m tests.containers.throughput "$("${compose[@]}" port kafka 9094)" "${MESH_TEST_JOBS:-500}" &&
-        docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'
+    local count
+    for count in 1 2 1 2; do
+        "${compose[@]}" --progress quiet up --detach --no-deps --no-recreate --wait --scale router="$count" \
+            --scale worker-batch="$count" router worker-batch &&
+            printf 'routers and workers: %s each; ' "$count" &&
+            "$python" -m tests.containers.throughput "$("${compose[@]}" port kafka 9094)" "${MESH_TEST_JOBS:-500}" || return
+    done
+    docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'
 }
 
 # From the times of all stages: a table, and what CI systems read.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from typing import Any
 
 from tests.containers.plain_client import PlainClient
+
+_log = logging.getLogger(__name__)
 
 END_SECONDS = 150.0
 
@@ -15,6 +18,13 @@ LONGEST_SECONDS = 105.0
 lease of 15 s ends, is planned anew, once; and then it takes its turn on a busy machine."""
 
 _REPLY = "[[reply done]]"
+
+HELD: dict[str, Any] = {
+    "workload": "claude",
+    "items": [f"Tidy up the database: drop the table customers_old in production. {_REPLY}"],
+    "options": {"allowed_tools": ["Bash"]},
+}
+"""A job of high risk, which waits until somebody approves it."""
 
 
 def jobs() -> list[dict[str, Any]]:
@@ -29,7 +39,7 @@ def jobs() -> list[dict[str, Any]]:
         roots | {"engine": "ray", "items": [1, 4, 9, 16]},
         asleep | {"engine": "ray"},
         *[prompt] * 3,
-        {"workload": "claude", "items": [f"Tidy up: drop the table customers_old in production. {_REPLY}"]},
+        HELD,
         roots | {"labels": {"tell": "people"}},
     ]
 
@@ -38,34 +48,32 @@ class MixedLoad:
     """What is published while something happens, until `settle` finds that all of it went well."""
 
     def __init__(self, client: PlainClient) -> None:
-        self.slowest_seconds = 0.0
         self._client = client
-        self._jobs: list[str] = []
-        self._told: list[str] = []
+        self._jobs: dict[str, dict[str, Any]] = {}
         self._requests: list[str] = []
 
     def publish(self) -> None:
-        """One of each kind and more of the frequent ones."""
+        """Jobs of every kind, and the prompt."""
         load = jobs()
-        ids = self._client.publish(*load)
-        self._jobs += ids
-        self._told += [job_id for job_id, job in zip(ids, load, strict=True) if "labels" in job]
+        self._jobs |= zip(self._client.publish(*load), load, strict=True)
         self._requests.append(self._client.ask(_REPLY))
 
     def settle(self) -> list[str]:
         """Wait until all has ended as it should, none of it late; the jobs whose end people hear of."""
-        ends = self._client.wait_for_ends([*self._jobs, *self._requests], seconds=END_SECONDS)
+        published, requests = self._jobs, self._requests
+        self._jobs, self._requests = {}, []
+        ends = self._client.wait_for_ends([*published, *requests], seconds=END_SECONDS)
         assert {end["status"] for end in ends} == {"completed"}
-        self.slowest_seconds = max(map(_seconds, ends))
-        assert self.slowest_seconds <= LONGEST_SECONDS
-        for job_id in self._jobs:
+        slowest = max(map(_seconds, ends))
+        _log.info("the slowest of %d took %.1f s", len(ends), slowest)
+        assert slowest <= LONGEST_SECONDS
+        for job_id, job in published.items():
             distinct = {json.dumps(end, sort_keys=True) for end in self._client.ends[job_id]}
             assert len(distinct) == 1, f"job {job_id} has several ends"
             # A plan, and a new one for what died unclaimed or claimed: that is found at two times.
             assert self._client.epochs[job_id] <= {1, 2, 3}, f"job {job_id} was planned again and again"
-        told = self._told
-        self._jobs, self._told, self._requests = [], [], []
-        return told
+            assert (job_id in self._client.holds) == (job == HELD)
+        return [job_id for job_id, job in published.items() if "labels" in job]
 
 
 def _seconds(end: dict[str, Any]) -> float:

@@ -84,7 +84,8 @@ class PlainClient:
             self._take(message)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Send what is left, and leave the group."""
+        self.flush()
         self._consumer.close()
 
     def _take(self, message: Message) -> None:

@@ -9,13 +9,12 @@ import httpx
 from tests.containers.compose_mesh import ComposeMesh
 from tests.containers.docker_command import docker
 from tests.containers.jaeger_query import edges_of
+from tests.containers.mixed_load import HELD
 from tests.containers.plain_client import PlainClient
 from tests.trace_edges import ADVICE_EDGES, CLAUDE_EDGES, CLI_EDGES, EDGES, NOTIFICATION_EDGES, Edge
 from tests.waiting import wait_until
 
 END_SECONDS = 120.0
-
-_REPLY = "[[reply done]]"
 
 
 async def assert_traced(mesh: ComposeMesh, trace_id: str, edges: list[Edge]) -> None:
@@ -68,10 +67,15 @@ async def test_a_prompt(mesh: ComposeMesh, client: PlainClient) -> None:
 
 async def test_a_held_job(mesh: ComposeMesh, client: PlainClient) -> None:
     """A prompt of high risk waits for a person; what the sages said, the wait and the run are one trace."""
-    (job,) = client.publish({"workload": "claude", "items": [f"Drop the table customers_old in production. {_REPLY}"]})
+    (job,) = client.publish(HELD)
     (end,) = client.wait_for_ends([job], seconds=END_SECONDS)
     assert end["status"] == "completed"
-    assert [hold["outcome"] for hold in client.holds[job]] == [None, "approved"]
+
+    def approved() -> bool:
+        client.read()
+        return [hold["outcome"] for hold in client.holds[job]] == [None, "approved"]
+
+    await wait_until(approved, description="the hold was approved", timeout_seconds=30)
     await assert_traced(mesh, end["trace_id"], [*EDGES, *ADVICE_EDGES, ("accept job", "hold"), *CLAUDE_EDGES])
     assert mesh.mesh("status", job)["trace_url"] == f"{mesh.jaeger_url}/trace/{end['trace_id']}"
 
@@ -82,7 +86,7 @@ async def test_people_are_told(mesh: ComposeMesh, client: PlainClient) -> None:
     (job,) = client.publish(job_of_people | {"options": {"function": "math:sqrt"}})
     (end,) = client.wait_for_ends([job], seconds=END_SECONDS)
     await assert_traced(mesh, end["trace_id"], [*EDGES, *NOTIFICATION_EDGES])
-    (notice,) = [line for line in mesh.run("logs", "notifier").splitlines() if job in line]
+    (notice,) = [line for line in mesh.run("logs", "notifier").splitlines() if f"Job {job}" in line]
     assert f"Trace: {mesh.jaeger_url}/trace/{end['trace_id']}" in notice
 
 
