@@ -8,6 +8,7 @@ from faststream import FastStream
 
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
 from services.router.service import RouterService
+from shared.consumer.brake import Brake
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.kafka.topics import JOBS, JOBS_DECISIONS, router_inboxes
@@ -19,13 +20,15 @@ def make_app(settings: Settings) -> FastStream:
     """The service with these settings, not started."""
     service = RouterService(settings)
     groups = router_inboxes(settings.tenants)
+    # One for all: what one tenant sends cannot stop the router while it handles what others send.
+    brake = Brake()
     inbox = InboxConsumer(
         settings,
         [
-            Subscription(JOBS, groups[JOBS], service.admission, payload=JobSubmit | JobCancel),
-            Subscription(JOBS_DECISIONS, groups[JOBS_DECISIONS], service.admission, payload=JobDecide),
+            Subscription(JOBS, groups[JOBS], service.admission, payload=JobSubmit | JobCancel, brake=brake),
+            Subscription(JOBS_DECISIONS, groups[JOBS_DECISIONS], service.admission, payload=JobDecide, brake=brake),
             *(
-                Subscription(name, groups[name], admission, payload=JobSubmit | JobCancel)
+                Subscription(name, groups[name], admission, payload=JobSubmit | JobCancel, brake=brake)
                 for name, admission in service.tenant_admissions.items()
             ),
         ],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from shared.consumer.brake import Brake
 from shared.consumer.record import ConsumedRecord
 
 DecodedT = TypeVar("DecodedT")
@@ -65,3 +66,5 @@ class Subscription:
     """Whether a record is not for the handler: then it is skipped, without a span or a count."""
     payload: Any = Any
     """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""
+    brake: Brake | None = None
+    """Shared by subscriptions whose records the same code handles: a good record of one shows that it works."""

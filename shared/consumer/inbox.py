@@ -85,7 +85,7 @@ class InboxConsumer:
         settings = self._settings
         alarm = DeadLetterAlarm(settings.topic(subscription.topic))
         processor = RecordProcessor(subscription, dead_letters, alarm)
-        runner = BatchRunner(processor, seconds=batch_seconds, concurrency=concurrency)
+        runner = BatchRunner(processor, seconds=batch_seconds, concurrency=concurrency, brake=subscription.brake)
         reader = InboxReader(subscription, runner, alarm, settings, self._wake)
         times = group_times(settings)
         subscriber = self.broker.subscriber(

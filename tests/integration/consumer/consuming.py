@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -66,9 +66,18 @@ async def consuming(
     **options: Any,
 ) -> AsyncIterator[InboxConsumer]:
     """A consumer of `jobs` that runs."""
+    async with consuming_of(settings, [Subscription(JOBS, GROUP, handler, passes_over)], **options) as consumer:
+        yield consumer
+
+
+@asynccontextmanager
+async def consuming_of(
+    settings: Settings, subscriptions: Sequence[Subscription], **options: Any
+) -> AsyncIterator[InboxConsumer]:
+    """A consumer of these subscriptions that runs."""
     producer = make_producer(settings)
     await producer.start()
-    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, handler, passes_over)], producer, **options)
+    consumer = InboxConsumer(settings, subscriptions, producer, **options)
     try:
         await consumer.start()
         yield consumer

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from shared.consumer.brake import BRAKE_RECORDS, BrakeError
+from shared.consumer.brake import BRAKE_RECORDS, Brake, BrakeError
+from shared.consumer.handler import Subscription
 from shared.consumer.record import ConsumedRecord
-from shared.kafka.topics import JOBS, JOBS_DEAD
+from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_DECISIONS
 from shared.settings import Settings
 from tests.inboxes import Sent, publish, read_all
-from tests.integration.consumer.consuming import Collector, at_least, consuming, is_committed, numbered, once
+from tests.integration.consumer.consuming import (
+    GROUP,
+    Collector,
+    at_least,
+    consuming,
+    consuming_of,
+    is_committed,
+    numbered,
+    once,
+)
 from tests.waiting import wait_until
 
 
@@ -176,4 +187,24 @@ async def test_a_sender_of_bad_records_does_not_pull_it(embedded: Settings) -> N
         await wait_until(
             lambda: at_least(embedded, JOBS_DEAD, 90 + len(repeated)), description="the bad ones are dead letters"
         )
+        assert consumer.is_alive()
+
+
+async def test_a_good_record_of_another_subscription_of_the_same_code_releases_it(embedded: Settings) -> None:
+    """Two inboxes that share a brake: who sends only bad records stops nobody while another's are handled."""
+    collector, brake = Collector(), Brake()
+
+    def fail(value: bytes) -> None:
+        if value != b"good":
+            raise ValueError(value)
+
+    collector.before = fail
+    subscriptions = [Subscription(topic, GROUP, collector, brake=brake) for topic in (JOBS, JOBS_DECISIONS)]
+    async with consuming_of(embedded, subscriptions) as consumer:
+        for last in (BRAKE_RECORDS - 1, 2 * (BRAKE_RECORDS - 1)):
+            await publish(embedded, JOBS, numbered(last - BRAKE_RECORDS + 1, last, partition=0))
+            await wait_until(partial(at_least, embedded, JOBS_DEAD, last), description="the bad ones are dead letters")
+            await publish(embedded, JOBS_DECISIONS, [Sent(b"good", partition=0)])
+            await wait_until(lambda: b"good" in collector.handled, description="the good one is handled")
+            collector.handled.clear()
         assert consumer.is_alive()
