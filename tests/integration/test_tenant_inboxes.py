@@ -19,6 +19,7 @@ from eldermesh_cli.audit.job_ledger import audit
 from services.router.admission.commands import JobAdmission
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.health.parts import ROUTER
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS_DEAD, JOBS_HISTORY, TOPICS, router_inboxes
 from shared.settings import Settings
@@ -84,6 +85,21 @@ async def test_verbs_of_a_tenant(embedded_broker: str, tmp_path: Path) -> None:
         assert (cancelled["state"], cancelled["changed"]) == ("cancelled", True)
         checks = (await run("doctor")).answer("mesh-doctor")["checks"]
         assert f"{len(TOPICS) + 2} topics" in next(each["detail"] for each in checks if each["name"] == "topics")
+
+
+async def test_a_router_that_does_not_read_an_inbox_is_not_healthy(any_broker: AnyBroker, tmp_path: Path) -> None:
+    """The check names the group of a tenant that the settings have and the running router does not know."""
+    async with mesh_services(any_broker.bootstrap, any_broker.profile, tmp_path, start=False, tenants=TENANTS) as mesh:
+        await mesh.router.bring_up()
+        await wait_until(
+            lambda: _healthy(mesh.settings), description="the router is healthy", timeout_seconds=WAIT_SECONDS
+        )
+        more = mesh.settings.model_copy(update={"tenants": (*TENANTS, "maps")})
+        assert "eldermesh.admission.tenant.maps is not settled" in (await ROUTER.trouble(more) or "")
+
+
+async def _healthy(settings: Settings) -> bool:
+    return await ROUTER.trouble(settings) is None
 
 
 async def _in_history(settings: Settings, *job_ids: str) -> None:
