@@ -71,8 +71,16 @@ class ComposeMesh:
 
     def scale(self, counts: dict[str, int]) -> None:
         """Start or stop containers of these services, and let all others be."""
+        volumes = self._volumes(*counts)
         scales = [f"--scale={service}={count}" for service, count in counts.items()]
         self.run("up", "--detach", "--no-deps", "--no-recreate", "--no-build", *scales, *counts)
+        # Compose leaves the unnamed volumes of containers that it removes.
+        for volume in volumes - self._volumes(*counts):
+            docker("volume", "rm", volume)
+
+    def _volumes(self, *services: str) -> set[str]:
+        names = "{{range .Mounts}}{{.Name}} {{end}}"
+        return set(docker("inspect", "--format", names, *self.run("ps", "--all", "--quiet", *services).split()).split())
 
     def _unhealthy(self, *services: str) -> list[str]:
         rows = [json.loads(line) for line in self.run("ps", "--all", "--format", "json", *services).splitlines()]

@@ -27,9 +27,12 @@ _FREEZES = 5
 
 @contextmanager
 def killed(container: str) -> Iterator[None]:
-    """It is gone at once, and stays so."""
+    """It is gone at once; later it is started again."""
     docker("kill", container)
-    yield
+    try:
+        yield
+    finally:
+        docker("start", container)
 
 
 @contextmanager
@@ -81,7 +84,6 @@ async def test_one_of_two(
     with fault(victim):
         load.publish()
         await assert_settled(mesh, load)
-    docker("start", victim)
 
 
 async def test_a_rolling_restart(mesh: ComposeMesh, load: MixedLoad) -> None:
