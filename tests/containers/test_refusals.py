@@ -58,6 +58,6 @@ def test_a_port_in_use(mesh: ComposeMesh) -> None:
 
 def test_a_wrong_password(mesh: ComposeMesh) -> None:
     """Redis refuses the user, and which setting names it."""
-    wrong = "MESH_REDIS_URL=redis://mesh:wrong@redis:6379/0"
-    said = refused(mesh, "run", "--rm", "--no-TTY", "--env", wrong, "mesh", "doctor")
+    wrong = ("--env", "MESH_REDIS_URL=redis://mesh:wrong@redis:6379/0", "--env", "MESH_REDIS_URL_FILE=")
+    said = refused(mesh, "run", "--rm", "--no-TTY", *wrong, "mesh", "doctor")
     assert "Redis refuses the user of MESH_REDIS_URL: invalid username-password pair" in said
