@@ -31,6 +31,8 @@ SERVICE_IMAGE = os.environ.get("MESH_SERVICE_IMAGE", "eldermesh/service:0.1.0")
 
 START_SECONDS = 120
 END_SECONDS = 120.0
+SPANS_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 0.2
 
 SETTINGS = {
     "MESH_KAFKA_BOOTSTRAP": "kafka:9092",
@@ -137,6 +139,18 @@ def end_of(bootstrap: str, job_id: str) -> dict[str, Any]:
     raise AssertionError(f"job {job_id} did not end within {END_SECONDS:g} s")
 
 
+def wait_for_spans(jaeger_url: str, trace_id: str, names: set[str]) -> None:
+    """Wait until a trace has spans of these names: each service sends its own within seconds after the job's end."""
+    missing = names
+    deadline = time.monotonic() + SPANS_SECONDS
+    while missing:
+        assert time.monotonic() < deadline, f"spans that are not in the trace: {missing}"
+        answer = httpx.get(f"{jaeger_url}/api/traces/{trace_id}", timeout=10)
+        traces = [] if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()["data"]
+        missing = names - {span["operationName"] for trace in traces for span in trace["spans"]}
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
 def test_a_job(stack: Stack) -> None:
     """A job is published as JSON, ends once, and its trace is in Jaeger."""
     job_id = str(uuid.uuid4())
@@ -148,6 +162,4 @@ def test_a_job(stack: Stack) -> None:
     end = end_of(stack.bootstrap, job_id)
     assert (end["status"], end["items_succeeded"]) == ("completed", 2)
 
-    answer = httpx.get(f"{stack.jaeger_url}/api/traces/{end['trace_id']}", timeout=10)
-    names = {span["operationName"] for span in answer.raise_for_status().json()["data"][0]["spans"]}
-    assert {"accept job", "dispatch chunk"} <= names
+    wait_for_spans(stack.jaeger_url, end["trace_id"], {"accept job", "dispatch chunk", "process chunk"})
