@@ -1,8 +1,8 @@
 """A stack of one's own from containers: Kafka, Redis, Jaeger and the mesh's own images, driven by a plain Kafka client.
 
 Copy this file into your suite: it needs `testcontainers`, `confluent-kafka` and `httpx`, nothing else of this project.
-Its own images have to be there: `docker compose build`. The images' names can be set by environment. Where no image registry
-is reached, set `TESTCONTAINERS_RYUK_DISABLED=true`.
+Its own images have to be there: `docker compose build`. The images' names can be set by environment. Where no image
+registry is reached, set `TESTCONTAINERS_RYUK_DISABLED=true`.
 """
 
 from __future__ import annotations
