@@ -18,8 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from shared.text.regular_file import FileRefusedError, read_regular_file
+
 _LEAST_TOKEN = 32
 """Ray takes no shorter one."""
+
+_MAX_BYTES = 1024
+"""Flower reads no longer log-in."""
 
 
 class LoginError(Exception):
@@ -81,9 +86,11 @@ def _chosen(given: Path, kept: Path, *, user: str = "") -> str:
 
 def _content(path: Path) -> str:
     try:
-        return path.read_text("utf-8").removesuffix("\n")
+        return read_regular_file(path, _MAX_BYTES).decode().removesuffix("\n").removesuffix("\r")
     except FileNotFoundError:
         return ""
+    except FileRefusedError as error:
+        raise LoginError(f"{path.name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LoginError(f"{path.name} is not UTF-8: write it anew") from error
 

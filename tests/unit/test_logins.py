@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -117,3 +118,31 @@ def test_a_place_that_is_not_there(places: tuple[Path, Path], capsys: pytest.Cap
     (logins / "flower").rmdir()
     assert _run(places) == 1
     assert str(logins / "flower") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("pipe", "a pipe, no regular file"),
+        ("device", "a device, no regular file"),
+        ("directory", "a directory, no regular file"),
+        ("long", "larger than 1 KiB"),
+    ],
+)
+def test_what_cannot_be_a_password(
+    places: tuple[Path, Path], kind: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe would wait for ever and a device never end; what every reader refuses later is refused here."""
+    logins, given = places
+    path = given / "redis_password"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("x" * 1025, encoding="ascii")
+    assert _run(places) == 1
+    assert capsys.readouterr().err == f"logins: redis_password cannot be read: {why}\n"
+    assert not any(path.is_file() for path in logins.rglob("*"))
