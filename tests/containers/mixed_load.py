@@ -12,9 +12,9 @@ from tests.containers.plain_client import PlainClient
 _log = logging.getLogger(__name__)
 
 END_SECONDS = 240.0
-"""On an idle machine a job that waits for its lease and one new plan ends within 105 s: a consumer is missed after 10 s,
-a chunk is planned anew if nobody claims it within 60 s, or once its lease of 15 s is over. How often that happened to a
-job is asserted below, by the epochs of its results; how long it took is logged."""
+"""On an idle machine a job that waits for its lease and one new plan ends within 105 s: a consumer is missed after
+10 s, a chunk is planned anew if nobody claims it within 60 s, or once its lease of 15 s is over. How often that
+happened to a job is asserted below, by the epochs of its results; how long it took is logged."""
 
 _REPLY = "[[reply done]]"
 
@@ -58,7 +58,7 @@ class MixedLoad:
         self._requests.append(self._client.ask(_REPLY))
 
     def settle(self) -> list[str]:
-        """Wait until all has ended as it should, planned anew no more than once; the jobs whose end people hear of."""
+        """Wait until all has ended as it should, planned anew only for what died; the jobs whose end people hear of."""
         published, requests = self._jobs, self._requests
         self._jobs, self._requests = {}, []
         ends = self._client.wait_for_ends([*published, *requests], seconds=END_SECONDS)
