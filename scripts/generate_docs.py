@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run by path: the project has to be found first
 
 from document_tables import DOCS, Tables, table, with_tables
+from generated_files import write_or_check
 
 from eldermesh.contract import topics as public_topics
 from eldermesh.contract.asyncapi import asyncapi_document
@@ -98,18 +99,8 @@ def main(arguments: list[str]) -> int:
     paths = [Path(argument) for argument in arguments if argument != "--check"]
     directory = paths[0] if paths else DOCS
     files = generated(directory)
-    stale = sorted(set((directory / "schemas").glob("*.json")) - set(files))
-    if "--check" not in arguments:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-        for path in stale:
-            path.unlink()
-        return 0
-    differing = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
-    for path in [*differing, *stale]:
-        print(f"{path} is not what the registry says: run scripts/generate_docs.py", file=sys.stderr)
-    return 1 if differing or stale else 0
+    stale = set((directory / "schemas").glob("*.json")) - set(files)
+    return write_or_check(files, stale, check="--check" in arguments, script="scripts/generate_docs.py")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run by path: the project has to be found first
 
+from generated_files import write_or_check
+
 from shared.telemetry import metric_names as metrics
 from shared.telemetry import names
 from shared.telemetry import process_metrics as process
@@ -228,18 +230,8 @@ def main(arguments: Sequence[str]) -> int:
     paths = [Path(argument) for argument in arguments if argument != "--check"]
     directory = paths[0] if paths else DASHBOARDS
     files = dict(generated(directory))
-    stale = sorted(set(directory.glob("*.json")) - set(files))
-    if "--check" not in arguments:
-        directory.mkdir(parents=True, exist_ok=True)
-        for path, text in files.items():
-            path.write_text(text, "utf-8")
-        for path in stale:
-            path.unlink()
-        return 0
-    differing = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
-    for path in [*differing, *stale]:
-        print(f"{path} is not what the registry says: run scripts/grafana_dashboards.py", file=sys.stderr)
-    return 1 if differing or stale else 0
+    stale = set(directory.glob("*.json")) - set(files)
+    return write_or_check(files, stale, check="--check" in arguments, script="scripts/grafana_dashboards.py")
 
 
 if __name__ == "__main__":
