@@ -28,7 +28,7 @@ _MAX_BYTES = 1024
 
 
 class LoginError(Exception):
-    """A given password cannot be used, or a directory cannot be written; the message says what to do."""
+    """A password that is given or kept cannot be used; the message says what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def write_logins(directory: Path, given: Path) -> list[str]:
     """Write what is missing or was given anew; return the names of these files.
 
     Raises:
-        LoginError: a given password cannot be used.
+        LoginError: a password that is given or kept cannot be used.
         OSError: a file cannot be read or written.
     """
     password = _chosen(given / "redis_password", directory / "redis" / "password")
@@ -107,7 +107,7 @@ def _acl(password: str) -> str:
 
 def _written(path: Path, content: str) -> bool:
     """Replace the file as a whole if it holds something else. Whoever mounts its volume may read it, under any user."""
-    if path.is_file() and path.read_text("utf-8") == content:
+    if path.is_file() and path.read_bytes() == content.encode():
         return False
     fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
