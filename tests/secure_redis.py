@@ -9,7 +9,9 @@ from typing import Any
 
 import trustme
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 
+from eldermesh_cli.stack.errors import NotReadyError
 from eldermesh_cli.stack.servers.free_ports import LOOPBACK, free_port
 from eldermesh_cli.stack.service import Service, ServiceSpec
 from shared.redis_client import make_redis
@@ -77,5 +79,7 @@ class SecureRedis:
         redis = make_redis(Settings(**self.settings(self._user), _env_file=None))
         try:
             await redis.ping()
+        except (OSError, RedisError) as error:
+            raise NotReadyError(f"no answer from port {self._port}: {error!r}") from error
         finally:
             await redis.aclose()

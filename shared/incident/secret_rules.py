@@ -100,12 +100,12 @@ def find_secrets(text: str, *, with_entropy: bool, check: Check = _go_on) -> Ite
     Args:
         text: as it was sent.
         with_entropy: whether a random-looking text in quotes counts, too: among data there are many.
-        check: asked for each window of the text.
+        check: asked for each window of the text and each name of a secret in it.
     """
     check()
     if _has_private_key(text):
         yield "secret.private-key", "high", _MESSAGE.format(what="a private key")
-    if any(_is_real_value(value) for value in _assigned_values(text)):
+    if any(_is_real_value(value) for value in _assigned_values(text, check)):
         what = "a password, key or token that is given to a name"
         yield "secret.named-value", "high", _MESSAGE.format(what=what)
     for part in windows(text):
@@ -184,7 +184,7 @@ def _is_real(value: str, rule: str) -> bool:
     return rule not in ("bearer-token", "twilio-key") or _mixes(value)
 
 
-def _assigned_values(text: str) -> Iterator[str]:
+def _assigned_values(text: str, check: Check) -> Iterator[str]:
     """Values after names of secrets."""
     from detect_secrets.plugins.keyword import (  # noqa: PLC0415 - see `load`
         CONFIG_DENYLIST_REGEX_TO_GROUP,
@@ -192,6 +192,7 @@ def _assigned_values(text: str) -> Iterator[str]:
     )
 
     for name in islice(_NAME.finditer(text), MAX_NAMES):
+        check()
         suffix = _NAME_END.match(text, name.end())
         start = suffix.end() if suffix is not None else name.end()
         if _ASSIGNS.match(text, start) is None and (
