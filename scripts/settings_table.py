@@ -54,7 +54,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, tuple):
-        value = ",".join(value)
+        value = ",".join(map(str, value))
     if isinstance(value, float):
         value = f"{value:.15g}"
     return "" if value is None else "empty" if value == "" else f"`{value}`"

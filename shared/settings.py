@@ -38,6 +38,7 @@ from eldermesh.tls import TlsFileError, tls_context
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
+from shared.hidden_paths import HiddenPath
 from shared.ray_resources import RayDemands
 from shared.secret_files import SUFFIX, SecretFiles, is_secret
 from shared.text.regular_file import read_regular_file
@@ -243,6 +244,10 @@ class Settings(BaseSettings):
     claude_environment: _Words = Field(
         (), description="Names of variables that a CLI gets from its worker's environment as well."
     )
+    claude_hidden_paths: Annotated[tuple[HiddenPath, ...], NoDecode] = Field(
+        (Path("/run/secrets"), Path("/run/logins")),
+        description="Files and directories that no tool for files may read in a prompt.",
+    )
     claude_isolate_tools: bool | None = Field(
         None, description="Whether a CLI hides its key from tools; by default where bubblewrap and socat are."
     )
@@ -320,8 +325,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator(
-        *("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", "ray_workloads"),
-        "tenants",
+        *("python_functions", "claude_roots", "claude_permission_modes", "claude_environment", "claude_hidden_paths"),
+        *("ray_workloads", "tenants"),
         mode="before",
     )
     @classmethod

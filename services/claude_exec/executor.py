@@ -128,7 +128,7 @@ class Execution:
             cwd = self._options.cwd or place.work
             start = _Start(attempt, self._traceparent, self._tracestate)
             transport = CliTransport(
-                cli_command(self._options, place, cli=self._settings.claude_cli),
+                cli_command(self._options, place, self._settings),
                 environment=child_environment(
                     users_environment(),
                     self._settings,

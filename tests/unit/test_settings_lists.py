@@ -7,7 +7,10 @@ from pydantic import ValidationError
 
 from shared.settings import Settings
 
-LISTS = ["PYTHON_FUNCTIONS", "CLAUDE_ROOTS", "CLAUDE_PERMISSION_MODES", "CLAUDE_ENVIRONMENT", "RAY_WORKLOADS"]
+LISTS = [
+    *("PYTHON_FUNCTIONS", "CLAUDE_ROOTS", "CLAUDE_PERMISSION_MODES", "CLAUDE_ENVIRONMENT", "CLAUDE_HIDDEN_PATHS"),
+    "RAY_WORKLOADS",
+]
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -38,3 +41,11 @@ def test_globs_with_brackets_are_taken(text: str, monkeypatch: pytest.MonkeyPatc
     """They are no JSON."""
     monkeypatch.setenv("MESH_PYTHON_FUNCTIONS", text)
     assert Settings(_env_file=None).python_functions == tuple(filter(None, text.split(",")))
+
+
+@pytest.mark.parametrize("path", ["/srv/k*", "/srv/(k", "/srv/[k]", "/srv/!k", "keys", "/", "/srv/../etc", "/srv/k,k2"])
+def test_hidden_paths_are_what_a_rule_can_name(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would hide something else, or nothing."""
+    monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", path)
+    with pytest.raises(ValidationError, match="claude_hidden_paths"):
+        Settings(_env_file=None)

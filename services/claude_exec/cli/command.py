@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import claude_agent_sdk
@@ -40,13 +40,13 @@ _HARDENED: Mapping[str, str] = {
 }
 
 
-def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None = None) -> list[str]:
+def cli_command(options: ClaudeOptions, place: RunDirectory, settings: Settings) -> list[str]:
     """The command line for these options; a system prompt is written to a file in the run's directory.
 
     The CLI reads no settings files of users or projects: their hooks are commands that the job does not allow.
     """
     command = [
-        cli or str(BUNDLED_CLI),
+        settings.claude_cli or str(BUNDLED_CLI),
         *("--print", "--verbose"),
         *("--input-format", "stream-json", "--output-format", "stream-json"),
         "--include-partial-messages",  # the idle watchdog needs them
@@ -59,8 +59,9 @@ def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None 
     ]
     if options.allowed_tools:
         command += ["--allowedTools", ",".join(options.allowed_tools)]
-    if options.disallowed_tools:
-        command += ["--disallowedTools", ",".join(options.disallowed_tools)]
+    disallowed = [*options.disallowed_tools, *_no_reading(settings.claude_hidden_paths)]
+    if disallowed:
+        command += ["--disallowedTools", ",".join(disallowed)]
     if options.model is not None:
         command += ["--model", options.model]
     if options.max_turns is not None:
@@ -75,6 +76,14 @@ def cli_command(options: ClaudeOptions, place: RunDirectory, *, cli: str | None 
     if options.output_schema is not None:
         command += ["--json-schema", orjson.dumps(for_cli(options.output_schema)).decode()]
     return command
+
+
+def _no_reading(paths: Sequence[Path]) -> list[str]:
+    """Rules that deny reading these paths and what is below: to `Read`, and so to `Grep`, `Glob` and commands as `cat`.
+
+    Two slashes begin an absolute path; where a file that is asked for is a link, the CLI looks where it leads.
+    """
+    return [f"Read(/{path}{below})" for path in paths for below in ("", "/**")]
 
 
 def child_environment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,6 +308,46 @@ async def test_only_allowed_tools_exist(claude: Claude) -> None:
         assert not target.exists()
     outcome = await claude.run(prompt, options={"allowed_tools": ["Bash(touch:*)"], "cwd": str(claude.code)})
     assert (outcome.output, target.exists()) == ("done", True)
+
+
+HIDDEN = "what only the mesh may read"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        'Read {{"file_path": "{secret}"}}',
+        'Read {{"file_path": "{link}"}}',
+        'Grep {{"pattern": "mesh", "path": "{secrets}", "output_mode": "content"}}',
+        'Glob {{"pattern": "**/*", "path": "{secrets}"}}',
+        'Bash {{"command": "cat {secret}"}}',
+    ],
+    ids=["read", "link", "grep", "glob", "cat"],
+)
+async def test_hidden_paths_are_not_read(claude: Claude, tmp_path: Path, tool: str) -> None:
+    """Though all tools are allowed. The same use reads what is not hidden, so it is the rule that denies it."""
+    secret = tmp_path / "secrets" / "login"
+    secret.parent.mkdir()
+    secret.write_text(HIDDEN, encoding="utf-8")
+    link = claude.code / "link"
+    link.symlink_to(secret)
+    said: list[str] = []
+
+    async def note(message: Mapping[str, Any]) -> None:
+        if message["type"] == "user":
+            said.append(str(message["message"]["content"][0]["content"]))
+
+    prompt = f"[[tool {tool.format(secret=secret, link=link, secrets=secret.parent)}]] [[reply done]]"
+    options = {"allowed_tools": ["Read", "Grep", "Glob", "Bash"], "cwd": str(claude.code)}
+    for hidden in ((), (secret.parent,), (secret,)):
+        outcome = await claude.run(prompt, options=options, on_message=note, claude_hidden_paths=hidden)
+        assert outcome.output == "done"
+    open_, below_hidden, is_hidden = said
+    shown = secret.name if tool.startswith("Glob") else HIDDEN
+    assert shown in open_
+    assert shown not in below_hidden
+    assert "denied" in below_hidden
+    assert shown not in is_hidden
 
 
 async def test_a_projects_settings_are_not_read(claude: Claude) -> None:

@@ -47,30 +47,31 @@ def _value(command: list[str], flag: str) -> str:
     return command[command.index(flag) + 1]
 
 
-def test_the_prompt_and_long_texts_are_not_on_the_command_line(place: RunDirectory) -> None:
+def test_the_prompt_and_long_texts_are_not_on_the_command_line(tmp_path: Path, place: RunDirectory) -> None:
     """A system prompt is a file of the run; the largest schema is one argument that the kernel takes."""
     options = ClaudeOptions.read({"system_prompt": "Be short. " * 1000, "output_schema": {"type": "object"}})
-    command = cli_command(options, place)
+    command = cli_command(options, place, _settings(tmp_path))
     assert Path(_value(command, "--system-prompt-file")).read_text("utf-8") == "Be short. " * 1000
     assert json.loads(_value(command, "--json-schema")) == {"type": "object"}
     assert max(map(len, command)) < 200
 
 
 @pytest.mark.parametrize(("dollars", "shown"), [(1e-9, "0.000001"), (5e-324, "0.000001"), (0.25, "0.250000")])
-def test_a_budget_is_never_nothing(dollars: float, shown: str, place: RunDirectory) -> None:
+def test_a_budget_is_never_nothing(dollars: float, shown: str, tmp_path: Path, place: RunDirectory) -> None:
     """The CLI ends at once on a budget of 0, as if it were broken."""
-    command = cli_command(ClaudeOptions.read({"max_cost_usd": dollars}), place)
+    command = cli_command(ClaudeOptions.read({"max_cost_usd": dollars}), place, _settings(tmp_path))
     assert _value(command, "--max-budget-usd") == shown
 
 
-def test_options_become_flags(place: RunDirectory) -> None:
+def test_options_become_flags(tmp_path: Path, place: RunDirectory) -> None:
     """Only what was asked for; no tool and no settings file by default."""
-    command = cli_command(ClaudeOptions(), place)
+    command = cli_command(ClaudeOptions(), place, _settings(tmp_path, claude_hidden_paths=()))
     assert command[0] == str(BUNDLED_CLI)
     assert os.access(BUNDLED_CLI, os.X_OK)
     assert _value(command, "--tools") == ""
     assert "--setting-sources=" in command
     assert not {"--model", "--allowedTools", "--max-turns", "--max-budget-usd", "--json-schema"} & set(command)
+    assert "--disallowedTools" not in command
     asked = ClaudeOptions.read(
         {
             "model": "opus",
@@ -81,12 +82,13 @@ def test_options_become_flags(place: RunDirectory) -> None:
             "permission_mode": "dontAsk",
         }
     )
-    command = cli_command(asked, place, cli="/opt/claude")
+    settings = _settings(tmp_path, claude_cli="/opt/claude", claude_hidden_paths="/srv/keys")
+    command = cli_command(asked, place, settings)
     assert command[0] == "/opt/claude"
     assert _value(command, "--model") == "opus"
     assert _value(command, "--tools") == "Read,Bash"
     assert _value(command, "--allowedTools") == "Read,Bash(ls:*)"
-    assert _value(command, "--disallowedTools") == "Bash(rm:*)"
+    assert _value(command, "--disallowedTools") == "Bash(rm:*),Read(//srv/keys),Read(//srv/keys/**)"
     assert _value(command, "--max-turns") == "2"
     assert _value(command, "--max-budget-usd") == "0.250000"
     assert _value(command, "--permission-mode") == "dontAsk"
