@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import httpx
+import pytest
 
 from tests.containers.compose_mesh import ComposeMesh
 from tests.containers.docker_command import docker
@@ -63,6 +64,21 @@ async def test_a_prompt(mesh: ComposeMesh, client: PlainClient) -> None:
     assert end["status"] == "completed"
     assert "good morning" in str(client.results[job][0]["output"])
     await assert_traced(mesh, end["trace_id"], [*EDGES, *CLAUDE_EDGES, *CLI_EDGES])
+
+
+@pytest.mark.parametrize("secret", ["/run/logins/redis/url", "/run/secrets/anthropic_api_key"])
+async def test_a_prompt_that_asks_for_a_secret(client: PlainClient, secret: str) -> None:
+    """Its tools may read any file but those; the endpoint repeats what the tool said."""
+    options = {"allowed_tools": ["Read"]}
+    open_, hidden = client.publish(
+        *(
+            {"workload": "claude", "items": [f'[[tool Read {{"file_path": "{path}"}}]]'], "options": options}
+            for path in ("/etc/passwd", secret)
+        )
+    )
+    assert {end["status"] for end in client.wait_for_ends([open_, hidden], seconds=END_SECONDS)} == {"completed"}
+    assert "mesh:x:10001" in str(client.results[open_][0]["output"])
+    assert "denied by your permission settings" in str(client.results[hidden][0]["output"])
 
 
 async def test_a_held_job(mesh: ComposeMesh, client: PlainClient) -> None:
