@@ -310,44 +310,38 @@ async def test_only_allowed_tools_exist(claude: Claude) -> None:
     assert (outcome.output, target.exists()) == ("done", True)
 
 
-HIDDEN = "what only the mesh may read"
-
-
-@pytest.mark.parametrize(
-    "tool",
-    [
-        'Read {{"file_path": "{secret}"}}',
-        'Read {{"file_path": "{link}"}}',
-        'Grep {{"pattern": "mesh", "path": "{secrets}", "output_mode": "content"}}',
-        'Glob {{"pattern": "**/*", "path": "{secrets}"}}',
-        'Bash {{"command": "cat {secret}"}}',
-    ],
-    ids=["read", "link", "grep", "glob", "cat"],
-)
-async def test_hidden_paths_are_not_read(claude: Claude, tmp_path: Path, tool: str) -> None:
-    """Though all tools are allowed. The same use reads what is not hidden, so it is the rule that denies it."""
+async def test_hidden_paths_are_not_read(claude: Claude, tmp_path: Path) -> None:
+    """Though all tools are allowed. The same uses read what is not hidden, so it is the rule that denies each."""
     secret = tmp_path / "secrets" / "login"
     secret.parent.mkdir()
-    secret.write_text(HIDDEN, encoding="utf-8")
-    link = claude.code / "link"
+    secret.write_text("only the mesh may read", encoding="utf-8")
+    link, linked = claude.code / "link", claude.code / "linked"
     link.symlink_to(secret)
-    said: list[str] = []
-
-    async def note(message: Mapping[str, Any]) -> None:
-        if message["type"] == "user":
-            said.append(str(message["message"]["content"][0]["content"]))
-
-    prompt = f"[[tool {tool.format(secret=secret, link=link, secrets=secret.parent)}]] [[reply done]]"
+    linked.symlink_to(secret.parent)
+    uses: list[tuple[str, dict[str, str]]] = [
+        *(("Read", {"file_path": f"{path}"}) for path in (secret, link, linked / "login", f"/proc/self/root{secret}")),
+        *(("Grep", {"pattern": "mesh", "path": f"{path}", "output_mode": "content"}) for path in (linked, tmp_path)),
+        ("Glob", {"pattern": "*", "path": f"{secret.parent}"}),
+        *(("Bash", {"command": f"{command} {secret}"}) for command in ("cat", "cat <", "head -n 1")),
+    ]
+    prompt = "".join(f"[[tool {name} {json.dumps(arguments)}]]" for name, arguments in uses) + "[[reply done]]"
     options = {"allowed_tools": ["Read", "Grep", "Glob", "Bash"], "cwd": str(claude.code)}
-    for hidden in ((), (secret.parent,), (secret,)):
+
+    async def said(*hidden: Path) -> list[bool]:
+        """For each use, whether it read the file, or found its name."""
+        answers: list[str] = []
+
+        async def note(message: Mapping[str, Any]) -> None:
+            if message["type"] == "user":
+                answers.append(str(message["message"]["content"][0]["content"]))
+
         outcome = await claude.run(prompt, options=options, on_message=note, claude_hidden_paths=hidden)
         assert outcome.output == "done"
-    open_, below_hidden, is_hidden = said
-    shown = secret.name if tool.startswith("Glob") else HIDDEN
-    assert shown in open_
-    assert shown not in below_hidden
-    assert "denied" in below_hidden
-    assert shown not in is_hidden
+        return ["mesh may read" in answer or answer.endswith("/login") for answer in answers]
+
+    assert await said() == [True] * len(uses)
+    assert await said(secret.parent) == [False] * len(uses)
+    assert await said(secret) == [False] * len(uses)
 
 
 async def test_a_projects_settings_are_not_read(claude: Claude) -> None:
