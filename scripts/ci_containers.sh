@@ -3,6 +3,7 @@
 # for the official images, runs the suite and stops the engine. No test may be skipped, and all variants run. Needs root,
 # `make setup` and what scripts/docker_engine.sh and tests/containers/standins/build.sh need.
 #   scripts/ci_containers.sh -k flower    the rest of a line narrows it, as pytest's does
+#   scripts/ci_containers.sh --prepare    only starts the engine and builds the stand-ins; both stay
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,11 +14,12 @@ step() {
     printf '==> %s s: %s\n' "$SECONDS" "$1" >&2
 }
 
-trap 'scripts/docker_engine.sh stop' EXIT
+[[ ${1:-} == --prepare ]] || trap 'scripts/docker_engine.sh stop' EXIT
 # Not `eval "$(…)"`, which goes on when the command fails.
 engine=$(step scripts/docker_engine.sh start)
 eval "$engine"
-images=$(step tests/containers/standins/build.sh)
+images=$(step nice tests/containers/standins/build.sh)
 eval "$images"
+[[ ${1:-} != --prepare ]] || exit 0
 export MESH_REQUIRE_CONTAINERS=1 MESH_TEST_THOROUGH=1
 step .venv/bin/python -m pytest tests/containers tests/unit/test_containers.py --durations=10 "$@"
