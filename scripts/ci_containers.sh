@@ -3,7 +3,7 @@
 # for the official images, runs the suite and stops the engine. No test may be skipped, and all variants run. Needs root,
 # `make setup` and what scripts/docker_engine.sh and tests/containers/standins/build.sh need.
 #   scripts/ci_containers.sh -k flower    the rest of a line narrows it, as pytest's does
-#   scripts/ci_containers.sh --prepare    only starts the engine and builds the stand-ins; both stay
+#   scripts/ci_containers.sh --prepare    only builds the stand-ins, and stops the engine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,11 +14,11 @@ step() {
     printf '==> %s s: %s\n' "$SECONDS" "$1" >&2
 }
 
-[[ ${1:-} == --prepare ]] || trap 'scripts/docker_engine.sh stop' EXIT
+trap 'scripts/docker_engine.sh stop' EXIT
 # Not `eval "$(…)"`, which goes on when the command fails.
 engine=$(step scripts/docker_engine.sh start)
 eval "$engine"
-images=$(step nice tests/containers/standins/build.sh)
+images=$(step tests/containers/standins/build.sh)
 eval "$images"
 [[ ${1:-} != --prepare ]] || exit 0
 export MESH_REQUIRE_CONTAINERS=1 MESH_TEST_THOROUGH=1

@@ -112,6 +112,18 @@ def test_each_sees_its_own_passwords() -> None:
         assert {place for place in places if not any(file.startswith(place) for file in files)} == set(), name
 
 
+@pytest.mark.parametrize("name", [name for name, each in SERVICES.items() if "eldermesh/claude" in str(each["image"])])
+def test_prompts_do_not_read_passwords(name: str) -> None:
+    """Whatever of them is mounted where prompts run is hidden from their tools."""
+    service = SERVICES[name]
+    hidden = list(map(Path, _default(service["environment"]["MESH_CLAUDE_HIDDEN_PATHS"]).split(",")))
+    assert tuple(hidden) == Settings.model_fields["claude_hidden_paths"].default
+    mounted = [Path(volume.split(":")[1]) for volume in service["volumes"] if "login" in volume]
+    mounted += [Path("/run/secrets") / secret for secret in service["secrets"]]
+    assert len(mounted) >= 2
+    assert all(any(path.is_relative_to(each) for each in hidden) for path in mounted)
+
+
 def test_passwords_are_there_before_they_are_read() -> None:
     """Whoever mounts one is started after `logins` has ended well."""
 

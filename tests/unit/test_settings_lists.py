@@ -43,7 +43,9 @@ def test_globs_with_brackets_are_taken(text: str, monkeypatch: pytest.MonkeyPatc
     assert Settings(_env_file=None).python_functions == tuple(filter(None, text.split(",")))
 
 
-@pytest.mark.parametrize("path", ["/srv/k*", "/srv/(k", "/srv/[k]", "/srv/!k", "keys", "/", "/srv/../etc", "/srv/k,k2"])
+@pytest.mark.parametrize(
+    "path", ["/srv/k*", "//srv/k", "/srv/(k", "/srv/[k]", "/srv/!k", "keys", "/", "/srv/../etc", "/srv/k,k2"]
+)
 def test_hidden_paths_are_what_a_rule_can_name(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would hide something else, or nothing."""
     monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", path)

@@ -13,6 +13,7 @@ from services.claude_exec.cli.run_directory import RunDirectory
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.output_schema.judge import for_cli
 from shared.errors import ConfigurationError
+from shared.hidden_paths import hidden_names
 from shared.http_client import is_loopback
 from shared.settings import Settings
 
@@ -81,9 +82,9 @@ def cli_command(options: ClaudeOptions, place: RunDirectory, settings: Settings)
 def _no_reading(paths: Sequence[Path]) -> list[str]:
     """Rules that deny reading these paths and what is below: to `Read`, and so to `Grep`, `Glob` and commands as `cat`.
 
-    Two slashes begin an absolute path; where a file that is asked for is a link, the CLI looks where it leads.
+    Two slashes begin an absolute path. The CLI looks where a file that is asked for leads, but not where a rule does.
     """
-    return [f"Read(/{path}{below})" for path in paths for below in ("", "/**")]
+    return [f"Read(/{name}{below})" for path in paths for name in hidden_names(path) for below in ("", "/**")]
 
 
 def child_environment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -281,7 +282,7 @@ async def test_a_listener_that_fails_ends_the_run(claude: Claude) -> None:
 async def test_nothing_of_the_workers_environment_reaches_a_tool(
     claude: Claude, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret is planted in this process; the CLI's own Bash prints all it has."""
+    """A secret is planted in this process; the CLI's own Bash prints all it has, and its file tools look there."""
     monkeypatch.setenv("PLANTED_SECRET", "do-not-tell")
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "do-not-tell")
     said: list[str] = []
@@ -290,9 +291,14 @@ async def test_nothing_of_the_workers_environment_reaches_a_tool(
         if message["type"] == "user":
             said.append(str(message))
 
-    prompt = '[[tool Bash {"command": "env; cat /proc/$PPID/environ"}]] [[reply done]]'
-    outcome = await claude.run(prompt, options={"allowed_tools": ["Bash"]}, on_message=note)
+    uses: list[tuple[str, dict[str, str]]] = [("Bash", {"command": "env; cat /proc/$PPID/environ"})]
+    for path in (f"/proc/{os.getpid()}/environ", "/proc/self/environ", f"/proc/{os.getpid()}"):
+        uses.append(("Read", {"file_path": path}))
+        uses.append(("Grep", {"pattern": "do-not-tell|ANTHROPIC", "path": path, "output_mode": "content"}))
+    prompt = "".join(f"[[tool {name} {json.dumps(arguments)}]]" for name, arguments in uses) + "[[reply done]]"
+    outcome = await claude.run(prompt, options={"allowed_tools": ["Bash", "Read", "Grep"]}, on_message=note)
     assert outcome.output == "done"
+    assert len(said) == len(uses)
     assert "PATH=" in "".join(said)
     assert "PLANTED_SECRET" not in "".join(said)
     assert "do-not-tell" not in "".join(said)
@@ -342,6 +348,7 @@ async def test_hidden_paths_are_not_read(claude: Claude, tmp_path: Path) -> None
     assert await said() == [True] * len(uses)
     assert await said(secret.parent) == [False] * len(uses)
     assert await said(secret) == [False] * len(uses)
+    assert await said(linked) == [False] * len(uses)
 
 
 async def test_a_projects_settings_are_not_read(claude: Claude) -> None:
