@@ -15,6 +15,9 @@ from tests.required_servers import is_required
 
 VARIABLE = "MESH_TEST_THOROUGH"
 
+CHILDREN_MEASURED = "COVERAGE_PROCESS_CONFIG"
+"""By this variable coverage measures child processes."""
+
 VARIANTS = (
     # The other broker.
     r"tests/(faults|integration)/.+\[kafka\]",
@@ -82,6 +85,7 @@ LONG = (
 SERVERS = ("kafka", "jaeger", "redis", "prometheus")
 """Tests with these markers: their servers take long to start, and a run takes the same on machines without them."""
 
+_REPEATS = re.compile("|".join(VARIANTS + LONG))
 _REASON = f"a long test that only {VARIABLE}=1 takes"
 
 
@@ -89,11 +93,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip them, unless the run is thorough; tests with a server, also unless that is required."""
     if os.environ.get(VARIABLE, "") == "1":
         return
-    pattern = re.compile("|".join(VARIANTS + LONG))
     servers = [name for name in SERVERS if not is_required(name)]
     for item in items:
-        if pattern.search(item.nodeid):
+        if _REPEATS.search(item.nodeid):
             item.add_marker(pytest.mark.skip(reason=_REASON))
         elif server := next((name for name in servers if item.get_closest_marker(name) is not None), None):
             reason = f"a test with a server of its own that only {VARIABLE}=1 takes, or {SERVER_VARIABLES[server]}=1"
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def repeats_are_not_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage costs a child half as much CPU again, and what is killed writes none.
+
+    Other tests take the same paths; these are about kills, times and other servers.
+    """
+    if request.node.nodeid.startswith("tests/faults/") or _REPEATS.search(request.node.nodeid):
+        monkeypatch.delenv(CHILDREN_MEASURED, raising=False)
