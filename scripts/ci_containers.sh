@@ -3,7 +3,7 @@
 # for the official images, runs the suite and stops the engine. No test may be skipped, and all variants run. Needs root,
 # `make setup` and what scripts/docker_engine.sh and tests/containers/standins/build.sh need.
 #   scripts/ci_containers.sh -k flower    the rest of a line narrows it, as pytest's does
-#   scripts/ci_containers.sh --prepare    only builds the stand-ins, and stops the engine
+#   scripts/ci_containers.sh --prepare    only builds the stand-ins and the mesh's own images, and stops the engine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,9 @@ engine=$(step scripts/docker_engine.sh start)
 eval "$engine"
 images=$(step tests/containers/standins/build.sh)
 eval "$images"
-[[ ${1:-} != --prepare ]] || exit 0
+if [[ ${1:-} == --prepare ]]; then
+    step docker compose --profile command build
+    exit 0
+fi
 export MESH_REQUIRE_CONTAINERS=1 MESH_TEST_THOROUGH=1
 step .venv/bin/python -m pytest tests/containers tests/unit/test_containers.py --durations=10 "$@"

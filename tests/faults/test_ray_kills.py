@@ -1,4 +1,4 @@
-"""`kill -9` of what Ray is made of during a job, on both brokers: the job ends once, each item counts once."""
+"""`kill -9` of what Ray is made of during a job: the job ends once, each item counts once."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ async def assert_survives(
         await assert_invariants(bootstrap, mesh.settings.topic_prefix, expect_jobs={submitted.job_id})
 
 
-async def test_runners_and_the_router_are_killed(any_broker: AnyBroker, tmp_path: Path) -> None:
+@pytest.mark.kafka
+async def test_runners_and_the_router_are_killed(apache_kafka: str, tmp_path: Path) -> None:
     """A runner, the router with its driver, and another runner: others take over what they had."""
 
     async def runner(head: EmbeddedRay, _: MeshServices) -> None:
@@ -125,10 +126,10 @@ async def test_runners_and_the_router_are_killed(any_broker: AnyBroker, tmp_path
         mesh.router.kill()
         await mesh.router.bring_up()
 
-    await assert_survives(any_broker, tmp_path, [runner, router, runner])
+    await assert_survives(AnyBroker(apache_kafka, "kafka"), tmp_path, [runner, router, runner])
 
 
-async def test_the_head_is_killed(any_broker: AnyBroker, tmp_path: Path) -> None:
+async def test_the_head_is_killed(embedded_broker: str, tmp_path: Path) -> None:
     """Three times, by each of its parts, in one job: Ray comes back empty, the router's next driver has others made.
 
     What waited runs there.
@@ -143,7 +144,7 @@ async def test_the_head_is_killed(any_broker: AnyBroker, tmp_path: Path) -> None
     async def whole(head: EmbeddedRay, _: MeshServices) -> None:
         await kill_head(head)
 
-    await assert_survives(any_broker, tmp_path, [raylet, gcs, whole])
+    await assert_survives(AnyBroker(embedded_broker, "embedded"), tmp_path, [raylet, gcs, whole])
 
 
 async def test_a_runner_that_is_told_to_stop_has_not_died(embedded_broker: str, tmp_path: Path) -> None:

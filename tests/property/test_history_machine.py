@@ -1,6 +1,6 @@
 """Random runs of the history machine: crashes, stale owners, lost Redis, duplicated tasks, whatever comes to mind.
 
-`MESH_PROPERTY_EXAMPLES` (default 10; 60 in `.ci/run`) runs of at most `MESH_PROPERTY_STEPS` (40) steps each; the seed
+`MESH_PROPERTY_EXAMPLES` (default 10; 40 in `.ci/run`) runs of at most `MESH_PROPERTY_STEPS` (40) steps each; the seed
 (`MESH_PROPERTY_SEED`) is fixed and printed. Each run ends with `settle()`: faults stop, everything must end, and all
 promises are checked.
 """
