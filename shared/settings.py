@@ -38,7 +38,7 @@ from eldermesh.tls import TlsFileError, tls_context
 from shared.addresses import BaseUrl, Brokers, HostPort, RedisUrl
 from shared.blobs.directory import blob_directory
 from shared.errors import ConfigurationError
-from shared.hidden_paths import HiddenPath
+from shared.hidden_paths import HiddenPaths
 from shared.ray_resources import RayDemands
 from shared.secret_files import SUFFIX, SecretFiles, is_secret
 from shared.text.regular_file import read_regular_file
@@ -244,8 +244,9 @@ class Settings(BaseSettings):
     claude_environment: _Words = Field(
         (), description="Names of variables that a CLI gets from its worker's environment as well."
     )
-    claude_hidden_paths: Annotated[tuple[HiddenPath, ...], NoDecode] = Field(
+    claude_hidden_paths: HiddenPaths = Field(
         (Path("/run/secrets"), Path("/run/logins")),
+        validate_default=True,
         description="Files and directories that no tool for files may read in a prompt.",
     )
     claude_isolate_tools: bool | None = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -50,4 +52,20 @@ def test_hidden_paths_are_what_a_rule_can_name(path: str, monkeypatch: pytest.Mo
     """Each would hide something else, or nothing."""
     monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", path)
     with pytest.raises(ValidationError, match="claude_hidden_paths"):
+        Settings(_env_file=None)
+
+
+def test_a_hidden_path_that_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it leads is hidden, too, and a child process hides the same; one that leads to itself is refused."""
+    (tmp_path / "real").mkdir()
+    link, loop = tmp_path / "link", tmp_path / "loop"
+    link.symlink_to("real")
+    loop.symlink_to("loop")
+    monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", str(link))
+    settings = Settings(_env_file=None)
+    assert settings.claude_hidden_paths == (link, tmp_path / "real")
+    monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", settings.environment()["MESH_CLAUDE_HIDDEN_PATHS"])
+    assert Settings(_env_file=None).claude_hidden_paths == settings.claude_hidden_paths
+    monkeypatch.setenv("MESH_CLAUDE_HIDDEN_PATHS", str(loop))
+    with pytest.raises(ValidationError, match="leads nowhere"):
         Settings(_env_file=None)

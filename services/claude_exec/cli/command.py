@@ -13,7 +13,6 @@ from services.claude_exec.cli.run_directory import RunDirectory
 from services.claude_exec.options import ClaudeOptions
 from services.claude_exec.output_schema.judge import for_cli
 from shared.errors import ConfigurationError
-from shared.hidden_paths import hidden_names
 from shared.http_client import is_loopback
 from shared.settings import Settings
 
@@ -84,7 +83,7 @@ def _no_reading(paths: Sequence[Path]) -> list[str]:
 
     Two slashes begin an absolute path. The CLI looks where a file that is asked for leads, but not where a rule does.
     """
-    return [f"Read(/{name}{below})" for path in paths for name in hidden_names(path) for below in ("", "/**")]
+    return [f"Read(/{path}{below})" for path in paths for below in ("", "/**")]
 
 
 def child_environment(
