@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def collected() -> list[str]:
-    """The ids of all tests that run on real parts."""
+    """The ids of all tests that run on real parts, and of random runs."""
     ran = subprocess.run(
         [
             sys.executable,
@@ -27,6 +27,7 @@ def collected() -> list[str]:
             "-q",
             "tests/faults",
             "tests/integration",
+            "tests/property",
             "tests/containers",
         ],
         cwd=ROOT,
