@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -19,6 +20,16 @@ def living_below(pid: int) -> list[ProcessIdentity]:
     """All descendants of a process that live."""
     found = [ProcessIdentity.of(child.pid) for child in psutil.Process(pid).children(recursive=True)]
     return [identity for identity in found if identity is not None]
+
+
+def family_tree(pid: int) -> list[str]:
+    """A line for each descendant of a process: its parent, since when, in which state, and its command."""
+    lines = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess), child.oneshot():
+            command = " ".join(child.cmdline()[-4:])
+            lines.append(f"{child.pid} of {child.ppid()}, since {child.create_time():.1f}, {child.status()}: {command}")
+    return lines
 
 
 @pytest.fixture(scope="session", autouse=True)

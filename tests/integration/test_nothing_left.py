@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 from redis.asyncio import Redis
 
@@ -25,7 +26,7 @@ from shared.redis_client import make_redis
 from shared.settings import Settings
 from tests.integration.owned import wait_all_gone
 from tests.integration.test_path import WAIT_SECONDS, square_roots
-from tests.leaks import living_below
+from tests.leaks import family_tree, living_below
 from tests.mesh_services import MeshServices, mesh_services
 from tests.serving import serving
 from tests.waiting import wait_until
@@ -112,15 +113,29 @@ async def test_of_ended_jobs_only_their_ends(mesh: MeshServices) -> None:
     slots = mesh.settings.slots
     worker = of(mesh.worker)
     # What ran an item of a cancelled job is killed after the job has ended.
-    await wait_until(
-        lambda: len(living_below(worker.pid)) <= 2 * slots, description="a child and a warm item host for each slot"
-    )
+    try:
+        await wait_until(
+            lambda: holds_one_host_a_slot(worker.pid, slots),
+            description="a child for each slot, with one warm host",
+        )
+    except AssertionError as error:
+        error.add_note("\n".join(family_tree(worker.pid)))
+        raise
     services = [worker, of(mesh.router)]
     family = services + [process for service in services for process in living_below(service.pid)]
     assert not await mesh.worker.shut_down()
     assert not await mesh.router.shut_down()
     assert len(family) >= 2 + slots
     await wait_all_gone(family)
+
+
+def holds_one_host_a_slot(worker: int, slots: int) -> bool:
+    """Whether a worker has no more than a child for each slot, and each of these no more than a host on its leash."""
+    children = psutil.Process(worker).children()
+    try:
+        return len(children) <= slots and all(len(child.children(recursive=True)) <= 2 for child in children)
+    except psutil.NoSuchProcess:  # one is ending
+        return False
 
 
 def of(service: Service) -> ProcessIdentity:
