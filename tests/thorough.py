@@ -27,12 +27,11 @@ VARIANTS = (
     r"test_celery_refused\.py::.+\[(OOM|MASTERDOWN|MISCONF|NOAUTH|NOPERM|BUSY)\]",
     # The same on Ray: Celery stays.
     r"test_jaeger\.py::test_a_job_in_jaeger\[ray\]",
+    r"test_ray_runners\.py::test_a_task_before_its_time",
     # The other faults of a container: a kill stays.
     r"containers/test_replicas\.py::.+\[(paused|cut_off)-",
     # Another odd name.
     r"test_ray_names\.py::test_a_job_runs_on_ray\[(letters|bytes)",
-    # The same on Ray: Celery stays.
-    r"test_ray_runners\.py::test_a_task_before_its_time",
     # The same on another service: the router stays.
     r"test_heartbeats\.py::test_a_process_that_stands_still\[(worker|claude_exec|sages|notifier)\]",
 )
@@ -48,7 +47,7 @@ LONG = (
     # Kills: many in one job, or of parts that test_kills.py and test_requests_faults.py kill once. Ray's head and
     # runners are stopped and killed here alone.
     r"test_admission\.py::test_killed_again_and_again",
-    r"test_claude_jobs\.py::test_(kill_9_of_the_worker|failures_keep_their_words)",
+    r"test_claude_jobs\.py::test_kill_9_of_the_worker",
     r"test_ray_kills\.py::test_(the_head_is|runners_and_the_router_are)_killed",
     r"test_ray_kills\.py::test_a_runner_that_is_told_to_stop",
     r"test_ray_engine\.py::test_(a_router_that_was_killed|work_comes_back)",
@@ -70,17 +69,21 @@ LONG = (
     r"test_claude_jobs\.py::test_one_trace_to_the_model_call",
     # A project of the user's whose modules have our names: a mesh, and each service in turn; the command itself stays.
     r"test_users_project\.py::test_(users_modules_are|a_large_result_lies|modules_that_are_started)",
-    # A mesh that starts Ray by itself, or an example; each is also in the engines' and the path's own tests.
+    # A mesh that starts Ray by itself: jobs on a Ray that runs stay (test_ray_engine.py).
     r"test_ray_on_demand\.py::",
+    # The example that takes uploads.
     r"test_examples\.py::test_an_upload",
-    # Waits for the limits of heartbeats and connections; a router that stands still stays.
+    # How a prompt fails, in a job: the same failures by themselves stay (test_outcomes.py).
+    r"test_claude_jobs\.py::test_failures_keep_their_words",
+    # Waits for limits of heartbeats and connections; a router that stands still stays.
     r"test_heartbeats\.py::test_an_owner_that_was_cancelled",
     r"test_celery_queues\.py::test_a_beat_that_stands_still",
     r"test_celery_connections\.py::test_a_worker_with_work",
     r"test_doctor_workers\.py::test_a_busy_worker",
-    r"test_pauses\.py::test_drained_worker",
+    # Waits for the limit of a prompt, and for that of a drain.
     r"test_requests\.py::test_time_is_over",
-    # Mutations that many random runs of the history have to find; the quicker ones stay.
+    r"test_pauses\.py::test_drained_worker",
+    # The longest of the mutations of the history.
     r"test_mutations\.py::test_mutated_code_breaks_one\[(the gate of an earlier|`applied` as)",
     # The check of traces itself: each carrier of a trace is dropped once.
     r"test_trace_carriers\.py::",
