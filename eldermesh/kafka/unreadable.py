@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -13,6 +13,7 @@ from aiokafka.errors import CorruptRecordException  # noqa: TID251 - the layer t
 from eldermesh.contract.vocabulary import DeadLetterType
 from eldermesh.counted import counted
 from eldermesh.kafka.decompression import MAX_BATCH_BYTES, BatchTooLargeError, Decompression
+from eldermesh.kafka.log_gaps import LogGaps
 
 DAMAGED_AFTER: Final = 3
 """How often in a row a batch, fetched anew each time, has to differ from its checksum before it counts as damaged where
@@ -59,18 +60,24 @@ _Failures = dict[TopicPartition, tuple[int, int]]
 
 
 class ReadableResults(dict[TopicPartition, Any]):
-    """What a fetcher of aiokafka has fetched, by partition. Whoever takes records from it never fails at one."""
+    """What a fetcher of aiokafka has fetched, by partition. Whoever takes records from it never fails at one.
 
-    def __init__(self, fetched: dict[TopicPartition, Any]) -> None:
+    Nor does it pass over one that the broker shows a little late.
+    """
+
+    def __init__(self, fetched: dict[TopicPartition, Any], gaps: LogGaps | None = None) -> None:
         super().__init__()
         self._damaged: _Failures = {}
+        self._gaps = LogGaps() if gaps is None else gaps
         for partition, result in fetched.items():
             self[partition] = result
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         records = getattr(result, "_partition_records", None)
         if records is not None:  # else it stands for a fetch that failed
-            result._partition_records = _ReadableRecords(partition, records, self._damaged)  # noqa: SLF001 - there is no public place
+            result._partition_records = _ReadableRecords(  # noqa: SLF001 - there is no public place
+                partition, records, self._damaged, self._gaps
+            )
         super().__setitem__(partition, result)
 
 
@@ -82,11 +89,12 @@ class _ReadableRecords:
     in its batch cannot be read, either. The fetch ends there: the loop breathes, and reads on behind the batch.
     """
 
-    def __init__(self, partition: TopicPartition, unpacked: Any, damaged: _Failures) -> None:
+    def __init__(self, partition: TopicPartition, unpacked: Any, damaged: _Failures, gaps: LogGaps) -> None:
         self._partition = partition
         self._unpacked = unpacked
         self._damaged = damaged
-        self._batches = unpacked._records = _Batches(unpacked._records)  # noqa: SLF001 - there is no public place
+        self._gaps = gaps
+        self._batches = unpacked._records = _Batches(unpacked._records, self._may_be_filled)  # noqa: SLF001 - there is no public place
         unpacked._check_crcs = False  # noqa: SLF001 - `_Batches` does
         self._records = self._read()
 
@@ -107,7 +115,7 @@ class _ReadableRecords:
             try:
                 with self._batches.decompression:
                     record = next(self._unpacked)
-            except StopIteration:
+            except (StopIteration, _MissingRecordsError):
                 return
             except MemoryError:
                 raise
@@ -115,6 +123,9 @@ class _ReadableRecords:
                 yield from self._pass_over(error)
                 return
             yield record
+
+    def _may_be_filled(self, offset: int) -> bool:
+        return self._gaps.may_be_filled(self._partition, self.next_fetch_offset, offset)
 
     def _pass_over(self, error: Exception) -> Iterator[UnreadableRecord]:
         position = self.next_fetch_offset
@@ -163,14 +174,19 @@ class _ReadableRecords:
         )
 
 
+class _MissingRecordsError(Exception):
+    """What lies before the next batch may still appear: the fetch ends here."""
+
+
 class _Batches:
     """The batches of one fetch; `current` is the one that is read, unless it does not match its checksum.
 
     All of them together are decompressed to little more than one may be: the others are fetched again.
     """
 
-    def __init__(self, records: Any) -> None:
+    def __init__(self, records: Any, may_be_filled: Callable[[int], bool]) -> None:
         self._records = records
+        self._may_be_filled = may_be_filled
         self._damaged: Any = None
         self.current: Any = None
         self.decompression = Decompression()
@@ -181,6 +197,13 @@ class _Batches:
 
     def next_batch(self) -> Any:
         """The next one."""
+        batch = self._whole()
+        offset = getattr(batch, "base_offset", None)  # batches of the old format have none
+        if offset is not None and self._may_be_filled(offset):
+            raise _MissingRecordsError
+        return batch
+
+    def _whole(self) -> Any:
         self.current = None
         batch = self._records.next_batch()
         if not batch.validate_crc():
@@ -198,7 +221,7 @@ class _Batches:
         if damaged is None or not self._records.has_next():
             return None
         try:
-            whole = self.next_batch()
+            whole = self._whole()
         except Exception:  # noqa: BLE001 - whatever foreign bytes make the library raise
             return None
         return damaged if getattr(whole, "base_offset", None) == damaged.next_offset else None

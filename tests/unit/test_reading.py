@@ -11,6 +11,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from eldermesh.kafka import unreadable
+from eldermesh.kafka.log_gaps import GAP_SECONDS, LogGaps
 from eldermesh.kafka.unreadable import DAMAGED_AFTER, ReadableResults, UnreadableRecord
 from tests.hostile_batches import batch_of, broken_compression, ending_at, placed, unreadable_header
 
@@ -22,7 +23,8 @@ class Partition:
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self._results = ReadableResults({})
+        self.now = 0.0
+        self._results = ReadableResults({}, LogGaps(lambda: self.now))
 
     def read(self, *batches: bytes) -> list[Any]:
         """The records of a fetch that has brought these batches."""
@@ -69,9 +71,36 @@ def offsets(records: list[Any]) -> list[tuple[int, bool]]:
 def test_behind_a_gap_only_what_is_there_is_told() -> None:
     """A compacted topic has given up what was before it."""
     partition = Partition(0)
-    records = partition.read(placed(unreadable_header([b"x"] * 3), 300_000))
+    batch = placed(unreadable_header([b"x"] * 3), 300_000)
+    assert partition.read(batch) == []
+    partition.now += GAP_SECONDS
+    records = partition.read(batch)
     assert offsets(records) == [(300_000, False), (300_001, False), (300_002, False)]
     assert partition.position == 300_003
+
+
+def test_what_appears_late_is_read_in_its_place() -> None:
+    """The fetch ends before the gap, and the next one begins with what was missing."""
+    partition = Partition(7)
+    first, missing, last = (placed(batch_of([b"x"]), offset) for offset in (7, 8, 9))
+    assert offsets(partition.read(first, last)) == [(7, True)]
+    partition.now += GAP_SECONDS - 1
+    assert partition.read(last) == []
+    assert partition.position == 8
+    assert offsets(partition.read(missing, last)) == [(8, True), (9, True)]
+
+
+def test_each_gap_has_its_own_time() -> None:
+    """One that was filled says nothing of the next; one that stays is the last that is waited for."""
+    partition = Partition(0)
+    first, third, fifth, ninth = (placed(batch_of([b"x"]), offset) for offset in (0, 2, 4, 8))
+    assert offsets(partition.read(first, third)) == [(0, True)]
+    partition.now += GAP_SECONDS - 1
+    assert offsets(partition.read(placed(batch_of([b"x"]), 1), third, fifth)) == [(1, True), (2, True)]
+    partition.now += GAP_SECONDS - 1
+    assert partition.read(fifth) == []
+    partition.now += 1
+    assert offsets(partition.read(fifth, ninth)) == [(4, True), (8, True)]
 
 
 @pytest.mark.parametrize("last_offset", [-1, -100])

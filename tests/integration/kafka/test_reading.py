@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,16 +13,21 @@ from aiokafka.errors import CorruptRecordException
 
 from eldermesh.client.kafka import started_consumer
 from eldermesh.kafka import decompression, unreadable
+from eldermesh.kafka.replacing_producer import OutgoingRecord
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import ConfigurationError
 from shared.facts.fact import UnreadableFactError
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.kafka.clients import make_producer
 from shared.kafka.incarnation import read_or_create_incarnation
+from shared.kafka.service_producer import Producer
 from shared.kafka.topics import JOBS, JOBS_HISTORY, MESH_META
 from shared.settings import Settings
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.hostile_batches import batch_of, broken_compression, ending_at, publish_batch, unreadable_header
+
+_ROUNDS = 3_000
+"""Calls of each publisher."""
 
 
 @pytest.fixture
@@ -111,6 +117,30 @@ async def test_a_batch_that_does_not_match_its_checksum(settings: Settings, monk
     found = await read(settings, 3)
     assert [record.value for record in found] == [b"damaged on its way", None, b"whole"]
     assert checked == [False] * 3 + [True] * unreadable.DAMAGED_AFTER
+
+
+async def test_a_reader_beside_several_publishers_misses_nothing(any_settings: Settings) -> None:
+    """The embedded broker may show a record before an earlier one of another publisher."""
+    topic = any_settings.topic(JOBS)
+    producers = [make_producer(any_settings) for _ in range(4)]
+
+    async def publish(producer: Producer) -> list[int]:
+        return [
+            metadata.offset
+            for number in range(_ROUNDS)
+            for metadata in await producer.send_all([OutgoingRecord(topic, b"x", b"k", 0)] * (1 + number % 4))
+        ]
+
+    async with AsyncExitStack() as started:
+        for producer in producers:
+            await producer.start()
+            started.push_async_callback(producer.stop)
+        reading = asyncio.create_task(
+            read(any_settings, sum(1 + number % 4 for number in range(_ROUNDS)) * len(producers))
+        )
+        acknowledged = await asyncio.gather(*map(publish, producers))
+        found = [record.offset for record in await reading]
+    assert found == sorted(offset for offsets in acknowledged for offset in offsets)
 
 
 async def test_a_fact_is_never_passed_over(any_settings: Settings) -> None:
