@@ -48,7 +48,7 @@ async def read(settings: Settings, count: int) -> list[Any]:
     """Records of the inbox's first partition, at least so many."""
     partition = TopicPartition(settings.topic(JOBS), 0)
     found: list[Any] = []
-    async with asyncio.timeout(60), started_consumer(settings.kafka) as consumer:
+    async with asyncio.timeout(180), started_consumer(settings.kafka) as consumer:
         consumer.assign([partition])
         while len(found) < count:
             found += (await consumer.getmany(timeout_ms=500)).get(partition, [])
