@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from eldermesh.kafka.errors import KafkaUnavailableError
 from eldermesh_cli.stack.processes.log_file import log_tail
 from eldermesh_cli.stack.service import Service
 from shared.errors import MeshError
@@ -41,7 +41,7 @@ async def diagnosis(settings: Settings, services: Sequence[Service]) -> str:
     try:
         async with asyncio.timeout(_SECONDS):
             lines += await _in_the_history(settings, unfinished)
-    except (KafkaError, MeshError, OSError) as error:
+    except (KafkaUnavailableError, MeshError, OSError) as error:
         lines.append(f"Kafka does not answer: {error!r}")
     for each in services:
         said = [line for line in log_tail(each.log_path, lines=_LINES).splitlines() if '"level":"info"' not in line]

@@ -135,12 +135,12 @@ async def test_a_reader_beside_several_publishers_misses_nothing(any_settings: S
         for producer in producers:
             await producer.start()
             started.push_async_callback(producer.stop)
-        reading = asyncio.create_task(
-            read(any_settings, sum(1 + number % 4 for number in range(_ROUNDS)) * len(producers))
-        )
-        acknowledged = await asyncio.gather(*map(publish, producers))
-        found = [record.offset for record in await reading]
-    assert found == sorted(offset for offsets in acknowledged for offset in offsets)
+        async with asyncio.TaskGroup() as tasks:
+            publishing = [tasks.create_task(publish(producer)) for producer in producers]
+            sizes = [1 + number % 4 for number in range(_ROUNDS)]
+            reading = tasks.create_task(read(any_settings, sum(sizes) * len(producers)))
+    acknowledged = [offset for task in publishing for offset in task.result()]
+    assert [record.offset for record in reading.result()] == sorted(acknowledged)
 
 
 async def test_a_fact_is_never_passed_over(any_settings: Settings) -> None:
