@@ -80,7 +80,11 @@ async def test_a_tool_that_leaves_a_process(claude: Claude, left: str) -> None:
 
     async def look(message: Mapping[str, Any]) -> None:
         if message["type"] == "user":
-            seen.append((await process_named(seconds)).pid)
+            try:
+                seen.append((await process_named(seconds)).pid)
+            except AssertionError as error:
+                error.add_note(f"the tool said {message['message']}")
+                raise
 
     prompt = f'[[tool Bash {{"command": "bash {claude.code}/leave.sh"}}]] [[reply done]]'
     outcome = await claude.run(prompt, options=_BASH | {"cwd": str(claude.code)}, on_message=look)
