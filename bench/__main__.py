@@ -15,8 +15,8 @@ from bench.advised_job import measure_advised_job
 from bench.claude_prompt import measure_claude_prompt
 from bench.fold_rate import measure_fold_rate
 from bench.incident import measure_incident
+from bench.items.rates import SIZES, measure_items
 from bench.noop_job import measure_noop_job
-from bench.ray_job import measure_ray_job
 from bench.report import Figure, show, write_json
 from bench.retrieval import measure_retrieval
 from bench.sages import measure_sages
@@ -24,7 +24,7 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "advice", "fold", "ray", "claude", "sages", "retrieval", "incident", "stack", "demo")
+BENCHMARKS = ("noop", "advice", "fold", "items", "claude", "sages", "retrieval", "incident", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--broker", choices=("kafka", "embedded", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=200, help="no-op jobs to measure")
     parser.add_argument("--folded-jobs", type=int, default=_FOLDED_JOBS, help="one-item jobs whose facts are folded")
+    parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="items a job, for `items`")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args(arguments)
     names = chosen.benchmarks or list(BENCHMARKS)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     figures: list[Figure] = []
     for name in names:
-        figures += _measure(name, _profiles(chosen.broker, console), chosen.jobs, chosen.folded_jobs)
+        figures += _measure(name, _profiles(chosen.broker, console), chosen)
     show(figures, console)
     if chosen.json is not None:
         write_json(figures, chosen.json)
@@ -65,7 +66,7 @@ def _profiles(broker: str, console: Console) -> list[Profile]:
     return wanted
 
 
-def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int) -> list[Figure]:
+def _measure(name: str, profiles: Sequence[Profile], chosen: argparse.Namespace) -> list[Figure]:
     without_broker = {"demo": measure_demo, "retrieval": measure_retrieval, "incident": measure_incident}
     if name in without_broker:
         return without_broker[name]()
@@ -75,13 +76,13 @@ def _measure(name: str, profiles: Sequence[Profile], jobs: int, folded_jobs: int
             directory = Path(temporary)
             match name:
                 case "noop":
-                    figures += asyncio.run(measure_noop_job(profile, directory, jobs))
+                    figures += asyncio.run(measure_noop_job(profile, directory, chosen.jobs))
                 case "advice":
-                    figures += asyncio.run(measure_advised_job(profile, directory, jobs))
+                    figures += asyncio.run(measure_advised_job(profile, directory, chosen.jobs))
                 case "fold":
-                    figures += asyncio.run(measure_fold_rate(profile, directory, folded_jobs))
-                case "ray":
-                    figures += asyncio.run(measure_ray_job(profile, directory))
+                    figures += asyncio.run(measure_fold_rate(profile, directory, chosen.folded_jobs))
+                case "items":
+                    figures += asyncio.run(measure_items(profile, directory, chosen.items))
                 case "claude":
                     figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
                 case "sages":

@@ -1,12 +1,15 @@
-"""One raw Celery round trip: send a task that does nothing, and get its result. Also the worker's application."""
+"""Raw Celery: one round trip, a group of single tasks, and `chunks()`. Also the worker's application."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 
 from celery import Celery, group
 from redis.asyncio import Redis
@@ -18,6 +21,7 @@ from eldermesh_cli.stack.service import Service, ServiceSpec
 _URL_VARIABLE = "BENCH_CELERY_REDIS"
 _WAIT_SECONDS = 10.0
 _GROUP_SECONDS = 300.0
+_CHUNKS = 8
 _DATABASE = 1
 
 
@@ -30,7 +34,17 @@ def make_app(url: str) -> Celery:
     def nothing(item: object) -> object:
         return item
 
+    @app.task(name="call", shared=False)
+    def call(function: str, item: object) -> object:
+        return _function(function)(item)
+
     return app
+
+
+@cache
+def _function(name: str) -> Callable[[object], object]:
+    function: Callable[[object], object] = resolve_name(name)
+    return function
 
 
 app = make_app(os.environ.get(_URL_VARIABLE, "memory://"))
@@ -48,12 +62,26 @@ class RawCelery:
         self._app.send_task("nothing", args=[4.0]).get(timeout=_WAIT_SECONDS)
         return (time.perf_counter() - began) * 1000
 
-    def group(self, items: int) -> float:
+    def group(self, function: str, items: int) -> float:
         """Seconds for a group of so many tasks, from the first send to the last result in hand."""
         began = time.perf_counter()
-        tasks = [self._app.signature("nothing", args=[4.0]) for _ in range(items)]
-        group(tasks, app=self._app).apply_async().get(timeout=_GROUP_SECONDS)
-        return time.perf_counter() - began
+        tasks = [self._app.signature("call", args=[function, item]) for item in range(items)]
+        results = group(tasks, app=self._app).apply_async().get(timeout=_GROUP_SECONDS)
+        return _checked(time.perf_counter() - began, results, items)
+
+    def chunks(self, function: str, items: int, slots: int) -> float:
+        """The same for Celery's own chunks, eight for each slot."""
+        began = time.perf_counter()
+        calls = ((function, item) for item in range(items))
+        sent = self._app.tasks["call"].chunks(calls, math.ceil(items / (slots * _CHUNKS))).apply_async()
+        results = [result for chunk in sent.get(timeout=_GROUP_SECONDS) for result in chunk]
+        return _checked(time.perf_counter() - began, results, items)
+
+
+def _checked(seconds: float, results: Sequence[object], items: int) -> float:
+    if list(results) != list(range(items)):
+        raise ValueError("Celery's results are not those of the items")
+    return seconds
 
 
 @asynccontextmanager

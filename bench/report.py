@@ -29,7 +29,7 @@ class Figure:
         name: What was measured.
         broker: On which broker.
         value: In `unit`.
-        unit: `ms`, `s`, `MiB`, `/s` or `%`.
+        unit: `µs`, `ms`, `s`, `MiB`, `/s` or `%`.
         raw: The same of the raw libraries.
         goal: Bound of the ratio, or of the value where there is no ratio in question.
         met: Whether it is; None where there is no goal.
@@ -38,7 +38,7 @@ class Figure:
     name: str
     broker: str
     value: float
-    unit: Literal["ms", "s", "MiB", "/s", "%"]
+    unit: Literal["µs", "ms", "s", "MiB", "/s", "%"]
     raw: float | None = None
     goal: str = ""
     met: bool | None = None

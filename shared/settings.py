@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     python_functions: _Words = Field(
         ("math:*", DEMO_FUNCTIONS), description="Globs of functions that `python` jobs may call."
     )
+    python_at_once: Annotated[int, Field(ge=1, le=1000)] = Field(
+        100, description="Most calls of a coroutine function that run at a time in a chunk; a job asks by `at_once`."
+    )
     slots: Annotated[int, Field(ge=1, le=4096)] = Field(
         default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
     )
@@ -194,8 +197,11 @@ class Settings(BaseSettings):
     max_chunk_deaths: _Count = Field(2, description="Deaths after which a chunk is bisected.")
     max_item_deaths: _Count = Field(3, description="Deaths after which an item has crashed.")
     max_job_age_seconds: PositiveFloat = Field(7 * 86400.0, description="No job lives longer.")
-    flush_items: _Count = Field(50, description="Results a runner gathers before it publishes.")
-    flush_seconds: PositiveFloat = Field(0.25, description="Longest time a result is gathered.")
+    item_spans: _Count = Field(
+        400, description="Most items of a job that have a span, and again of failed or slow ones."
+    )
+    flush_items: _Count = Field(500, description="Results a runner gathers before it publishes.")
+    flush_seconds: PositiveFloat = Field(0.1, description="Longest time a result is gathered.")
     drain_seconds: PositiveFloat = Field(15.0, description="Longest a service takes to drain.")
     # Advice and holds: how long jobs wait for sages and for people.
     advise_seconds: NonNegativeFloat = Field(

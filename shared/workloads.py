@@ -7,12 +7,12 @@ jobs give. It needs nothing from the services: this module, `shared.errors` and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -154,6 +154,35 @@ class WorkloadRun(Protocol):
         """End the work at once, from another task; safe to call twice. Nothing the run started may go on."""
 
 
+@runtime_checkable
+class SlicedRun(Protocol):
+    """A run that takes many items at once, since what they cost by themselves would exceed what they do."""
+
+    @property
+    def at_once(self) -> int:
+        """How many of them may run at a time."""
+
+    def slice(
+        self, calls: Sequence[ItemCall], begin_until: Callable[[], float]
+    ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
+        """Run items; gives their calls and outcomes as they come.
+
+        Some calls without an outcome: there was no time to begin them.
+
+        Args:
+            calls: the items, each with another index.
+            begin_until: to be asked just before the first item begins, and after each trouble, for the time of
+                `time.monotonic` after which no item may begin; what it raises ends the run.
+
+        Raises:
+            RunKilledError: the run was killed meanwhile.
+            PauseJobError, shared.errors.RetryableError: as of `WorkloadRun.item`; of the first call without outcome.
+        """
+
+    def kill(self) -> None:
+        """As `WorkloadRun.kill`."""
+
+
 class Workload(Protocol):
     """Code that runs items. One object serves a whole process; runs of several chunks may overlap."""
 
@@ -176,7 +205,7 @@ class Workload(Protocol):
             DeadLetterError: `invalid`, with the reason for the sender.
         """
 
-    def open(self, context: RunContext) -> AbstractAsyncContextManager[WorkloadRun]:
+    def open(self, context: RunContext) -> AbstractAsyncContextManager[WorkloadRun | SlicedRun]:
         """A run of one chunk. Leaving the context ends what the run started, or keeps it warm for the next one."""
 
     async def close(self) -> None:

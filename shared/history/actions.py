@@ -194,15 +194,15 @@ class Actor(Generic[S]):
         # Redis is asked even without chunks: so an idle owner notices that it was wiped, or that another one took over.
         chunks = [] if self._waking.was_within(self._times.lease) else memory.window.chunks()
         words = await self._store.look(memory.guard, chunks)
-        dead: dict[str, list[ChunkId]] = {}
         for text, word in words.items():
             if word == "absent":
                 memory.window.unclaimed(text, now)
-                continue
-            memory.window.claimed(text, now)
-            if word == "dead":
-                chunk = ChunkId.parse(text)
-                dead.setdefault(chunk.job_id, []).append(chunk)
+            else:
+                memory.window.claimed(text, now)
+        dead: dict[str, list[ChunkId]] = {}
+        for text in await self._silent(memory, [text for text, word in words.items() if word == "dead"]):
+            chunk = ChunkId.parse(text)
+            dead.setdefault(chunk.job_id, []).append(chunk)
         facts: list[_Appending] = []
         for subject, identities in dead.items():
             state = memory.states.get(subject)
@@ -215,6 +215,17 @@ class Actor(Generic[S]):
                     continue
                 facts += [_Appending(what, subject, fact) for fact in plan]
         await self._append(memory, facts)
+
+    async def _silent(self, memory: Memory[S], dead: Sequence[str]) -> list[str]:
+        """The dead chunks of which the log had nothing more to say when they were seen dead for the first time.
+
+        A run that gave its chunk back leaves the claim to its lease: an owner that is behind reads of it later.
+        """
+        if not memory.seen_dead.keys() >= set(dead):
+            _, end = await self._log.bounds()
+            memory.seen_dead = dict.fromkeys(dead, end) | memory.seen_dead
+        memory.seen_dead = {text: memory.seen_dead[text] for text in dead}
+        return [text for text in dead if memory.seen_dead[text] <= memory.position]
 
     async def _send_again(self, memory: Memory[S], now: float) -> None:
         again: list[tuple[S, DispatchDue]] = []

@@ -29,6 +29,8 @@ class Memory(Generic[S]):
     last_record: str = ""
     waiting: dict[str, list[DispatchDue]] = field(default_factory=dict)
     """Chunks that wait for room in the window, by subject."""
+    seen_dead: dict[str, int] = field(default_factory=dict)
+    """Chunks whose claims are dead, with the log's end when that was seen first."""
     is_open: bool = False
 
     @property

@@ -201,7 +201,8 @@ PROCESS_CHUNK: Final = SpanName(
 PROCESS_ITEM: Final = _internal(
     "process item",
     ("process chunk",),
-    "the workload runs one item",
+    "the workload runs one item. Of `python` jobs the first item of each chunk has one, and a sample, and what failed"
+    " or took a second, each up to `MESH_ITEM_SPANS` of a job",
     (JOB_ID, JOB_WORKLOAD, ITEM_INDEX, ITEM_STATUS, ERROR_TYPE),
 )
 START_CLI: Final = _internal(

@@ -57,6 +57,20 @@ def fail(item: Any) -> None:
     raise ValueError(f"no {item}")
 
 
+def fail_if_odd(number: int) -> int:
+    """Raise for odd numbers."""
+    if number % 2:
+        raise ValueError(f"{number} is odd")
+    return number
+
+
+def leave_if(status: int) -> int:
+    """End the process at once, unless the status is 0."""
+    if status:
+        os._exit(status)
+    return status
+
+
 def leave(status: int) -> None:
     """End the process at once."""
     os._exit(status)

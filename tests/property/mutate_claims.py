@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from services.router.engines.chunks.item_slices import ItemSlices
 from services.router.engines.chunks.items import ChunkItems
 from services.router.engines.chunks.run import ChunkRun
 from services.router.engines.chunks.runner import ChunkRunner
@@ -64,6 +65,12 @@ def no_renewal_before_item(patch: pytest.MonkeyPatch) -> None:
     mutate_code(patch, ChunkItems, "run", "await self._lease.renew()", "pass")
 
 
+def slice_without_end(patch: pytest.MonkeyPatch) -> None:
+    """Items of a slice begin whatever the time is."""
+    ends = "self._lease.ends_at(at_most_seconds=self._parts.settings.heartbeat_seconds / 2)"
+    mutate_code(patch, ItemSlices, "_begin_until", ends, 'float("inf")')
+
+
 def dead_claim_renewed(patch: pytest.MonkeyPatch) -> None:
     """A run that asks for its dead claim has it again."""
     own = "if claim and string.sub(claim, 1,"
@@ -101,8 +108,9 @@ def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
 
 
 def done_is_dead(patch: pytest.MonkeyPatch) -> None:
-    """A done claim counts as dead until its facts are folded."""
-    mutate_code(patch, Actor, "_look", 'if word == "dead":', 'if word in ("dead", "done"):')
+    """A done claim counts as dead until its facts are folded, and dead claims at once."""
+    mutate_code(patch, Actor, "_silent", " if memory.seen_dead[text] <= memory.position", "")
+    mutate_code(patch, Actor, "_look", 'if word == "dead"]', 'if word in ("dead", "done")]')
 
 
 def dead_is_not_written(patch: pytest.MonkeyPatch) -> None:

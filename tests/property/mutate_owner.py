@@ -93,9 +93,7 @@ def gate_opens_at_once(patch: pytest.MonkeyPatch) -> None:
 
 def unclaimed_is_dead(patch: pytest.MonkeyPatch) -> None:
     """A chunk without a claim for the claim time-out counts as dead."""
-    wait = "            memory.window.unclaimed(text, now)\n            continue\n"
-    dies = wait.replace("continue", "if text not in memory.window.overdue(now):\n                continue")
-    mutate_code(patch, Actor, "_look", wait, dies + '            word = "dead"\n')
+    mutate_code(patch, Actor, "_look", 'if word == "dead"]', 'if word == "dead" or text in memory.window.overdue(now)]')
 
 
 def bounds_before_load(patch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         "without asking",
     ),
     Mutation(
+        "a slice without an end of its lease",
+        mutate_claims.slice_without_end,
+        _runner.frozen_past_its_lease_in_a_slice,
+        "without asking",
+    ),
+    Mutation(
         "unclaimed counts as dead", mutate_owner.unclaimed_is_dead, _owner.engine_delivers_nothing, "not completed"
     ),
     Mutation(
@@ -353,6 +359,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         mutate_deaths.crash_counts_always,
         scenarios_deaths.interruption_before_the_word_of_a_crash,
         "not completed",
+    ),
+    Mutation(
+        "dead before all is read",
+        mutate_deaths.dead_before_all_is_read,
+        scenarios_deaths.interruption_behind_a_backlog,
+        "though no run of it died",
     ),
     Mutation(
         "overdue timer before its fold",

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-import orjson
-from pydantic import JsonValue
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.contract.cloudevents import Headers, header_text
@@ -23,30 +19,13 @@ from shared.history.chunk_id import ChunkId
 from shared.history.machine import NewFact
 from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings
-from shared.workloads import (
-    ItemCall,
-    ItemFailed,
-    ItemOutcome,
-    ItemSucceeded,
-    PauseJobError,
-    Queue,
-    RunContext,
-    WorkloadRegistry,
-)
+from shared.workloads import WorkloadRegistry
 from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS
 from tests.property.process import Process
+from tests.property.world_workload import WORKLOAD, WorldWorkload
 
 if TYPE_CHECKING:
     from tests.property.world import World
-
-WORKLOAD = "python"
-POISON = "poison"
-"""An item that kills the process that runs it."""
-FAIL = "fail"
-QUOTA = "quota"
-"""An item that finds a quota used up the first time it is tried."""
-COSTS = "costs"
-
 
 _GIVES_BACK = frozenset({JobPaused.fact_type, ChunkInterrupted.fact_type})
 
@@ -160,57 +139,6 @@ class RunnerSink:
             if fact.fact_type in _GIVES_BACK:
                 self.world.witness.run_died(self.process)  # for all that anybody will know
             raise
-
-
-@dataclass(slots=True)
-class WorldRun:
-    """Runs items: each is a word that says what becomes of it."""
-
-    world: World
-    process: RunnerProcess
-    job_id: str
-
-    async def item(self, call: ItemCall) -> ItemOutcome:
-        """Run one item; its output tells this execution from every other."""
-        self.world.witness.item_begins(self.process)
-        await self.process.stop("item")
-        if call.item == QUOTA and (self.job_id, call.index) not in self.world.quotas_met:
-            self.world.quotas_met.add((self.job_id, call.index))
-            raise PauseJobError("quota", resume_seconds=600.0 if call.index % 2 else None)
-        number = self.world.witness.item_runs(self.process, self.job_id, call.index)
-        match call.item:
-            case "poison":
-                self.world.kill(self.process)
-                await self.process.stop("dead")
-            case "fail":
-                return ItemFailed("exception", f"execution {number}", duration_seconds=1.0)
-        cost = 100 + number if call.item == COSTS else None
-        return ItemSucceeded(orjson.dumps({"execution": number}), duration_seconds=1.0, cost_micros=cost)
-
-    def kill(self) -> None:
-        """Items take no time of their own."""
-
-
-@dataclass(slots=True)
-class WorldWorkload:
-    """The one workload of a process."""
-
-    world: World
-    process: RunnerProcess
-    name: str = WORKLOAD
-    queue: Queue = "batch_tasks"
-    flush_each_item: bool = False
-
-    def validate(self, options: Mapping[str, JsonValue], items: Sequence[JsonValue] | None, settings: Settings) -> None:
-        """Everything goes."""
-
-    @asynccontextmanager
-    async def open(self, context: RunContext) -> AsyncIterator[WorldRun]:
-        """A run."""
-        yield WorldRun(self.world, self.process, context.job_id)
-
-    async def close(self) -> None:
-        """Nothing is kept."""
 
 
 @dataclass(slots=True)

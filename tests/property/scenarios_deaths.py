@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.property.expectations import expect_end
+from tests.property.expectations import expect_end, expect_no_death
 from tests.property.owner_life import OwnerProcess
 from tests.property.world import World
 
@@ -51,3 +51,21 @@ async def interruption_before_the_word_of_a_crash(world: World) -> None:
     await world.thaw(runner, 1)
     await world.settle()
     expect_end(world, 1, "completed")
+
+
+async def interruption_behind_a_backlog(world: World) -> None:
+    """A run stops in order and says so behind other facts; its lease is over before its owner has read that."""
+    world.submit(1, ["a", "b"])
+    owner = await world.start_owner()
+    await world.work(owner)
+    runner = await world.deliver()
+    await world.advance_to(runner, "item")
+    await world.interrupt(runner)
+    for number in (2, 3, 4):
+        world.cancel(number)
+    await world.run(runner)
+    world.records_at_once = 1
+    await world.pass_time(950)
+    await world.work(owner)
+    expect_no_death(world)
+    world.records_at_once = 500

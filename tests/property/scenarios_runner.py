@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.property.expectations import expect_each_item_once, expect_end, expect_no_death, expect_stopped
 from tests.property.owner_life import HEARTBEAT_SECONDS, LOOK_SECONDS
 from tests.property.world import World
+from tests.property.world_workload import SLICED
 
 
 async def task_delivered_twice(world: World) -> None:
@@ -92,6 +93,20 @@ async def frozen_past_its_lease(world: World) -> None:
     await world.work(owner)
     frozen = await world.deliver()
     await world.advance_to(frozen, "item")
+    frozen.freeze()
+    await world.pass_time(1000)
+    await world.work(owner)
+    await world.advance_to(await world.deliver(), "item")
+    await world.thaw(frozen, 2)  # its work is quicker than its heartbeat
+
+
+async def frozen_past_its_lease_in_a_slice(world: World) -> None:
+    """A runner is stopped for longer than its lease in the middle of a slice, and its chunk is planned again."""
+    world.submit(1, ["a", "b", "c", "d"], labels={"chunk": "4", SLICED: "1"})
+    owner = await world.start_owner()
+    await world.work(owner)
+    frozen = await world.deliver()
+    await world.advance_to(frozen, "item", past=1)  # the first slice has one item, the second all others
     frozen.freeze()
     await world.pass_time(1000)
     await world.work(owner)

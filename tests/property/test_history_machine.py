@@ -22,11 +22,11 @@ from tests.property.fact_writer import job_id
 from tests.property.memory_log import ProduceFault, ReadFault
 from tests.property.owner_life import LOOK_SECONDS, OwnerProcess
 from tests.property.promises import check_public
-from tests.property.runner_life import COSTS, FAIL, POISON, QUOTA
 from tests.property.running import settle
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World
 from tests.property.world_redis import RedisFault
+from tests.property.world_workload import COSTS, FAIL, POISON, QUOTA, SLICED
 
 EXAMPLES = int(os.environ.get("MESH_PROPERTY_EXAMPLES", "10"))
 STEPS = int(os.environ.get("MESH_PROPERTY_STEPS", "40"))
@@ -41,6 +41,10 @@ _MOST_JOBS = 4
 numbers = st.integers(1, _MOST_JOBS)
 which = st.integers(0, 4)
 words = st.lists(st.sampled_from(["a", "b", COSTS, COSTS, FAIL, POISON, QUOTA]), min_size=1, max_size=5)
+
+
+def _labels(chunk: str, *others: str) -> dict[str, str]:
+    return {"chunk": chunk} | {label: "1" for label in others if label}
 
 
 class HistoryRuns(RuleBasedStateMachine):
@@ -82,10 +86,11 @@ class HistoryRuns(RuleBasedStateMachine):
         calls=st.sampled_from([1, 1, 2, 4, 12]),
         chunk=st.sampled_from(["1", "2", "4"]),
         label=st.sampled_from(["", "", "", "hold"]),
+        sliced=st.sampled_from(["", SLICED]),
     )
-    def on_its_way(self, runners: int, calls: int, chunk: str, label: str) -> None:
+    def on_its_way(self, runners: int, calls: int, chunk: str, label: str, sliced: str) -> None:
         """A run begins anywhere on the way of a first job: new, held, routed, running, or with results."""
-        self.world.submit(1, ["a", COSTS, "b", "c"], labels={"chunk": chunk, label: "1"} if label else {"chunk": chunk})
+        self.world.submit(1, ["a", COSTS, "b", "c"], labels=_labels(chunk, label, sliced))
         self._do(self.world.work(self.world.owners[0]))
         for _ in range(min(runners, len(self.world.queue))):
             self._do(self.world.advance(self._do(self.world.deliver(keep=True)), calls))
@@ -103,6 +108,7 @@ class HistoryRuns(RuleBasedStateMachine):
         items=words,
         chunk=st.sampled_from(["1", "2", "5"]),
         label=st.sampled_from(["", "", "", "hold", "refuse"]),
+        sliced=st.sampled_from(["", SLICED]),
         max_failed=st.integers(0, 2),
         hours=st.sampled_from([None, None, 1, 4]),
         max_cost=st.sampled_from([None, None, 150]),
@@ -114,6 +120,7 @@ class HistoryRuns(RuleBasedStateMachine):
         items: list[str],
         chunk: str,
         label: str,
+        sliced: str,
         max_failed: int,
         hours: int | None,
         max_cost: int | None,
@@ -123,7 +130,7 @@ class HistoryRuns(RuleBasedStateMachine):
         self.world.submit(
             self._number(number),
             items,
-            labels={"chunk": chunk, label: "1"} if label else {"chunk": chunk},
+            labels=_labels(chunk, label, sliced),
             max_failed=max_failed,
             active_timeout_ms=None if hours is None else hours * _HOUR_MS,
             max_cost_micros=max_cost,

@@ -73,6 +73,17 @@ class Lease:
         """
         self._seconds_left()
 
+    def ends_at(self, *, at_most_seconds: float) -> float:
+        """When the lease ends, or `at_most_seconds` from now if that is sooner, by the clock's monotonic time.
+
+        Counted from before the lease is looked at, so never later than that.
+
+        Raises:
+            LeaseLostError: it has lapsed.
+        """
+        now = self._clock.monotonic()
+        return now + min(at_most_seconds, self._seconds_left())
+
     async def renew(self) -> None:
         """Renew; while Redis does not answer, ask again until the lease has lapsed.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.router.engines.chunks.item_result import MAX_INLINE_BYTES
+from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES
 from services.router.engines.chunks.runner import ChunkRunner
 from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
 from shared.history.clock import SystemClock
@@ -173,15 +173,16 @@ async def test_cancel_stops_an_item_at_the_next_heartbeat(
     assert await owner.results(task) == []
 
 
-async def test_no_item_begins_without_a_fresh_renewal(settings: Settings, owner: PlayedOwner, tmp_path: Path) -> None:
-    """With heartbeats a minute apart, a chunk replaced during its first item still does not begin the second."""
+async def test_no_item_begins_on_a_lease_that_is_over(settings: Settings, owner: PlayedOwner, tmp_path: Path) -> None:
+    """With heartbeats a minute apart, a run whose lease ends during its first item does not begin the second."""
     slow = settings.model_copy(update={"heartbeat_seconds": 60.0, "lease_seconds": 120.0})
     first, second = tmp_path / "first", tmp_path / "second"
-    async with chunk_runner(slow) as runner:
+    clock = ShiftedClock()
+    async with chunk_runner(slow, clock=clock) as runner:
         (task,) = await owner.plan([str(first), str(second)], "until_let_go")
         running = asyncio.create_task(runner.run(task))
         await begun(first)
-        await owner.replace(task)
+        clock.shift_seconds = 120.0
         await let_go(first)
         assert await running is ChunkOutcome.KILLED
     assert not second.exists()

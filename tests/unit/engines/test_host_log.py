@@ -43,11 +43,11 @@ async def test_lines_carry_the_job_whose_item_printed_them(kept: _Kept, caplog: 
         with job_logs("a"):
             log = HostLog(stream, 7)
             draining = asyncio.create_task(log.drain())
-            log.next_item()
+            log.next_slice()
             stream.feed_data(b"of a\n" * 201)
             await wait_until(lambda: len(kept.lines) == 200, description="as many lines as one item may print")
         with job_logs("b"):
-            log.next_item()
+            log.next_slice()
             stream.feed_data(b"of b\n")
             await wait_until(lambda: ("item host 7: of b", "b") in kept.lines, description="the line of the other job")
         stream.feed_data(b"the rest")

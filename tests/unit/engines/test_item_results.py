@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, fact_result
+from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, fact_result
 from shared.blobs.store import BlobStore
 from shared.facts.jobs import FactResult
 from shared.workloads import ItemSucceeded

@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from services.router.engines.chunks.item_result import MAX_INLINE_BYTES, ItemPausedError, fact_result
+from services.router.engines.chunks.fact_result import ItemPausedError
+from services.router.engines.chunks.item_calls import concerns_the_run, item_call
+from services.router.engines.chunks.item_results import ItemResults
+from services.router.engines.chunks.item_slices import ItemSlices
 from services.router.engines.chunks.result_publisher import ResultPublisher, TimedResult
 from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
@@ -19,9 +22,7 @@ from services.router.engines.python.item_host import describe
 from shared.backoff.os_errors import passes
 from shared.backoff.patience import with_patience
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError
-from shared.facts.jobs import FactResult
-from shared.history.runs.lease import Lease, LeaseLostError
-from shared.logs.exceptions import ends_the_task
+from shared.history.runs.lease import Lease
 from shared.telemetry import names
 from shared.telemetry.propagation import traceparent_of, tracestate_of
 from shared.telemetry.spans import fail_span, span
@@ -29,10 +30,9 @@ from shared.workloads import (
     ItemCall,
     ItemFailed,
     ItemOutcome,
-    ItemSucceeded,
     PauseJobError,
     RunContext,
-    RunKilledError,
+    SlicedRun,
     UnknownWorkloadError,
     Workload,
     WorkloadRun,
@@ -58,7 +58,7 @@ class ChunkItems:
         self._chunk = task.chunk_id
         self._lease = lease
         self._metrics = metrics
-        self._run: WorkloadRun | None = None
+        self._run: WorkloadRun | SlicedRun | None = None
 
     def kill(self) -> None:
         """End the item that runs now, if any."""
@@ -67,7 +67,7 @@ class ChunkItems:
         try:
             self._run.kill()
         except BaseException as error:
-            if _concerns_the_run(error):
+            if concerns_the_run(error):
                 raise
             _log.exception("chunk %s: its workload failed to end what runs", self._task.chunk)
 
@@ -100,6 +100,10 @@ class ChunkItems:
             self._run = run
             unanswered: UnansweredError | None = None
             try:
+                if isinstance(run, SlicedRun):
+                    slices = ItemSlices(self._parts, self._task, self._lease, self._metrics, spec, publisher)
+                    await slices.run(run, missing)
+                    return
                 for index in missing:
                     await self._lease.renew()
                     try:
@@ -115,7 +119,7 @@ class ChunkItems:
             finally:
                 self._run = None  # what the workload keeps warm must not be killed with this run
 
-    async def _open(self, workload: Workload, spec: JobSpec, opened: AsyncExitStack) -> WorkloadRun:
+    async def _open(self, workload: Workload, spec: JobSpec, opened: AsyncExitStack) -> WorkloadRun | SlicedRun:
         """A run of the workload, which `opened` closes.
 
         Raises:
@@ -126,7 +130,7 @@ class ChunkItems:
             context = workload.open(self._context(spec))
             run = await context.__aenter__()
         except BaseException as error:
-            if _concerns_the_run(error):
+            if concerns_the_run(error):
                 raise
             _log.exception("chunk %s: its workload could not be opened", self._task.chunk)
             if passes(error):
@@ -140,7 +144,7 @@ class ChunkItems:
             except BaseException as error:
                 if error is failure[1]:
                     return None
-                if _concerns_the_run(error) and not isinstance(error, Exception):
+                if concerns_the_run(error) and not isinstance(error, Exception):
                     raise
                 _log.exception("chunk %s: its workload could not be closed", self._task.chunk)
             return None
@@ -151,10 +155,10 @@ class ChunkItems:
     async def _fail_all(
         self, message: str, spec: JobSpec, missing: tuple[int, ...], publisher: ResultPublisher
     ) -> None:
+        results = ItemResults(self._parts, self._task, spec)
         for index in missing:
             now = self._parts.clock.now_ms()
-            result = await self._result(ItemFailed("internal", message, duration_seconds=0.0), spec, index, 0.0)
-            await publisher.add(TimedResult(result, now, now, len(message)))
+            await publisher.add(await results.of(ItemFailed("internal", message), index, seconds=0.0, ended_at=now))
 
     async def _item(
         self, run: WorkloadRun, spec: JobSpec, index: int, item: JsonValue, *, is_patient: bool
@@ -172,14 +176,12 @@ class ChunkItems:
             names.JOB_WORKLOAD: spec.workload,
             names.ITEM_INDEX: index,
         }
-        started_at, began = clock.now_ms(), clock.monotonic()
+        began = clock.monotonic()
         with span(names.PROCESS_ITEM, attributes=attributes) as item_span:
-            call = ItemCall(
-                index=index,
-                item=item,
-                attempt=self._task.attempt,
-                idempotency_key=f"{self._chunk.job_id}/{self._chunk.stage}/{index}",
-                epoch=self._chunk.epoch,
+            call = item_call(
+                self._task,
+                index,
+                item,
                 traceparent=traceparent_of(item_span),
                 tracestate=tracestate_of(item_span),
             )
@@ -189,16 +191,16 @@ class ChunkItems:
                 paused = ItemPausedError(index, call.attempt, pause)
                 item_span.set_attribute(names.REASON, paused.reason)
                 raise paused from pause
-            result = await self._result(outcome, spec, index, clock.monotonic() - began)
+            timed = await ItemResults(self._parts, self._task, spec).of(
+                outcome, index, seconds=clock.monotonic() - began, ended_at=clock.now_ms()
+            )
+            result = timed.result
             item_span.set_attribute(names.ITEM_STATUS, result.status)
             if result.error_type is not None:
                 item_span.set_attribute(names.ERROR_TYPE, result.error_type)
                 fail_span(item_span, result.error_type)  # the message is only for the submitter
-        self._metrics.item_ended(spec.workload, result)
-        inline = len(result.error_message or "")
-        if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
-            inline = len(outcome.output_json)
-        return TimedResult(result, started_at, clock.now_ms(), min(inline, MAX_INLINE_BYTES))
+        self._metrics.items_ended(spec.workload, [result])
+        return timed
 
     async def _answered(self, run: WorkloadRun, call: ItemCall, *, seconds: float) -> ItemOutcome:
         """The outcome of an item, tried again for `seconds` while something that it needs does not answer."""
@@ -221,35 +223,6 @@ class ChunkItems:
         if isinstance(outcome, StillRunningError):
             raise outcome
         return outcome
-
-    async def _result(self, outcome: ItemOutcome, spec: JobSpec, index: int, seconds: float) -> FactResult:
-        """The outcome as a result.
-
-        Raises:
-            RetryableError: the blob store did not take the output for `patience_seconds`.
-        """
-        convert = partial(
-            fact_result,
-            outcome,
-            index=index,
-            attempt=self._task.attempt,
-            measured_seconds=seconds,
-            blob_name=f"{spec.tenant}/{self._chunk.job_id}/{self._chunk.stage}/{self._chunk.epoch}/{index}.json",
-            blobs=self._parts.blobs,
-        )
-        try:
-            return await with_patience(convert, seconds=self._parts.patience_seconds, clock=self._parts.clock)
-        except RetryableError:
-            raise
-        except ConfigurationError as error:
-            failed = ItemFailed("internal", str(error))
-        except BaseException as error:
-            if ends_the_task(error):
-                raise
-            # An invalid outcome of a plug-in fails its item alone.
-            _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
-            failed = ItemFailed("internal", describe(error))
-        return await self._result(failed, spec, index, seconds)
 
     def _context(self, spec: JobSpec) -> RunContext:
         return RunContext(
@@ -274,13 +247,8 @@ async def _outcome(run: WorkloadRun, call: ItemCall) -> ItemOutcome:
     except PauseJobError:
         raise
     except BaseException as error:
-        if _concerns_the_run(error):
+        if concerns_the_run(error):
             raise
         # A plug-in's own failure fails this item alone.
         _log.exception("item %s: its workload failed", call.idempotency_key)
         return ItemFailed("internal", describe(error))
-
-
-def _concerns_the_run(error: BaseException) -> bool:
-    """Whether the run must end by this; all else is the plug-in's own failure, even a `sys.exit` or a panic."""
-    return isinstance(error, LeaseLostError | RunKilledError | RetryableError) or ends_the_task(error)

@@ -7,7 +7,7 @@ from functools import partial
 
 from opentelemetry.trace import Span
 
-from services.router.engines.chunks.item_result import ItemPausedError
+from services.router.engines.chunks.fact_result import ItemPausedError
 from services.router.engines.chunks.items import ChunkItems
 from services.router.engines.chunks.result_publisher import ResultPublisher
 from services.router.engines.chunks.runner_metrics import RunnerMetrics

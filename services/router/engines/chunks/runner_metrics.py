@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from opentelemetry import metrics
 
 from eldermesh.contract.vocabulary import Engine
@@ -33,12 +36,13 @@ class RunnerMetrics:
         self._count(-1)
         self._chunks.record(seconds, self._engine | ({} if workload is None else {names.JOB_WORKLOAD: workload}))
 
-    def item_ended(self, workload: str, result: FactResult) -> None:
-        """An item has its result."""
-        attributes = {names.JOB_WORKLOAD: workload, names.ITEM_STATUS: result.status}
-        if result.error_type is not None:
-            attributes[names.ERROR_TYPE] = result.error_type
-        self._items.add(1, attributes)
+    def items_ended(self, workload: str, results: Iterable[FactResult]) -> None:
+        """Items have their results."""
+        for (status, error_type), number in Counter((result.status, result.error_type) for result in results).items():
+            attributes = {names.JOB_WORKLOAD: workload, names.ITEM_STATUS: status}
+            if error_type is not None:
+                attributes[names.ERROR_TYPE] = error_type
+            self._items.add(number, attributes)
 
     def _count(self, more: int) -> None:
         self._running_now += more

@@ -7,7 +7,7 @@ import logging
 from contextvars import copy_context
 
 _LINE_BYTES = 1000
-_LINES_AN_ITEM = 200
+_LINES_A_SLICE = 200
 _READ_BYTES = 8192
 
 _log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ class HostLog:
         self._dropped = 0
         self._context = copy_context()
 
-    def next_item(self) -> None:
-        """Another item begins: reset the limits, and log its lines under its job and span.
+    def next_slice(self) -> None:
+        """Another slice begins: reset the limits, and log its lines under its job and span.
 
-        Call this in the item's context: a host may serve several jobs.
+        Call this in the slice's context: a host may serve several jobs.
         """
         self._tell_dropped()
         self._context = copy_context()
@@ -54,7 +54,7 @@ class HostLog:
         self._lines = self._dropped = 0
 
     def _write(self, line: bytes) -> None:
-        if self._lines >= _LINES_AN_ITEM:
+        if self._lines >= _LINES_A_SLICE:
             self._dropped += 1
             return
         self._lines += 1

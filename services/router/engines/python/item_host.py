@@ -1,9 +1,12 @@
 """The process that calls a user's function, item by item, so that it can be killed and cannot block a heartbeat.
 
 It runs as a bare script (`python -P item_host.py`) and imports nothing of the project: it starts in a few hundredths of
-a second, and packages of the user may have any name. Frames come on standard input and leave on standard output: four
-bytes of length, big-endian, then the content. A request is JSON; an answer is JSON, and, if it says `succeeded`, a
-second frame with the output as I-JSON text. What user code prints goes to standard error.
+a second, and packages of the user may have any name. What user code prints goes to standard error.
+
+Requests come on standard input: four bytes of length, big-endian, then JSON. `load` names a function; `slice` has items
+for it, and the time by the machine's monotonic clock after which no item may begin. Answers leave on standard output:
+`ANSWER`, a kind, an item's position in its slice, when it began and ended by the same clock, and how many bytes of
+content follow. Each item's answer leaves before the next item begins, so that a death leaves no doubt about which ran.
 
 User code may change anything: standard streams, descriptors, timers, signal handlers, modules. So the host takes what
 it needs before user code runs, and sets aside what could disturb its own work (`Border`). A function that has returned
@@ -23,17 +26,36 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+
+# The public one makes an enum of each answer, which would be half of what an item costs.
+from _signal import getsignal  # type: ignore[import-not-found]
+from collections.abc import Awaitable, Callable, Coroutine
 from faulthandler import cancel_dump_traceback_later
 from os import _exit, getpid
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
-from signal import SIG_IGN, SIGINT, getsignal, setitimer
+from signal import SIG_IGN, SIGINT, setitimer
 from signal import signal as set_handler
+from time import monotonic
 from types import ModuleType
 from typing import IO, Any
 
 HEADER = struct.Struct(">I")
+ANSWER = struct.Struct(">BIddI")
+
+READY = 0
+"""The host has started; content: its process id, as text."""
+LOADED = 1
+"""The function has been imported; position: 1 if it is a coroutine function, whose calls can run at once, else 0."""
+SUCCEEDED = 2
+"""Content: the output, as I-JSON text."""
+FAILED = 3
+"""Of an item, or of a load; content: JSON, `error_type` and `error_message`."""
+OUTCOMES = frozenset((SUCCEEDED, FAILED))
+OVER = 4
+"""The slice is over; position: how many of its items have been answered; content: the peak of memory in bytes."""
+BEGAN = 5
+"""An item of several that run at once has begun."""
 
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
@@ -44,6 +66,8 @@ _MAX_SAFE_INTEGER = 2**53 - 1
 
 _OWN_DESCRIPTORS = 200
 """The host's own descriptors are above this, since user code may close low ones that it takes for its own."""
+
+_SIGNALS = range(1, signal.NSIG)
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -135,36 +159,64 @@ def resolve(name: str) -> Callable[[Any], Any]:
     return target  # type: ignore[no-any-return]  # `callable` does not narrow it enough
 
 
+_Failure = tuple[str, str]
+"""Type and message of an error."""
+
+
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
+async def _value(function: Callable[[Any], Awaitable[Any]], item: Any) -> tuple[Any, _Failure | None]:
+    """What a coroutine function returns, or how it failed; even a `sys.exit` ends its own item alone."""
+    try:
+        return await function(item), None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is the item's failure
+        return None, ("exception", describe(error))
+
+
+def _output(value: Any) -> bytes | _Failure:
+    """A value as text, or why it is no result."""
+    try:
+        output = encode(value)
+    except NotJsonError as error:
+        return "result_not_json", bounded(str(error))
+    except BaseException as error:  # noqa: BLE001 - a container of the user's own raised while it was read
+        return "result_not_json", describe(error)
+    if len(output) > MAX_OUTPUT_BYTES:
+        return "result_too_large", f"{len(output)} bytes; at most {MAX_OUTPUT_BYTES}"
+    return output
+
+
 class Host:
-    """Answers requests, and keeps the functions that it has imported."""
+    """Calls functions, and keeps those that it has imported."""
 
     def __init__(self, border: Border) -> None:
         self._border = border
         self._functions: dict[str, Callable[[Any], Any]] = {}
 
-    def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
-        """Do what a request asks for: `load` a function, or call it with an `item`."""
-        name = request["function"]
+    def load(self, name: str) -> _Failure | None:
+        """Import a function that is not yet known; why that failed."""
+        if name in self._functions:
+            return None
+        self._border.cross()
         try:
-            if name not in self._functions:
-                self._border.cross()
-                try:
-                    self._functions[name] = resolve(name)
-                finally:
-                    self._border.come_back()
+            self._functions[name] = resolve(name)
         except DeniedError as error:
-            return _failed("denied", bounded(str(error))), None
+            return "denied", bounded(str(error))
         except BaseException as error:  # noqa: BLE001 - user code: SystemExit at import is the item's failure, too
-            return _failed("exception", describe(error)), None
-        if request["ask"] == "load":
-            return {"status": "loaded"}, None
-        return self._call(self._functions[name], request["item"])
+            return "exception", describe(error)
+        finally:
+            self._border.come_back()
+        return None
 
-    def _call(self, function: Callable[[Any], Any], item: Any) -> tuple[dict[str, Any], bytes | None]:
+    def call(self, name: str, item: Any) -> bytes | _Failure:
+        """Call a function that was loaded: its output, or how it failed."""
+        return self._call(self._functions[name], item)
+
+    def _call(self, function: Callable[[Any], Any], item: Any) -> bytes | _Failure:
         own_trace, recursion_limit = self._border.own_trace, self._border.recursion_limit
         try:
             self._border.cross()
@@ -182,20 +234,39 @@ class Host:
                     sys.setrecursionlimit(recursion_limit)
                 self._border.come_back()
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is the item's failure
-            return _failed("exception", describe(error)), None
+            return "exception", describe(error)
+        return _output(value)
+
+    def is_coroutine_function(self, name: str) -> bool:
+        """Whether calls of it can run at once."""
+        return inspect.iscoroutinefunction(self._functions[name])
+
+    async def call_beside_others(self, name: str, item: Any, limit: float | None) -> bytes | _Failure:
+        """Call a coroutine function, and cancel it after `limit` seconds."""
+        # In a task of its own: user code may cancel it.
+        call = asyncio.ensure_future(_value(self._functions[name], item))
+        await asyncio.wait({call}, timeout=limit)
+        if not call.done():
+            call.cancel()
+            await asyncio.wait({call})
+            return "timeout", f"it took longer than {limit:g} s"
+        if call.cancelled():
+            return "exception", "CancelledError: it cancelled itself"
+        value, failure = call.result()
+        return _output(value) if failure is None else failure
+
+    def run(self, calls: Callable[[], Coroutine[Any, Any, None]]) -> _Failure | None:
+        """Run calls in one event loop; how that broke off, if user code ended the loop."""
+        self._border.cross()
         try:
-            output = encode(value)
-        except NotJsonError as error:
-            return _failed("result_not_json", bounded(str(error))), None
-        except BaseException as error:  # noqa: BLE001 - a container of the user's own raised while it was read
-            return _failed("result_not_json", describe(error)), None
-        if len(output) > MAX_OUTPUT_BYTES:
-            return _failed("result_too_large", f"{len(output)} bytes; at most {MAX_OUTPUT_BYTES}"), None
-        return {"status": "succeeded"}, output
-
-
-def _failed(error_type: str, message: str) -> dict[str, Any]:
-    return {"status": "failed", "error_type": error_type, "error_message": message}
+            asyncio.run(calls())
+        except OSError:  # the worker has gone: nobody reads answers
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code stopped the loop: what runs in it fails
+            return "exception", describe(error)
+        finally:
+            self._border.come_back()
+        return None
 
 
 def _peak_bytes() -> int:
@@ -238,6 +309,7 @@ class Border:
         self._own_profile = sys.getprofile()
         self.recursion_limit = sys.getrecursionlimit()
         self._their_handlers: dict[int, Any] = {}
+        self._handlers: list[Any] = []
         self._printed = _kept(2)
         self._streams = {"stdout": _text_stream(1), "stderr": _text_stream(2)}
         self._put_streams()
@@ -257,11 +329,13 @@ class Border:
             setitimer(timer, 0.0)
         cancel_dump_traceback_later()
         self._their_handlers = {}
-        for number in range(1, signal.NSIG):
-            handler = getsignal(number)
-            if callable(handler) and handler is not _pass_over:
-                self._their_handlers[number] = handler
-                set_handler(number, _pass_over)
+        handlers = list(map(getsignal, _SIGNALS))
+        if handlers != self._handlers:
+            for number, handler in zip(_SIGNALS, handlers, strict=True):
+                if callable(handler) and handler is not _pass_over:
+                    self._their_handlers[number] = handler
+                    set_handler(number, _pass_over)
+            self._handlers = list(map(getsignal, _SIGNALS))
         self._put_streams()
 
     def _put_streams(self) -> None:
@@ -304,28 +378,114 @@ def _read_frame(stream: IO[bytes]) -> bytes | None:
     return stream.read(HEADER.unpack(header)[0]) if len(header) == HEADER.size else None
 
 
+class Conversation:
+    """Requests and answers, by the two pipes."""
+
+    def __init__(self, requests: IO[bytes], answers: IO[bytes], host: Host) -> None:
+        self._requests = requests
+        self._answers = answers
+        self._host = host
+        self._pid = getpid()
+
+    def hold(self) -> None:
+        """Say that the host has started, then answer request by request until there are no more."""
+        self._say(READY, f"{self._pid}".encode())
+        while (frame := _read_frame(self._requests)) is not None:
+            request = _from_json(frame.decode())
+            if request["ask"] == "load":
+                self._load(request["function"])
+            else:
+                self._slice(**request)
+
+    def _load(self, function: str) -> None:
+        failure = self._host.load(function)
+        self._end_if_forked()
+        if failure is None:
+            self._say(LOADED, position=int(self._host.is_coroutine_function(function)))
+        else:
+            self._say_failed(failure, 0, 0.0, 0.0)
+
+    def _slice(
+        self,
+        *,
+        ask: str,  # noqa: ARG002
+        function: str,
+        items: list[Any],
+        not_after: float,
+        at_once: int,
+        limit: float | None,
+    ) -> None:
+        if at_once > 1:
+            answered = self._at_once(function, items, not_after, at_once, limit)
+        else:
+            answered = self._one_by_one(function, items, not_after)
+        self._say(OVER, f"{_peak_bytes()}".encode(), answered)
+
+    def _one_by_one(self, function: str, items: list[Any], not_after: float) -> int:
+        answered = 0
+        for position, item in enumerate(items):
+            began = monotonic()
+            if began > not_after:
+                break
+            self._answer(self._host.call(function, item), position, began)
+            answered += 1
+        return answered
+
+    def _at_once(self, function: str, items: list[Any], not_after: float, at_once: int, limit: float | None) -> int:
+        waiting = enumerate(items)
+        running: dict[int, float] = {}
+        answered = 0
+
+        async def lane() -> None:
+            nonlocal answered
+            for position, item in waiting:
+                began = monotonic()
+                if began > not_after:
+                    return
+                self._say(BEGAN, position=position, began=began)
+                running[position] = began
+                outcome = await self._host.call_beside_others(function, item, limit)
+                self._answer(outcome, position, running.pop(position))
+                answered += 1
+
+        async def lanes() -> None:
+            await asyncio.gather(*(lane() for _ in range(min(at_once, len(items)))))
+
+        failure = self._host.run(lanes)
+        for position, began in running.items():
+            self._answer(failure or ("exception", "its event loop ended"), position, began)
+        return answered + len(running)
+
+    def _answer(self, outcome: bytes | _Failure, position: int, began: float) -> None:
+        ended = monotonic()
+        self._end_if_forked()
+        if isinstance(outcome, bytes):
+            self._say(SUCCEEDED, outcome, position, began, ended)
+        else:
+            self._say_failed(outcome, position, began, ended)
+
+    def _end_if_forked(self) -> None:
+        """User code may fork and return in the child, too: only the parent answers."""
+        if getpid() != self._pid:
+            _exit(0)
+
+    def _say_failed(self, failure: _Failure, position: int, began: float, ended: float) -> None:
+        error_type, message = failure
+        content = _to_json({"error_type": error_type, "error_message": message}).encode()
+        self._say(FAILED, content, position, began, ended)
+
+    def _say(self, kind: int, content: bytes = b"", position: int = 0, began: float = 0.0, ended: float = 0.0) -> None:
+        self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)))
+        self._answers.write(content)
+        self._answers.flush()
+
+
 def main() -> None:
-    """Say `ready`, then answer request by request until standard input ends."""
+    """Answer requests until standard input ends."""
     set_handler(SIGINT, SIG_IGN)
     requests, answers = _take_pipes()
     sys.path.insert(0, str(Path.cwd()))  # like `python -m`: the user's functions are imported from there
-    own_pid = getpid()
-
-    def say(answer: dict[str, Any], output: bytes | None = None) -> None:
-        content = _to_json(answer | {"peak_bytes": _peak_bytes()}).encode()
-        answers.write(HEADER.pack(len(content)) + content)
-        if output is not None:
-            answers.write(HEADER.pack(len(output)))
-            answers.write(output)
-        answers.flush()
-
-    host = Host(Border())
-    say({"status": "ready", "pid": own_pid})
-    while (frame := _read_frame(requests)) is not None:
-        answer, output = host.answer(_from_json(frame.decode()))
-        if getpid() != own_pid:
-            _exit(0)  # user code forked and returned in the child: only the parent answers
-        say(answer, output)
+    Conversation(requests, answers, Host(Border())).hold()
 
 
 if __name__ == "__main__":

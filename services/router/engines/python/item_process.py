@@ -9,17 +9,19 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue
 
 from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
 from services.router.engines.python import item_host
+from services.router.engines.python.host_answers import HostAnswer, HostAnswers
 from services.router.engines.python.host_log import HostLog
+from services.router.engines.python.slice_progress import SliceProgress
 from shared.backoff.os_errors import passes
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
@@ -31,19 +33,30 @@ START_SECONDS = 60.0
 
 _CLOSE_SECONDS = 2.0
 _DEATH_SECONDS = 15.0
-_MAX_ENVELOPE_BYTES = 64 * 1024
 
 
 class HostDiedError(Exception):
-    """The host ended during a call. `status` is its exit status, or minus the signal that killed it."""
+    """The host ended during a call.
 
-    def __init__(self, status: int) -> None:
+    Attributes:
+        running: positions of the items that ran.
+    """
+
+    def __init__(self, status: int, running: Collection[int]) -> None:
         super().__init__(describe_death(status))
-        self.status = status
+        self.running = running
 
 
 class HostTimeoutError(Exception):
-    """The host did not answer in time, and was killed."""
+    """The host did not answer in time, and was killed.
+
+    Attributes:
+        late: positions of the items that took too long.
+    """
+
+    def __init__(self, message: str, late: Collection[int]) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 def describe_death(status: int) -> str:
@@ -61,16 +74,17 @@ class _Running:
 
     process: Process
     requests: asyncio.StreamWriter
-    answers: asyncio.StreamReader
+    answers: HostAnswers
     log: HostLog
     draining: asyncio.Task[None]
     pid: int
     """Of the host itself, not of its leash."""
-    loaded: set[str]
+    loaded: dict[str, bool]
+    """The functions that it has imported, and whether calls of them can run at once."""
 
 
 class ItemProcess:
-    """One item host at a time, started at the first call and after each death. One call at a time.
+    """One item host at a time, started at the first call and after each death. One slice of items at a time.
 
     It belongs to the event loop and thread of its first call: the host dies with that thread.
     """
@@ -87,36 +101,72 @@ class ItemProcess:
         """The process id of the host; None while none runs."""
         return None if self._running is None else self._running.pid
 
-    async def call(
+    async def slice(
         self,
         function: str,
-        item: JsonValue,
+        items: Sequence[JsonValue],
         *,
         timeout_seconds: float | None,
-        before: Callable[[], None] | None = None,
-    ) -> ItemOutcome:
-        """Call `module:qualname` with an item. Starting the host and importing the module do not count as its time.
+        before: Callable[[], float],
+        at_once: int = 1,
+    ) -> AsyncGenerator[list[tuple[int, ItemOutcome]]]:
+        """Call `module:qualname` with items; gives their positions and outcomes as they come.
 
-        `before` is called just before the function; what it raises ends the host, and the function is not called.
+        Fewer outcomes than items: no time was left for the rest.
+
+        Args:
+            function: what is called.
+            items: what it is called with.
+            timeout_seconds: what each call may take. Starting the host and importing the module do not count.
+            before: asked just before the first call, for the time of `time.monotonic` after which no item may begin;
+                what it raises ends the host, and nothing is called.
+            at_once: how many calls of a coroutine function may run at a time; all other calls come one after another.
 
         Raises:
-            HostDiedError: the host ended before it answered.
-            HostTimeoutError: it took longer than `timeout_seconds`, or the import longer than `START_SECONDS`.
+            HostDiedError: the host ended while items ran.
+            HostTimeoutError: an item took longer than `timeout_seconds`, or the import longer than `START_SECONDS`.
             RunKilledError: `kill` was called.
             RetryableError: no host could be started.
         """
-        answered = False
+        progress: SliceProgress | None = None
+        is_over = False
         try:
-            outcome = await self._call(function, item, timeout_seconds, before)
-            answered = True
+            running = self._running or await self._start()
+            if self.killed:
+                raise RunKilledError
+            running.log.next_slice()
+            failed = await self._load(running, function)
+            if failed is not None:
+                yield [(position, failed) for position in range(len(items))]
+                is_over = True
+                return
+            lanes = at_once if running.loaded[function] else 1
+            not_after = before()
+            progress = SliceProgress(
+                len(items), began=time.monotonic(), timeout_seconds=timeout_seconds, at_once=lanes > 1
+            )
+            # User code may have left something that keeps it from reading.
+            async with _limit(timeout_seconds, "it took"):
+                await self._send(
+                    running,
+                    "slice",
+                    function=function,
+                    items=items,
+                    not_after=not_after,
+                    at_once=lanes,
+                    limit=timeout_seconds,
+                )
+            async with aclosing(self._answered(running.answers, progress)) as answered:
+                async for outcomes in answered:
+                    yield outcomes
+            is_over = True
         except (EOFError, ConnectionError) as end:
             if self.killed:
                 raise RunKilledError from end
-            raise HostDiedError(await self._end()) from end
+            raise HostDiedError(await self._end(), (0,) if progress is None else progress.running) from end
         finally:
-            if not answered:
+            if not is_over:
                 await to_its_end(self._end())
-        return outcome
 
     def kill(self) -> None:
         """Kill the host and all that user code started. No call follows; other tasks may call this."""
@@ -134,37 +184,38 @@ class ItemProcess:
                     await running.process.wait()
         await self._end()
 
-    async def _call(
-        self, function: str, item: JsonValue, timeout_seconds: float | None, before: Callable[[], None] | None
-    ) -> ItemOutcome:
-        running = self._running or await self._start()
-        if self.killed:
-            raise RunKilledError
-        running.log.next_item()
-        if function not in running.loaded:
-            async with _limit(START_SECONDS, "importing its module took"):
-                answer = await self._ask(running, "load", function, None)
-            if answer["status"] != "loaded":
-                return ItemFailed(answer["error_type"], answer["error_message"], duration_seconds=0.0)
-            running.loaded.add(function)
-        if before is not None:
-            before()
-        began = time.monotonic()
-        async with _limit(timeout_seconds, "it took"):
-            answer = await self._ask(running, "call", function, item)
-            output = await _read_frame(running.answers, item_host.MAX_OUTPUT_BYTES) if _succeeded(answer) else b""
-        took = time.monotonic() - began
-        self.peak_bytes = answer["peak_bytes"]
-        if _succeeded(answer):
-            return ItemSucceeded(output, duration_seconds=took)
-        return ItemFailed(answer["error_type"], answer["error_message"], duration_seconds=took)
+    async def _load(self, running: _Running, function: str) -> ItemFailed | None:
+        """Have the function imported; how that failed."""
+        if function in running.loaded:
+            return None
+        async with _limit(START_SECONDS, "importing its module took"):
+            await self._send(running, "load", function=function)
+            (answer,) = await running.answers.some()
+        if answer.kind != item_host.LOADED:
+            return _failed(answer, 0.0)
+        running.loaded[function] = bool(answer.position)
+        return None
+
+    async def _answered(
+        self, answers: HostAnswers, progress: SliceProgress
+    ) -> AsyncGenerator[list[tuple[int, ItemOutcome]]]:
+        while not progress.is_over:
+            some = await answers.some(progress.late_at)
+            if not some:
+                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", progress.late)
+            for answer in some:
+                progress.heard(answer)
+            if some[-1].kind == item_host.OVER:
+                self.peak_bytes = int(some[-1].content)
+            outcomes = [(answer.position, _outcome(answer)) for answer in some if answer.kind in item_host.OUTCOMES]
+            if outcomes:
+                yield outcomes
 
     @staticmethod
-    async def _ask(running: _Running, ask: Literal["load", "call"], function: str, item: JsonValue) -> dict[str, Any]:
-        content = json.dumps({"ask": ask, "function": function, "item": item}).encode()
+    async def _send(running: _Running, ask: str, **request: Any) -> None:
+        content = json.dumps({"ask": ask, **request}).encode()
         running.requests.write(item_host.HEADER.pack(len(content)) + content)
         await running.requests.drain()
-        return await _read_answer(running.answers)
 
     async def _start(self) -> _Running:
         try:
@@ -180,13 +231,15 @@ class ItemProcess:
         assert process.stderr is not None  # noqa: S101 - the same
         log = HostLog(process.stderr, process.pid)
         draining = asyncio.create_task(log.drain())
-        self._running = _Running(process, process.stdin, process.stdout, log, draining, process.pid, set())
+        answers = HostAnswers(process.stdout)
+        self._running = _Running(process, process.stdin, answers, log, draining, process.pid, {})
         if self.killed:  # while there was nothing to kill yet
             self._kill_host()
         try:
             async with asyncio.timeout(START_SECONDS):
-                self._running.pid = log.pid = (await _read_answer(process.stdout))["pid"]
-        except (EOFError, TimeoutError) as error:
+                (ready,) = await answers.some()
+                self._running.pid = log.pid = int(ready.content)
+        except (EOFError, ConnectionError, TimeoutError) as error:
             if self.killed:
                 raise RunKilledError from error
             raise RetryableError(f"no item host could be started: {describe_death(await self._end())}") from error
@@ -201,7 +254,7 @@ class ItemProcess:
         running = self._running
         if running is None:
             return 0
-        if running.answers.at_eof():  # it is ending by itself: wait for its own status
+        if running.answers.have_ended:  # it is ending by itself: wait for its own status
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await running.process.wait()
@@ -225,26 +278,16 @@ async def _limit(seconds: float | None, what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise HostTimeoutError(f"{what} longer than {seconds:g} s") from error
+        raise HostTimeoutError(f"{what} longer than {seconds:g} s", (0,)) from error
 
 
-def _succeeded(answer: dict[str, Any]) -> bool:
-    return bool(answer["status"] == "succeeded")
+def _outcome(answer: HostAnswer) -> ItemOutcome:
+    took = answer.ended - answer.began
+    if answer.kind == item_host.SUCCEEDED:
+        return ItemSucceeded(answer.content, duration_seconds=took)
+    return _failed(answer, took)
 
 
-async def _read_answer(stream: asyncio.StreamReader) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(await _read_frame(stream, _MAX_ENVELOPE_BYTES))
-    return answer
-
-
-async def _read_frame(stream: asyncio.StreamReader, max_bytes: int) -> bytes:
-    """Read one frame.
-
-    Raises:
-        EOFError: the stream ended first (`asyncio.IncompleteReadError` is one).
-        ConnectionError: the frame is longer than any of the host: something else wrote it.
-    """
-    (length,) = item_host.HEADER.unpack(await stream.readexactly(item_host.HEADER.size))
-    if length > max_bytes:
-        raise ConnectionError(f"a frame of {length} bytes")
-    return await stream.readexactly(length)
+def _failed(answer: HostAnswer, took: float) -> ItemFailed:
+    failure: dict[str, Any] = json.loads(answer.content)
+    return ItemFailed(failure["error_type"], failure["error_message"], duration_seconds=took)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -23,47 +24,98 @@ _MAX_KEPT_BYTES = 512 * 1024 * 1024
 
 
 class PythonRun:
-    """The calls of one chunk. Item hosts are kept between chunks, and replaced when they die."""
+    """The calls of one chunk. Item hosts are kept between chunks, and replaced when they die.
+
+    Attributes:
+        at_once: how many calls of a coroutine function may run at a time.
+    """
 
     def __init__(self, process: ItemProcess, context: RunContext) -> None:
         self._process = process
         self._timeout_seconds = context.item_timeout_seconds
-        self._check_claim = context.check_claim
         self._max_deaths = context.settings.max_item_deaths
         self._function = str(context.options.get("function"))
         self._is_allowed = is_allowed(self._function, context.settings)
+        # The worker's own settings apply, too.
+        self.at_once = min(_asked_at_once(context.options), context.settings.python_at_once)
 
-    async def item(self, call: ItemCall) -> ItemOutcome:
+    async def slice(
+        self, calls: Sequence[ItemCall], begin_until: Callable[[], float]
+    ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
         """Call the function; an item whose host dies is tried again, `max_item_deaths` times in all.
+
+        Where several ran at once, one of them is to blame: they run again one by one.
 
         Raises:
             RunKilledError: `kill` was called.
             RetryableError: no item host could be started.
         """
-        if not self._is_allowed:  # the worker's own settings apply, too
-            return ItemFailed("denied", f"MESH_PYTHON_FUNCTIONS does not allow {self._function}", call.attempt)
-        death = ""
-        for tried in range(self._max_deaths):
-            attempt = call.attempt + tried
+        if not self._is_allowed:
+            message = f"MESH_PYTHON_FUNCTIONS does not allow {self._function}"
+            yield [(call, ItemFailed("denied", message, call.attempt)) for call in calls]
+            return
+        left = {call.index: call for call in calls}
+        deaths: Counter[int] = Counter()
+        at_once = self.at_once
+        while left:
+            asked = list(left.values())
             try:
-                outcome = await self._process.call(
-                    self._function, call.item, timeout_seconds=self._timeout_seconds, before=self._check_claim
-                )
+                async with aclosing(self._answered(asked, begin_until, at_once)) as answered:
+                    async for ended in answered:
+                        for call, _ in ended:
+                            del left[call.index]
+                        yield [(call, _after(outcome, call, deaths)) for call, outcome in ended]
+                return
             except HostDiedError as died:
-                death = str(died)
+                if len(died.running) != 1:
+                    at_once = 1
+                    continue
+                (position,) = died.running
+                call = asked[position]
+                deaths[call.index] += 1
+                if deaths[call.index] < self._max_deaths:
+                    continue
+                message = f"{died}; tried {self._max_deaths} times"
+                yield [(left.pop(call.index), ItemFailed("crashed", message, call.attempt + self._max_deaths - 1))]
             except HostTimeoutError as late:
-                return ItemFailed("timeout", str(late), attempt)
-            else:
-                return replace(outcome, attempt=attempt)
-        return ItemFailed("crashed", f"{death}; tried {self._max_deaths} times", call.attempt + self._max_deaths - 1)
+                if len(late.late) != 1:
+                    at_once = 1
+                    continue
+                (position,) = late.late
+                call = left.pop(asked[position].index)
+                yield [(call, _after(ItemFailed("timeout", str(late)), call, deaths))]
+
+    async def _answered(
+        self, calls: Sequence[ItemCall], begin_until: Callable[[], float], at_once: int
+    ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
+        items = [call.item for call in calls]
+        given = self._process.slice(
+            self._function, items, timeout_seconds=self._timeout_seconds, before=begin_until, at_once=at_once
+        )
+        async with aclosing(given):
+            async for outcomes in given:
+                yield [(calls[position], outcome) for position, outcome in outcomes]
 
     def kill(self) -> None:
         """Kill the item host and all that the function started."""
         self._process.kill()
 
 
+def _after(outcome: ItemOutcome, call: ItemCall, deaths: Counter[int]) -> ItemOutcome:
+    """The outcome of an item, with the deaths before it among its attempts."""
+    return replace(outcome, attempt=call.attempt + deaths[call.index]) if deaths[call.index] else outcome
+
+
+def _asked_at_once(options: Mapping[str, JsonValue]) -> int:
+    asked = options.get("at_once", 1)
+    return asked if isinstance(asked, int) else 1
+
+
 class PythonWorkload:
-    """`{"function": "module:qualname"}`: `function(item)` is called, and awaited if it returns an awaitable."""
+    """`{"function": "module:qualname"}`: `function(item)` is called, and awaited if it returns an awaitable.
+
+    With `"at_once": n` so many calls of a coroutine function run at a time in each chunk.
+    """
 
     name = "python"
     queue: Queue = "batch_tasks"
@@ -81,9 +133,9 @@ class PythonWorkload:
         """Check the options; the module is not imported here.
 
         Raises:
-            DeadLetterError: `invalid`: options other than a function's name, or a function that is not allowed.
+            DeadLetterError: `invalid`: unknown or wrong options, or a function that is not allowed.
         """
-        unknown = sorted(set(options) - {"function"})
+        unknown = sorted(set(options) - {"function", "at_once"})
         if unknown:
             raise DeadLetterError("invalid", f"options of python: unknown {unknown[0][:80]!r}")
         function = options.get("function")
@@ -91,6 +143,11 @@ class PythonWorkload:
             raise DeadLetterError("invalid", 'options of python: {"function": "module:name"} is required')
         if not is_allowed(function, settings):
             raise DeadLetterError("invalid", f"options of python: MESH_PYTHON_FUNCTIONS does not allow {function}")
+        at_once, most = options.get("at_once", 1), settings.python_at_once
+        if not isinstance(at_once, int) or isinstance(at_once, bool) or not 1 <= at_once <= most:
+            raise DeadLetterError(
+                "invalid", f"options of python: at_once is a whole number from 1 to {most} (MESH_PYTHON_AT_ONCE)"
+            )
 
     @asynccontextmanager
     async def open(self, context: RunContext) -> AsyncIterator[PythonRun]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast, get_args
+import re
+from typing import Any, cast, get_args
 
+import orjson
 from pydantic import JsonValue
 
 from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
@@ -14,7 +16,7 @@ from shared.backoff.asked_wait import asked_seconds
 from shared.blobs.store import BlobStore
 from shared.errors import MeshError
 from shared.facts.jobs import FactResult
-from shared.workloads import ItemFailed, ItemOutcome, PauseJobError
+from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, PauseJobError
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger output goes to the blob store."""
@@ -23,6 +25,11 @@ _LARGEST_NUMBER = 2**53 - 1
 """Readers of JSON may change larger ones."""
 
 _ERROR_TYPES = frozenset(get_args(ErrorType))
+
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?")
+"""A number that any reader of JSON takes for the same: most results are one, and need no closer look."""
+
+_SHORT_NUMBER = 34
 
 
 class ItemPausedError(MeshError):
@@ -56,36 +63,58 @@ async def fact_result(
         RetryableError: the blob store did not take the output.
     """
     seconds = measured_seconds if outcome.duration_seconds is None else outcome.duration_seconds
-    result = FactResult(
-        item_index=index,
-        status="failed",
-        attempt=outcome.attempt or attempt,
-        duration_ms=round(seconds * 1000),
-        cost_micros=outcome.cost_micros,
-    )
-    if any(not 0 <= number <= _LARGEST_NUMBER for number in (result.attempt, seconds * 1000, result.cost_micros or 0)):
-        raise ValueError("an outcome's attempt, duration or cost is beyond all")
+    inline = inline_result(outcome, index=index, attempt=attempt, measured_seconds=seconds)
+    if inline is not None:
+        return inline
+    output_json = cast("ItemSucceeded", outcome).output_json
+    try:
+        # In a thread: it may take seconds, and the claim has to be renewed meanwhile.
+        await asyncio.to_thread(check_ijson, output_json)
+    except UndecodableJsonError as error:
+        return _failed(_measures(outcome, index, attempt, seconds), "result_not_json", bounded(str(error)))
+    url = await blobs.put(blob_name, output_json)
+    return FactResult(**_measures(outcome, index, attempt, seconds), status="succeeded", output_url=url)
+
+
+def inline_result(outcome: ItemOutcome, *, index: int, attempt: int, measured_seconds: float) -> FactResult | None:
+    """The same, where it is small enough to stand in a fact; else None."""
+    seconds = measured_seconds if outcome.duration_seconds is None else outcome.duration_seconds
+    measures = _measures(outcome, index, attempt, seconds)
     if isinstance(outcome, ItemFailed):
         error_type = outcome.error_type if outcome.error_type in _ERROR_TYPES else "internal"  # a plug-in chose it
-        return result.model_copy(update={"error_type": error_type, "error_message": bounded(outcome.error_message)})
+        return _failed(measures, error_type, bounded(outcome.error_message))
     size = len(outcome.output_json)
     if size > MAX_OUTPUT_BYTES:
-        message = f"{size} bytes; at most {MAX_OUTPUT_BYTES}"
-        return result.model_copy(update={"error_type": "result_too_large", "error_message": message})
+        return _failed(measures, "result_too_large", f"{size} bytes; at most {MAX_OUTPUT_BYTES}")
+    if size > MAX_INLINE_BYTES:
+        return None
     try:
-        if size > MAX_INLINE_BYTES:
-            # In a thread: it may take seconds, and the claim has to be renewed meanwhile.
-            await asyncio.to_thread(check_ijson, outcome.output_json)
-            url = await blobs.put(blob_name, outcome.output_json)
-            return result.model_copy(update={"status": "succeeded", "output_url": url})
         output = _as_it_will_stand(outcome.output_json)
     except UndecodableJsonError as error:
-        return result.model_copy(update={"error_type": "result_not_json", "error_message": bounded(str(error))})
-    return result.model_copy(update={"status": "succeeded", "output": output})
+        return _failed(measures, "result_not_json", bounded(str(error)))
+    return FactResult(**measures, status="succeeded", output=output)
+
+
+def _measures(outcome: ItemOutcome, index: int, attempt: int, seconds: float) -> dict[str, Any]:
+    tried = outcome.attempt or attempt
+    if any(not 0 <= number <= _LARGEST_NUMBER for number in (tried, seconds * 1000, outcome.cost_micros or 0)):
+        raise ValueError("an outcome's attempt, duration or cost is beyond all")
+    return {
+        "item_index": index,
+        "attempt": tried,
+        "duration_ms": round(seconds * 1000),
+        "cost_micros": outcome.cost_micros,
+    }
+
+
+def _failed(measures: dict[str, Any], error_type: ErrorType, message: str) -> FactResult:
+    return FactResult(**measures, status="failed", error_type=error_type, error_message=message)
 
 
 def _as_it_will_stand(output_json: bytes) -> JsonValue:
     """Read an output three levels deep, as it will lie in its record (object, results, result): depth is limited."""
+    if len(output_json) <= _SHORT_NUMBER and _NUMBER.fullmatch(output_json):
+        return cast("JsonValue", orjson.loads(output_json))
     value = cast("list[list[list[JsonValue]]]", parse_ijson(b"[[[" + output_json + b"]]]"))
     match value:
         case [[[output]]]:

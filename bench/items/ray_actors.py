@@ -1,6 +1,7 @@
-"""A hand-written batch on Ray: two actors, eighths of the items; `python -m bench.raw_ray ADDRESS`, asked line by line.
+"""A hand-written batch on Ray: two actors, eighths of the items; `python -m bench.items.ray_actors ADDRESS`.
 
-A line with a number on standard input is a batch of so many items; the answer on standard output is its milliseconds.
+A line on standard input, a function and a number, is a batch of so many items; the answer on standard output is its
+seconds.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import ray
@@ -29,9 +31,10 @@ _WAIT_SECONDS = 60.0
 class Batch:
     """An actor as anybody writes it."""
 
-    def run(self, items: list[float]) -> list[float]:
+    def run(self, function: str, items: Sequence[int]) -> list[int]:
         """Do all."""
-        return [math.sqrt(item) for item in items]
+        call = resolve_name(function)
+        return [call(item) for item in items]
 
 
 class RawRay:
@@ -40,11 +43,11 @@ class RawRay:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def batch(self, items: int) -> float:
-        """Milliseconds from the first call to the last result in hand."""
+    async def seconds(self, function: str, items: int) -> float:
+        """From the first call to the last result in hand."""
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
         assert self._process.stdout is not None  # noqa: S101 - the same
-        self._process.stdin.write(f"{items}\n".encode())
+        self._process.stdin.write(f"{function} {items}\n".encode())
         async with asyncio.timeout(_WAIT_SECONDS):
             return float(await self._process.stdout.readline())
 
@@ -54,14 +57,14 @@ async def raw_ray(head: EmbeddedRay, directory: Path) -> AsyncIterator[RawRay]:
     """A driver that is connected and has its actors."""
     settings = Settings(data_dir=directory, ray_auth_token=head.token, _env_file=None)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.raw_ray", head.address),
+        *(sys.executable, "-m", "bench.items.ray_actors", head.address),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **ray_environment(settings)},
+        env={**os.environ, **ray_environment(settings), "PYTHONPATH": str(Path.cwd())},
     )
     raw = RawRay(process)
     try:
-        await raw.batch(_CHUNKS)
+        await raw.seconds("math:trunc", _CHUNKS)
         yield raw
     finally:
         assert process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
@@ -77,12 +80,16 @@ def main() -> None:
     make: Any = ray.remote(Batch)
     actors = [make.options(num_cpus=0).remote() for _ in range(_ACTORS)]
     for line in sys.stdin:
-        items = [4.0] * int(line)
+        function, number = line.split()
+        items = range(int(number))
         size = math.ceil(len(items) / _CHUNKS)
         began = time.perf_counter()
         chunks = [items[first : first + size] for first in range(0, len(items), size)]
-        ray.get([actors[number % _ACTORS].run.remote(chunk) for number, chunk in enumerate(chunks)])
-        answers.write(f"{(time.perf_counter() - began) * 1000}\n")
+        done = ray.get([actors[place % _ACTORS].run.remote(function, chunk) for place, chunk in enumerate(chunks)])
+        taken = time.perf_counter() - began
+        if [result for chunk in done for result in chunk] != list(items):
+            raise ValueError("Ray's results are not those of the items")
+        answers.write(f"{taken}\n")
         answers.flush()
 
 

@@ -1,0 +1,1 @@
+"""Items a second of one job, beside what one writes by hand."""

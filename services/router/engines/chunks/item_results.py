@@ -1,0 +1,76 @@
+"""What becomes of an item: its outcome as a result of the history, with a large output in the blob store."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, fact_result, inline_result
+from services.router.engines.chunks.result_publisher import TimedResult
+from services.router.engines.chunks.runner_parts import ChunkRunnerParts
+from services.router.engines.chunks.spec_cache import JobSpec
+from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.python.item_host import describe
+from shared.backoff.patience import with_patience
+from shared.errors import ConfigurationError, RetryableError
+from shared.facts.jobs import FactResult
+from shared.logs.exceptions import ends_the_task
+from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded
+
+_log = logging.getLogger(__name__)
+
+
+class ItemResults:
+    """Results of the items of one run."""
+
+    def __init__(self, parts: ChunkRunnerParts, task: ChunkTask, spec: JobSpec) -> None:
+        self._parts = parts
+        self._task = task
+        self._tenant = spec.tenant
+
+    async def of(self, outcome: ItemOutcome, index: int, *, seconds: float, ended_at: int) -> TimedResult:
+        """The outcome as a result; an invalid outcome of a plug-in fails its item alone.
+
+        Args:
+            outcome: of the item.
+            index: of the item.
+            seconds: what its run took, for where the outcome has no duration of its own.
+            ended_at: when that ended, in milliseconds since 1970.
+
+        Raises:
+            RetryableError: the blob store did not take the output for `patience_seconds`.
+        """
+        try:
+            result = await self._result(outcome, index, seconds)
+        except RetryableError:
+            raise
+        except ConfigurationError as error:
+            outcome = ItemFailed("internal", str(error))
+            result = await self._result(outcome, index, seconds)
+        except BaseException as error:
+            if ends_the_task(error):
+                raise
+            _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
+            outcome = ItemFailed("internal", describe(error))
+            result = await self._result(outcome, index, seconds)
+        inline = len(result.error_message or "")
+        if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
+            inline = len(outcome.output_json)
+        return TimedResult(result, ended_at - round(seconds * 1000), ended_at, min(inline, MAX_INLINE_BYTES))
+
+    async def _result(self, outcome: ItemOutcome, index: int, seconds: float) -> FactResult:
+        attempt = self._task.attempt
+        inline = inline_result(outcome, index=index, attempt=attempt, measured_seconds=seconds)
+        if inline is not None:
+            return inline
+        chunk = self._task.chunk_id
+        put = partial(
+            fact_result,
+            outcome,
+            index=index,
+            attempt=attempt,
+            measured_seconds=seconds,
+            blob_name=f"{self._tenant}/{chunk.job_id}/{chunk.stage}/{chunk.epoch}/{index}.json",
+            blobs=self._parts.blobs,
+        )
+        return await with_patience(put, seconds=self._parts.patience_seconds, clock=self._parts.clock)

@@ -1,0 +1,78 @@
+"""What the coroutine functions of test jobs do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from typing import Any
+
+_here: set[int] = set()
+_all_here = asyncio.Event()
+
+
+async def meet(item: list[int]) -> int:
+    """Wait until so many items are here at the same time; how many those are."""
+    number, expected = item
+    _here.add(number)
+    if len(_here) == expected:
+        _all_here.set()
+    await _all_here.wait()
+    return len(_here)
+
+
+async def most_at_once(seconds: float) -> int:
+    """How many of these ran when this one began, itself counted."""
+    number = len(_here)
+    _here.add(-number - 1)
+    try:
+        await asyncio.sleep(seconds)
+        return number + 1
+    finally:
+        _here.discard(-number - 1)
+
+
+async def behave(how: str) -> str:
+    """Do what the word says."""
+    match how:
+        case "leave":
+            await asyncio.sleep(0.05)
+            os._exit(9)
+        case "stay":
+            await asyncio.sleep(600)
+        case "stay whatever comes":
+            while True:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(600)
+        case "block":
+            time.sleep(600)  # noqa: ASYNC251 - that is what is tested
+        case _:
+            await _meddle(how)
+    return how
+
+
+async def _meddle(how: str) -> None:
+    """Raise something, or disturb the event loop."""
+    match how:
+        case "raise":
+            raise ValueError(how)
+        case "exit":
+            raise SystemExit(how)
+        case "interrupt":
+            raise KeyboardInterrupt(how)
+        case "cancel":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        case "cancel all":
+            for task in asyncio.all_tasks():
+                task.cancel()
+        case "stop":
+            asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+
+
+async def not_json(_: Any) -> object:
+    """What is no result."""
+    return object()

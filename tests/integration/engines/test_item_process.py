@@ -1,0 +1,114 @@
+"""Slices of items in a real item host: what begins, what is told of a death, and what a time limit counts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
+from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded
+from tests.integration.item_pids import begun, let_go
+from tests.waiting import wait_until
+
+FUNCTIONS = "tests.integration.item_functions"
+LIMIT_SECONDS = 60.0
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[ItemProcess]:
+    """An item host that is started at its first slice."""
+    process = ItemProcess()
+    yield process
+    await process.close()
+
+
+class Slice:
+    """One slice, and the outcomes that came of it, in order."""
+
+    def __init__(self, host: ItemProcess, function: str, items: Sequence[JsonValue]) -> None:
+        self._host = host
+        self._function = f"{FUNCTIONS}:{function}"
+        self._items = items
+        self.outcomes: list[ItemOutcome] = []
+
+    async def run(self, *, until: float = math.inf, timeout_seconds: float | None = LIMIT_SECONDS) -> list[ItemOutcome]:
+        """Run it; `until` is when the last item may begin."""
+        given = self._host.slice(self._function, self._items, timeout_seconds=timeout_seconds, before=lambda: until)
+        async with aclosing(given):
+            async for outcomes in given:
+                self.outcomes += [outcome for _, outcome in outcomes]
+        return self.outcomes
+
+
+async def test_ten_thousand_items(host: ItemProcess) -> None:
+    """Each has its own outcome, in order, and more than one comes at a time."""
+    calls = 0
+    given = host.slice(
+        f"{FUNCTIONS}:double", list(range(10_000)), timeout_seconds=LIMIT_SECONDS, before=lambda: math.inf
+    )
+    outputs: list[bytes] = []
+    async with aclosing(given):
+        async for outcomes in given:
+            calls += 1
+            outputs += [outcome.output_json for _, outcome in outcomes if isinstance(outcome, ItemSucceeded)]
+    assert outputs == [f"{2 * number}".encode() for number in range(10_000)]
+    assert calls < 10_000
+
+
+async def test_an_item_that_fails_is_one_of_many(host: ItemProcess, tmp_path: Path) -> None:
+    """Those before and after it succeed, in the same host."""
+    outcomes = await Slice(host, "fail_if_odd", [0, 1, 2]).run()
+    assert [isinstance(outcome, ItemFailed) for outcome in outcomes] == [False, True, False]
+
+
+async def test_no_time_is_left(host: ItemProcess, tmp_path: Path) -> None:
+    """Nothing begins, and the host takes the next slice."""
+    notes = tmp_path / "notes"
+    assert await Slice(host, "note", [[str(notes), "x"]]).run(until=time.monotonic() - 0.001) == []
+    pid = host.pid
+    assert len(await Slice(host, "note", [[str(notes), "y"]]).run()) == 1
+    assert (host.pid, notes.read_text("utf-8")) == (pid, "y\n")
+
+
+async def test_a_host_that_stood_still_begins_nothing_when_it_wakes(host: ItemProcess, tmp_path: Path) -> None:
+    """It is stopped while an item runs, and goes on when none may begin any more: that one ends, the next is left."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    await Slice(host, "double", [1]).run()
+    until = time.monotonic() + 2.0
+    part = Slice(host, "until_let_go", [str(first), str(second)])
+    running = asyncio.create_task(part.run(until=until))
+    await begun(first)
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        await let_go(first)
+        await wait_until(lambda: time.monotonic() > until, description="no item may begin")
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    assert len(await running) == 1
+    assert not second.exists()
+
+
+async def test_a_death_names_the_item_that_ran(host: ItemProcess, tmp_path: Path) -> None:
+    """All before it have outcomes; it and those after it have none."""
+    part = Slice(host, "leave_if", [0, 0, 7, 0])
+    with pytest.raises(HostDiedError, match="exit status 7"):
+        await part.run()
+    assert len(part.outcomes) == 2
+
+
+async def test_a_time_limit_is_of_each_item(host: ItemProcess) -> None:
+    """Twenty items take longer together than one may; then one does."""
+    part = Slice(host, "sleep", [0.1] * 20 + [600.0, 0.0])
+    with pytest.raises(HostTimeoutError, match="longer than 1 s"):
+        await part.run(timeout_seconds=1.0)
+    assert len(part.outcomes) == 20
