@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench.advised_job import measure_advised_job
 from bench.claude_prompt import measure_claude_prompt
+from bench.ended import ENDED, measure_ended
 from bench.fold_rate import measure_fold_rate
 from bench.incident import measure_incident
 from bench.items.rates import SIZES, measure_items
@@ -24,7 +25,7 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "advice", "fold", "items", "claude", "sages", "retrieval", "incident", "stack", "demo")
+BENCHMARKS = ("noop", "advice", "fold", "items", "ended", "claude", "sages", "retrieval", "incident", "stack", "demo")
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=200, help="no-op jobs to measure")
     parser.add_argument("--folded-jobs", type=int, default=_FOLDED_JOBS, help="one-item jobs whose facts are folded")
     parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="items a job, for `items`")
+    parser.add_argument("--ended", type=int, default=ENDED, help="jobs that have ended, for `ended`")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args(arguments)
     names = chosen.benchmarks or list(BENCHMARKS)
@@ -83,6 +85,8 @@ def _measure(name: str, profiles: Sequence[Profile], chosen: argparse.Namespace)
                     figures += asyncio.run(measure_fold_rate(profile, directory, chosen.folded_jobs))
                 case "items":
                     figures += asyncio.run(measure_items(profile, directory, chosen.items))
+                case "ended":
+                    figures += asyncio.run(measure_ended(profile, directory, chosen.ended))
                 case "claude":
                     figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
                 case "sages":

@@ -182,13 +182,9 @@ async def _run_jobs(
                 waiting.difference_update(record.key.decode() for record in records)
             if ownership.failure is not None:
                 raise ownership.failure
-        while not all(_marked(ownership, job_id) for job_id in mine):  # noqa: ASYNC110 - owners have no such event
+        while any(mine & owner.states.keys() for owner in ownership.owners.values()):  # noqa: ASYNC110 - no such event
             await asyncio.sleep(_POLL_MS / 1000)
     return time.perf_counter() - began
-
-
-def _marked(ownership: Ownership, job_id: str) -> bool:
-    return any((state := owner.states.get(job_id)) is not None and state.marked for owner in ownership.owners.values())
 
 
 def _accepted(job_id: str, number: int) -> JobAccepted:

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 _GIB = 2**30
+
+Unit = Literal["µs", "ms", "s", "B", "MiB", "/s", "%"]
 _PACKAGES = ("eldermesh", "aiokafka", "celery", "faststream", "ray", "redis", "opentelemetry-sdk", "pydantic")
 
 
@@ -29,7 +31,7 @@ class Figure:
         name: What was measured.
         broker: On which broker.
         value: In `unit`.
-        unit: `µs`, `ms`, `s`, `MiB`, `/s` or `%`.
+        unit: `µs`, `ms`, `s`, `B`, `MiB`, `/s` or `%`.
         raw: The same of the raw libraries.
         goal: Bound of the ratio, or of the value where there is no ratio in question.
         met: Whether it is; None where there is no goal.
@@ -38,7 +40,7 @@ class Figure:
     name: str
     broker: str
     value: float
-    unit: Literal["µs", "ms", "s", "MiB", "/s", "%"]
+    unit: Unit
     raw: float | None = None
     goal: str = ""
     met: bool | None = None

@@ -16,14 +16,14 @@ from shared.history.log import PartitionLog
 from shared.history.machine import DecisionDue, DispatchDue, Due, EndDue, Machine, MarkDue, NewFact, S, TimerDue
 from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Decider, Dispatcher, Observer, OwnerTimes
-from shared.history.snapshot import Advance, PartitionStore
+from shared.history.snapshot import PartitionStore
 from shared.history.subject_failures import OwnTrouble
 
 _ASK_AGAIN_SECONDS = 1.0
 """Wait before a timer that fired too early by the broker's clock, or a decision that failed, is tried again."""
 
 _FORGET_AT_ONCE = 500
-"""Most states that one call to Redis removes."""
+"""Most states that one call to Redis looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,8 @@ class Actor(Generic[S]):
         memory.is_open = True
 
     def _sweep(self, memory: Memory[S], now: float) -> None:
-        for subject, state in memory.states.items():
-            if not self._machine.is_settled(state):
-                memory.agenda.attend(subject)
+        for subject in memory.states:
+            memory.agenda.attend(subject)
         memory.agenda.forget_passed(memory.position, now)
 
     async def _act_on(self, memory: Memory[S], subjects: set[str], now: float) -> None:
@@ -240,15 +239,5 @@ class Actor(Generic[S]):
     async def _forget(self, memory: Memory[S]) -> None:
         """Forget settled subjects all of whose facts the log has dropped."""
         start, _ = await self._log.bounds()
-        gone = [
-            subject
-            for subject, state in memory.states.items()
-            if self._machine.is_settled(state) and self._machine.last_offset(state) < start
-        ]
-        for first in range(0, len(gone), _FORGET_AT_ONCE):
-            some = gone[first : first + _FORGET_AT_ONCE]
-            nothing: dict[str, bytes | None] = dict.fromkeys(some)
-            advance = Advance(memory.position, memory.last_record, states=dict(nothing), bitmaps=nothing)
-            memory.guard = await self._store.advance(memory.guard, advance)
-            for subject in some:
-                del memory.states[subject]
+        while await self._store.forget(memory.guard, start, _FORGET_AT_ONCE) == _FORGET_AT_ONCE:
+            pass

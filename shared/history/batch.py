@@ -12,6 +12,7 @@ from shared.history.keys import annex_field
 from shared.history.log import record_hash
 from shared.history.machine import Machine, Publication, S
 from shared.history.owner_memory import Memory
+from shared.history.settled_state import packed
 from shared.history.snapshot import Advance
 
 
@@ -34,7 +35,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
     chunks: dict[str, Mapping[str, ChunkId]] = {}
     for record in records:
         subject = record.key
-        before = batch.changed.get(subject, memory.states.get(subject))
+        before = batch.changed[subject] if subject in batch.changed else memory.state(subject)
         folded = machine.fold(before, record)
         if folded.state is not None:
             batch.changed[subject] = folded.state
@@ -53,13 +54,22 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
         if folded.conflict is not None:
             batch.publications.append(folded.conflict)
     for subject, state in batch.changed.items():
-        _describe(machine, batch.advance, subject, memory.states.get(subject), state)
+        _describe(machine, batch.advance, subject, memory.state(subject), state)
     return batch
 
 
 def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | None, state: S) -> None:
     """Add the changes of one subject to an advance."""
-    advance.states[subject] = machine.encode(state)
+    raw = machine.encode(state)
+    if machine.is_settled(state):
+        last_offset = machine.last_offset(state)
+        raw = packed(raw, last_offset)
+        advance.settled.add(subject)
+        if before is None or not machine.is_settled(before):
+            advance.settled_at[subject] = last_offset
+    else:
+        advance.live.add(subject)
+    advance.states[subject] = raw
     bitmap = machine.bitmap(state)
     if before is None or machine.bitmap(before) != bitmap:
         advance.bitmaps[subject] = bitmap or None

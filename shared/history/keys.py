@@ -13,9 +13,10 @@ def annex_field(subject: str) -> str:
 class PartitionKeys:
     """Keys of one history partition.
 
-    `topic` carries the environment's prefix. Each key is a hash. `meta` holds `applied`, `token`, `ready`, `last` (the
-    hash of the last applied record), `looked` (when an owner last looked at the claims, in milliseconds of Redis'
-    clock) and `looks` (the load token of the last owner that notes this: earlier releases do not).
+    `topic` carries the environment's prefix. All but `live` and `settled` are hashes. `meta` holds `applied`, `token`,
+    `ready`, `last` (the hash of the last applied record), `looked` (when an owner last looked at the claims, in
+    milliseconds of Redis' clock), `looks` (the load token of the last owner that notes this) and `live` (the `applied`
+    that the set `live` is of). Earlier releases keep neither of the last two.
     """
 
     def __init__(self, topic: str, partition: int) -> None:
@@ -24,7 +25,11 @@ class PartitionKeys:
         prefix = f"{{h:{topic}:{partition}}}:v{FOLD_VERSION}:"
         self.meta = f"{prefix}meta"
         self.states = f"{prefix}states"
-        """Job id → state, of every known job."""
+        """Job id → state, of every known job; settled ones packed (see `settled_state`)."""
+        self.live = f"{prefix}live"
+        """Set: the jobs that are not settled."""
+        self.settled = f"{prefix}settled"
+        """List: jobs in the order in which they settled, each with the offset of its last fact by then."""
         self.specs = f"{prefix}specs"
         """Job id → what its runners need, and its annex beside it; gone when the job has ended."""
         self.bitmaps = f"{prefix}bitmaps"

@@ -20,7 +20,8 @@ from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import Machine, S
 from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Decider, Dispatcher, NoObserver, Observer, OwnerTimes
-from shared.history.snapshot import PartitionStore, Snapshot
+from shared.history.settled_state import decoded, packed
+from shared.history.snapshot import Advance, PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 
 BATCH_RECORDS = 500
@@ -77,7 +78,7 @@ class Owner(Generic[S]):
 
     @property
     def states(self) -> Mapping[str, S]:
-        """The states as last advanced; empty before the first load."""
+        """The states of live subjects as last advanced; empty before the first load."""
         return self._memory.states if self._memory is not None else {}
 
     @property
@@ -140,9 +141,11 @@ class Owner(Generic[S]):
             raise LostOwnershipError("the partition's snapshot never fitted its log")
         position = start if snapshot.applied is None else max(snapshot.applied, start)
         states = {
-            subject: self._machine.decode(raw, snapshot.bitmaps.get(subject, b""))
+            subject: decoded(self._machine, raw, snapshot.bitmaps.get(subject, b""))
             for subject, raw in snapshot.states.items()
         }
+        if not snapshot.knows_live:
+            states = await self._separated(snapshot, states)
         now = self._clock.monotonic()
         memory = Memory(
             guard=snapshot.guard,
@@ -163,6 +166,22 @@ class Owner(Generic[S]):
                 if chunk in snapshot.claimed:
                     memory.window.claimed(chunk, now, self._machine.lane(state))
         return memory
+
+    async def _separated(self, snapshot: Snapshot, states: Mapping[str, S]) -> dict[str, S]:
+        """The live states of a partition that an earlier release has written; Redis is told which they are."""
+        if snapshot.applied is None:
+            raise LostOwnershipError("a partition that was never advanced has states")
+        is_settled = self._machine.is_settled
+        settled = sorted((self._machine.last_offset(s), name) for name, s in states.items() if is_settled(s))
+        for first in range(0, len(settled), BATCH_RECORDS):
+            some = settled[first : first + BATCH_RECORDS]
+            advance = Advance(snapshot.applied, snapshot.last_record, is_live_whole=False)
+            advance.states.update((name, packed(self._machine.encode(states[name]), last)) for last, name in some)
+            advance.settled_at.update((name, last) for last, name in some)
+            await self._store.advance(snapshot.guard, advance)
+        live = {name: state for name, state in states.items() if not is_settled(state)}
+        await self._store.advance(snapshot.guard, Advance(snapshot.applied, snapshot.last_record, live=set(live)))
+        return live
 
     async def _continues(self, snapshot: Snapshot, start: int, end: int) -> bool:
         """Whether the snapshot is of this log: `applied` lies inside it, behind the very record it remembers."""
@@ -192,6 +211,9 @@ class Owner(Generic[S]):
         return records
 
     async def _batch(self, memory: Memory[S], records: Sequence[FactRecord]) -> None:
+        unknown = list({record.key: None for record in records if record.key not in memory.states})
+        found = await self._store.recall(memory.guard, unknown) if unknown else {}
+        memory.recalled = {name: decoded(self._machine, raw, bitmap) for name, (raw, bitmap) in found.items()}
         # Until the advance memory is what Redis holds: the next step repeats a publication that failed.
         batch = fold_batch(self._machine, memory, records)
         if batch.publications:
@@ -206,7 +228,11 @@ class Owner(Generic[S]):
         memory.position = self._position = advance.applied
         memory.last_record = advance.last_record
         memory.window.drop(advance.finished)
+        memory.recalled = {}
         for subject, state in batch.changed.items():
+            if self._machine.is_settled(state):
+                memory.settle(subject)
+                continue
             memory.states[subject] = state
             memory.agenda.attend(subject)
             memory.agenda.wake(subject, self._machine.wake_at(state))

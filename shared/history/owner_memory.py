@@ -22,6 +22,7 @@ class Memory(Generic[S]):
     marked_ahead: frozenset[str]
     """Subjects whose end mark lies between `applied` and E (M)."""
     states: dict[str, S]
+    """Of live subjects: settled ones are recalled for a batch that names them."""
     was_ready: bool
     loaded_at: float
     agenda: Agenda
@@ -32,6 +33,17 @@ class Memory(Generic[S]):
     seen_dead: dict[str, int] = field(default_factory=dict)
     """Chunks whose claims are dead, with the log's end when that was seen first."""
     is_open: bool = False
+    recalled: dict[str, S] = field(default_factory=dict)
+    """Settled subjects of the batch that is being folded."""
+
+    def state(self, subject: str) -> S | None:
+        """The state before the batch; None if the subject is not known."""
+        return self.states.get(subject, self.recalled.get(subject))
+
+    def settle(self, subject: str) -> None:
+        """Let go of a subject: nothing is due for it."""
+        self.states.pop(subject, None)
+        self.agenda.wake(subject, None)
 
     @property
     def is_caught_up(self) -> bool:

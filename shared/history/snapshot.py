@@ -27,7 +27,11 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A partition as loaded. `applied` is the offset of the next fact to fold, None when Redis knows nothing."""
+    """A partition as loaded. `applied` is the offset of the next fact to fold, None when Redis knows nothing.
+
+    `states` and `bitmaps` are those of live subjects. Without `knows_live` they are those of all, since Redis was
+    written by an earlier release: see `Advance.is_live_whole`.
+    """
 
     guard: Guard
     applied: int | None
@@ -36,6 +40,7 @@ class Snapshot:
     states: Mapping[str, bytes]
     bitmaps: Mapping[str, bytes]
     claimed: Collection[str]
+    knows_live: bool
 
 
 @dataclass(slots=True)
@@ -50,6 +55,13 @@ class Advance:
     current: dict[str, str | None] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
     """Chunks that this batch finished or replaced: their claims are removed, no others."""
+    live: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    """Subjects that are live now, or settled."""
+    settled_at: dict[str, int] = field(default_factory=dict)
+    """Subjects that were not settled before → the offset of their last fact."""
+    is_live_whole: bool = True
+    """Whether Redis knows all live subjects after this; False until the last of the calls that write them anew."""
 
 
 class PartitionStore:
@@ -63,23 +75,34 @@ class PartitionStore:
     def __init__(self, redis: Redis, keys: PartitionKeys) -> None:
         self._redis = redis
         self._keys = keys
-        self._written_keys = [keys.meta, keys.states, keys.specs, keys.bitmaps, keys.current, keys.claims]
+        self._written_keys = [
+            keys.meta,
+            keys.states,
+            keys.specs,
+            keys.bitmaps,
+            keys.current,
+            keys.claims,
+            keys.live,
+            keys.settled,
+        ]
         self._has_noted = False
         self._load = redis.register_script(lua_script("load"))
         self._advance = redis.register_script(lua_script("advance"))
         self._open = redis.register_script(lua_script("open"))
         self._empty = redis.register_script(lua_script("empty"))
         self._look = redis.register_script(lua_script("look"))
+        self._recall = redis.register_script(lua_script("recall"))
+        self._forget = redis.register_script(lua_script("forget"))
 
     async def load(self, token: str) -> Snapshot:
-        """Write a fresh load token and read everything.
+        """Write a fresh load token and read what is live.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         keys = self._keys
-        run_id, applied, ready, last, states, bitmaps, claims = await self._load(
-            keys=[keys.meta, keys.states, keys.bitmaps, keys.claims], args=[token]
+        run_id, applied, ready, last, states, bitmaps, claims, knows_live = await self._load(
+            keys=[keys.meta, keys.states, keys.bitmaps, keys.claims, keys.live, keys.settled], args=[token]
         )
         text = "" if applied is None else applied.decode()
         return Snapshot(
@@ -90,6 +113,7 @@ class PartitionStore:
             states=_pairs(states),
             bitmaps=_pairs(bitmaps),
             claimed=frozenset(_pairs(claims)),
+            knows_live=knows_live == 1,
         )
 
     async def advance(self, guard: Guard, advance: Advance) -> Guard:
@@ -99,15 +123,45 @@ class PartitionStore:
             LostOwnershipError: the partition is no longer as it was loaded; nothing was written.
             redis.RedisError: Redis did not answer; whether it wrote is unknown: load again.
         """
-        args: list[Any] = [*_guard_args(guard), str(advance.applied), advance.last_record]
+        args: list[Any] = [*_guard_args(guard), str(advance.applied), advance.last_record, int(advance.is_live_whole)]
         for changes in (advance.states, advance.specs, advance.bitmaps, advance.current):
             written = [part for name, value in changes.items() if value is not None for part in (name, value)]
             _append_list(args, written)
             _append_list(args, [name for name, value in changes.items() if value is None])
         _append_list(args, advance.finished)
+        _append_list(args, advance.live)
+        _append_list(args, advance.settled)
+        _append_list(args, [f"{offset} {subject}" for subject, offset in advance.settled_at.items()])
         if not await self._advance(keys=self._written_keys, args=args):
             raise self._overtaken()
         return Guard(str(advance.applied), guard.token, guard.run_id)
+
+    async def recall(self, guard: Guard, subjects: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+        """State and bitmap of each of these subjects that Redis has.
+
+        Raises:
+            LostOwnershipError: the partition is no longer as it was loaded: fold nothing.
+            redis.RedisError: Redis did not answer.
+        """
+        keys = [self._keys.meta, self._keys.states, self._keys.bitmaps]
+        found = await self._recall(keys=keys, args=[*_guard_args(guard), *subjects])
+        if found is None:
+            raise self._overtaken()
+        pairs = zip(subjects, found[::2], found[1::2], strict=True)
+        return {subject: (state, bitmap or b"") for subject, state, bitmap in pairs if state is not None}
+
+    async def forget(self, guard: Guard, log_start: int, most: int) -> int:
+        """Forget settled subjects whose last fact is below the log's start; how many were looked at, at most `most`.
+
+        Raises:
+            LostOwnershipError: the partition is no longer as it was loaded; nothing was written.
+            redis.RedisError: Redis did not answer.
+        """
+        keys = [self._keys.meta, self._keys.states, self._keys.bitmaps, self._keys.settled]
+        looked_at = await self._forget(keys=keys, args=[*_guard_args(guard), log_start, most])
+        if looked_at is None:
+            raise self._overtaken()
+        return int(looked_at)
 
     async def open_gate(self, guard: Guard) -> None:
         """Let runners claim, and remove claims that heartbeats have re-created on chunks of no plan.

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from eldermesh.contract.partitions import partition_of
 from shared.history.keys import PartitionKeys
 from shared.history.machine import Machine, S
+from shared.history.settled_state import decoded
 
 
 class StateReader(Generic[S]):
@@ -43,4 +44,4 @@ class StateReader(Generic[S]):
         # The bitmap last: it may be ahead of the state, which only makes what is told fresher.
         raw: Any = await self._redis.hget(keys.states, subject)
         bitmap: Any = await self._redis.hget(keys.bitmaps, subject)
-        return None if raw is None else self._machine.decode(raw, bitmap or b"")
+        return None if raw is None else decoded(self._machine, raw, bitmap or b"")

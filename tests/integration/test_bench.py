@@ -13,11 +13,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noop", "advice", "fold", "items", "claude"])
+@pytest.mark.parametrize("name", ["noop", "advice", "fold", "items", "ended", "claude"])
 def test_it_measures(name: str, tmp_path: Path) -> None:
     """Few jobs on the embedded broker; each figure, and what stands beside it, is more than nothing."""
     written = tmp_path / "figures.json"
-    few = ("--broker", "embedded", "--jobs", "20", "--folded-jobs", "100", "--items", "100", "--json", str(written))
+    few = (
+        "--broker",
+        "embedded",
+        "--jobs",
+        "20",
+        "--folded-jobs",
+        "100",
+        "--items",
+        "100",
+        "--ended",
+        "500",
+        "--json",
+        str(written),
+    )
     ran = subprocess.run(
         [sys.executable, "-m", "bench", name, *few], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )

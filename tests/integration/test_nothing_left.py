@@ -91,7 +91,7 @@ async def assert_only_ends_left(settings: Settings, redis: Redis, jobs: set[str]
     states = {state.job_id: state async for state in JobLookup(redis, topic, settings.partition_count).states()}
     assert set(states) == jobs
     assert all(state.marked and state.end is not None and not state.plan for state in states.values())
-    known = {key for each in partitions for key in (each.meta, each.states)}
+    known = {key for each in partitions for key in (each.meta, each.states, each.settled)}
     known.add(f"{{h:{settings.topic_prefix}}}:incarnation")
     queues = f"{celery_key_prefix(settings)}_kombu.binding"
 

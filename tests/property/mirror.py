@@ -14,6 +14,7 @@ from shared.history.chunk_id import ChunkId
 from shared.history.item_bitmap import missing_items
 from shared.history.keys import annex_field
 from shared.history.log import record_hash
+from shared.history.settled_state import unpacked
 from tests.property.breach import Breach
 
 if TYPE_CHECKING:
@@ -80,10 +81,14 @@ class Mirror:
             if name not in kept:
                 if not (machine.is_settled(state) and state.last_offset < self.log.start):
                     raise Breach(f"Redis has forgotten {name}")
-            elif kept[name] != (raw := machine.encode(state)) and orjson.loads(kept[name]) != orjson.loads(raw):
-                raise Breach(f"Redis' state of {name} is not what the log says: {kept[name]!r}")
+            elif orjson.loads(found := unpacked(kept[name])) != orjson.loads(machine.encode(state)):
+                raise Breach(f"Redis' state of {name} is not what the log says: {found!r}")
+            elif kept[name].startswith(b"{") == machine.is_settled(state):
+                raise Breach(f"Redis' state of {name} is packed though it is live, or is not though it has settled")
         live = {name: state for name, state in folded.states.items() if not machine.is_ended(state)}
         _compare("states", set(kept) - set(folded.states), set())
+        unsettled = {name for name, state in folded.states.items() if not machine.is_settled(state)}
+        _compare("live subjects", await self.redis.members("live"), unsettled & set(kept))
         _compare("bitmaps", await self.redis.content("bitmaps"), {n: s.bitmap for n, s in live.items() if s.bitmap})
         _compare("current", {k: v.decode() for k, v in (await self.redis.content("current")).items()}, _current(live))
         _compare("specs", await self.redis.content("specs"), folded.specs)

@@ -63,7 +63,7 @@ def keep_memory(patch: pytest.MonkeyPatch) -> None:
 
 def no_load_token(patch: pytest.MonkeyPatch) -> None:
     """The guard does not compare the load token."""
-    for script in ("advance", "open", "look"):
+    for script in ("advance", "open", "look", "recall", "forget"):
         mutate_lua(patch, script, " or guard[2] ~= ARGV[2]", "")
 
 
@@ -109,11 +109,6 @@ def outside_the_log(patch: pytest.MonkeyPatch) -> None:
     mutate_code(patch, Owner, "_continues", "<= end:\n        return False", "<= end:\n        return True")
 
 
-def forget_by_time(patch: pytest.MonkeyPatch) -> None:
-    """Settled states are removed while their facts are in the log."""
-    mutate_code(patch, Actor, "_forget", " and self._machine.last_offset(state) < start", "")
-
-
 def advance_removes_strange_claims(patch: pytest.MonkeyPatch) -> None:
     """Each advance removes claims on chunks in no plan."""
     last = "redis.call('HSET', KEYS[1], 'applied'"
@@ -141,19 +136,21 @@ def gate_opened_for_any_process(patch: pytest.MonkeyPatch) -> None:
 
 
 def guard_without_the_process(patch: pytest.MonkeyPatch) -> None:
-    """Neither the advance nor opening the gate compares the run id."""
-    for script in ("advance", "open"):
+    """Of all guarded calls only looking at claims compares the run id."""
+    for script in ("advance", "open", "recall", "forget"):
         mutate_lua(patch, script, " or run_id ~= ARGV[3]", "")
 
 
 def guard_without_applied(patch: pytest.MonkeyPatch) -> None:
-    """The advance does not compare `applied`."""
-    mutate_lua(patch, "advance", "(guard[1] or '') ~= ARGV[1] or ", "")
+    """Neither the advance nor what is recalled before it compares `applied`."""
+    for script in ("advance", "recall"):
+        mutate_lua(patch, script, "(guard[1] or '') ~= ARGV[1] or ", "")
 
 
 def look_without_applied_and_token(patch: pytest.MonkeyPatch) -> None:
-    """Looking at claims compares the run id and the gate alone."""
-    mutate_lua(patch, "look", "(guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or ", "")
+    """Looking at claims compares the run id and the gate alone, and forgetting the run id."""
+    for script in ("look", "forget"):
+        mutate_lua(patch, script, "(guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or ", "")
 
 
 def token_used_again(patch: pytest.MonkeyPatch) -> None:
@@ -170,11 +167,6 @@ def emptied_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """Emptying a snapshot has no guard."""
     guard = "if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] then return 0 end"
     mutate_lua(patch, "empty", guard, "")
-
-
-def live_jobs_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """Unsettled states are removed with their last fact."""
-    mutate_code(patch, Actor, "_forget", "self._machine.is_settled(state) and ", "")
 
 
 def ready_for_any_process(patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from tests.property import (
     mutate_claims,
     mutate_deaths,
     mutate_fold,
+    mutate_memory,
     mutate_owner,
     mutate_suspended,
     mutate_trouble,
@@ -165,8 +166,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         _owner.log_lost_its_tail,
         "not every accepted job ends",
     ),
-    Mutation("ended job by TTL", mutate_owner.forget_by_time, _owner.repeated_long_after_its_end, "again after"),
-    Mutation("stub by TTL", mutate_owner.forget_by_time, _owner.cancelled_long_before_its_submit, "not cancelled"),
+    Mutation("ended job by TTL", mutate_memory.forget_by_time, _owner.repeated_long_after_its_end, "again after"),
+    Mutation("stub by TTL", mutate_memory.forget_by_time, _owner.cancelled_long_before_its_submit, "not cancelled"),
     Mutation(
         "mixed facts published whole",
         mutate_fold.published_whole,
@@ -415,12 +416,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         "still runs",
     ),
     Mutation(
-        "live jobs forgotten",
-        mutate_owner.live_jobs_forgotten,
-        _runner.retention_takes_facts_of_a_live_job,
-        "not every accepted job ends",
-    ),
-    Mutation(
         "a claim that is gone is done",
         mutate_claims.done_whatever_it_is,
         _runner.done_after_the_fold,
@@ -492,4 +487,5 @@ MUTATIONS: tuple[Mutation, ...] = (
         scenarios_suspended.suspended_across_a_wipe,
         "healthy run",
     ),
+    *mutate_memory.MUTATIONS,
 )

@@ -123,6 +123,18 @@ class OwnerStore(PartitionStore):
         await self._world.mirror.advanced(advance.applied, began_at if guard.applied == "" else None)
         return advanced
 
+    async def recall(self, guard: Guard, subjects: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+        """Recall settled subjects."""
+        await self._process.stop("recall")
+        found: dict[str, tuple[bytes, bytes]] = await self._world.redis.call(super().recall(guard, subjects))
+        return found
+
+    async def forget(self, guard: Guard, log_start: int, most: int) -> int:
+        """Forget settled subjects whose facts are gone."""
+        await self._process.stop("forget")
+        looked_at: int = await self._world.redis.call(super().forget(guard, log_start, most))
+        return looked_at
+
     async def open_gate(self, guard: Guard) -> None:
         """Open the gate."""
         await self._process.stop("open_gate")

@@ -234,19 +234,6 @@ async def task_delivered_twice_to_one_worker(world: World) -> None:
     expect_each_item_once(world)
 
 
-async def retention_takes_facts_of_a_live_job(world: World) -> None:
-    """A job waits for longer than its facts are kept, while others come and go."""
-    world.submit(1, ["a"])
-    owner = await world.start_owner()
-    await world.work(owner)
-    for number in (2, 3):
-        world.cancel(number)
-    await world.work(owner)
-    world.log.trim(world.log.end - 1)
-    await world.pass_time(700)
-    await world.work(owner)
-
-
 async def done_after_the_fold(world: World) -> None:
     """The owner has folded a run's results, and removed its claim, when the run marks that claim done."""
     world.submit(1, ["a", "b"])

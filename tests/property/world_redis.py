@@ -126,6 +126,12 @@ class WorldRedis:
             raw = await self.client.hgetall(getattr(self.keys, name))
         return {key.decode(): value for key, value in raw.items()}
 
+    async def members(self, name: str) -> set[str]:
+        """A set, by the name that it has in `PartitionKeys`."""
+        with self.pulse:
+            raw = await self.client.smembers(getattr(self.keys, name))
+        return {member.decode() for member in raw}
+
     async def close(self) -> None:
         """Let go of the connections; the server stays."""
         for asking in self.late:

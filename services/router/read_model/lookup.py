@@ -11,6 +11,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.history.item_bitmap import missing_items
 from shared.history.keys import PartitionKeys
+from shared.history.settled_state import decoded
 from shared.history.states import StateReader
 
 _SCAN_STATES = 500
@@ -27,7 +28,7 @@ class JobLookup(StateReader[JobState]):
         for partition in range(self._partitions):
             keys = PartitionKeys(self._topic, partition)
             async for _, raw in self._redis.hscan_iter(keys.states, count=_SCAN_STATES):
-                yield self._machine.decode(raw, b"")
+                yield decoded(self._machine, raw, b"")
 
     async def trouble(self, job_id: str) -> str | None:
         """The trouble that holds up a job, as its owner reported in the last minutes."""

@@ -1,12 +1,13 @@
 -- Advance, only if nothing moved underneath.
--- KEYS: meta states specs bitmaps current claims
--- ARGV: applied token run_id (the guard) new_applied last, then nine lists, each its length and then its elements:
+-- KEYS: meta states specs bitmaps current claims live settled
+-- ARGV: applied token run_id (the guard) new_applied last is_whole, then lists, each its length and then its elements:
 --   states set, states deleted, specs set, specs deleted, bitmaps set, bitmaps deleted, current set, current deleted,
---   claims deleted ("set" lists alternate field and value)
+--   claims deleted, live added, live removed, settled appended ("set" lists alternate field and value)
+-- is_whole: '1' if `live` is whole after this; it is not before the last call of an owner that writes it anew.
 local guard = redis.call('HMGET', KEYS[1], 'applied', 'token')
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] or run_id ~= ARGV[3] then return 0 end
-local at = 6
+local at = 7
 local function each(step, act)
   local length = tonumber(ARGV[at])
   for index = at + 1, at + length, step do act(ARGV[index], ARGV[index + 1]) end
@@ -17,5 +18,9 @@ for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4], KEYS[5]}) do
   each(1, function(field) redis.call('HDEL', key, field) end)
 end
 each(1, function(chunk) redis.call('HDEL', KEYS[6], chunk) end)
+each(1, function(subject) redis.call('SADD', KEYS[7], subject) end)
+each(1, function(subject) redis.call('SREM', KEYS[7], subject) end)
+each(1, function(entry) redis.call('RPUSH', KEYS[8], entry) end)
 redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
+if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'live', ARGV[4]) end
 return 1

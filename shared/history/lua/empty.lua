@@ -1,7 +1,7 @@
 -- Forget a partition whose `applied` does not fit the log.
--- KEYS: meta states specs bitmaps current claims
+-- KEYS: meta states specs bitmaps current claims live settled
 -- ARGV: applied token
 local guard = redis.call('HMGET', KEYS[1], 'applied', 'token')
 if (guard[1] or '') ~= ARGV[1] or guard[2] ~= ARGV[2] then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+redis.call('DEL', unpack(KEYS))
 return 1

@@ -1,0 +1,65 @@
+"""Mutations of what an owner holds in memory, and of what Redis keeps of settled jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.history.owner import Owner
+from tests.property import scenarios_memory, scenarios_owner
+from tests.property.mutation import Mutation
+from tests.property.patches import mutate_code, mutate_lua
+
+
+def forget_by_time(patch: pytest.MonkeyPatch) -> None:
+    """Settled states are removed while their facts are in the log."""
+    mutate_lua(patch, "forget", "local start = tonumber(ARGV[4])", "local start = math.huge")
+
+
+def live_jobs_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A job that had settled as a stub, and lives, is removed with its first fact."""
+    last = "local last = string.match(redis.call('HGET', KEYS[2], subject) or '', '^z1 (%d+) ')"
+    mutate_lua(patch, "forget", last, "local last = offset")
+
+
+def settled_not_recalled(patch: pytest.MonkeyPatch) -> None:
+    """A fact of a settled job is folded as if nothing were known of it."""
+    recalled = "await self._store.recall(memory.guard, unknown) if unknown else {}"
+    mutate_code(patch, Owner, "_batch", recalled, "{}")
+
+
+def live_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """The advance does not keep which jobs are live."""
+    mutate_lua(patch, "advance", "redis.call('SADD', KEYS[7], subject)", "")
+
+
+def live_of_any_advance(patch: pytest.MonkeyPatch) -> None:
+    """A load takes what is kept of live jobs, though an earlier release has advanced since."""
+    mutate_lua(patch, "load", "(meta[1] or '') == (meta[4] or '')", "true")
+
+
+MUTATIONS = (
+    Mutation(
+        "live jobs forgotten",
+        live_jobs_forgotten,
+        scenarios_memory.retention_takes_the_stub_of_a_live_job,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "a settled job is not recalled",
+        settled_not_recalled,
+        scenarios_owner.repeated_long_after_its_end,
+        "again after",
+    ),
+    Mutation(
+        "which jobs are live is not kept",
+        live_not_kept,
+        scenarios_memory.retention_takes_facts_of_a_live_job,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "live jobs of any advance",
+        live_of_any_advance,
+        scenarios_memory.earlier_release_in_between,
+        "not every accepted job ends",
+    ),
+)
