@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 
 from bench.advised_job import measure_advised_job
+from bench.burst import measure_burst
 from bench.claude_prompt import measure_claude_prompt
 from bench.ended import ENDED, measure_ended
 from bench.fold_rate import measure_fold_rate
@@ -25,12 +27,30 @@ from bench.stack import measure_demo, measure_stack
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-BENCHMARKS = ("noop", "advice", "fold", "items", "ended", "claude", "sages", "retrieval", "incident", "stack", "demo")
+_BURST = 3_000
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30
 _LEARNED_JOBS = 10_000
 _PIPE_WIDTH = 130
+
+_ON_A_BROKER: dict[str, Callable[[Profile, Path, argparse.Namespace], Coroutine[Any, Any, list[Figure]]]] = {
+    "noop": lambda profile, directory, chosen: measure_noop_job(profile, directory, chosen.jobs),
+    "advice": lambda profile, directory, chosen: measure_advised_job(profile, directory, chosen.jobs),
+    "fold": lambda profile, directory, chosen: measure_fold_rate(profile, directory, chosen.folded_jobs),
+    "burst": lambda profile, directory, chosen: measure_burst(profile, directory, chosen.burst),
+    "items": lambda profile, directory, chosen: measure_items(profile, directory, chosen.items),
+    "ended": lambda profile, directory, chosen: measure_ended(profile, directory, chosen.ended),
+    "claude": lambda profile, directory, _: measure_claude_prompt(profile, directory, _PROMPTS),
+    "sages": lambda profile, directory, _: measure_sages(profile, directory, _LEARNED_JOBS),
+}
+_BY_ITSELF: dict[str, Callable[[], list[Figure]]] = {
+    "retrieval": measure_retrieval,
+    "incident": measure_incident,
+    "stack": measure_stack,
+    "demo": measure_demo,
+}
+BENCHMARKS = (*_ON_A_BROKER, *_BY_ITSELF)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folded-jobs", type=int, default=_FOLDED_JOBS, help="one-item jobs whose facts are folded")
     parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="items a job, for `items`")
     parser.add_argument("--ended", type=int, default=ENDED, help="jobs that have ended, for `ended`")
+    parser.add_argument("--burst", type=int, default=_BURST, help="one-item jobs at once, for `burst`")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     chosen = parser.parse_args(arguments)
     names = chosen.benchmarks or list(BENCHMARKS)
@@ -69,30 +90,12 @@ def _profiles(broker: str, console: Console) -> list[Profile]:
 
 
 def _measure(name: str, profiles: Sequence[Profile], chosen: argparse.Namespace) -> list[Figure]:
-    without_broker = {"demo": measure_demo, "retrieval": measure_retrieval, "incident": measure_incident}
-    if name in without_broker:
-        return without_broker[name]()
+    if name in _BY_ITSELF:
+        return _BY_ITSELF[name]()
     figures: list[Figure] = []
-    for profile in profiles if name != "stack" else profiles[:1]:
-        with TemporaryDirectory(prefix="bench-") as temporary:
-            directory = Path(temporary)
-            match name:
-                case "noop":
-                    figures += asyncio.run(measure_noop_job(profile, directory, chosen.jobs))
-                case "advice":
-                    figures += asyncio.run(measure_advised_job(profile, directory, chosen.jobs))
-                case "fold":
-                    figures += asyncio.run(measure_fold_rate(profile, directory, chosen.folded_jobs))
-                case "items":
-                    figures += asyncio.run(measure_items(profile, directory, chosen.items))
-                case "ended":
-                    figures += asyncio.run(measure_ended(profile, directory, chosen.ended))
-                case "claude":
-                    figures += asyncio.run(measure_claude_prompt(profile, directory, _PROMPTS))
-                case "sages":
-                    figures += asyncio.run(measure_sages(profile, directory, _LEARNED_JOBS))
-                case _:
-                    figures += measure_stack(directory)
+    for profile in profiles:
+        with TemporaryDirectory(prefix="bench-") as directory:
+            figures += asyncio.run(_ON_A_BROKER[name](profile, Path(directory), chosen))
     return figures
 
 

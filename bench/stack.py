@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -23,8 +24,13 @@ _DEMO_SECONDS = 300.0
 _FIRST_RESULT = re.compile(r"to the first result\D*([\d.]+) s")
 
 
-def measure_stack(directory: Path) -> list[Figure]:
+def measure_stack() -> list[Figure]:
     """Twice up, since the first time has caches to fill; memory while idle, the second time."""
+    with TemporaryDirectory(prefix="bench-") as directory:
+        return _measured(Path(directory))
+
+
+def _measured(directory: Path) -> list[Figure]:
     figures = []
     for run in ("first run", "second run"):
         began = time.perf_counter()

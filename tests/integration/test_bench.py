@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noop", "advice", "fold", "items", "ended", "claude"])
+@pytest.mark.parametrize("name", ["noop", "advice", "fold", "burst", "items", "ended", "claude"])
 def test_it_measures(name: str, tmp_path: Path) -> None:
     """Few jobs on the embedded broker; each figure, and what stands beside it, is more than nothing."""
     written = tmp_path / "figures.json"
@@ -23,6 +23,8 @@ def test_it_measures(name: str, tmp_path: Path) -> None:
         "--jobs",
         "20",
         "--folded-jobs",
+        "100",
+        "--burst",
         "100",
         "--items",
         "100",
