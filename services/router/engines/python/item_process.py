@@ -200,9 +200,11 @@ class ItemProcess:
         self, answers: HostAnswers, progress: SliceProgress
     ) -> AsyncGenerator[list[tuple[int, ItemOutcome]]]:
         while not progress.is_over:
-            some = await answers.some(progress.late_at)
+            listening_since = time.monotonic()
+            some = await answers.some(progress.late_at(listening_since))
             if not some:
-                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", progress.late)
+                late = progress.late(listening_since)
+                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", late)
             for answer in some:
                 progress.heard(answer)
             if some[-1].kind == item_host.OVER:

@@ -32,19 +32,25 @@ class SliceProgress:
         """Positions of the items that run, or may: they have begun, and have not been answered."""
         return tuple(position for position in self._running if position < self._items)
 
-    @property
-    def late_at(self) -> float | None:
-        """When the next of them is late, by the same clock; None if none can be."""
+    def late_at(self, listening_since: float) -> float | None:
+        """When the next of them is late, by the same clock; None if none can be.
+
+        Where one runs at a time, whoever listens late counts from then: the host may have had to wait until its last
+        answer was read.
+        """
         if self.timeout_seconds is None or not self._running:
             return None
-        return min(self._running.values()) + self.timeout_seconds + (GRACE_SECONDS if self._at_once else 0.0)
+        began = min(self._running.values())
+        if self._at_once:
+            return began + self.timeout_seconds + GRACE_SECONDS
+        return max(began, listening_since) + self.timeout_seconds
 
-    @property
-    def late(self) -> tuple[int, ...]:
+    def late(self, listening_since: float) -> tuple[int, ...]:
         """Positions of those that are late at `late_at`."""
-        if self.late_at is None or self.timeout_seconds is None:
+        late_at = self.late_at(listening_since)
+        if late_at is None or self.timeout_seconds is None:
             return ()
-        began_by = self.late_at - self.timeout_seconds
+        began_by = late_at - self.timeout_seconds
         return tuple(each for each in self.running if self._running[each] <= began_by)
 
     def heard(self, answer: HostAnswer) -> None:
