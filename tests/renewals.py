@@ -37,6 +37,8 @@ async def renewals_from_now(redis_url: str, subject: str) -> AsyncIterator[Calla
             assert not reading.done(), reading
             return asked
 
+        # Else a first renewal would be asked for twice, since Redis does not know its script yet.
+        await redis.script_load(lua_script("renew"))
         reading = asyncio.create_task(read())
         try:
             yield so_far
