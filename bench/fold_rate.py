@@ -34,7 +34,7 @@ from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import OwnerTimes, Rank
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer, make_producer
@@ -66,9 +66,9 @@ class AnsweringDispatcher:
         self._topic = settings.topic(JOBS_HISTORY)
         self._producer = producer
 
-    def rank(self, state: JobState) -> tuple[int, int]:
+    def rank(self, state: JobState) -> Rank:
         """In the order of acceptance."""
-        return 0, state.first_offset
+        return Rank(0, state.first_offset)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
         """Append the results."""

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from shared.ray_resources import RayDemands
 from shared.settings import Settings
+from shared.tenant_weights import TenantWeights
 
 _OF_THE_MACHINE = {
     "data_dir": "`eldermesh` in the user's state directory",
@@ -31,6 +32,7 @@ _WORDS: dict[Any, str] = {
     SecretStr: "text, secret",
     Path: "path",
     RayDemands: "JSON object",
+    TenantWeights: "JSON object",
 }
 
 

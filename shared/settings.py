@@ -41,6 +41,7 @@ from shared.errors import ConfigurationError
 from shared.hidden_paths import HiddenPaths
 from shared.ray_resources import RayDemands
 from shared.secret_files import SUFFIX, SecretFiles, is_secret
+from shared.tenant_weights import TenantWeights
 from shared.text.regular_file import read_regular_file
 
 DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
@@ -151,6 +152,9 @@ class Settings(BaseSettings):
     )
     tenants: Annotated[tuple[InboxTenant, ...], NoDecode, AfterValidator(distinct_tenants)] = Field(
         (), description="Tenants with an inbox of their own, `jobs.<tenant>`, which an ACL can guard."
+    )
+    tenant_weights: TenantWeights = Field(
+        TenantWeights(), description="Chunks a tenant gets for each one of others that wait in the same priority."
     )
     submit_tenant: InboxTenant | None = Field(
         None, description="Verbs submit and cancel in the inbox of this tenant, `jobs.<tenant>`, instead of in `jobs`."

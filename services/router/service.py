@@ -23,6 +23,7 @@ from services.router.policy.own_verdict import content_in_redis
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock, Waking
+from shared.history.dispatch_window import WindowGroup
 from shared.history.foreign_state import drop_foreign_state
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
@@ -49,6 +50,7 @@ class RouterService:
         self._settings = settings
         self._clock = SystemClock()
         self._waking = Waking(self._clock)
+        self._windows = WindowGroup()
         self._redis: Redis = make_redis(settings)
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
@@ -112,7 +114,15 @@ class RouterService:
             JobDecider(
                 settings, self._workloads, partial(content_in_redis, self._redis, keys), self._clock, self._ray_trouble
             ),
-            JobDispatcher(topic, self._celery, self._ray, self._workloads, self._clock, settings.is_for_ray),
+            JobDispatcher(
+                topic,
+                self._celery,
+                self._ray,
+                self._workloads,
+                self._clock,
+                settings.is_for_ray,
+                settings.tenant_weights.of,
+            ),
             partition=partition,
             window_size=2 * max(settings.slots, settings.ray_runners),
             times=OwnerTimes(
@@ -123,6 +133,7 @@ class RouterService:
             clock=self._clock,
             observer=JobObserver(topic, self._clock),
             waking=self._waking,
+            windows=self._windows,
         )
 
 

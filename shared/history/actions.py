@@ -127,7 +127,7 @@ class Actor(Generic[S]):
         for subject in subjects:
             state = memory.states.get(subject)
             due = () if state is None else self._due(subject, state, now_ms)
-            memory.waiting[subject] = [entry for entry in due if isinstance(entry, DispatchDue)]
+            self._sender.await_room(memory, subject, [entry for entry in due if isinstance(entry, DispatchDue)])
             for entry in due:
                 if isinstance(entry, EndDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
                     ends.append((subject, entry))

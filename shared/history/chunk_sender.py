@@ -10,7 +10,7 @@ from shared.errors import RetryableError
 from shared.history.clock import Clock
 from shared.history.machine import DispatchDue, S
 from shared.history.owner_memory import Memory
-from shared.history.owner_parts import Dispatched, Dispatcher
+from shared.history.owner_parts import Dispatched, Dispatcher, Rank
 from shared.history.subject_failures import OwnTrouble
 
 _AGAIN_SECONDS = 1.0
@@ -19,7 +19,7 @@ _AGAIN_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 16.0
 """Longest pause of a lane whose engine refuses: asking it may block the partition for the engine's own time limit."""
 
-_LAST = (2**31, 0)
+_LAST = Rank(2**31, 0)
 
 
 @dataclass(slots=True)
@@ -37,29 +37,30 @@ class Sender(Generic[S]):
         self._partition = partition
         self._clock = clock
         self._rests: dict[str, _Rest] = {}
-        self._refused: set[str] = set()
-        """Subjects whose chunks were not taken, though their engine works."""
+
+    def await_room(self, memory: Memory[S], subject: str, due: Sequence[DispatchDue]) -> None:
+        """These chunks of a subject are due now: those that are not in the window wait for room in it."""
+        chunks = [entry for entry in due if str(entry.chunk) not in memory.window]
+        if chunks:
+            memory.waiting.put(subject, self._rank(memory, subject), chunks)
+        else:
+            memory.waiting.leave(subject)
 
     async def fill(self, memory: Memory[S]) -> None:
-        """Fill the window of each lane, lowest rank first; subjects that were refused before come last.
+        """Fill the window of each lane, by rank; subjects that were refused before come last.
 
-        Otherwise a subject with many chunks that is refused again and again would take the turns of all others.
+        Otherwise a subject with many chunks that is refused again and again would take the turns of all others. What
+        may not be sent yet leaves the waiting room: the next sweep finds that it is due, and no step before has to.
         """
         now = self._clock.monotonic()
-        memory.waiting = {subject: due for subject, due in memory.waiting.items() if due and subject in memory.states}
-        taken, size = memory.window.taken(), memory.window.size
-        with_room = [
-            subject
-            for subject, due in memory.waiting.items()
-            if taken[due[0].lane] < size and not self._rests_now(due[0].lane, now)
-        ]
-        self._refused &= memory.waiting.keys()
         chunks: list[tuple[S, DispatchDue]] = []
-        for subject in sorted(with_room, key=lambda subject: (subject in self._refused, self._rank(memory, subject))):
-            for due in memory.waiting[subject]:
-                if taken[due.lane] < size and str(due.chunk) not in memory.window and _may_send(memory, due, now):
-                    taken[due.lane] += 1
-                    chunks.append((memory.states[subject], due))
+        for lane in memory.waiting.lanes():
+            room = 0 if self._rests_now(lane, now) else memory.window.room(lane)
+            while room and (due := memory.waiting.take(lane)) is not None:
+                state = memory.states.get(due.chunk.job_id)
+                if state is not None and _may_send(memory, due, now):
+                    chunks.append((state, due))
+                    room -= 1
         await self._send(memory, chunks)
 
     async def again(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
@@ -74,7 +75,7 @@ class Sender(Generic[S]):
             ],
         )
 
-    def _rank(self, memory: Memory[S], subject: str) -> tuple[int, int]:
+    def _rank(self, memory: Memory[S], subject: str) -> Rank:
         try:
             return self._dispatcher.rank(memory.states[subject])
         except Exception as error:  # noqa: BLE001 - logged; the others are ranked
@@ -95,12 +96,15 @@ class Sender(Generic[S]):
             if text in outcome.taken:
                 memory.window.sent(text, now, due.lane)
                 self._rests.pop(due.lane, None)
-                self._refused.discard(due.chunk.job_id)
+                memory.waiting.move(due.chunk.job_id, is_last=False)
             elif due.lane not in outcome.closed:
                 memory.agenda.postpone(_what(due), now + _AGAIN_SECONDS)
-                self._refused.add(due.chunk.job_id)
+                memory.waiting.move(due.chunk.job_id, is_last=True)
             if text in outcome.refused:
                 self._trouble.tell(due.chunk.job_id, "dispatch", outcome.refused[text])
+        for _, due in reversed(chunks):  # each comes before the rest of its subject again
+            if due.lane in outcome.closed and str(due.chunk) not in memory.window:
+                memory.waiting.give_back(due)
         for lane, error in outcome.closed.items():
             self._trouble.tell(lane, "dispatch", error)
             before = self._rests.get(lane)

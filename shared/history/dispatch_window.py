@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from weakref import WeakSet
+
+from shared.history.lane_pace import LanePace
 
 _MAX_DOUBLINGS = 4
 
@@ -15,25 +18,59 @@ class _Dispatched:
     times_sent: int
     lane: str = ""
     is_claimed: bool = False
+    found_room: bool = False
+    is_timed: bool = False
+    """Whether the time since `sent_at` is all the time that the engine has had it."""
 
 
-@dataclass(slots=True)
+class WindowGroup:
+    """The windows of the partitions that one process owns: together they keep an engine busy."""
+
+    def __init__(self) -> None:
+        # An owner drops a window with its memory, whatever happens to it.
+        self._windows: WeakSet[DispatchWindow] = WeakSet()
+
+    def add(self, window: DispatchWindow) -> None:
+        """Count it for as long as it lives."""
+        self._windows.add(window)
+
+    def others_busy(self, window: DispatchWindow, lane: str) -> int:
+        """How many other windows have chunks in this lane."""
+        return sum(other is not window and other.taken(lane) > 0 for other in self._windows)
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class DispatchWindow:
     """Chunks of one partition that were dispatched and are still in a plan. Times are seconds of a monotonic clock.
 
+    Each lane has room for as many chunks as its pace says: at most `size`, and at least this partition's share of what
+    fills the engine's slots with one in four to spare.
+
     Args:
-        size: most chunks of each lane in the window.
+        size: most chunks of each lane in the window: twice the engine's slots.
         claim_timeout: a chunk without a claim for so long is due again; doubled each time, up to 16 times, so that a
             long queue is not filled with copies.
+        group: the windows of this process; those that have chunks in a lane share its slots.
     """
 
     size: int
     claim_timeout: float
+    group: WindowGroup = field(default_factory=WindowGroup)
     _chunks: dict[str, _Dispatched] = field(default_factory=dict)
+    _taken: Counter[str] = field(default_factory=Counter)
+    _paces: dict[str, LanePace] = field(default_factory=dict)
 
-    def taken(self) -> Counter[str]:
-        """How many chunks of each lane are in the window."""
-        return Counter(entry.lane for entry in self._chunks.values())
+    def __post_init__(self) -> None:
+        """Join the group."""
+        self.group.add(self)
+
+    def taken(self, lane: str) -> int:
+        """How many chunks of a lane are in the window."""
+        return self._taken[lane]
+
+    def room(self, lane: str) -> int:
+        """How many more chunks of a lane may be sent now."""
+        return max(0, self._size(lane, self._least(lane)) - self._taken[lane])
 
     def __contains__(self, chunk: str) -> bool:
         return chunk in self._chunks
@@ -48,24 +85,36 @@ class DispatchWindow:
     def sent(self, chunk: str, now: float, lane: str = "") -> None:
         """The chunk was sent to its engine, for the first time or again."""
         entry = self._chunks.get(chunk)
-        times = 1 if entry is None else entry.times_sent + 1
-        self._chunks[chunk] = _Dispatched(now, times, lane)
+        if entry is None:
+            found_room = self._taken[lane] < self._least(lane)
+            self._put(chunk, _Dispatched(now, 1, lane, found_room=found_room, is_timed=True))
+        else:
+            self._remove(chunk)
+            self._put(chunk, _Dispatched(now, entry.times_sent + 1, lane))
 
     def claimed(self, chunk: str, now: float, lane: str = "") -> None:
         """The chunk has a claim, of any state; `lane` counts only if this owner has not sent it."""
-        self._chunks.setdefault(chunk, _Dispatched(now, 1, lane)).is_claimed = True
+        if chunk not in self._chunks:
+            self._put(chunk, _Dispatched(now, 1, lane))
+        self._chunks[chunk].is_claimed = True
 
     def unclaimed(self, chunk: str, now: float) -> None:
         """The chunk has no claim. If it had one before, the wait for a claim begins anew."""
         entry = self._chunks.get(chunk)
         if entry is not None and entry.is_claimed:
-            entry.is_claimed = False
+            entry.is_claimed = entry.is_timed = False
             entry.sent_at = now
 
-    def drop(self, chunks: Iterable[str]) -> None:
-        """Remove chunks that are in no plan any more."""
+    def drop(self, chunks: Iterable[str], now: float) -> None:
+        """Remove chunks that are in no plan any more: they have finished, or were replaced."""
+        leasts = {lane: self._least(lane) for lane in self._taken}
+        full = {lane for lane, least in leasts.items() if self._taken[lane] >= self._size(lane, least)}
         for chunk in chunks:
-            self._chunks.pop(chunk, None)
+            entry = self._remove(chunk)
+            if entry is not None and entry.is_timed:
+                pace = self._paces[entry.lane]
+                pace.finished(now - entry.sent_at, found_room=entry.found_room, was_full=entry.lane in full)
+                pace.keep_between(leasts[entry.lane], self.size)
 
     def overdue(self, now: float) -> Collection[str]:
         """Chunks that have waited for a claim too long."""
@@ -75,3 +124,21 @@ class DispatchWindow:
             if not entry.is_claimed
             and now - entry.sent_at > self.claim_timeout * 2 ** min(entry.times_sent - 1, _MAX_DOUBLINGS)
         ]
+
+    def _put(self, chunk: str, entry: _Dispatched) -> None:
+        self._chunks[chunk] = entry
+        self._taken[entry.lane] += 1
+
+    def _remove(self, chunk: str) -> _Dispatched | None:
+        entry = self._chunks.pop(chunk, None)
+        if entry is not None:
+            self._taken[entry.lane] -= 1
+        return entry
+
+    def _least(self, lane: str) -> int:
+        # Five chunks for four slots: the next one is there when one ends.
+        sharing = 1 + self.group.others_busy(self, lane)
+        return -(-5 * self.size // (8 * sharing))
+
+    def _size(self, lane: str, least: int) -> int:
+        return self._paces.setdefault(lane, LanePace()).keep_between(least, self.size)

@@ -14,7 +14,7 @@ from shared.history.actions import Actor
 from shared.history.agenda import Agenda
 from shared.history.batch import fold_batch
 from shared.history.clock import Clock, Waking
-from shared.history.dispatch_window import DispatchWindow
+from shared.history.dispatch_window import DispatchWindow, WindowGroup
 from shared.history.facts import FactRecord
 from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import Machine, S
@@ -52,6 +52,7 @@ class Owner(Generic[S]):
         clock: Clock,
         observer: Observer[S] | None = None,
         waking: Waking | None = None,
+        windows: WindowGroup | None = None,
     ) -> None:
         self._machine = machine
         self._log = log
@@ -59,6 +60,7 @@ class Owner(Generic[S]):
         self._times = times
         self._clock = clock
         self._window_size = window_size
+        self._windows = windows or WindowGroup()
         self._observer: Observer[S] = observer or NoObserver()
         self._actor = Actor(
             machine,
@@ -156,7 +158,7 @@ class Owner(Generic[S]):
             was_ready=snapshot.is_ready,
             loaded_at=now,
             agenda=Agenda(),
-            window=DispatchWindow(self._window_size, self._times.claim_timeout),
+            window=DispatchWindow(self._window_size, self._times.claim_timeout, self._windows),
             last_record=snapshot.last_record,
         )
         for subject, state in states.items():
@@ -227,7 +229,7 @@ class Owner(Generic[S]):
             raise
         memory.position = self._position = advance.applied
         memory.last_record = advance.last_record
-        memory.window.drop(advance.finished)
+        memory.window.drop(advance.finished, self._clock.monotonic())
         memory.recalled = {}
         for subject, state in batch.changed.items():
             if self._machine.is_settled(state):

@@ -7,8 +7,9 @@ from typing import Generic
 
 from shared.history.agenda import Agenda
 from shared.history.dispatch_window import DispatchWindow
-from shared.history.machine import DispatchDue, S
+from shared.history.machine import S
 from shared.history.snapshot import Guard
+from shared.history.waiting_room import WaitingRoom
 
 
 @dataclass(slots=True)
@@ -28,8 +29,7 @@ class Memory(Generic[S]):
     agenda: Agenda
     window: DispatchWindow
     last_record: str = ""
-    waiting: dict[str, list[DispatchDue]] = field(default_factory=dict)
-    """Chunks that wait for room in the window, by subject."""
+    waiting: WaitingRoom = field(default_factory=WaitingRoom)
     seen_dead: dict[str, int] = field(default_factory=dict)
     """Chunks whose claims are dead, with the log's end when that was seen first."""
     is_open: bool = False
@@ -44,6 +44,7 @@ class Memory(Generic[S]):
         """Let go of a subject: nothing is due for it."""
         self.states.pop(subject, None)
         self.agenda.wake(subject, None)
+        self.waiting.leave(subject)
 
     @property
     def is_caught_up(self) -> bool:

@@ -25,6 +25,23 @@ class OwnerTimes:
     forget: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The place of a subject among those that wait for room in a window.
+
+    Attributes:
+        priority: the lowest is served first, whatever waits below.
+        order: within a tenant the lowest is served first.
+        tenant: tenants of one priority take turns.
+        weight: how many chunks a tenant gets for each one of a tenant of weight 1; above 0.
+    """
+
+    priority: int
+    order: int
+    tenant: str = ""
+    weight: float = 1.0
+
+
 class Decider(Protocol[S_contra]):
     """Makes the decisions that need more than the log."""
 
@@ -61,8 +78,8 @@ class Dispatched:
 class Dispatcher(Protocol[S_contra]):
     """Sends chunks to engines."""
 
-    def rank(self, state: S_contra) -> tuple[int, int]:
-        """Order among subjects that wait for room in the window: lowest first."""
+    def rank(self, state: S_contra) -> Rank:
+        """The place of a subject among those that wait for room in the window."""
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[S_contra, DispatchDue]]) -> Dispatched | None:
         """Send chunks; sending one twice is harmless. What cannot be sent hinders no other chunk.

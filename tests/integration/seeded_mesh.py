@@ -24,7 +24,7 @@ from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DecisionDue, DispatchDue, NewFact
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import OwnerTimes, Rank
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_producer
 from shared.kafka.service_producer import make_plain_producer
@@ -45,8 +45,8 @@ class _Undecided:
 
 
 class _Undispatched:
-    def rank(self, _state: JobState, /) -> tuple[int, int]:
-        return (0, 0)
+    def rank(self, _state: JobState, /) -> Rank:
+        return Rank(0, 0)
 
     async def dispatch(self, _partition: int, _chunks: Sequence[tuple[JobState, DispatchDue]], /) -> None:
         return None

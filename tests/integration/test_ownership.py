@@ -33,7 +33,7 @@ from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.keys import PartitionKeys
 from shared.history.machine import DispatchDue
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import OwnerTimes, Rank
 from shared.history.ownership import Ownership
 from shared.history.snapshot import PartitionStore
 from shared.kafka.clients import make_consumer, make_producer
@@ -52,8 +52,8 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 class _Nowhere:
     """An engine that takes everything and runs nothing."""
 
-    def rank(self, _state: JobState, /) -> tuple[int, int]:
-        return (0, 0)
+    def rank(self, _state: JobState, /) -> Rank:
+        return Rank(0, 0)
 
     async def dispatch(self, _partition: int, _chunks: Sequence[tuple[JobState, DispatchDue]], /) -> None:
         return None

@@ -17,7 +17,7 @@ from shared.history.facts import FactRecord, fact_headers
 from shared.history.log import Bounds
 from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publication
 from shared.history.owner import Owner
-from shared.history.owner_parts import OwnerTimes
+from shared.history.owner_parts import OwnerTimes, Rank
 from shared.history.snapshot import Advance, ClaimWord, Guard, PartitionStore, Snapshot
 from tests.property.fact_writer import BY_ADVICE
 from tests.property.process import Process
@@ -196,9 +196,9 @@ class WorldDispatcher:
     world: World
     process: OwnerProcess
 
-    def rank(self, state: JobState) -> tuple[int, int]:
+    def rank(self, state: JobState) -> Rank:
         """First come, first served."""
-        return (0, state.first_offset)
+        return Rank(0, state.first_offset)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
         """Send tasks."""

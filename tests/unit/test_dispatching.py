@@ -21,10 +21,11 @@ from shared.history.clock import Clock, SystemClock
 from shared.history.dispatch_window import DispatchWindow
 from shared.history.machine import DispatchDue
 from shared.history.owner_memory import Memory
-from shared.history.owner_parts import Dispatcher
+from shared.history.owner_parts import Dispatcher, Rank
 from shared.history.snapshot import Guard
 from shared.history.subject_failures import OwnTrouble
 from shared.settings import Settings
+from shared.tenant_weights import TenantWeights
 from shared.workloads import Queue, WorkloadRegistry
 from tests.unit.jobs.story import T0, Story, accepted
 from tests.unit.runs import MovedClock
@@ -68,7 +69,18 @@ def names(*groups: Chunks) -> set[str]:
 def dispatcher(celery: Engine, ray: Engine, *on_ray: str) -> JobDispatcher:
     """The dispatcher, with the workloads that are installed; Ray may run those `on_ray`, all by default."""
     is_for_ray = Settings(ray_workloads=on_ray, _env_file=None).is_for_ray
-    return JobDispatcher("jobs.history", celery, ray, WorkloadRegistry.installed(), SystemClock(), is_for_ray)
+    workloads, weight_of = WorkloadRegistry.installed(), TenantWeights({"heavy": 3.0}).of
+    return JobDispatcher("jobs.history", celery, ray, workloads, SystemClock(), is_for_ray, weight_of)
+
+
+def test_rank() -> None:
+    """By priority and tenant; of a job whose terms are not known little is asked."""
+    (state, _), *_ = chunks(priority="interactive", tenant="heavy")
+    ranked = dispatcher(Engine(), Engine()).rank
+    assert ranked(state) == Rank(0, state.first_offset, "heavy", 3.0)
+    (state, _), *_ = chunks(tenant="light")
+    assert ranked(state) == Rank(3, state.first_offset, "light")
+    assert ranked(replace(state, terms=None)) == Rank(6, state.first_offset)
 
 
 async def test_one_engine_is_down() -> None:
@@ -146,11 +158,19 @@ def memory_of(**jobs: Chunks) -> Memory[JobState]:
         loaded_at=0.0,
         agenda=Agenda(),
         window=DispatchWindow(2, claim_timeout=60.0),
-        waiting={
-            job_id: [replace(due, chunk=replace(due.chunk, job_id=job_id)) for _, due in job]
-            for job_id, job in jobs.items()
-        },
     )
+
+
+def due_of(job_id: str, job: Chunks) -> list[DispatchDue]:
+    """Its chunks under another id."""
+    return [replace(due, chunk=replace(due.chunk, job_id=job_id)) for _, due in job]
+
+
+async def fill(sending: Sender[JobState], memory: Memory[JobState], **jobs: Chunks) -> None:
+    """A step that asks each of these jobs what is due, as a sweep does."""
+    for job_id, job in jobs.items():
+        sending.await_room(memory, job_id, due_of(job_id, job))
+    await sending.fill(memory)
 
 
 def sender(to: Dispatcher[JobState], clock: Clock | None = None) -> Sender[JobState]:
@@ -163,7 +183,8 @@ async def test_who_asked_for_ray_keeps_nobody_waiting() -> None:
     """A job that waits for Ray fills a window of its own: one behind it, which may run anywhere, goes to Celery."""
     celery, ray = Engine(), Engine(trouble="Ray does not answer")
     asked, anywhere = chunks("ray", engine="ray"), chunks("ray")
-    await sender(dispatcher(celery, ray)).fill(memory_of(asked=asked, anywhere=anywhere))
+    jobs = {"asked": asked, "anywhere": anywhere}
+    await fill(sender(dispatcher(celery, ray)), memory_of(**jobs), **jobs)
     assert len(ray.taken) == 2
     assert len(celery.taken) == 2
 
@@ -174,9 +195,9 @@ class Tripping:
 
     asked: list[str] = field(default_factory=list)
 
-    def rank(self, state: JobState) -> tuple[int, int]:
+    def rank(self, state: JobState) -> Rank:
         """Those that came first are first."""
-        return 0, state.first_offset
+        return Rank(0, state.first_offset)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
         """Fail."""
@@ -190,17 +211,45 @@ class Tripping:
 async def test_an_engine_that_does_not_answer_is_asked_once() -> None:
     """Also where chunks are sent one by one, since the dispatcher trips over one of them."""
     tripping = Tripping()
-    await sender(tripping).fill(memory_of(one=chunks(), other=chunks("ray")))
+    jobs = {"one": chunks(), "other": chunks("ray")}
+    await fill(sender(tripping), memory_of(**jobs), **jobs)
     assert sorted(tripping.asked) == ["celery", "ray"]
 
 
 async def test_a_job_that_cannot_be_sent_keeps_nobody_waiting() -> None:
     """It has more chunks than can be tried in the second after which the first of them is tried again."""
     celery, clock = Engine(), MovedClock()
-    strange, known = chunks(items=100, workload="acme_plugin", priority="interactive"), chunks()
-    memory = memory_of(strange=strange, known=known)
+    jobs = {"strange": chunks(items=100, workload="acme_plugin", priority="interactive"), "known": chunks()}
+    memory = memory_of(**jobs)
     sending = sender(dispatcher(celery, Engine()), clock)
     for _ in range(20):
-        await sending.fill(memory)
+        await fill(sending, memory, **jobs)
         clock.seconds += 0.25
     assert len(celery.taken) == 2
+
+
+async def test_what_a_closed_lane_refused_is_sent_in_its_order_later() -> None:
+    """Nothing is asked of its engine until the rest is over, and no sweep is needed then."""
+    celery, clock = Engine(down=True), MovedClock()
+    jobs = {"job": chunks(items=4)}
+    memory, sending = memory_of(**jobs), sender(dispatcher(celery, Engine()), clock)
+    await fill(sending, memory, **jobs)
+    celery.down = False
+    await sending.fill(memory)
+    assert celery.asked == 1
+    clock.seconds += 1.5
+    await sending.fill(memory)
+    assert celery.taken == [str(due.chunk) for due in due_of("job", jobs["job"])[:2]]
+
+
+async def test_what_was_sent_does_not_wait() -> None:
+    """The next sweep finds it due, in the window; a job that has ended leaves the room."""
+    celery = Engine()
+    jobs = {"job": chunks(items=3)}
+    memory, sending = memory_of(**jobs), sender(dispatcher(celery, Engine()))
+    await fill(sending, memory, **jobs)
+    await fill(sending, memory, **jobs)
+    assert len(celery.taken) == 2
+    assert "job" in memory.waiting
+    memory.settle("job")
+    assert "job" not in memory.waiting

@@ -12,6 +12,7 @@ from services.claude_exec.requests.run import RequestRun, RequestRunnerParts, Re
 from services.claude_exec.requests.spec import RequestSpec
 from services.claude_exec.requests.state import RequestState
 from shared.history.machine import DispatchDue
+from shared.history.owner_parts import Rank
 from shared.history.runs.lease import Lease, LeaseLostError
 from shared.history.runs.slots import SlotRunner
 from shared.history.runs.spec_read import read_spec
@@ -46,9 +47,9 @@ class RequestRunner(SlotRunner[RequestTask]):
             metric_names.REQUESTS_RUNNING.name, metric_names.REQUESTS_RUNNING.unit
         )
 
-    def rank(self, state: RequestState) -> tuple[int, int]:
+    def rank(self, state: RequestState) -> Rank:
         """First come, first served."""
-        return (0, state.first_offset)
+        return Rank(0, state.first_offset)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[RequestState, DispatchDue]]) -> None:
         """Take requests that are due."""

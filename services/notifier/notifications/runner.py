@@ -13,6 +13,7 @@ from services.notifier.channels.sender import SEND_SECONDS
 from services.notifier.notifications.run import SendRun, SendRunnerParts, SendTask
 from services.notifier.notifications.state import NotificationState
 from shared.history.machine import DispatchDue
+from shared.history.owner_parts import Rank
 from shared.history.runs.lease import Lease
 from shared.history.runs.slots import SlotRunner
 from shared.kafka.topics import NOTIFICATIONS
@@ -57,9 +58,9 @@ class SendRunner(SlotRunner[SendTask]):
             metric_names.NOTIFICATION_ATTEMPTS.name, metric_names.NOTIFICATION_ATTEMPTS.unit
         )
 
-    def rank(self, state: NotificationState) -> tuple[int, int]:
+    def rank(self, state: NotificationState) -> Rank:
         """First come, first served."""
-        return (0, state.first_offset)
+        return Rank(0, state.first_offset)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[NotificationState, DispatchDue]]) -> None:
         """Take notifications that are due."""

@@ -15,7 +15,7 @@ from shared.errors import RetryableError
 from shared.facts.jobs import JobTerms
 from shared.history.clock import Clock
 from shared.history.machine import DispatchDue
-from shared.history.owner_parts import Dispatched
+from shared.history.owner_parts import Dispatched, Rank
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
 from shared.telemetry.spans import span
@@ -59,6 +59,7 @@ class JobDispatcher:
         workloads: know their queue.
         clock: for `dispatched_at`.
         is_for_ray: whether chunks of a workload may go to Ray; a job may have been routed under other settings.
+        weight_of: the weight of a tenant.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class JobDispatcher:
         workloads: WorkloadRegistry,
         clock: Clock,
         is_for_ray: Callable[[str], bool],
+        weight_of: Callable[[str], float],
     ) -> None:
         self._history_topic = history_topic
         self._celery = celery
@@ -76,13 +78,16 @@ class JobDispatcher:
         self._workloads = workloads
         self._clock = clock
         self._is_for_ray = is_for_ray
+        self._weight_of = weight_of
         metric = metric_names.CHUNKS_DISPATCHED
         self._dispatched = metrics.get_meter(__name__).create_counter(metric.name, metric.unit)
 
-    def rank(self, state: JobState) -> tuple[int, int]:
-        """The sort key of a job: its priority, then the order of acceptance."""
-        priority = state.terms.priority if state.terms is not None else "batch"
-        return PRIORITIES[priority], state.first_offset
+    def rank(self, state: JobState) -> Rank:
+        """By priority, fair among tenants, and in the order of acceptance."""
+        if state.terms is None:
+            return Rank(PRIORITIES["batch"], state.first_offset)
+        tenant = state.terms.tenant
+        return Rank(PRIORITIES[state.terms.priority], state.first_offset, tenant, self._weight_of(tenant))
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> Dispatched:
         """Queue chunks, those of each engine, workload and priority in one call.

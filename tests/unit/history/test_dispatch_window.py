@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
-from shared.history.dispatch_window import DispatchWindow
+import gc
+
+from shared.history.dispatch_window import DispatchWindow, WindowGroup
 
 
 def test_room_is_for_chunks_that_stand_in_a_plan() -> None:
     """Sent chunks take it, finished and replaced ones give it back; too many leave none."""
     window = DispatchWindow(2, 60.0)
     window.sent("a", 0.0)
-    assert (window.taken(), len(window), "a" in window, "b" in window) == ({"": 1}, 1, True, False)
+    assert (window.taken(""), window.room(""), len(window), "a" in window, "b" in window) == (1, 1, 1, True, False)
     window.claimed("b", 0.0)
     window.claimed("c", 0.0)
     window.sent("d", 0.0, "ray")
-    assert window.taken() == {"": 3, "ray": 1}
-    window.drop(["a", "b", "unknown"])
+    assert (window.taken(""), window.room(""), window.taken("ray")) == (3, 0, 1)
+    window.drop(["a", "b", "unknown"], 1.0)
     assert window.chunks() == ["c", "d"]
     window.claimed("d", 1.0)
-    assert window.taken() == {"": 1, "ray": 1}
+    assert (window.taken(""), window.taken("ray")) == (1, 1)
+
+
+def test_windows_of_a_process_share_the_slots() -> None:
+    """One alone fills them with one chunk in four to spare; those that are busy in the same lane divide that."""
+    group = WindowGroup()
+    one, other = DispatchWindow(16, 60.0, group), DispatchWindow(16, 60.0, group)
+    assert (one.room("celery"), other.room("celery")) == (10, 10)
+    other.sent("a", 0.0, "celery")
+    other.sent("b", 0.0, "ray")
+    assert (one.room("celery"), other.room("celery")) == (5, 9)
+    del other
+    gc.collect()
+    assert one.room("celery") == 10
+
+
+def test_only_whole_times_count() -> None:
+    """Not that of a chunk of an earlier owner, of one that was sent again, or of one whose claim vanished."""
+    window = DispatchWindow(16, 60.0)
+    window.claimed("a", 0.0)
+    window.sent("b", 0.0)
+    window.sent("b", 1.0)
+    window.sent("c", 0.0)
+    window.claimed("c", 1.0)
+    window.unclaimed("c", 2.0)
+    for number in range(7):
+        window.sent(f"more {number}", 2.0)
+    window.drop(["a", "b", "c"], 2.01)
+    assert window.room("") == 3
+    for number in range(3):
+        window.sent(f"yet more {number}", 2.01)
+    window.drop(["more 0"], 2.02)
+    assert window.room("") == 2
 
 
 def test_a_chunk_without_a_claim_is_overdue_after_the_time_out() -> None:

@@ -1,0 +1,83 @@
+"""What waits with one priority: tenants take turns by weight, a tenant's subjects come in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
+from itertools import count
+
+from shared.history.machine import DispatchDue
+from shared.history.owner_parts import Rank
+
+
+@dataclass(slots=True, eq=False)
+class WaitingSubject:
+    """A subject whose chunks wait for room in a window; `is_filed` while its queue holds it."""
+
+    rank: Rank
+    lane: str
+    chunks: deque[DispatchDue]
+    is_last: bool = False
+    """It was refused before, and comes after all others."""
+    is_filed: bool = False
+
+
+class FairQueue:
+    """Stride scheduling: each tenant has a virtual time, which a chunk moves on by the inverse of its weight.
+
+    The tenant with the least time is served next; of equals the one that was served longer ago. One that comes, or
+    comes back, starts as if it had been served just now: it has no claim on what it did not ask for, and however many
+    come, who waits already is not passed over. A tenant that has nothing waiting is forgotten once the others have
+    caught up with it.
+
+    A chunk costs time logarithmic in what waits; a subject that has left is passed over once.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[tuple[int, int, WaitingSubject]]] = {}
+        """Heaps by order of acceptance."""
+        self._turns: list[tuple[float, int, str]] = []
+        """A heap with one entry for each tenant in `_lines`."""
+        self._time = 0.0
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        """How many tenants it knows."""
+        return len(self._lines)
+
+    def add(self, subject: WaitingSubject) -> None:
+        """File a subject, if it is not."""
+        if subject.is_filed:
+            return
+        subject.is_filed = True
+        tenant = subject.rank.tenant
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = []
+            heappush(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
+        heappush(line, (subject.rank.order, next(self._numbers), subject))
+
+    def take(self) -> DispatchDue | None:
+        """The next chunk, which leaves the queue; None if nothing waits."""
+        while self._turns:
+            time, _, tenant = self._turns[0]
+            subject = _first_of(self._lines[tenant])
+            if subject is None:
+                heappop(self._turns)
+                del self._lines[tenant]
+                continue
+            self._time = time
+            heapreplace(self._turns, (time + 1 / subject.rank.weight, next(self._numbers), tenant))
+            return subject.chunks.popleft()
+        return None
+
+
+def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | None:
+    while line:
+        subject = line[0][2]
+        if subject.chunks:
+            return subject
+        heappop(line)
+        subject.is_filed = False
+    return None

@@ -1,0 +1,89 @@
+"""Chunks that wait for room in the window: by lane, by priority, fair among tenants."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from shared.history.fair_queue import FairQueue, WaitingSubject
+from shared.history.machine import DispatchDue
+from shared.history.owner_parts import Rank
+
+_Level = tuple[bool, int]
+"""Whether its subjects come last because they were refused; their priority."""
+
+
+class WaitingRoom:
+    """What waits in one partition. A step costs what it takes out and what has changed, not what waits."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[str, WaitingSubject] = {}
+        self._levels: dict[str, dict[_Level, FairQueue]] = {}
+        """By lane."""
+
+    def __contains__(self, subject: str) -> bool:
+        """Whether a chunk of the subject waits."""
+        return subject in self._subjects and bool(self._subjects[subject].chunks)
+
+    def lanes(self) -> Collection[str]:
+        """The lanes in which something may wait."""
+        return list(self._levels)
+
+    def put(self, subject: str, rank: Rank, chunks: Sequence[DispatchDue]) -> None:
+        """These chunks of the subject wait now, all of one lane and in their order, and no others."""
+        if not chunks:
+            self.leave(subject)
+            return
+        waiting = self._subjects.get(subject)
+        if waiting is not None and (waiting.rank, waiting.lane) == (rank, chunks[0].lane):
+            waiting.chunks = deque(chunks)
+        else:
+            was_last = waiting is not None and waiting.is_last
+            self.leave(subject)
+            waiting = self._subjects[subject] = WaitingSubject(rank, chunks[0].lane, deque(chunks), was_last)
+        self._file(waiting)
+
+    def leave(self, subject: str) -> None:
+        """Nothing of the subject waits any more."""
+        waiting = self._subjects.pop(subject, None)
+        if waiting is not None:
+            waiting.chunks.clear()  # its queue drops it when its turn comes
+
+    def take(self, lane: str) -> DispatchDue | None:
+        """The next chunk of a lane, which waits no longer; None if none waits.
+
+        Until its subject is put in anew, nobody but the caller knows of this chunk.
+        """
+        levels = self._levels.get(lane)
+        while levels:
+            level = min(levels)
+            chunk = levels[level].take()
+            if chunk is not None:
+                return chunk
+            del levels[level]
+        self._levels.pop(lane, None)
+        return None
+
+    def give_back(self, chunk: DispatchDue) -> None:
+        """A chunk that was taken waits again, before the others of its subject."""
+        waiting = self._subjects.get(chunk.chunk.job_id)
+        if waiting is not None:
+            waiting.chunks.appendleft(chunk)
+            self._file(waiting)
+
+    def move(self, subject: str, *, is_last: bool) -> None:
+        """The subject comes after all others from now on, or no longer does."""
+        waiting = self._subjects.get(subject)
+        if waiting is not None and waiting.is_last != is_last:
+            moved = WaitingSubject(waiting.rank, waiting.lane, deque(waiting.chunks), is_last)
+            self.leave(subject)
+            self._subjects[subject] = moved
+            self._file(moved)
+
+    def _file(self, waiting: WaitingSubject) -> None:
+        if waiting.chunks:
+            levels = self._levels.setdefault(waiting.lane, {})
+            level = (waiting.is_last, waiting.rank.priority)
+            if level not in levels:
+                levels[level] = FairQueue()
+            levels[level].add(waiting)
