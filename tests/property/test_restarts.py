@@ -44,7 +44,7 @@ def test_restart_over_many_ended_and_few_unfinished_jobs(
     """
 
     async def steps(world: World) -> None:
-        world.window_size = 2 * UNFINISHED
+        world.window_size = 4 * UNFINISHED
         published = await _many_jobs(world)
         world.queue.clear()
         if wiped:
