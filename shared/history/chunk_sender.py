@@ -42,7 +42,7 @@ class Sender(Generic[S]):
         """These chunks of a subject are due now: those that are not in the window wait for room in it."""
         chunks = [entry for entry in due if str(entry.chunk) not in memory.window]
         if chunks:
-            memory.waiting.put(subject, self._rank(memory, subject), chunks)
+            memory.waiting.put(subject, self._rank(subject, memory.states[subject]), chunks)
         else:
             memory.waiting.leave(subject)
 
@@ -55,13 +55,21 @@ class Sender(Generic[S]):
         now = self._clock.monotonic()
         chunks: list[tuple[S, DispatchDue]] = []
         for lane in memory.waiting.lanes():
-            room = 0 if self._rests_now(lane, now) else memory.window.room(lane)
-            while room and (due := memory.waiting.take(lane)) is not None:
-                state = memory.states.get(due.chunk.job_id)
-                if state is not None and _may_send(memory, due, now):
-                    chunks.append((state, due))
-                    room -= 1
+            if not self._rests_now(lane, now):
+                chunks += self._next_of(memory, lane, now)
         await self._send(memory, chunks)
+
+    def _next_of(self, memory: Memory[S], lane: str, now: float) -> list[tuple[S, DispatchDue]]:
+        chunks: list[tuple[S, DispatchDue]] = []
+        while (priority := memory.waiting.priority(lane)) is not None:
+            # Those that come before it in the room, its engine runs before it, too.
+            if memory.window.room(lane, priority) <= len(chunks):
+                break
+            due = memory.waiting.take(lane)
+            state = None if due is None else memory.states.get(due.chunk.job_id)
+            if due is not None and state is not None and _may_send(memory, due, now):
+                chunks.append((state, due))
+        return chunks
 
     async def again(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
         """Send chunks again that have waited too long for a claim; they are in the window already."""
@@ -75,9 +83,9 @@ class Sender(Generic[S]):
             ],
         )
 
-    def _rank(self, memory: Memory[S], subject: str) -> Rank:
+    def _rank(self, subject: str, state: S) -> Rank:
         try:
-            return self._dispatcher.rank(memory.states[subject])
+            return self._dispatcher.rank(state)
         except Exception as error:  # noqa: BLE001 - logged; the others are ranked
             self._trouble.tell(subject, "rank", error)
             return _LAST
@@ -91,10 +99,10 @@ class Sender(Generic[S]):
             return
         outcome = await self._dispatched(chunks)
         now = self._clock.monotonic()
-        for _, due in chunks:
+        for state, due in chunks:
             text = str(due.chunk)
             if text in outcome.taken:
-                memory.window.sent(text, now, due.lane)
+                memory.window.sent(text, now, due.lane, self._rank(due.chunk.job_id, state).priority)
                 self._rests.pop(due.lane, None)
                 memory.waiting.move(due.chunk.job_id, is_last=False)
             elif due.lane not in outcome.closed:

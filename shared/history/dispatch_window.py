@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakSet
 
 from shared.history.lane_pace import LanePace
 
 _MAX_DOUBLINGS = 4
+_RUNS = -1
+"""The priority of a chunk that an earlier owner has sent: it has a claim, and so a slot."""
 
 
 @dataclass(slots=True)
 class _Dispatched:
     sent_at: float
     times_sent: int
-    lane: str = ""
+    lane: str
+    priority: int
     is_claimed: bool = False
     found_room: bool = False
     is_timed: bool = False
@@ -44,7 +48,8 @@ class DispatchWindow:
     """Chunks of one partition that were dispatched and are still in a plan. Times are seconds of a monotonic clock.
 
     Each lane has room for as many chunks as its pace says: at most `size`, and at least this partition's share of what
-    fills the engine's slots with one in four to spare.
+    fills the engine's slots with one in four to spare. A chunk finds it as full as what the engine runs before it or by
+    turns with it: chunks of lower priority that are with the engine do not keep it here.
 
     Args:
         size: most chunks of each lane in the window: twice the engine's slots.
@@ -57,7 +62,8 @@ class DispatchWindow:
     claim_timeout: float
     group: WindowGroup = field(default_factory=WindowGroup)
     _chunks: dict[str, _Dispatched] = field(default_factory=dict)
-    _taken: Counter[str] = field(default_factory=Counter)
+    _taken: defaultdict[str, Counter[int]] = field(default_factory=partial(defaultdict, Counter))
+    """By lane and priority."""
     _paces: dict[str, LanePace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,11 +72,12 @@ class DispatchWindow:
 
     def taken(self, lane: str) -> int:
         """How many chunks of a lane are in the window."""
-        return self._taken[lane]
+        return self._taken[lane].total()
 
-    def room(self, lane: str) -> int:
-        """How many more chunks of a lane may be sent now."""
-        return max(0, self._size(lane, self._least(lane)) - self._taken[lane])
+    def room(self, lane: str, priority: int) -> int:
+        """How many more chunks of a lane may be sent now with this priority; 0 is the highest."""
+        before = sum(count for each, count in self._taken[lane].items() if each <= priority)
+        return max(0, self._size(lane, self._least(lane)) - before)
 
     def __contains__(self, chunk: str) -> bool:
         return chunk in self._chunks
@@ -82,20 +89,20 @@ class DispatchWindow:
         """All chunks in the window."""
         return list(self._chunks)
 
-    def sent(self, chunk: str, now: float, lane: str = "") -> None:
+    def sent(self, chunk: str, now: float, lane: str, priority: int) -> None:
         """The chunk was sent to its engine, for the first time or again."""
         entry = self._chunks.get(chunk)
         if entry is None:
-            found_room = self._taken[lane] < self._least(lane)
-            self._put(chunk, _Dispatched(now, 1, lane, found_room=found_room, is_timed=True))
+            found_room = self.taken(lane) < self._least(lane)
+            self._put(chunk, _Dispatched(now, 1, lane, priority, found_room=found_room, is_timed=True))
         else:
             self._remove(chunk)
-            self._put(chunk, _Dispatched(now, entry.times_sent + 1, lane))
+            self._put(chunk, _Dispatched(now, entry.times_sent + 1, lane, priority))
 
     def claimed(self, chunk: str, now: float, lane: str = "") -> None:
         """The chunk has a claim, of any state; `lane` counts only if this owner has not sent it."""
         if chunk not in self._chunks:
-            self._put(chunk, _Dispatched(now, 1, lane))
+            self._put(chunk, _Dispatched(now, 1, lane, _RUNS))
         self._chunks[chunk].is_claimed = True
 
     def unclaimed(self, chunk: str, now: float) -> None:
@@ -108,7 +115,7 @@ class DispatchWindow:
     def drop(self, chunks: Iterable[str], now: float) -> None:
         """Remove chunks that are in no plan any more: they have finished, or were replaced."""
         leasts = {lane: self._least(lane) for lane in self._taken}
-        full = {lane for lane, least in leasts.items() if self._taken[lane] >= self._size(lane, least)}
+        full = {lane for lane, least in leasts.items() if self.taken(lane) >= self._size(lane, least)}
         for chunk in chunks:
             entry = self._remove(chunk)
             if entry is not None and entry.is_timed:
@@ -127,12 +134,12 @@ class DispatchWindow:
 
     def _put(self, chunk: str, entry: _Dispatched) -> None:
         self._chunks[chunk] = entry
-        self._taken[entry.lane] += 1
+        self._taken[entry.lane][entry.priority] += 1
 
     def _remove(self, chunk: str) -> _Dispatched | None:
         entry = self._chunks.pop(chunk, None)
         if entry is not None:
-            self._taken[entry.lane] -= 1
+            self._taken[entry.lane][entry.priority] -= 1
         return entry
 
     def _least(self, lane: str) -> int:

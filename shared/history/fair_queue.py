@@ -60,16 +60,22 @@ class FairQueue:
 
     def take(self) -> DispatchDue | None:
         """The next chunk, which leaves the queue; None if nothing waits."""
+        subject = self.first()
+        if subject is None:
+            return None
+        self._time, _, tenant = self._turns[0]
+        heapreplace(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
+        return subject.chunks.popleft()
+
+    def first(self) -> WaitingSubject | None:
+        """Whose chunk comes next; None if nothing waits."""
         while self._turns:
-            time, _, tenant = self._turns[0]
+            tenant = self._turns[0][2]
             subject = _first_of(self._lines[tenant])
-            if subject is None:
-                heappop(self._turns)
-                del self._lines[tenant]
-                continue
-            self._time = time
-            heapreplace(self._turns, (time + 1 / subject.rank.weight, next(self._numbers), tenant))
-            return subject.chunks.popleft()
+            if subject is not None:
+                return subject
+            heappop(self._turns)
+            del self._lines[tenant]
         return None
 
 

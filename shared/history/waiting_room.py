@@ -54,15 +54,14 @@ class WaitingRoom:
 
         Until its subject is put in anew, nobody but the caller knows of this chunk.
         """
-        levels = self._levels.get(lane)
-        while levels:
-            level = min(levels)
-            chunk = levels[level].take()
-            if chunk is not None:
-                return chunk
-            del levels[level]
-        self._levels.pop(lane, None)
-        return None
+        queue = self._first(lane)
+        return None if queue is None else queue.take()
+
+    def priority(self, lane: str) -> int | None:
+        """That of the next chunk of a lane; None if none waits."""
+        queue = self._first(lane)
+        subject = None if queue is None else queue.first()
+        return None if subject is None else subject.rank.priority
 
     def give_back(self, chunk: DispatchDue) -> None:
         """A chunk that was taken waits again, before the others of its subject."""
@@ -79,6 +78,16 @@ class WaitingRoom:
             self.leave(subject)
             self._subjects[subject] = moved
             self._file(moved)
+
+    def _first(self, lane: str) -> FairQueue | None:
+        levels = self._levels.get(lane)
+        while levels:
+            level = min(levels)
+            if levels[level].first() is not None:
+                return levels[level]
+            del levels[level]
+        self._levels.pop(lane, None)
+        return None
 
     def _file(self, waiting: WaitingSubject) -> None:
         if waiting.chunks:

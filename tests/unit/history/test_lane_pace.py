@@ -41,13 +41,13 @@ class PlayedEngine:
             self.now, owner, chunk = heappop(ends)
             window = windows[owner]
             window.drop([chunk], self.now)
-            for _ in range(window.room(_LANE)):
+            for _ in range(window.room(_LANE, 3)):
                 sent += 1
                 begins = max(self.now, heappop(free))
                 heappush(free, begins + self.run)
                 self.waits.append(begins - self.now)
                 self.busy_seconds += self.run
-                window.sent(str(sent), self.now, _LANE)
+                window.sent(str(sent), self.now, _LANE, 3)
                 heappush(ends, (begins + self.run + self.turn, owner, str(sent)))
 
 

@@ -125,8 +125,11 @@ def test_a_priority_above_comes_at_once() -> None:
     room.put("batch", Rank(6, 0, "other"), chunks("batch", 2))
     room.put("normal", Rank(3, 1, "crowd"), chunks("normal", 2))
     assert taken(room, 1) == ["normal"]
+    assert room.priority(_LANE) == 3
     room.put("person", Rank(0, 2, "crowd"), chunks("person"))
+    assert room.priority(_LANE) == 0
     assert taken(room) == ["person", "normal", "batch", "batch"]
+    assert room.priority(_LANE) is None
 
 
 def test_refused_ones_come_last_until_they_are_taken() -> None:
