@@ -46,7 +46,7 @@ SUPPORT: tuple[Support, ...] = (
     _works("tenant", "part of derived ids; reported on ends and metrics"),
     _works("submitted_by", "recorded; nobody decides on a hold of their own job"),
     _works("labels", "repeated on the end"),
-    _works("priority", "order of chunks in the engine's queue"),
+    _works("priority", "order of chunks before and in the engine's queue; tenants of one priority take turns"),
     _works("engine", "`auto`: from 100 items on (a setting) on Ray, fewer on Celery; without a Ray all on Celery"),
     _works(
         "advice", "`full`: all sages, and the rules of the router where they say nothing; `rules`: those alone; `none`"
