@@ -38,9 +38,9 @@ class WindowGroup:
         """Count it for as long as it lives."""
         self._windows.add(window)
 
-    def others_busy(self, window: DispatchWindow, lane: str) -> int:
-        """How many other windows have chunks in this lane."""
-        return sum(other is not window and other.taken(lane) > 0 for other in self._windows)
+    def others(self, window: DispatchWindow, lane: str) -> list[int]:
+        """How many chunks of this lane are in each other window that has any."""
+        return [taken for other in self._windows if other is not window and (taken := other.taken(lane))]
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -93,7 +93,7 @@ class DispatchWindow:
         """The chunk was sent to its engine, for the first time or again."""
         entry = self._chunks.get(chunk)
         if entry is None:
-            found_room = self.taken(lane) < self._least(lane)
+            found_room = self._group_has_room(lane)
             self._put(chunk, _Dispatched(now, 1, lane, priority, found_room=found_room, is_timed=True))
         else:
             self._remove(chunk)
@@ -144,8 +144,13 @@ class DispatchWindow:
 
     def _least(self, lane: str) -> int:
         # Five chunks for four slots: the next one is there when one ends.
-        sharing = 1 + self.group.others_busy(self, lane)
+        sharing = 1 + len(self.group.others(self, lane))
         return -(-5 * self.size // (8 * sharing))
+
+    def _group_has_room(self, lane: str) -> bool:
+        """Whether all windows together hold less than at their smallest: else this chunk waits behind the others'."""
+        others = self.group.others(self, lane)
+        return self.taken(lane) + sum(others) < self._least(lane) * (1 + len(others))
 
     def _size(self, lane: str, least: int) -> int:
         return self._paces.setdefault(lane, LanePace()).keep_between(least, self.size)
