@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from weakref import WeakSet
 
-from shared.history.lane_pace import LanePace
+from shared.history.lane_pace import LanePace, UnqueuedTime
 
 _MAX_DOUBLINGS = 4
 _RUNS = -1
@@ -33,6 +33,8 @@ class WindowGroup:
     def __init__(self) -> None:
         # An owner drops a window with its memory, whatever happens to it.
         self._windows: WeakSet[DispatchWindow] = WeakSet()
+        self.unqueued: defaultdict[str, UnqueuedTime] = defaultdict(UnqueuedTime)
+        """By lane."""
 
     def add(self, window: DispatchWindow) -> None:
         """Count it for as long as it lives."""
@@ -153,4 +155,7 @@ class DispatchWindow:
         return self.taken(lane) + sum(others) < self._least(lane) * (1 + len(others))
 
     def _size(self, lane: str, least: int) -> int:
-        return self._paces.setdefault(lane, LanePace()).keep_between(least, self.size)
+        pace = self._paces.get(lane)
+        if pace is None:
+            pace = self._paces[lane] = LanePace(self.group.unqueued[lane])
+        return pace.keep_between(least, self.size)

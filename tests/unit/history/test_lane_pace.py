@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.history.dispatch_window import DispatchWindow, WindowGroup
-from shared.history.lane_pace import QUEUED_SECONDS, LanePace
+from shared.history.lane_pace import QUEUED_SECONDS, LanePace, UnqueuedTime
 
 _LANE = "celery"
 
@@ -75,14 +75,14 @@ def test_busy_and_not_queued(partitions: int, slots: int, run: float, turn: floa
 
 def test_a_pace_without_a_measure_stays() -> None:
     """Until a chunk has found room, nobody knows how long one takes."""
-    pace = LanePace()
+    pace = LanePace(UnqueuedTime())
     pace.finished(1.0, found_room=False, was_full=True)
     assert [pace.keep_between(least, 8) for least in (4, 2)] == [4, 2]
 
 
 def test_a_window_that_is_not_full_does_not_grow() -> None:
     """Chunks that come one by one say nothing of what the engine could finish; late ones still say it is too much."""
-    pace = LanePace(4.0)
+    pace = LanePace(UnqueuedTime(), 4.0)
     pace.finished(0.01, found_room=True, was_full=False)
     assert pace.keep_between(2, 8) == 4
     pace.finished(1.0, found_room=False, was_full=False)
