@@ -177,7 +177,7 @@ class Owner(Generic[S]):
             some = settled[first : first + BATCH_RECORDS]
             advance = Advance(snapshot.applied, snapshot.last_record, is_live_whole=False)
             advance.states.update((name, packed(self._machine.encode(states[name]), last)) for last, name in some)
-            advance.settled_at.update((name, last) for last, name in some)
+            advance.settled.update((name, last) for last, name in some)
             await self._store.advance(snapshot.guard, advance)
         live = {name: state for name, state in states.items() if not is_settled(state)}
         await self._store.advance(snapshot.guard, Advance(snapshot.applied, snapshot.last_record, live=set(live)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.history import batch
 from shared.history.owner import Owner
 from tests.property import scenarios_memory, scenarios_owner
 from tests.property.mutation import Mutation
@@ -25,6 +26,13 @@ def settled_not_recalled(patch: pytest.MonkeyPatch) -> None:
     """A fact of a settled job is folded as if nothing were known of it."""
     recalled = "await self._store.recall(memory.guard, unknown) if unknown else {}"
     mutate_code(patch, Owner, "_batch", recalled, "{}")
+
+
+def listed_once(patch: pytest.MonkeyPatch) -> None:
+    """Retention is told of the fact that settles a job, and of none after it."""
+    settles = "if before is None or not machine.is_settled(before) else {}"
+    listed = "advance.settled[subject] = last_offset"
+    mutate_code(patch, batch, "_describe", listed, f"advance.settled |= {{subject: last_offset}} {settles}")
 
 
 def live_not_kept(patch: pytest.MonkeyPatch) -> None:
@@ -49,6 +57,12 @@ MUTATIONS = (
         settled_not_recalled,
         scenarios_owner.repeated_long_after_its_end,
         "again after",
+    ),
+    Mutation(
+        "settled jobs are listed once",
+        listed_once,
+        scenarios_memory.cancelled_twice,
+        "does not name the last fact",
     ),
     Mutation(
         "which jobs are live is not kept",

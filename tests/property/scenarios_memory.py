@@ -42,6 +42,14 @@ async def retention_takes_the_stub_of_a_live_job(world: World) -> None:
     expect_end(world, 1, "completed")
 
 
+async def cancelled_twice(world: World) -> None:
+    """A settled job has another fact."""
+    owner = await world.start_owner()
+    for _ in range(2):
+        world.cancel(1)
+        await world.work(owner)
+
+
 async def earlier_release_in_between(world: World) -> None:
     """An owner of an earlier release was there: one job has ended, one lives, and its task is lost."""
     world.submit(2, ["a"])

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from shared.facts.jobs import JobCancelRequested
 from shared.history.settled_state import unpacked
 from tests.property.fact_writer import job_id
+from tests.property.owner_life import OwnerProcess
 from tests.property.running import in_a_world, settle
 from tests.property.world import World
 
 _MANY = 1200
 """More than an owner writes or forgets in one call."""
-
-
-async def _listed(world: World) -> list[tuple[int, str]]:
-    with world.pulse:
-        entries = await world.redis.client.lrange(world.keys.settled, 0, -1)
-    pairs = (entry.decode().split(" ", 1) for entry in entries)
-    return [(int(offset), subject) for offset, subject in pairs]
 
 
 async def _as_an_earlier_release_left_it(world: World) -> None:
@@ -26,6 +21,13 @@ async def _as_an_earlier_release_left_it(world: World) -> None:
             await client.hset(keys.states, name, unpacked(value))
         await client.hdel(keys.meta, "live")
         await client.delete(keys.live, keys.settled)
+
+
+async def _trimmed(world: World, owner: OwnerProcess, start: int) -> None:
+    """Retention takes what lies below `start`, and the owner comes to see it."""
+    world.log.trim(start)
+    await world.pass_time(700)
+    await world.work(owner)
 
 
 def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_redis: EmbeddedRedis) -> None:
@@ -44,41 +46,71 @@ def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_red
         await world.work(owner)
         assert set(owner.owner.states) == {job_id(1)}
         assert await world.redis.members("live") == {job_id(1)}
-        listed = await _listed(world)
+        listed = await world.redis.settled()
         assert listed == sorted(listed)
         assert {subject for _, subject in listed} == {job_id(number) for number in range(2, _MANY + 2)}
         states = await world.redis.content("states")
         assert {name for name, value in states.items() if value.startswith(b"z1 ")} == {name for _, name in listed}
-        world.log.trim(world.log.end - 2)  # of the submit and its route
-        await world.pass_time(700)
-        await world.work(owner)
+        await _trimmed(world, owner, world.log.end - 2)  # of the submit and its route
         assert set(await world.redis.content("states")) == {job_id(1)}
-        assert await _listed(world) == []
+        assert await world.redis.settled() == []
         await settle(world)
 
     in_a_world(world_redis, steps)
 
 
 def test_a_settled_job_that_has_another_fact_stays_as_long_as_that(world_redis: EmbeddedRedis) -> None:
-    """Retention comes to it by its first entry, finds the later fact, and lists it anew."""
+    """And no longer, though others have settled since: retention comes to each fact in the log's order."""
 
     async def steps(world: World) -> None:
-        for number in (1, 2):
-            world.cancel(number)
+        world.cancel(1)
         owner = await world.start_owner()
+        await world.work(owner)
+        world.cancel(2)
         await world.work(owner)
         world.cancel(1)
         await world.work(owner)
         last = world.log.end - 1
-        assert [subject for _, subject in await _listed(world)] == [job_id(1), job_id(2)]
-        world.log.trim(last)
-        await world.pass_time(700)
+        world.cancel(3)
         await world.work(owner)
-        assert await _listed(world) == [(last, job_id(1))]
-        assert set(await world.redis.content("states")) == {job_id(1)}
-        world.log.trim(last + 1)
-        await world.pass_time(700)
+        await _trimmed(world, owner, last)
+        assert set(await world.redis.content("states")) == {job_id(1), job_id(3)}
+        await _trimmed(world, owner, last + 1)
+        assert set(await world.redis.content("states")) == {job_id(3)}
+
+    in_a_world(world_redis, steps)
+
+
+def test_what_is_kept_of_a_job_that_is_named_again_and_again_does_not_grow(world_redis: EmbeddedRedis) -> None:
+    """A nightly submit of one id: retention takes the old facts, never the last one."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
         await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        for _ in range(10):
+            world.repeat(1)
+            await world.work(owner)
+            last = world.log.end - 1
+            await _trimmed(world, owner, last - 1)
+            assert await world.redis.settled() == [(last, job_id(1))]
+        assert world.witness.executions == {(job_id(1), 0): 1}
+
+    in_a_world(world_redis, steps)
+
+
+def test_a_fact_without_a_key_does_not_stop_retention(world_redis: EmbeddedRedis) -> None:
+    """Whoever may write into a history may write that; what is listed behind it is forgotten all the same."""
+
+    async def steps(world: World) -> None:
+        world.fact("", JobCancelRequested(reason=None, inbox=world.inbox()))
+        world.cancel(1)
+        owner = await world.start_owner()
+        await world.work(owner)
+        assert set(await world.redis.content("states")) == {"", job_id(1)}
+        await _trimmed(world, owner, world.log.end)
         assert await world.redis.content("states") == {}
 
     in_a_world(world_redis, steps)

@@ -132,6 +132,13 @@ class WorldRedis:
             raw = await self.client.smembers(getattr(self.keys, name))
         return {member.decode() for member in raw}
 
+    async def settled(self) -> list[tuple[int, str]]:
+        """The list of settled jobs: offsets, each with its job."""
+        with self.pulse:
+            entries = await self.client.lrange(self.keys.settled, 0, -1)
+        pairs = (entry.decode().split(" ", 1) for entry in entries)
+        return [(int(offset), subject) for offset, subject in pairs]
+
     async def close(self) -> None:
         """Let go of the connections; the server stays."""
         for asking in self.late:
