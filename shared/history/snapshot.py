@@ -30,8 +30,8 @@ class Guard:
 class Snapshot:
     """A partition as loaded. `applied` is the offset of the next fact to fold, None when Redis knows nothing.
 
-    `states` and `bitmaps` are those of live subjects. Without `knows_live` they are those of all, since Redis was
-    written by an earlier release: see `Advance.is_live_whole`.
+    `states` and `bitmaps` are those of live subjects. Without `knows_live` they are those of all: Redis was written by
+    an earlier release (see `Advance.is_live_whole`), or by nobody.
     """
 
     guard: Guard
