@@ -227,6 +227,8 @@ class Owner(Generic[S]):
         memory.last_record = advance.last_record
         memory.window.drop(advance.finished)
         memory.recalled = {}
+        if memory.is_caught_up:
+            memory.marked_ahead = frozenset()
         for subject, state in batch.changed.items():
             if self._machine.is_settled(state):
                 memory.settle(subject)

@@ -139,3 +139,28 @@ def test_an_owner_holds_live_jobs_alone(world_redis: EmbeddedRedis) -> None:
         await settle(world)
 
     in_a_world(world_redis, steps)
+
+
+def test_an_owner_that_has_caught_up_does_not_remember_what_had_ended_before(world_redis: EmbeddedRedis) -> None:
+    """While it catches up it has to: results of ended jobs were published long ago."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        world.kill(owner)
+        await world.wipe()
+        world.records_at_once = 1
+        owner = await world.start_owner()
+        await world.advance_to(owner, "advance")
+        memory = owner.owner._memory  # noqa: SLF001 - nobody else asks for it
+        assert memory is not None
+        assert memory.marked_ahead == {job_id(1)}
+        await world.work(owner)
+        assert memory.is_caught_up
+        assert memory.marked_ahead == frozenset()
+        await settle(world)
+
+    in_a_world(world_redis, steps)
