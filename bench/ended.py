@@ -1,7 +1,7 @@
 """What jobs cost that have ended: a start of the router, its memory, its processor time while idle, and a no-op job.
 
-Beside a router that knows of none. The ended jobs come into the history as their marks alone, which is all that a
-router keeps of them in the end.
+Beside a router that knows of none. The ended jobs come into the history as their marks alone; what Redis keeps of such
+a job is as large as of one that ran.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ async def measure_ended(profile: Profile, directory: Path, ended: int) -> list[F
     async with parts(profile, directory, python_functions="math:*") as settings, AsyncExitStack() as stack:
         redis = await stack.enter_async_context(make_redis(settings))
         await stack.enter_async_context(running(directory, worker_service(settings)))
+        await _measured(settings, directory)  # so that the system has read all files once
         without = await _measured(settings, directory)
         empty = (await redis.info("memory"))["used_memory"]
         await _end_jobs(settings, ended)
@@ -69,6 +70,7 @@ async def measure_ended(profile: Profile, directory: Path, ended: int) -> list[F
             for name, unit, value, raw in zip(names, units, beside, without, strict=True)
         ),
         Figure(f"  the first start, which folds {ended:,} ends", profile, folding[0], "s"),
+        Figure("  its memory after that, PSS", profile, folding[1], "MiB"),
         Figure("  Redis' memory of an ended job", profile, taken / ended, "B"),
     ]
 
