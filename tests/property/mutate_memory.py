@@ -45,6 +45,11 @@ def live_of_any_advance(patch: pytest.MonkeyPatch) -> None:
     mutate_lua(patch, "load", "meta[1] == meta[4]", "true")
 
 
+def live_known_too_early(patch: pytest.MonkeyPatch) -> None:
+    """Live jobs count as known from the first call on that writes them anew."""
+    mutate_code(patch, Owner, "_separated", ", is_live_whole=False", "")
+
+
 MUTATIONS = (
     Mutation(
         "live jobs forgotten",
@@ -74,6 +79,12 @@ MUTATIONS = (
         "live jobs of any advance",
         live_of_any_advance,
         scenarios_memory.earlier_release_in_between,
+        "not every accepted job ends",
+    ),
+    Mutation(
+        "live jobs known too early",
+        live_known_too_early,
+        scenarios_memory.killed_amid_an_upgrade,
         "not every accepted job ends",
     ),
 )

@@ -52,6 +52,19 @@ async def cancelled_twice(world: World) -> None:
 
 async def earlier_release_in_between(world: World) -> None:
     """An owner of an earlier release was there: one job has ended, one lives, and its task is lost."""
+    await _left_by_an_earlier_release(world)
+    world.repeat(2)
+
+
+async def killed_amid_an_upgrade(world: World) -> None:
+    """As above; and the first owner of this release dies when it has packed what has settled."""
+    await _left_by_an_earlier_release(world)
+    owner = await world.start_owner()
+    await world.advance_to(owner, "advance", past=1)
+    world.kill(owner)
+
+
+async def _left_by_an_earlier_release(world: World) -> None:
     world.submit(2, ["a"])
     owner = await world.start_owner()
     await world.work(owner)
@@ -67,4 +80,3 @@ async def earlier_release_in_between(world: World) -> None:
             await client.hset(keys.states, name, unpacked(value))
         await client.hdel(keys.meta, "live")
         await client.delete(keys.live, keys.settled)
-    world.repeat(2)
