@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.history.settled_state import unpacked
 from tests.property.expectations import expect_end
 from tests.property.world import World
 
@@ -74,9 +73,4 @@ async def _left_by_an_earlier_release(world: World) -> None:
     await world.work(owner)
     world.queue.clear()
     world.kill(owner)
-    client, keys = world.redis.client, world.keys
-    with world.pulse:
-        for name, value in (await client.hgetall(keys.states)).items():
-            await client.hset(keys.states, name, unpacked(value))
-        await client.hdel(keys.meta, "live")
-        await client.delete(keys.live, keys.settled)
+    await world.redis.as_an_earlier_release_wrote_it()

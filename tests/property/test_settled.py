@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.facts.jobs import JobCancelRequested
-from shared.history.settled_state import unpacked
 from tests.property.fact_writer import job_id
 from tests.property.owner_life import OwnerProcess
 from tests.property.running import in_a_world, settle
@@ -12,15 +11,6 @@ from tests.property.world import World
 
 _MANY = 1200
 """More than an owner writes or forgets in one call."""
-
-
-async def _as_an_earlier_release_left_it(world: World) -> None:
-    client, keys = world.redis.client, world.keys
-    with world.pulse:
-        for name, value in (await client.hgetall(keys.states)).items():
-            await client.hset(keys.states, name, unpacked(value))
-        await client.hdel(keys.meta, "live")
-        await client.delete(keys.live, keys.settled)
 
 
 async def _trimmed(world: World, owner: OwnerProcess, start: int) -> None:
@@ -41,7 +31,7 @@ def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_red
         world.submit(1, ["a"])
         await world.work(owner)
         world.kill(owner)
-        await _as_an_earlier_release_left_it(world)
+        await world.redis.as_an_earlier_release_wrote_it()
         owner = await world.start_owner()
         await world.work(owner)
         assert set(owner.owner.states) == {job_id(1)}
