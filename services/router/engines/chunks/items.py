@@ -1,4 +1,4 @@
-"""The items of a chunk, run one after another; the claim is renewed before each."""
+"""The items of a chunk: in slices where the workload takes them, else one after another, with a renewal before each."""
 
 from __future__ import annotations
 
