@@ -19,13 +19,12 @@ from bench.cpu import CpuMeter
 from bench.items.by_hand import Pool, asyncio_seconds
 from bench.items.kinds import AT_ONCE, KINDS, Kind
 from bench.items.ray_actors import RawRay, raw_ray
-from bench.parts import parts, running
+from bench.parts import mesh_running, parts
 from bench.raw_celery import RawCelery, raw_celery
 from bench.report import Figure
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import EngineChoice
-from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
 from eldermesh_cli.stack.servers.ray import EmbeddedRay
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -121,11 +120,9 @@ async def _ways(profile: Profile, directory: Path) -> AsyncIterator[tuple[dict[s
         celery = await stack.enter_async_context(raw_celery(redis_url, settings.slots, directory / "logs"))
         pool = Pool(settings.slots)
         stack.callback(pool.close)
-        services = await stack.enter_async_context(
-            running(directory, router_service(settings), worker_service(settings))
-        )
+        services = await stack.enter_async_context(mesh_running(directory, settings))
         client = await stack.enter_async_context(Client(settings.kafka_bootstrap, settings.topic_prefix))
-        yield _of(client, celery, actors, pool, settings), CpuMeter(*services, head.service)
+        yield _of(client, celery, actors, pool, settings), CpuMeter(*services.values(), head.service)
 
 
 def _of(client: Client, celery: RawCelery, actors: RawRay, pool: Pool, settings: Settings) -> dict[str, Way]:
