@@ -97,12 +97,14 @@ def inline_result(outcome: ItemOutcome, *, index: int, attempt: int, measured_se
 
 def _measures(outcome: ItemOutcome, index: int, attempt: int, seconds: float) -> dict[str, Any]:
     tried = outcome.attempt or attempt
-    if any(not 0 <= number <= _LARGEST_NUMBER for number in (tried, seconds * 1000, outcome.cost_micros or 0)):
+    milliseconds, cost = seconds * 1000, outcome.cost_micros or 0
+    largest = _LARGEST_NUMBER
+    if not (0 <= tried <= largest and 0 <= milliseconds <= largest and 0 <= cost <= largest):
         raise ValueError("an outcome's attempt, duration or cost is beyond all")
     return {
         "item_index": index,
         "attempt": tried,
-        "duration_ms": round(seconds * 1000),
+        "duration_ms": round(milliseconds),
         "cost_micros": outcome.cost_micros,
     }
 

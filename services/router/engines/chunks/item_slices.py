@@ -76,6 +76,7 @@ class ItemSlices:
     ) -> None:
         self._parts = parts
         self._task = task
+        self._chunk = task.chunk_id
         self._lease = lease
         self._metrics = metrics
         self._workload = spec.workload
@@ -116,7 +117,9 @@ class ItemSlices:
             RetryableError: the workload cannot run an item now; what has been run is taken off.
         """
         indexes = [waiting.popleft() for _ in range(min(size.items(_at_once(run)), len(waiting)))]
-        left = {index: item_call(self._task, index, self._items[index]) for index in indexes}
+        left = {
+            index: item_call(self._chunk, index, self._items[index], attempt=self._task.attempt) for index in indexes
+        }
         clock = self._parts.clock
         began = clock.monotonic()
         try:

@@ -179,9 +179,10 @@ class ChunkItems:
         began = clock.monotonic()
         with span(names.PROCESS_ITEM, attributes=attributes) as item_span:
             call = item_call(
-                self._task,
+                self._chunk,
                 index,
                 item,
+                attempt=self._task.attempt,
                 traceparent=traceparent_of(item_span),
                 tracestate=tracestate_of(item_span),
             )
