@@ -18,7 +18,7 @@ STAMP := $(VENV)/.setup-$(shell $(PYTHON) -c 'import hashlib,pathlib; print(hash
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test bench up lint lock clean distclean
+.PHONY: help setup demo test bench figures up lint lock clean distclean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ up: $(STAMP) ## Start the embedded stack and all services; Ctrl-C ends them
 
 bench: $(STAMP) ## Measure beside the raw libraries (ARGS="noop --broker kafka" narrows); takes minutes
 	@$(BIN)/python -m bench $(ARGS)
+
+figures: $(STAMP) ## Measure everything, and write the figures of the docs; takes half an hour of a quiet machine
+	@$(BIN)/python -m bench --page docs/reference/figures.md $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import-linter, file length
 	$(BIN)/ruff check .

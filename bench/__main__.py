@@ -20,10 +20,12 @@ from bench.fold_rate import measure_fold_rate
 from bench.incident import measure_incident
 from bench.items.rates import SIZES, measure_items
 from bench.noop_job import measure_noop_job
+from bench.page import write_page
 from bench.report import Figure, show, write_json
 from bench.retrieval import measure_retrieval
 from bench.sages import measure_sages
 from bench.stack import measure_demo, measure_stack
+from bench.tracing import measure_tracing
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
@@ -36,6 +38,7 @@ _PIPE_WIDTH = 130
 
 _ON_A_BROKER: dict[str, Callable[[Profile, Path, argparse.Namespace], Coroutine[Any, Any, list[Figure]]]] = {
     "noop": lambda profile, directory, chosen: measure_noop_job(profile, directory, chosen.jobs),
+    "tracing": lambda profile, directory, chosen: measure_tracing(profile, directory, chosen.jobs),
     "advice": lambda profile, directory, chosen: measure_advised_job(profile, directory, chosen.jobs),
     "fold": lambda profile, directory, chosen: measure_fold_rate(profile, directory, chosen.folded_jobs),
     "burst": lambda profile, directory, chosen: measure_burst(profile, directory, chosen.burst),
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ended", type=int, default=ENDED, help="jobs that have ended, for `ended`")
     parser.add_argument("--burst", type=int, default=_BURST, help="one-item jobs at once, for `burst`")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
+    parser.add_argument("--page", type=Path, help="write a page of the docs here, too")
     chosen = parser.parse_args(arguments)
     names = chosen.benchmarks or list(BENCHMARKS)
     if unknown := sorted(set(names) - set(BENCHMARKS)):
@@ -71,12 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(chosen.jobs, chosen.folded_jobs) < _LEAST_JOBS:
         parser.error(f"fewer than {_LEAST_JOBS} jobs say nothing")
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    figures: list[Figure] = []
-    for name in names:
-        figures += _measure(name, _profiles(chosen.broker, console), chosen)
+    measured: dict[str, list[Figure]] = {}
+    for number, name in enumerate(names, 1):
+        console.print(f"{number} of {len(names)}: {name}")
+        measured[name] = _measure(name, _profiles(chosen.broker, console), chosen)
+    figures = [figure for each in measured.values() for figure in each]
     show(figures, console)
     if chosen.json is not None:
         write_json(figures, chosen.json)
+    if chosen.page is not None:
+        write_page(measured, chosen.page)
     return 0
 
 

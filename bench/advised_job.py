@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bench.noop_job import clients, one_job
-from bench.parts import parts, running
+from bench.parts import mesh_running, parts
 from bench.report import Figure, percentile
-from eldermesh_cli.stack.servers.mesh_services import router_service, sages_service, worker_service
 from tests.fresh_topics import Profile
 
 _ADVICE = ("none", "rules", "full")
@@ -18,13 +16,11 @@ _WARM_UP = 20
 async def measure_advised_job(profile: Profile, directory: Path, jobs: int) -> list[Figure]:
     """p50 and p90 of so many jobs with each kind of advice; the ratio is to the job without."""
     milliseconds: dict[str, list[float]] = {advice: [] for advice in _ADVICE}
-    async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(
-            parts(profile, directory, python_functions="math:*", advise_seconds=2.0)
-        )
-        services = (router_service(settings), worker_service(settings), sages_service(settings))
-        await stack.enter_async_context(running(directory, *services))
-        producer, done = await stack.enter_async_context(clients(settings))
+    async with (
+        parts(profile, directory, python_functions="math:*") as settings,
+        mesh_running(directory, settings),
+        clients(settings) as (producer, done),
+    ):
         for number in range(_WARM_UP + jobs):
             for advice, values in milliseconds.items():
                 took = await one_job(settings, producer, done, advice=advice)

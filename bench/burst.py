@@ -19,11 +19,10 @@ import orjson
 from bench.cpu import CpuMeter
 from bench.items.kinds import KINDS
 from bench.noop_job import clients, one_job
-from bench.parts import following, parts, running
+from bench.parts import following, mesh_running, parts
 from bench.raw_celery import raw_celery
 from bench.report import Figure, percentile
 from eldermesh.kafka.whole_producer import WholeProducer
-from eldermesh_cli.stack.servers.mesh_services import notifier_service, router_service, sages_service, worker_service
 from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.topics import JOBS, JOBS_DONE
 from shared.settings import Settings
@@ -46,22 +45,14 @@ _PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
 async def measure_burst(profile: Profile, directory: Path, jobs: int) -> list[Figure]:
     """One burst by itself, one with people beside it."""
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(
-            parts(profile, directory, python_functions=("math:*", _NOTHING), advise_seconds=2.0)
-        )
+        settings = await stack.enter_async_context(parts(profile, directory, python_functions=("math:*", _NOTHING)))
         redis_url = settings.redis_url.get_secret_value()
         celery = await stack.enter_async_context(raw_celery(redis_url, settings.slots, directory / "logs"))
-        specs = (
-            router_service(settings),
-            worker_service(settings),
-            sages_service(settings),
-            notifier_service(settings),
-        )
-        services = await stack.enter_async_context(running(directory, *specs))
+        services = await stack.enter_async_context(mesh_running(directory, settings))
         producer, done = await stack.enter_async_context(clients(settings))
         idle = await _idle(settings, producer, done)
         group = jobs / await asyncio.to_thread(celery.group, _NOTHING, jobs)
-        meters = {spec.name: CpuMeter(service) for spec, service in zip(specs, services, strict=True)}
+        meters = {name: CpuMeter(service) for name, service in services.items()}
         before = {name: meter.total() for name, meter in meters.items()}
         rate = jobs / await _burst(settings, producer, done, jobs)
         cpu = {name: (meter.total() - before[name]) / jobs * 1000 for name, meter in meters.items()}

@@ -12,12 +12,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.parts import parts, running
+from bench.parts import mesh_running, parts, running
 from bench.report import Figure, percentile
 from eldermesh.client import Client
 from eldermesh.contract.commands import JobSubmit
 from eldermesh_cli.stack.embedded_mesh import CLAUDE_NAME, embedded_mesh
-from eldermesh_cli.stack.servers.mesh_services import router_service, worker_service
 from services.claude_exec.cli.command import BUNDLED_CLI
 from shared.settings import Settings
 from tests.fresh_topics import Profile
@@ -32,7 +31,7 @@ async def measure_claude_prompt(profile: Profile, directory: Path, prompts: int)
     async with AsyncExitStack() as stack:
         endpoint = await _endpoint(stack, directory / "endpoint")
         settings = await stack.enter_async_context(parts(profile, directory, anthropic_base_url=endpoint))
-        await stack.enter_async_context(running(directory, router_service(settings), worker_service(settings)))
+        await stack.enter_async_context(mesh_running(directory, settings))
         client = await stack.enter_async_context(Client(settings.kafka_bootstrap, settings.topic_prefix))
         mesh: list[float] = []
         bare: list[float] = []

@@ -14,7 +14,13 @@ from pydantic import SecretStr
 
 from eldermesh_cli.stack.embedded_mesh import embedded_mesh
 from eldermesh_cli.stack.servers.broker import EmbeddedBroker
-from eldermesh_cli.stack.servers.mesh_services import TELEMETRY_NAME
+from eldermesh_cli.stack.servers.mesh_services import (
+    TELEMETRY_NAME,
+    notifier_service,
+    router_service,
+    sages_service,
+    worker_service,
+)
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from eldermesh_cli.stack.service import Service, ServiceSpec
 from shared.kafka.clients import make_consumer
@@ -42,8 +48,6 @@ async def parts(profile: Profile, directory: Path, **overrides: Any) -> AsyncIte
             "data_dir": directory,
             "otlp_endpoint": endpoint,
             "slots": _SLOTS,
-            # Without sages every job would wait for them in vain.
-            "advise_seconds": 0.0,
         }
         yield await stack.enter_async_context(fresh_topics(broker.bootstrap, profile, **(values | overrides)))
 
@@ -67,6 +71,19 @@ async def running(directory: Path, *specs: ServiceSpec) -> AsyncIterator[list[Se
             await service.bring_up()
             stack.push_async_callback(service.shut_down)
         yield services
+
+
+@asynccontextmanager
+async def mesh_running(directory: Path, settings: Settings) -> AsyncIterator[dict[str, Service]]:
+    """The services of a mesh, by name."""
+    specs = (
+        router_service(settings),
+        worker_service(settings),
+        sages_service(settings),
+        notifier_service(settings),
+    )
+    async with running(directory, *specs) as services:
+        yield {spec.name: service for spec, service in zip(specs, services, strict=True)}
 
 
 @asynccontextmanager

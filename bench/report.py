@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import quantiles
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 from rich.console import Console
@@ -50,6 +50,13 @@ class Figure:
         """Value by raw."""
         return None if not self.raw else self.value / self.raw
 
+    def told(self) -> tuple[str, str, str, str]:
+        """Value, raw, ratio, and goal with whether it is met, as text."""
+        raw = "" if self.raw is None else f"{self.raw:,.1f} {self.unit}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        mark = {None: "", True: " ✓", False: " ✗"}[self.met]
+        return f"{self.value:,.1f} {self.unit}", raw, ratio, f"{self.goal}{mark}"
+
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """A percentile of at least two values, interpolated (`statistics.quantiles`, inclusive)."""
@@ -64,17 +71,19 @@ def show(figures: Sequence[Figure], console: Console) -> None:
     for heading in ("value", "raw", "ratio", "goal"):
         table.add_column(heading, justify="right")
     for figure in figures:
-        raw = "" if figure.raw is None else f"{figure.raw:,.1f} {figure.unit}"
-        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-        mark = {None: "", True: " ✓", False: " ✗"}[figure.met]
-        value = f"{figure.value:,.1f} {figure.unit}"
-        table.add_row(figure.name, figure.broker, value, raw, ratio, f"{figure.goal}{mark}")
+        table.add_row(figure.name, figure.broker, *figure.told())
     console.print(table)
 
 
 def write_json(figures: Sequence[Figure], path: Path) -> None:
-    """Write the figures with what they depend on: date, machine, versions."""
-    document = {
+    """Write the figures with what they depend on."""
+    document = circumstances() | {"figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures]}
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def circumstances() -> dict[str, Any]:
+    """What figures depend on: date, machine, versions."""
+    return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "cores": os.cpu_count(),
@@ -83,6 +92,4 @@ def write_json(figures: Sequence[Figure], path: Path) -> None:
             "load_before": round(os.getloadavg()[2], 2),
         },
         "versions": {name: version(name) for name in _PACKAGES},
-        "figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures],
     }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -202,7 +202,8 @@ class Settings(BaseSettings):
     max_item_deaths: _Count = Field(3, description="Deaths after which an item has crashed.")
     max_job_age_seconds: PositiveFloat = Field(7 * 86400.0, description="No job lives longer.")
     item_spans: _Count = Field(
-        400, description="Most items of a job that have a span, and again of failed or slow ones."
+        400,
+        description="Most items of a job that have a span, and again of failed or slow ones; a chunk has one of both.",
     )
     flush_items: _Count = Field(500, description="Results a runner gathers before it publishes.")
     flush_seconds: PositiveFloat = Field(0.1, description="Longest time a result is gathered.")

@@ -156,27 +156,29 @@ class WorkloadRun(Protocol):
 
 @runtime_checkable
 class SlicedRun(Protocol):
-    """A run that takes many items at once, since what they cost by themselves would exceed what they do."""
+    """A run that takes many items at once, since what they cost by themselves would exceed what they do.
 
-    @property
-    def at_once(self) -> int:
-        """How many of them may run at a time."""
+    It may have an attribute `at_once`: how many of them run at a time; without it, one. Slices have at least so many.
+    """
 
     def slice(
         self, calls: Sequence[ItemCall], begin_until: Callable[[], float]
     ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
-        """Run items; gives their calls and outcomes as they come.
+        """Run items; gives their calls and outcomes as they come, each with what it took.
 
-        Some calls without an outcome: there was no time to begin them.
+        Some calls without an outcome: there was no time to begin them. They come again.
 
         Args:
             calls: the items, each with another index.
-            begin_until: to be asked just before the first item begins, and after each trouble, for the time of
-                `time.monotonic` after which no item may begin; what it raises ends the run.
+            begin_until: to be asked just before the first item begins, and after each trouble, for the time after which
+                no item may begin, by `shared.history.clock.SystemClock.monotonic`, which counts the time that the
+                machine sleeps; what it raises ends the run. A run that stays in this process can call
+                `RunContext.check_claim` before each item instead.
 
         Raises:
             RunKilledError: the run was killed meanwhile.
-            PauseJobError, shared.errors.RetryableError: as of `WorkloadRun.item`; of the first call without outcome.
+            PauseJobError: as of `WorkloadRun.item`, for the first call without an outcome.
+            shared.errors.RetryableError, shared.errors.StillRunningError: the same.
         """
 
     def kill(self) -> None:

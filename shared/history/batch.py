@@ -64,9 +64,7 @@ def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | N
     if machine.is_settled(state):
         last_offset = machine.last_offset(state)
         raw = packed(raw, last_offset)
-        advance.settled.add(subject)
-        if before is None or not machine.is_settled(before):
-            advance.settled_at[subject] = last_offset
+        advance.settled[subject] = last_offset
     else:
         advance.live.add(subject)
     advance.states[subject] = raw

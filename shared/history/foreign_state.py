@@ -32,8 +32,9 @@ def celery_key_prefix(settings: Settings) -> str:
 async def drop_foreign_state(redis: Redis, settings: Settings, incarnation: str) -> bool:
     """Delete all states and Celery's tasks if they were made from another incarnation; returns whether they were.
 
-    Two processes may do this at once: an owner whose state vanishes loads again. Celery's bindings stay, because a
-    connection writes them only once, and a running worker needs them (to answer pings, for one). They hold no tasks.
+    Two processes may do this at once: all keys of a partition go in one call, and an owner that finds them gone loads
+    again. Celery's bindings stay, because a connection writes them only once, and a running worker needs them (to
+    answer pings, for one). They hold no tasks.
 
     Raises:
         RetryableError: Redis did not answer, or refused, for a while.
@@ -52,9 +53,12 @@ async def _drop(redis: Redis, settings: Settings, incarnation: str) -> bool:
     key = f"{{h:{settings.topic_prefix}}}:incarnation"
     if await redis.get(key) == incarnation.encode():
         return False
-    deleted = 0
+    together: dict[bytes, list[bytes]] = {}
     async for name in _own_keys(redis, settings):
-        deleted += await redis.unlink(name)
+        together.setdefault(name.partition(b"}:")[0], []).append(name)
+    deleted = 0
+    for names in together.values():
+        deleted += await redis.unlink(*names)
     await redis.set(key, incarnation)
     if deleted:
         _log.warning("dropped the state of another incarnation of the log", keys=deleted, incarnation=incarnation)

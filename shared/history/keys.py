@@ -29,7 +29,7 @@ class PartitionKeys:
         self.live = f"{prefix}live"
         """Set: the jobs that are not settled."""
         self.settled = f"{prefix}settled"
-        """List: jobs in the order in which they settled, each with the offset of its last fact by then."""
+        """List, for retention, in log order: the offset of a fact after which its job was settled, and the job."""
         self.specs = f"{prefix}specs"
         """Job id → what its runners need, and its annex beside it; gone when the job has ended."""
         self.bitmaps = f"{prefix}bitmaps"

@@ -146,8 +146,8 @@ class Owner(Generic[S]):
             subject: decoded(self._machine, raw, snapshot.bitmaps.get(subject, b""))
             for subject, raw in snapshot.states.items()
         }
-        if not snapshot.knows_live:
-            states = await self._separated(snapshot, states)
+        if snapshot.applied is not None and not snapshot.knows_live:
+            states = await self._separated(snapshot, snapshot.applied, states)
         now = self._clock.monotonic()
         memory = Memory(
             guard=snapshot.guard,
@@ -169,20 +169,18 @@ class Owner(Generic[S]):
                     memory.window.claimed(chunk, now, self._machine.lane(state))
         return memory
 
-    async def _separated(self, snapshot: Snapshot, states: Mapping[str, S]) -> dict[str, S]:
+    async def _separated(self, snapshot: Snapshot, applied: int, states: Mapping[str, S]) -> dict[str, S]:
         """The live states of a partition that an earlier release has written; Redis is told which they are."""
-        if snapshot.applied is None:
-            raise LostOwnershipError("a partition that was never advanced has states")
         is_settled = self._machine.is_settled
         settled = sorted((self._machine.last_offset(s), name) for name, s in states.items() if is_settled(s))
         for first in range(0, len(settled), BATCH_RECORDS):
             some = settled[first : first + BATCH_RECORDS]
-            advance = Advance(snapshot.applied, snapshot.last_record, is_live_whole=False)
+            advance = Advance(applied, snapshot.last_record, is_live_whole=False)
             advance.states.update((name, packed(self._machine.encode(states[name]), last)) for last, name in some)
-            advance.settled_at.update((name, last) for last, name in some)
+            advance.settled.update((name, last) for last, name in some)
             await self._store.advance(snapshot.guard, advance)
         live = {name: state for name, state in states.items() if not is_settled(state)}
-        await self._store.advance(snapshot.guard, Advance(snapshot.applied, snapshot.last_record, live=set(live)))
+        await self._store.advance(snapshot.guard, Advance(applied, snapshot.last_record, live=set(live)))
         return live
 
     async def _continues(self, snapshot: Snapshot, start: int, end: int) -> bool:
@@ -231,6 +229,8 @@ class Owner(Generic[S]):
         memory.last_record = advance.last_record
         memory.window.drop(advance.finished, self._clock.monotonic())
         memory.recalled = {}
+        if memory.is_caught_up:
+            memory.marked_ahead = frozenset()
         for subject, state in batch.changed.items():
             if self._machine.is_settled(state):
                 memory.settle(subject)

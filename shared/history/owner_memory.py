@@ -21,7 +21,7 @@ class Memory(Generic[S]):
     caught_up_at: int
     """The log's end when it was loaded (E)."""
     marked_ahead: frozenset[str]
-    """Subjects whose end mark lies between `applied` and E (M)."""
+    """Subjects whose end mark lies between `applied` and E (M); empty once the position has reached E."""
     states: dict[str, S]
     """Of live subjects: settled ones are recalled for a batch that names them."""
     was_ready: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 from redis.asyncio import Redis
@@ -29,8 +30,8 @@ class Guard:
 class Snapshot:
     """A partition as loaded. `applied` is the offset of the next fact to fold, None when Redis knows nothing.
 
-    `states` and `bitmaps` are those of live subjects. Without `knows_live` they are those of all, since Redis was
-    written by an earlier release: see `Advance.is_live_whole`.
+    `states` and `bitmaps` are those of live subjects. Without `knows_live` they are those of all: Redis was written by
+    an earlier release (see `Advance.is_live_whole`), or by nobody.
     """
 
     guard: Guard
@@ -56,10 +57,9 @@ class Advance:
     finished: set[str] = field(default_factory=set)
     """Chunks that this batch finished or replaced: their claims are removed, no others."""
     live: set[str] = field(default_factory=set)
-    settled: set[str] = field(default_factory=set)
-    """Subjects that are live now, or settled."""
-    settled_at: dict[str, int] = field(default_factory=dict)
-    """Subjects that were not settled before → the offset of their last fact."""
+    """Subjects that are live now."""
+    settled: dict[str, int] = field(default_factory=dict)
+    """Subjects that are settled now, though they may have been before → the offset of their last fact."""
     is_live_whole: bool = True
     """Whether Redis knows all live subjects after this; False until the last of the calls that write them anew."""
 
@@ -130,8 +130,7 @@ class PartitionStore:
             _append_list(args, [name for name, value in changes.items() if value is None])
         _append_list(args, advance.finished)
         _append_list(args, advance.live)
-        _append_list(args, advance.settled)
-        _append_list(args, [f"{offset} {subject}" for subject, offset in advance.settled_at.items()])
+        _append_list(args, [part for pair in sorted(advance.settled.items(), key=itemgetter(1)) for part in pair])
         if not await self._advance(keys=self._written_keys, args=args):
             raise self._overtaken()
         return Guard(str(advance.applied), guard.token, guard.run_id)
@@ -151,7 +150,9 @@ class PartitionStore:
         return {subject: (state, bitmap or b"") for subject, state, bitmap in pairs if state is not None}
 
     async def forget(self, guard: Guard, log_start: int, most: int) -> int:
-        """Forget settled subjects whose last fact is below the log's start; how many were looked at, at most `most`.
+        """Forget settled subjects whose last fact is below the log's start; how many entries were looked at.
+
+        At most `most` are: with so many, ask again.
 
         Raises:
             LostOwnershipError: the partition is no longer as it was loaded; nothing was written.

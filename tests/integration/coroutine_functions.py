@@ -10,6 +10,8 @@ from typing import Any
 
 _here: set[int] = set()
 _all_here = asyncio.Event()
+_loops: list[asyncio.AbstractEventLoop] = []
+_left: list[asyncio.Task[str]] = []
 
 
 async def meet(item: list[int]) -> int:
@@ -31,6 +33,21 @@ async def most_at_once(seconds: float) -> int:
         return number + 1
     finally:
         _here.discard(-number - 1)
+
+
+async def same_loop(_: int) -> bool:
+    """Whether it runs in the event loop of the first call; leaves a task behind that will not end."""
+    loop = asyncio.get_running_loop()
+    _loops.append(loop)
+    _left.append(asyncio.create_task(behave("stay whatever comes")))
+    return loop is _loops[0]
+
+
+async def large_after(seconds: float) -> str:
+    """Some time later, more than a pipe holds, in several steps."""
+    for _ in range(10):
+        await asyncio.sleep(seconds / 10)
+    return "x" * 200_000
 
 
 async def behave(how: str) -> str:

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noop", "advice", "fold", "burst", "items", "ended", "claude"])
+@pytest.mark.parametrize("name", ["noop", "tracing", "advice", "fold", "burst", "items", "ended", "claude"])
 def test_it_measures(name: str, tmp_path: Path) -> None:
     """Few jobs on the embedded broker; each figure, and what stands beside it, is more than nothing."""
-    written = tmp_path / "figures.json"
+    written, page = tmp_path / "figures.json", tmp_path / "figures.md"
     few = (
         "--broker",
         "embedded",
@@ -32,6 +32,8 @@ def test_it_measures(name: str, tmp_path: Path) -> None:
         "500",
         "--json",
         str(written),
+        "--page",
+        str(page),
     )
     ran = subprocess.run(
         [sys.executable, "-m", "bench", name, *few], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
@@ -42,3 +44,4 @@ def test_it_measures(name: str, tmp_path: Path) -> None:
     for figure in figures:
         assert figure["value"] > 0, figure
         assert figure["raw"] is None or figure["raw"] > 0, figure
+        assert figure["name"].strip() in page.read_text("utf-8")

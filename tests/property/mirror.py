@@ -77,6 +77,9 @@ class Mirror:
             return
         machine = JobMachine()
         kept = await self.redis.content("states")
+        listed = await self.redis.settled()
+        if listed != sorted(listed):
+            raise Breach(f"Redis' list of settled jobs is not in log order: {listed}")
         for name, state in folded.states.items():
             if name not in kept:
                 if not (machine.is_settled(state) and state.last_offset < self.log.start):
@@ -85,6 +88,8 @@ class Mirror:
                 raise Breach(f"Redis' state of {name} is not what the log says: {found!r}")
             elif kept[name].startswith(b"{") == machine.is_settled(state):
                 raise Breach(f"Redis' state of {name} is packed though it is live, or is not though it has settled")
+            elif machine.is_settled(state) and (state.last_offset, name) not in listed:
+                raise Breach(f"Redis' list of settled jobs does not name the last fact of {name}: {listed}")
         live = {name: state for name, state in folded.states.items() if not machine.is_ended(state)}
         _compare("states", set(kept) - set(folded.states), set())
         unsettled = {name for name, state in folded.states.items() if not machine.is_settled(state)}

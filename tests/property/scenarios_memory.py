@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.history.settled_state import unpacked
 from tests.property.expectations import expect_end
 from tests.property.world import World
 
@@ -42,8 +41,29 @@ async def retention_takes_the_stub_of_a_live_job(world: World) -> None:
     expect_end(world, 1, "completed")
 
 
+async def cancelled_twice(world: World) -> None:
+    """A settled job has another fact."""
+    owner = await world.start_owner()
+    for _ in range(2):
+        world.cancel(1)
+        await world.work(owner)
+
+
 async def earlier_release_in_between(world: World) -> None:
     """An owner of an earlier release was there: one job has ended, one lives, and its task is lost."""
+    await _left_by_an_earlier_release(world)
+    world.repeat(2)
+
+
+async def killed_amid_an_upgrade(world: World) -> None:
+    """As above; and the first owner of this release dies when it has packed what has settled."""
+    await _left_by_an_earlier_release(world)
+    owner = await world.start_owner()
+    await world.advance_to(owner, "advance", past=1)
+    world.kill(owner)
+
+
+async def _left_by_an_earlier_release(world: World) -> None:
     world.submit(2, ["a"])
     owner = await world.start_owner()
     await world.work(owner)
@@ -53,10 +73,4 @@ async def earlier_release_in_between(world: World) -> None:
     await world.work(owner)
     world.queue.clear()
     world.kill(owner)
-    client, keys = world.redis.client, world.keys
-    with world.pulse:
-        for name, value in (await client.hgetall(keys.states)).items():
-            await client.hset(keys.states, name, unpacked(value))
-        await client.hdel(keys.meta, "live")
-        await client.delete(keys.live, keys.settled)
-    world.repeat(2)
+    await world.redis.as_an_earlier_release_wrote_it()

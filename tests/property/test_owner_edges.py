@@ -232,6 +232,39 @@ def test_states_without_a_place_in_the_log_are_thrown_away(world_redis: Embedded
     in_a_world(world_redis, steps)
 
 
+def test_ended_jobs_without_a_place_in_the_log_are_thrown_away(world_redis: EmbeddedRedis) -> None:
+    """Redis lost all of `meta` and kept what has ended in another log: an id of that log is a new job in this one."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        world.kill(owner)
+        await world.redis.client.delete(world.keys.meta)
+        world.log.records.clear()
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        assert set(owner.owner.states) == {job_id(1)}
+        assert await world.redis.settled() == []
+
+    in_a_world(world_redis, steps)
+
+
+def test_a_partition_that_lost_its_place_and_all_states_begins_anew(world_redis: EmbeddedRedis) -> None:
+    """Of `meta` only what says which jobs are live is there: the owner reads the log from its start."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        await world.redis.client.hset(world.keys.meta, "live", 3)
+        await settle(world)
+        expect_end(world, 1, "completed")
+
+    in_a_world(world_redis, steps)
+
+
 def test_a_snapshot_that_never_fits_is_given_up_for_now(
     world_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
-from shared.history.settled_state import unpacked
+from shared.facts.jobs import JobCancelRequested
 from tests.property.fact_writer import job_id
+from tests.property.owner_life import OwnerProcess
 from tests.property.running import in_a_world, settle
 from tests.property.world import World
 
@@ -12,20 +13,11 @@ _MANY = 1200
 """More than an owner writes or forgets in one call."""
 
 
-async def _listed(world: World) -> list[tuple[int, str]]:
-    with world.pulse:
-        entries = await world.redis.client.lrange(world.keys.settled, 0, -1)
-    pairs = (entry.decode().split(" ", 1) for entry in entries)
-    return [(int(offset), subject) for offset, subject in pairs]
-
-
-async def _as_an_earlier_release_left_it(world: World) -> None:
-    client, keys = world.redis.client, world.keys
-    with world.pulse:
-        for name, value in (await client.hgetall(keys.states)).items():
-            await client.hset(keys.states, name, unpacked(value))
-        await client.hdel(keys.meta, "live")
-        await client.delete(keys.live, keys.settled)
+async def _trimmed(world: World, owner: OwnerProcess, start: int) -> None:
+    """Retention takes what lies below `start`, and the owner comes to see it."""
+    world.log.trim(start)
+    await world.pass_time(700)
+    await world.work(owner)
 
 
 def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_redis: EmbeddedRedis) -> None:
@@ -39,46 +31,76 @@ def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_red
         world.submit(1, ["a"])
         await world.work(owner)
         world.kill(owner)
-        await _as_an_earlier_release_left_it(world)
+        await world.redis.as_an_earlier_release_wrote_it()
         owner = await world.start_owner()
         await world.work(owner)
         assert set(owner.owner.states) == {job_id(1)}
         assert await world.redis.members("live") == {job_id(1)}
-        listed = await _listed(world)
+        listed = await world.redis.settled()
         assert listed == sorted(listed)
         assert {subject for _, subject in listed} == {job_id(number) for number in range(2, _MANY + 2)}
         states = await world.redis.content("states")
         assert {name for name, value in states.items() if value.startswith(b"z1 ")} == {name for _, name in listed}
-        world.log.trim(world.log.end - 2)  # of the submit and its route
-        await world.pass_time(700)
-        await world.work(owner)
+        await _trimmed(world, owner, world.log.end - 2)  # of the submit and its route
         assert set(await world.redis.content("states")) == {job_id(1)}
-        assert await _listed(world) == []
+        assert await world.redis.settled() == []
         await settle(world)
 
     in_a_world(world_redis, steps)
 
 
 def test_a_settled_job_that_has_another_fact_stays_as_long_as_that(world_redis: EmbeddedRedis) -> None:
-    """Retention comes to it by its first entry, finds the later fact, and lists it anew."""
+    """And no longer, though others have settled since: retention comes to each fact in the log's order."""
 
     async def steps(world: World) -> None:
-        for number in (1, 2):
-            world.cancel(number)
+        world.cancel(1)
         owner = await world.start_owner()
+        await world.work(owner)
+        world.cancel(2)
         await world.work(owner)
         world.cancel(1)
         await world.work(owner)
         last = world.log.end - 1
-        assert [subject for _, subject in await _listed(world)] == [job_id(1), job_id(2)]
-        world.log.trim(last)
-        await world.pass_time(700)
+        world.cancel(3)
         await world.work(owner)
-        assert await _listed(world) == [(last, job_id(1))]
-        assert set(await world.redis.content("states")) == {job_id(1)}
-        world.log.trim(last + 1)
-        await world.pass_time(700)
+        await _trimmed(world, owner, last)
+        assert set(await world.redis.content("states")) == {job_id(1), job_id(3)}
+        await _trimmed(world, owner, last + 1)
+        assert set(await world.redis.content("states")) == {job_id(3)}
+
+    in_a_world(world_redis, steps)
+
+
+def test_what_is_kept_of_a_job_that_is_named_again_and_again_does_not_grow(world_redis: EmbeddedRedis) -> None:
+    """A nightly submit of one id: retention takes the old facts, never the last one."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
         await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        for _ in range(10):
+            world.repeat(1)
+            await world.work(owner)
+            last = world.log.end - 1
+            await _trimmed(world, owner, last - 1)
+            assert await world.redis.settled() == [(last, job_id(1))]
+        assert world.witness.executions == {(job_id(1), 0): 1}
+
+    in_a_world(world_redis, steps)
+
+
+def test_a_fact_without_a_key_does_not_stop_retention(world_redis: EmbeddedRedis) -> None:
+    """Whoever may write into a history may write that; what is listed behind it is forgotten all the same."""
+
+    async def steps(world: World) -> None:
+        world.fact("", JobCancelRequested(reason=None, inbox=world.inbox()))
+        world.cancel(1)
+        owner = await world.start_owner()
+        await world.work(owner)
+        assert set(await world.redis.content("states")) == {"", job_id(1)}
+        await _trimmed(world, owner, world.log.end)
         assert await world.redis.content("states") == {}
 
     in_a_world(world_redis, steps)
@@ -104,6 +126,31 @@ def test_an_owner_holds_live_jobs_alone(world_redis: EmbeddedRedis) -> None:
         assert owner.owner.is_open
         assert owner.owner.states == {}
         assert world.witness.executions == {(job_id(1), 0): 1}
+        await settle(world)
+
+    in_a_world(world_redis, steps)
+
+
+def test_an_owner_that_has_caught_up_does_not_remember_what_had_ended_before(world_redis: EmbeddedRedis) -> None:
+    """While it catches up it has to: results of ended jobs were published long ago."""
+
+    async def steps(world: World) -> None:
+        world.submit(1, ["a"])
+        owner = await world.start_owner()
+        await world.work(owner)
+        await world.run_all()
+        await world.work(owner)
+        world.kill(owner)
+        await world.wipe()
+        world.records_at_once = 1
+        owner = await world.start_owner()
+        await world.advance_to(owner, "advance")
+        memory = owner.owner._memory  # noqa: SLF001 - nobody else asks for it
+        assert memory is not None
+        assert memory.marked_ahead == {job_id(1)}
+        await world.work(owner)
+        assert memory.is_caught_up
+        assert memory.marked_ahead == frozenset()
         await settle(world)
 
     in_a_world(world_redis, steps)

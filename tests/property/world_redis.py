@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
+from shared.history.settled_state import unpacked
 from tests.property.process import Pulse
 
 RedisFault = Literal["down", "reply_lost", "late"]
@@ -131,6 +132,22 @@ class WorldRedis:
         with self.pulse:
             raw = await self.client.smembers(getattr(self.keys, name))
         return {member.decode() for member in raw}
+
+    async def settled(self) -> list[tuple[int, str]]:
+        """The list of settled jobs: offsets, each with its job."""
+        with self.pulse:
+            entries = await self.client.lrange(self.keys.settled, 0, -1)
+        pairs = (entry.decode().split(" ", 1) for entry in entries)
+        return [(int(offset), subject) for offset, subject in pairs]
+
+    async def as_an_earlier_release_wrote_it(self) -> None:
+        """No state is packed, and nothing says which jobs are live."""
+        client, keys = self.client, self.keys
+        with self.pulse:
+            for name, value in (await client.hgetall(keys.states)).items():
+                await client.hset(keys.states, name, unpacked(value))
+            await client.hdel(keys.meta, "live")
+            await client.delete(keys.live, keys.settled)
 
     async def close(self) -> None:
         """Let go of the connections; the server stays."""

@@ -21,7 +21,7 @@ from shared.history.machine import DecisionDue
 from shared.settings import Settings
 from shared.telemetry import names
 from shared.workloads import UnknownWorkloadError, WorkloadRegistry
-from tests.integration.sages.recorded_spans import recorded_spans
+from tests.recorded_spans import recorded_spans
 from tests.unit.jobs.story import JOB, T0, Story, accepted, decided
 
 NOW = T0 + 50_000

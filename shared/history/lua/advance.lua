@@ -2,7 +2,7 @@
 -- KEYS: meta states specs bitmaps current claims live settled
 -- ARGV: applied token run_id (the guard) new_applied last is_whole, then lists, each its length and then its elements:
 --   states set, states deleted, specs set, specs deleted, bitmaps set, bitmaps deleted, current set, current deleted,
---   claims deleted, live added, live removed, settled appended ("set" lists alternate field and value)
+--   claims deleted, live added, settled ("set" lists alternate field and value, "settled" subject and offset)
 -- is_whole: '1' if `live` is whole after this; it is not before the last call of an owner that writes it anew.
 local guard = redis.call('HMGET', KEYS[1], 'applied', 'token')
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -19,8 +19,10 @@ for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4], KEYS[5]}) do
 end
 each(1, function(chunk) redis.call('HDEL', KEYS[6], chunk) end)
 each(1, function(subject) redis.call('SADD', KEYS[7], subject) end)
-each(1, function(subject) redis.call('SREM', KEYS[7], subject) end)
-each(1, function(entry) redis.call('RPUSH', KEYS[8], entry) end)
+each(2, function(subject, offset)
+  redis.call('SREM', KEYS[7], subject)
+  redis.call('RPUSH', KEYS[8], offset .. ' ' .. subject)
+end)
 redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
 if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'live', ARGV[4]) end
 return 1

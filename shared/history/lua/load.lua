@@ -2,11 +2,12 @@
 -- KEYS: meta states bitmaps claims live settled
 -- ARGV: token
 -- `looks` says that the owner with this token notes when it looks at claims; earlier releases do not. They do not keep `live`
--- either: where it is not of this `applied`, everything is read, and the owner writes both lists anew.
+-- either: where it is not of this `applied`, everything is read, and the owner writes both lists anew. Without `applied`, too,
+-- everything is read: there must be nothing.
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'looks', ARGV[1])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local meta = redis.call('HMGET', KEYS[1], 'applied', 'ready', 'last', 'live')
-local knows_live = (meta[1] or '') == (meta[4] or '')
+local knows_live = meta[1] and meta[1] == meta[4]
 local states, bitmaps = {}, {}
 if knows_live then
   for _, subject in ipairs(redis.call('SMEMBERS', KEYS[5])) do

@@ -1,4 +1,4 @@
-"""One run's lease on its chunk: renewed by heartbeat and before each item; whoever loses it stops without asking."""
+"""One run's lease on its chunk: renewed by heartbeat, and before an item that runs by itself; who loses it stops."""
 
 from __future__ import annotations
 

@@ -48,6 +48,27 @@ async def test_states_and_tasks_of_another_log_go_once(
     assert await redis.hexists(owner.keys.specs, kept.chunk_id.job_id)
 
 
+async def test_all_of_a_partition_goes_at_once(settings: Settings, redis: Redis, owner: PlayedOwner) -> None:
+    """Else an owner whose token is still there could find states gone, and take an ended job for a new one."""
+    await owner.plan([1, 2], chunk_items=1)
+    await redis.hset(owner.keys.meta, "token", "t")
+    await redis.sadd(owner.keys.live, "job")
+    await redis.rpush(owner.keys.settled, "3 job")
+    before = {name async for name in redis.scan_iter(match=f"{{h:{owner.topic}:{owner.partition}}}*")}
+    assert len(before) >= 5
+    async with redis.monitor() as monitor:
+        await drop_foreign_state(redis, settings, str(uuid4()))
+        await redis.echo("over")
+        calls: list[set[bytes]] = []
+        async for said in monitor.listen():
+            command, *names = said["command"].split(" ")
+            if command.upper() == "ECHO":
+                break
+            if command.upper() == "UNLINK":
+                calls.append({name.encode() for name in names} & before)
+    assert [names for names in calls if names] == [before]
+
+
 @pytest.mark.slow
 async def test_a_worker_that_started_first_goes_on(
     settings: Settings, redis: Redis, owner: PlayedOwner, celery: CeleryDispatcher, tmp_path: Path

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import pytest
 from pydantic import JsonValue
 
 from services.router.engines.python.workload import PythonRun, PythonWorkload
+from shared.history.clock import SystemClock
 from shared.settings import Settings
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, RunContext
 
@@ -33,15 +34,26 @@ def asked(function: str, at_once: int, *, timeout_seconds: float | None = 60.0) 
     )
 
 
-async def outcomes_of(run: PythonRun, items: Sequence[JsonValue], *, until: float = math.inf) -> list[ItemOutcome]:
-    """The outcomes of all items, in the items' order."""
-    calls = [ItemCall(index, item, 1, f"job-1/0/{index}", 1) for index, item in enumerate(items)]
+def calls_of(items: Sequence[JsonValue]) -> list[ItemCall]:
+    """The calls of a chunk."""
+    return [ItemCall(index, item, 1, f"job-1/0/{index}", 1) for index, item in enumerate(items)]
+
+
+async def slice_of(
+    run: PythonRun, calls: Sequence[ItemCall], begin_until: Callable[[], float] = lambda: math.inf
+) -> dict[int, ItemOutcome]:
+    """The outcomes of one slice."""
     ended: dict[int, ItemOutcome] = {}
-    async with aclosing(run.slice(calls, lambda: until)) as given:
+    async with aclosing(run.slice(calls, begin_until)) as given:
         async for some in given:
             assert not ended.keys() & {call.index for call, _ in some}
             ended |= {call.index: outcome for call, outcome in some}
-    return [ended[index] for index in sorted(ended)]
+    return ended
+
+
+async def outcomes_of(run: PythonRun, items: Sequence[JsonValue]) -> list[ItemOutcome]:
+    """The outcomes of all items, in the items' order."""
+    return [outcome for _, outcome in sorted((await slice_of(run, calls_of(items))).items())]
 
 
 async def words(behaviours: Sequence[str], *, timeout_seconds: float | None = 60.0) -> list[tuple[str, int | None]]:
@@ -76,24 +88,80 @@ async def test_no_more_run_at_once_than_were_asked_for() -> None:
 
 
 async def test_other_functions_are_called_one_by_one() -> None:
-    """Whatever was asked for."""
+    """Whatever was asked for; the first slice is one item, since nothing is known of what it takes."""
     workload = PythonWorkload()
     async with workload.open(asked("math:sqrt", 8)) as run:
-        outcomes = await outcomes_of(run, [4, 9, 16])
+        assert run.at_once == 8
+        calls = calls_of([4, 9, 16])
+        assert list(await slice_of(run, calls)) == [0]
+        assert run.at_once == 1
+        assert list(await slice_of(run, calls[1:])) == [1, 2]
     await workload.close()
-    assert [outcome.output_json for outcome in outcomes if isinstance(outcome, ItemSucceeded)] == [
-        b"2.0",
-        b"3.0",
-        b"4.0",
-    ]
 
 
 async def test_nothing_begins_when_no_time_is_left() -> None:
-    """The items are left."""
-    workload = PythonWorkload()
+    """By the clock of leases. The items are left."""
+    workload, clock = PythonWorkload(), SystemClock()
     async with workload.open(asked("meet", 2)) as run:
-        assert await outcomes_of(run, [[0, 2], [1, 2]], until=time.monotonic() - 0.001) == []
+        calls = calls_of([[0, 2], [1, 2]])
+        assert await slice_of(run, calls, lambda: clock.monotonic() - 0.001) == {}
+        assert sorted(await slice_of(run, calls, lambda: clock.monotonic() + 60.0)) == [0, 1]
     await workload.close()
+
+
+async def test_slices_share_an_event_loop() -> None:
+    """A client that the function keeps belongs to it; a task that it leaves behind holds up no slice."""
+    workload = PythonWorkload()
+    async with workload.open(asked("same_loop", 2)) as run:
+        outcomes = await outcomes_of(run, [1, 2]) + await outcomes_of(run, [3, 4])
+    await workload.close()
+    assert [outcome.output_json for outcome in outcomes if isinstance(outcome, ItemSucceeded)] == [b"true"] * 4
+
+
+async def test_deaths_count_from_slice_to_slice() -> None:
+    """Each slice has time for one try; after the third the item has failed."""
+    workload = PythonWorkload()
+    async with workload.open(asked("behave", 2)) as run:
+        calls = calls_of(["leave"])
+        for _ in range(2):
+            times = iter((math.inf, 0.0))
+            assert await slice_of(run, calls, lambda times=times: next(times)) == {}  # type: ignore[misc]
+        (outcome,) = (await slice_of(run, calls)).values()
+    await workload.close()
+    assert isinstance(outcome, ItemFailed)
+    assert (outcome.error_type, outcome.attempt) == ("crashed", 3)
+
+
+async def test_suspects_run_alone_in_the_next_slice_too() -> None:
+    """There was no time for them in theirs."""
+    workload = PythonWorkload()
+    async with workload.open(asked("behave", 3)) as run:
+        calls, times = calls_of(["fine", "leave", "stay briefly"]), iter((math.inf, 0.0))
+        first = await slice_of(run, calls, lambda: next(times))
+        second = await slice_of(run, [call for call in calls if call.index not in first])
+    await workload.close()
+    outcomes = first | second
+    assert {index: isinstance(outcome, ItemSucceeded) for index, outcome in outcomes.items()} == {
+        0: True,
+        1: False,
+        2: True,
+    }
+    assert (outcomes[1].attempt, outcomes[2].attempt) == (3, None)
+
+
+async def test_a_worker_that_is_held_up_makes_no_item_late() -> None:
+    """Its pipe is full, so the host stands still: what waited for something meanwhile has ended in time."""
+    workload = PythonWorkload()
+    ended: list[ItemOutcome] = []
+    async with workload.open(asked("large_after", 40, timeout_seconds=0.5)) as run:
+        calls = calls_of([0.01 * number for number in range(40)])
+        async with aclosing(run.slice(calls, lambda: math.inf)) as given:
+            async for some in given:
+                ended += [outcome for _, outcome in some]
+                if len(ended) < 10:
+                    await asyncio.sleep(0.7)  # longer than the items' limit: that is what is tested
+    await workload.close()
+    assert [type(outcome) for outcome in ended] == [ItemSucceeded] * 40
 
 
 @pytest.mark.parametrize("how", ["raise", "exit", "interrupt", "cancel"])
@@ -103,14 +171,14 @@ async def test_an_item_that_fails_fails_alone(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "cancel all"])
-async def test_an_item_that_ends_the_loop_takes_along_what_runs(how: str) -> None:
-    """All of them fail, none is left without an end, and the next slice runs."""
+async def test_an_item_that_ends_the_loop_fails_alone(how: str) -> None:
+    """Those that ran beside it run again, one by one; the next slice runs."""
     workload = PythonWorkload()
     async with workload.open(asked("behave", 3)) as run:
-        broken = await outcomes_of(run, ["stay", how, "stay"])
+        broken = await outcomes_of(run, ["stay briefly", how, "stay briefly"])
         after = await outcomes_of(run, ["fine"])
     await workload.close()
-    assert [isinstance(outcome, ItemFailed) for outcome in broken] == [True] * 3
+    assert [isinstance(outcome, ItemFailed) for outcome in broken] == [False, True, False]
     assert [isinstance(outcome, ItemSucceeded) for outcome in after] == [True]
 
 

@@ -30,8 +30,8 @@ from shared.settings import Settings
 from shared.telemetry import metric_names, names
 from tests.integration.notifier.notifying import Notifying, notifying, running
 from tests.integration.notifier.receivers import SECRET, HttpReceiver, Received, http_receiver, mail_receiver
-from tests.integration.sages.recorded_spans import recorded_spans
 from tests.metric_reader import metric_reader
+from tests.recorded_spans import recorded_spans
 from tests.trace_edges import HOLD_NOTIFICATION_EDGES, NOTIFICATION_EDGES
 from tests.waiting import wait_until
 

@@ -25,7 +25,7 @@ from shared.logs.setup import configure_logging
 from shared.settings import Settings
 from tests.fresh_topics import fresh_topics
 from tests.integration.sages.played_sages import panel_of, question
-from tests.integration.sages.recorded_spans import recorded_spans
+from tests.recorded_spans import recorded_spans
 from tests.waiting import wait_until
 
 SHELL: Any = {"allowed_tools": ["Bash"]}

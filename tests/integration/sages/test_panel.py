@@ -30,8 +30,8 @@ from tests.integration.sages.played_sages import (
     panel_of,
     question,
 )
-from tests.integration.sages.recorded_spans import recorded_spans
 from tests.metric_reader import metric_reader
+from tests.recorded_spans import recorded_spans
 from tests.waiting import wait_until
 
 

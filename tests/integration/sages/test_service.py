@@ -26,7 +26,7 @@ from shared.telemetry import names
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.inboxes import committed
 from tests.integration.sages.history import HistoryWriter, PastJob, accepted, now_ms
-from tests.integration.sages.recorded_spans import recorded_spans
+from tests.recorded_spans import recorded_spans
 from tests.serving import serving
 from tests.trace_edges import ADVICE_EDGES
 from tests.waiting import wait_until

@@ -15,14 +15,11 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from services.router.engines.chunks.runner import ChunkRunner
-from services.router.engines.chunks.runner_parts import ChunkRunnerParts
-from services.router.engines.chunks.task import ChunkOutcome, ChunkTask
+from services.router.engines.chunks.task import ChunkOutcome
 from services.router.engines.python.item_host import describe
-from shared.blobs.store import BlobStore
 from shared.errors import RetryableError, StillRunningError
 from shared.facts.jobs import JobPaused, decode_job_fact
-from shared.history.runs.claims import ClaimRefusal, ClaimStore, Renewal
+from shared.history.runs.claims import ClaimRefusal, Renewal
 from shared.settings import Settings
 from shared.workloads import (
     ItemCall,
@@ -32,22 +29,11 @@ from shared.workloads import (
     PauseJobError,
     Queue,
     RunContext,
-    WorkloadRegistry,
 )
+from tests.unit.engines.played_chunk import LEASE_SECONDS, SPEC, TASK, results_of, runner
 from tests.unit.refusing_claims import RefusingClaims
 from tests.unit.runs import MovedClock, PlayedClaims
 from tests.waiting import wait_until
-
-LEASE_SECONDS = 10.0
-TASK = ChunkTask(
-    topic="t.jobs.history",
-    partition=0,
-    chunk="4f970e3e-d1a3-5d45-8587-591465c16100/0/1/0-2",
-    dispatched_at=1000,
-    attempt=1,
-    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-)
-SPEC = orjson.dumps({"workload": "played", "items": [1, 2, 3], "tenant": "default", "content_hash": "abc"})
 
 
 @dataclass(slots=True)
@@ -117,27 +103,6 @@ class PlayedWorkload:
         if isinstance(self.gives, BaseException):
             raise self.gives
         return self.gives
-
-
-def runner(claims: PlayedClaims, workload: PlayedWorkload, *, patience_seconds: float = 600.0) -> ChunkRunner:
-    """A runner whose heartbeat comes each hundredth of a real second."""
-    claims.spec_json = SPEC
-    settings = Settings(
-        lease_seconds=LEASE_SECONDS, heartbeat_seconds=0.01, flush_items=2, flush_seconds=60.0, _env_file=None
-    )
-    return ChunkRunner(
-        ChunkRunnerParts(
-            settings=settings,
-            engine="celery",
-            worker_id="w",
-            claims=lambda _: cast("ClaimStore", claims),
-            facts=claims,
-            workloads=WorkloadRegistry({"played": lambda: workload}),
-            blobs=cast("BlobStore", None),  # outputs are small: it is never asked
-            clock=workload.clock,
-            patience_seconds=patience_seconds,
-        )
-    )
 
 
 async def test_the_claim_is_done_after_the_last_result_is_in_the_history() -> None:
@@ -241,10 +206,6 @@ async def test_a_run_whose_machine_was_suspended_is_silent_when_another_has_its_
     assert "chunk.interrupted" not in claims.calls
 
 
-def _results(claims: PlayedClaims) -> list[dict[str, Any]]:
-    return [result for fact in claims.facts for result in orjson.loads(fact)["results"]]
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -261,7 +222,7 @@ async def test_a_workload_that_cannot_be_opened_fails_its_items_with_the_reason(
     claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error]))
     outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.DONE, [])
-    results = _results(claims)
+    results = results_of(claims)
     assert [(result["item_index"], result["error_type"]) for result in results] == [(n, "internal") for n in range(3)]
     assert all(describe(error) in result["error_message"] for result in results)
 
@@ -276,7 +237,7 @@ async def test_a_workload_that_has_no_room_is_opened_again(error: BaseException)
     claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), opening=deque([error, error]))
     outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert (outcome, workload.began) == (ChunkOutcome.DONE, [0, 1, 2])
-    assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
+    assert [result["status"] for result in results_of(claims)] == ["succeeded"] * 3
 
 
 async def test_a_chunk_whose_specification_cannot_be_read_for_long_runs() -> None:
@@ -293,7 +254,7 @@ async def test_a_workload_that_cannot_be_closed_keeps_its_results() -> None:
         claims, workload = PlayedClaims(missing=(0, 1, 2)), PlayedWorkload(MovedClock(), closing=error)
         outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
         assert outcome is ChunkOutcome.DONE
-        assert [result["status"] for result in _results(claims)] == ["succeeded"] * 3
+        assert [result["status"] for result in results_of(claims)] == ["succeeded"] * 3
         assert claims.calls[-1] == "finish"
 
 
@@ -354,7 +315,7 @@ async def test_an_outcome_that_is_none_fails_its_item(gives: ItemOutcome | BaseE
     claims, workload = PlayedClaims(missing=(1,)), PlayedWorkload(MovedClock(), gives=gives)
     outcome = await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0)
     assert outcome is ChunkOutcome.DONE
-    (result,) = _results(claims)
+    (result,) = results_of(claims)
     assert (result["item_index"], result["status"], result["error_type"]) == (1, "failed", "internal")
     assert result["error_message"]
 
@@ -376,7 +337,7 @@ async def test_an_item_that_needs_what_does_not_answer_is_asked_again() -> None:
     workload = PlayedWorkload(MovedClock(), raises={1: deque([RetryableError("no room")] * 2)})
     assert await asyncio.wait_for(runner(claims, workload).run(TASK), 60.0) is ChunkOutcome.DONE
     assert workload.began == [0, 1, 1, 1, 2]
-    assert [(result["status"], result["attempt"]) for result in _results(claims)] == [("succeeded", 1)] * 3
+    assert [(result["status"], result["attempt"]) for result in results_of(claims)] == [("succeeded", 1)] * 3
 
 
 async def test_an_item_that_goes_on_needing_what_does_not_answer_is_given_back() -> None:

@@ -80,3 +80,19 @@ async def test_what_is_no_answer(stream: asyncio.StreamReader, written: bytes) -
     stream.feed_data(written)
     with pytest.raises(ConnectionError):
         await HostAnswers(stream).some()
+
+
+async def test_answers_before_what_is_none_count(stream: asyncio.StreamReader) -> None:
+    """The items before it have their outcomes; whoever reads on learns that it is no host."""
+    stream.feed_data(packed(item_host.SUCCEEDED, 0, b"1") + b"Hello, I am printed by user code")
+    answers = HostAnswers(stream)
+    assert [answer.position for answer in await answers.some()] == [0]
+    with pytest.raises(ConnectionError):
+        await answers.some()
+
+
+async def test_one_request_has_one_answer(stream: asyncio.StreamReader) -> None:
+    """Two are none."""
+    stream.feed_data(packed(item_host.LOADED) + packed(item_host.LOADED))
+    with pytest.raises(ConnectionError, match="2 answers"):
+        await HostAnswers(stream).one()

@@ -45,7 +45,7 @@ async def test_lines_carry_the_job_whose_item_printed_them(kept: _Kept, caplog: 
             draining = asyncio.create_task(log.drain())
             log.next_slice()
             stream.feed_data(b"of a\n" * 201)
-            await wait_until(lambda: len(kept.lines) == 200, description="as many lines as one item may print")
+            await wait_until(lambda: len(kept.lines) == 200, description="as many lines as a slice may print")
         with job_logs("b"):
             log.next_slice()
             stream.feed_data(b"of b\n")

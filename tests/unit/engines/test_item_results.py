@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, fact_result
+from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, inline_result, stored_result
 from shared.blobs.store import BlobStore
 from shared.facts.jobs import FactResult
 from shared.workloads import ItemSucceeded
@@ -22,7 +22,10 @@ async def result_of(output_json: bytes, directory: Path) -> FactResult:
     blobs = BlobStore(directory.as_uri())
     try:
         outcome, name = ItemSucceeded(output_json), "t/j/0/1/0.json"
-        return await fact_result(outcome, index=0, attempt=1, measured_seconds=0.0, blob_name=name, blobs=blobs)
+        inline = inline_result(outcome, index=0, attempt=1, measured_seconds=0.0)
+        if inline is not None:
+            return inline
+        return await stored_result(outcome, index=0, attempt=1, measured_seconds=0.0, blob_name=name, blobs=blobs)
     finally:
         blobs.close()
 

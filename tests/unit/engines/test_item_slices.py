@@ -1,4 +1,4 @@
-"""How large a slice is, and which of its items have a span."""
+"""How large a slice is."""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ from services.router.engines.chunks.item_slices import MAX_SLICE_ITEMS, SLICE_SE
 def test_a_slice_takes_a_tenth_of_a_second(items: int, seconds: float, following: int) -> None:
     """By what its items took last; at least one, and bounded."""
     size = SliceSize()
-    assert size.items == 1
+    assert size.items(1) == 1
     size.ran(items, seconds)
-    assert size.items == following
-    assert size.items == 1 or size.items * seconds / items <= SLICE_SECONDS
+    assert size.items(1) == following
+    assert following == 1 or following * seconds / items <= SLICE_SECONDS
+
+
+@pytest.mark.parametrize(("seconds", "following"), [(0.02, 800), (1.0, 16), (600.0, 16)])
+def test_a_slice_has_all_that_run_at_once(seconds: float, following: int) -> None:
+    """Also where one takes longer than a slice is to take: fewer would run one after another."""
+    size = SliceSize()
+    assert size.items(16) == 16
+    size.ran(16, seconds)
+    assert size.items(16) == following
 
 
 def test_a_slice_in_which_nothing_ran_says_nothing() -> None:
@@ -32,4 +41,4 @@ def test_a_slice_in_which_nothing_ran_says_nothing() -> None:
     size = SliceSize()
     size.ran(1, 0.001)
     size.ran(0, 5.0)
-    assert size.items == 100
+    assert size.items(1) == 100

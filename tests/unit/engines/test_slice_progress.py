@@ -15,50 +15,66 @@ def said(kind: int, position: int = 0, *, began: float = 10.0, ended: float = 11
 
 
 def test_one_by_one_the_next_runs() -> None:
-    """From when the one before it ended; after the last one none does."""
+    """From when the one before it ended; after the last one none does, and the host has as long to say so."""
     progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=False)
-    assert (progress.running, progress.late_at(0.0), progress.late(0.0)) == ((0,), 6.0, (0,))
+    assert (progress.running, progress.late_at) == ((0,), 6.0)
     progress.heard(said(item_host.SUCCEEDED, 0, ended=7.0))
-    assert (progress.running, progress.late_at(0.0), progress.late(0.0)) == ((1,), 8.0, (1,))
+    assert (progress.running, progress.late_at) == ((1,), 8.0)
     progress.heard(said(item_host.FAILED, 1, ended=8.0))
-    assert (progress.running, progress.late_at(0.0), progress.late(0.0)) == ((), 9.0, ())
+    assert (progress.running, progress.late_at) == ((), 9.0)
     assert not progress.is_over
     progress.heard(said(item_host.OVER, 2))
     assert progress.is_over
 
 
 def test_at_once_the_host_says_which_run() -> None:
-    """The earliest of them is late first, once the host has had time to end it."""
+    """The earliest of them is late first, once the host has had time to end it; any may have kept it from that."""
     progress = SliceProgress(3, began=5.0, timeout_seconds=1.0, at_once=True)
-    assert (progress.running, progress.late_at(0.0), progress.late(0.0)) == ((), None, ())
     progress.heard(said(item_host.BEGAN, 0, began=10.0))
     progress.heard(said(item_host.BEGAN, 1, began=10.2))
-    progress.heard(said(item_host.BEGAN, 2, began=11.0))
-    assert progress.late_at(0.0) == 11.0 + GRACE_SECONDS
-    assert set(progress.late(0.0)) == {0, 1}
+    assert (progress.running, progress.late_at) == ((0, 1), 11.0 + GRACE_SECONDS)
     progress.heard(said(item_host.SUCCEEDED, 0))
-    assert set(progress.running) == {1, 2}
-    assert set(progress.late(0.0)) == {1}
+    progress.heard(said(item_host.BEGAN, 2, began=11.0))
+    assert (progress.running, progress.late_at) == ((1, 2), 11.2 + GRACE_SECONDS)
 
 
-def test_who_listens_late_counts_from_then() -> None:
-    """The host may have waited until its last answer was read, and has just begun the next item."""
-    progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=False)
-    progress.heard(said(item_host.SUCCEEDED, 0, ended=7.0))
-    assert (progress.late_at(100.0), progress.late(100.0)) == (101.0, (1,))
+def test_a_host_in_which_nothing_runs_is_late() -> None:
+    """It has as long as an item: what user code left behind may keep it from going on for ever."""
+    progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=True)
+    assert (progress.running, progress.late_at) == ((), 6.0 + GRACE_SECONDS)
+    progress.heard(said(item_host.BEGAN, 0, began=10.0))
+    progress.heard(said(item_host.SUCCEEDED, 0))
+    progress.listening(not_since=10.5, now=10.6)
+    assert (progress.running, progress.late_at) == ((), 11.6 + GRACE_SECONDS)
 
 
-def test_at_once_nobody_is_spared_by_the_answers_of_others() -> None:
+@pytest.mark.parametrize("grace", [0.0, GRACE_SECONDS], ids=["one by one", "at once"])
+def test_while_nobody_listens_no_time_passes(grace: float) -> None:
+    """The host may have waited until its last answer was read: neither what ran, nor what has begun since, is late."""
+    at_once = grace > 0
+    progress = SliceProgress(3, began=5.0, timeout_seconds=10.0, at_once=at_once)
+    if at_once:
+        progress.heard(said(item_host.BEGAN, 0, began=5.0))
+    progress.listening(not_since=6.0, now=100.0)
+    assert progress.late_at == 5.0 + 94.0 + 10.0 + grace
+    if at_once:
+        progress.heard(said(item_host.BEGAN, 1, began=50.0))
+    progress.heard(said(item_host.SUCCEEDED, 0, ended=50.0))
+    assert (progress.running, progress.late_at) == ((1,), 110.0 + grace)
+
+
+def test_answers_of_others_spare_nobody() -> None:
     """They come all the time."""
     progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=True)
     progress.heard(said(item_host.BEGAN, 0, began=10.0))
-    assert progress.late_at(100.0) == 11.0 + GRACE_SECONDS
+    for tenth in range(1, 5):
+        progress.listening(not_since=10.0 + tenth / 10, now=10.0 + tenth / 10)
+    assert progress.late_at == pytest.approx(11.0 + GRACE_SECONDS)
 
 
-def test_without_a_limit_none_is_late() -> None:
+def test_without_a_limit_nothing_is_late() -> None:
     """However long it takes."""
-    progress = SliceProgress(1, began=5.0, timeout_seconds=None, at_once=False)
-    assert (progress.late_at(0.0), progress.late(0.0)) == (None, ())
+    assert SliceProgress(1, began=5.0, timeout_seconds=None, at_once=False).late_at is None
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,17 @@ async def test_whose_claim_it_is_after_a_suspension(
     """Only Redis can tell; without an answer it may be anybody's."""
     held, _ = lease(MovedClock(), *answers)
     assert await held.is_still_held(0.5) is is_held
+
+
+async def test_where_a_lease_ends() -> None:
+    """Counted from when its last renewal was asked for, or sooner, if that is wished."""
+    clock = MovedClock()
+    held, _ = lease(clock, (Renewal.HELD, 3.0))
+    assert held.ends_at(at_most_seconds=60.0) == 1000.0 + LEASE_SECONDS
+    clock.seconds = 1004.0
+    await held.renew()
+    assert held.ends_at(at_most_seconds=60.0) == 1004.0 + LEASE_SECONDS
+    assert held.ends_at(at_most_seconds=2.5) == 1007.0 + 2.5
+    clock.seconds = 1004.0 + LEASE_SECONDS
+    with pytest.raises(LeaseLostError, match="lapsed"):
+        held.ends_at(at_most_seconds=2.5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+from hashlib import sha256
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -52,6 +54,12 @@ def test_a_settled_job_of_one_item_is_small() -> None:
     ]
     assert sizes
     assert max(sizes) <= 320
+
+
+def test_the_dictionary_stays_as_it_is() -> None:
+    """With another one what Redis has would be read as something else, and nothing would notice."""
+    digest = sha256(files("shared.history").joinpath("settled_state.txt").read_bytes()).hexdigest()
+    assert digest == "1dd01335fb0e3c98f007f54a5cde101b7932994615bf9e63c216fae1898e8ef4"
 
 
 def test_what_was_packed_once_is_read_for_ever() -> None:

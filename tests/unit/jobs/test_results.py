@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+import rfc8785
 
 from eldermesh.contract.canonical import canonical_bytes
 from services.router.jobs.end import ended
@@ -78,6 +79,15 @@ def test_a_progress_record_is_the_contracts() -> None:
     assert headers["ce_id"] == f"{JOB}:progress:1".encode()
     assert headers["ce_subject"] == JOB.encode()
     assert headers["tracestate"] == b"a=b"
+
+
+@pytest.mark.parametrize(("milliseconds", "text"), [(0, b"0"), (1, b"0.001"), (1000, b"1"), (1500, b"1.5")])
+def test_durations_are_written_in_one_form(milliseconds: int, text: bytes) -> None:
+    """That of the canonical form, whichever way they were computed: a rebuild publishes the same bytes."""
+    folded = routed_job().tell(results(succeeded(1).model_copy(update={"duration_ms": milliseconds})))
+    assert folded.progress is not None
+    assert b'"duration_seconds":' + text + b"," in folded.progress.value
+    assert text == rfc8785.dumps(milliseconds / 1000)
 
 
 def test_the_first_result_of_an_item_wins() -> None:

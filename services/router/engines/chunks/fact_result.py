@@ -54,30 +54,30 @@ class ItemPausedError(MeshError):
         super().__init__(f"item {index}: {self.reason}")
 
 
-async def fact_result(
-    outcome: ItemOutcome, *, index: int, attempt: int, measured_seconds: float, blob_name: str, blobs: BlobStore
+async def stored_result(
+    outcome: ItemSucceeded, *, index: int, attempt: int, measured_seconds: float, blob_name: str, blobs: BlobStore
 ) -> FactResult:
-    """The result to publish; `attempt` and `measured_seconds` are used where the outcome has none of its own.
+    """The result of an item whose output is too large to stand in a fact; arguments as of `inline_result`.
 
     Raises:
         RetryableError: the blob store did not take the output.
     """
     seconds = measured_seconds if outcome.duration_seconds is None else outcome.duration_seconds
-    inline = inline_result(outcome, index=index, attempt=attempt, measured_seconds=seconds)
-    if inline is not None:
-        return inline
-    output_json = cast("ItemSucceeded", outcome).output_json
+    measures = _measures(outcome, index, attempt, seconds)
     try:
         # In a thread: it may take seconds, and the claim has to be renewed meanwhile.
-        await asyncio.to_thread(check_ijson, output_json)
+        await asyncio.to_thread(check_ijson, outcome.output_json)
     except UndecodableJsonError as error:
-        return _failed(_measures(outcome, index, attempt, seconds), "result_not_json", bounded(str(error)))
-    url = await blobs.put(blob_name, output_json)
-    return FactResult(**_measures(outcome, index, attempt, seconds), status="succeeded", output_url=url)
+        return _failed(measures, "result_not_json", bounded(str(error)))
+    url = await blobs.put(blob_name, outcome.output_json)
+    return FactResult(**measures, status="succeeded", output_url=url)
 
 
 def inline_result(outcome: ItemOutcome, *, index: int, attempt: int, measured_seconds: float) -> FactResult | None:
-    """The same, where it is small enough to stand in a fact; else None."""
+    """The result to publish; None: its output is too large to stand in a fact.
+
+    `attempt` and `measured_seconds` are used where the outcome has none of its own.
+    """
     seconds = measured_seconds if outcome.duration_seconds is None else outcome.duration_seconds
     measures = _measures(outcome, index, attempt, seconds)
     if isinstance(outcome, ItemFailed):
@@ -97,12 +97,14 @@ def inline_result(outcome: ItemOutcome, *, index: int, attempt: int, measured_se
 
 def _measures(outcome: ItemOutcome, index: int, attempt: int, seconds: float) -> dict[str, Any]:
     tried = outcome.attempt or attempt
-    if any(not 0 <= number <= _LARGEST_NUMBER for number in (tried, seconds * 1000, outcome.cost_micros or 0)):
+    milliseconds, cost = seconds * 1000, outcome.cost_micros or 0
+    largest = _LARGEST_NUMBER
+    if not (0 <= tried <= largest and 0 <= milliseconds <= largest and 0 <= cost <= largest):
         raise ValueError("an outcome's attempt, duration or cost is beyond all")
     return {
         "item_index": index,
         "attempt": tried,
-        "duration_ms": round(seconds * 1000),
+        "duration_ms": round(milliseconds),
         "cost_micros": outcome.cost_micros,
     }
 

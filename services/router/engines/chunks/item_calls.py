@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from services.router.engines.chunks.task import ChunkTask
 from shared.errors import RetryableError
+from shared.history.chunk_id import ChunkId
 from shared.history.runs.lease import LeaseLostError
 from shared.logs.exceptions import ends_the_task
 from shared.workloads import ItemCall, RunKilledError
 
 
 def item_call(
-    task: ChunkTask, index: int, item: JsonValue, *, traceparent: str | None = None, tracestate: str | None = None
+    chunk: ChunkId,
+    index: int,
+    item: JsonValue,
+    *,
+    attempt: int,
+    traceparent: str | None = None,
+    tracestate: str | None = None,
 ) -> ItemCall:
-    """An item as the workload gets it."""
-    chunk = task.chunk_id
+    """An item of a chunk, as the workload gets it."""
     return ItemCall(
         index=index,
         item=item,
-        attempt=task.attempt,
+        attempt=attempt,
         idempotency_key=f"{chunk.job_id}/{chunk.stage}/{index}",
         epoch=chunk.epoch,
         traceparent=traceparent,

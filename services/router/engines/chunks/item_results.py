@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from typing import cast
 
-from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, fact_result, inline_result
+from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, inline_result, stored_result
 from services.router.engines.chunks.result_publisher import TimedResult
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
@@ -65,8 +66,8 @@ class ItemResults:
             return inline
         chunk = self._task.chunk_id
         put = partial(
-            fact_result,
-            outcome,
+            stored_result,
+            cast("ItemSucceeded", outcome),
             index=index,
             attempt=attempt,
             measured_seconds=seconds,

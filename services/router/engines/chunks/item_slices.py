@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -20,7 +22,7 @@ from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
 from services.router.engines.python.item_host import describe
 from shared.backoff.patience import with_patience
-from shared.errors import RetryableError, StillRunningError
+from shared.errors import MeshError, RetryableError, StillRunningError
 from shared.facts.jobs import FactResult
 from shared.history.runs.lease import Lease
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, PauseJobError, SlicedRun
@@ -33,24 +35,31 @@ MAX_SLICE_ITEMS: Final = 5_000
 _LONGEST = 10
 """How many times longer a slice is whose items run at once."""
 
+_MOST_IDLE = 10
+"""So many slices without an outcome in a row are a failure of the plug-in, and none of time."""
+
 _log = logging.getLogger(__name__)
 
 
+class SliceError(MeshError):
+    """The plug-in failed in a slice: the first of its items that has no outcome fails."""
+
+
 class SliceSize:
-    """How many items the next slice has: one while nothing is known of what an item takes.
+    """How many items the next slice has: one, or those that run at once, while nothing is known of what they take."""
 
-    Args:
-        at_once: how many run at a time. Their slices are longer: at the end of each, ever fewer run.
-    """
-
-    def __init__(self, at_once: int = 1) -> None:
-        self._seconds = SLICE_SECONDS * min(at_once, _LONGEST)
-        self.items = at_once
+    def __init__(self) -> None:
+        self._seconds_an_item = math.inf
 
     def ran(self, items: int, seconds: float) -> None:
         """So many items have just taken so long together."""
         if items:
-            self.items = max(1, min(MAX_SLICE_ITEMS, int(self._seconds * items / max(seconds, 1e-9))))
+            self._seconds_an_item = max(seconds, 1e-9) / items
+
+    def items(self, at_once: int) -> int:
+        """Of which so many run at a time. Their slices are longer: at the end of each, ever fewer run."""
+        seconds = SLICE_SECONDS * min(at_once, _LONGEST)
+        return max(at_once, min(MAX_SLICE_ITEMS, int(seconds / self._seconds_an_item)))
 
 
 class ItemSlices:
@@ -67,6 +76,7 @@ class ItemSlices:
     ) -> None:
         self._parts = parts
         self._task = task
+        self._chunk = task.chunk_id
         self._lease = lease
         self._metrics = metrics
         self._workload = spec.workload
@@ -83,16 +93,22 @@ class ItemSlices:
             ItemPausedError: stop and pause the job; the publisher has the results so far.
             RetryableError: Kafka, the blob store, or something that the workload needs did not answer.
         """
-        waiting, size = deque(missing), SliceSize(run.at_once)
+        waiting, size = deque(missing), SliceSize()
 
         async def ask() -> RetryableError | None:
             return await self._slice(run, waiting, size)
 
+        idle = 0
         while waiting:
             self._lease.check()
+            before = len(waiting)
             lasting = await with_patience(ask, seconds=self._parts.patience_seconds, clock=self._parts.clock)
             if lasting is not None:
                 raise lasting
+            idle = idle + 1 if len(waiting) == before else 0
+            if idle == _MOST_IDLE:
+                idle = 0
+                await self._fail(waiting.popleft(), SliceError("its workload gave no outcome"))
 
     async def _slice(self, run: SlicedRun, waiting: deque[int], size: SliceSize) -> RetryableError | None:
         """Run some items that wait, and take them off. Returns what it is no use to ask again for.
@@ -100,46 +116,114 @@ class ItemSlices:
         Raises:
             RetryableError: the workload cannot run an item now; what has been run is taken off.
         """
-        indexes = [waiting.popleft() for _ in range(min(size.items, len(waiting)))]
-        calls = [item_call(self._task, index, self._items[index]) for index in indexes]
-        left = {call.index: call for call in calls}
+        indexes = [waiting.popleft() for _ in range(min(size.items(_at_once(run)), len(waiting)))]
+        left = {
+            index: item_call(self._chunk, index, self._items[index], attempt=self._task.attempt) for index in indexes
+        }
         clock = self._parts.clock
         began = clock.monotonic()
         try:
-            async with aclosing(run.slice(calls, self._begin_until)) as given:
+            async with aclosing(self._given(run, list(left.values()))) as given:
                 async for outcomes in given:
                     try:
-                        await self._take(outcomes, left)
+                        await self._take(outcomes, left, began)
                     except RetryableError as error:
                         return error
         except PauseJobError as pause:
-            paused = next(iter(left.values()), calls[-1])
-            raise ItemPausedError(paused.index, paused.attempt, pause) from pause
+            index = next(iter(left), indexes[-1])
+            raise ItemPausedError(index, self._task.attempt, pause) from pause
         except StillRunningError as error:  # a second run of it must not begin beside it
             return error
-        except BaseException as error:
-            if concerns_the_run(error):
-                raise
-            _log.exception("chunk %s: its workload failed", self._task.chunk)
-            # A plug-in's own failure fails one item alone.
-            await self._take([(call, ItemFailed("internal", describe(error))) for call in [*left.values()][:1]], left)
+        except SliceError as error:
+            for index in [*left][:1]:
+                await self._fail(index, error)
+                del left[index]
         finally:
             waiting.extendleft(reversed(left))
         size.ran(len(indexes) - len(left), clock.monotonic() - began)
         return None
 
+    async def _given(
+        self, run: SlicedRun, calls: Sequence[ItemCall]
+    ) -> AsyncGenerator[Sequence[tuple[ItemCall, ItemOutcome]]]:
+        """What the plug-in gives.
+
+        Raises:
+            SliceError: it failed by itself.
+            PauseJobError, LeaseLostError, RunKilledError, RetryableError: see `SlicedRun.slice`.
+        """
+        try:
+            async with aclosing(run.slice(calls, self._begin_until)) as given:
+                async for outcomes in given:
+                    yield list(outcomes)
+        except PauseJobError:
+            raise
+        except BaseException as error:
+            if concerns_the_run(error):
+                raise
+            _log.exception("chunk %s: its workload failed", self._task.chunk)
+            raise SliceError(describe(error)) from error
+
+    async def _fail(self, index: int, error: SliceError) -> None:
+        """A plug-in's own failure fails one item alone."""
+        result = await self._end(index, ItemFailed("internal", str(error)), longest=0.0)
+        self._metrics.items_ended(self._workload, [result])
+
     def _begin_until(self) -> float:
         """Half a heartbeat from now, so that a lease that was lost meanwhile is noticed between two slices."""
         return self._lease.ends_at(at_most_seconds=self._parts.settings.heartbeat_seconds / 2)
 
-    async def _take(self, outcomes: list[tuple[ItemCall, ItemOutcome]], left: dict[int, ItemCall]) -> None:
-        """Make results of outcomes that have just come, give them to the publisher, and take their items off."""
-        now, context = self._parts.clock.now_ms(), get_current()
+    async def _take(
+        self, outcomes: Sequence[tuple[ItemCall, ItemOutcome]], left: dict[int, ItemCall], began: float
+    ) -> None:
+        """Give the publisher results of outcomes that have just come, and take their items off.
+
+        Raises:
+            SliceError: the plug-in gave something else.
+            RetryableError: the blob store, or Kafka, did not answer.
+        """
+        longest = self._parts.clock.monotonic() - began
         results: list[FactResult] = []
-        for call, outcome in outcomes:
-            del left[call.index]
-            timed = await self._results.of(outcome, call.index, seconds=outcome.duration_seconds or 0.0, ended_at=now)
-            self._spans.ended(timed, context)
-            results.append(timed.result)
-            await self._publisher.add(timed)
-        self._metrics.items_ended(self._workload, results)
+        try:
+            for given in outcomes:
+                call, outcome = _checked(given, left)
+                results.append(await self._end(call.index, outcome, longest=longest))
+                del left[call.index]
+        finally:
+            self._metrics.items_ended(self._workload, results)
+
+    async def _end(self, index: int, outcome: ItemOutcome, *, longest: float) -> FactResult:
+        """An item has ended, at most `longest` seconds after it began."""
+        own = getattr(outcome, "duration_seconds", None)
+        seconds = own if isinstance(own, int | float) and 0 <= own <= longest else longest
+        timed = await self._results.of(outcome, index, seconds=seconds, ended_at=self._parts.clock.now_ms())
+        await self._publisher.add(timed)
+        self._spans.ended(timed, get_current())
+        return timed.result
+
+
+def _checked(given: tuple[ItemCall, ItemOutcome], left: Mapping[int, ItemCall]) -> tuple[ItemCall, ItemOutcome]:
+    """What a plug-in gave.
+
+    Raises:
+        SliceError: it is no outcome of a call that has none yet.
+    """
+    try:
+        call, outcome = given
+        is_known = left[call.index] is call
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise SliceError(f"its workload gave no outcome of a call: {describe(error)}") from error
+    if not is_known:
+        raise SliceError("its workload gave the outcome of another call")
+    return call, outcome
+
+
+def _at_once(run: SlicedRun) -> int:
+    """How many items of it run at a time; a plug-in that does not say runs one."""
+    try:
+        return max(1, min(MAX_SLICE_ITEMS, int(getattr(run, "at_once", 1))))
+    except BaseException as error:
+        if concerns_the_run(error):
+            raise
+        _log.exception("a workload does not say how many items run at once: one")
+        return 1

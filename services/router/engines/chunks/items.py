@@ -1,4 +1,4 @@
-"""The items of a chunk, run one after another; the claim is renewed before each."""
+"""The items of a chunk: in slices where the workload takes them, else one after another, with a renewal before each."""
 
 from __future__ import annotations
 
@@ -179,9 +179,10 @@ class ChunkItems:
         began = clock.monotonic()
         with span(names.PROCESS_ITEM, attributes=attributes) as item_span:
             call = item_call(
-                self._task,
+                self._chunk,
                 index,
                 item,
+                attempt=self._task.attempt,
                 traceparent=traceparent_of(item_span),
                 tracestate=tracestate_of(item_span),
             )

@@ -1,4 +1,4 @@
-"""A claimed run of a chunk: its items one after another, their results appended as they end."""
+"""A claimed run of a chunk: its items, and their results appended as they end."""
 
 from __future__ import annotations
 

@@ -55,13 +55,30 @@ class HostAnswers:
             self._unread += read
         return answers
 
+    async def one(self) -> HostAnswer:
+        """The only answer to a request.
+
+        Raises:
+            EOFError, ConnectionError: as of `some`.
+        """
+        first, *more = await self.some()
+        if more:
+            raise ConnectionError(f"{1 + len(more)} answers to one request")
+        return first
+
     def _whole(self) -> list[HostAnswer]:
-        """Take the whole answers from what has been read."""
+        """Take the whole answers from what has been read.
+
+        Raises:
+            ConnectionError: there is none, but something that is no answer.
+        """
         header, unread, at = item_host.ANSWER, self._unread, 0
         answers: list[HostAnswer] = []
         while at + header.size <= len(unread):
             kind, position, began, ended, length = header.unpack_from(unread, at)
             if kind > item_host.BEGAN or length > item_host.MAX_OUTPUT_BYTES:
+                if answers:  # these count; what follows them is judged the next time
+                    break
                 raise ConnectionError(f"a frame of kind {kind} and {length} bytes")
             end = at + header.size + length
             if end > len(unread):

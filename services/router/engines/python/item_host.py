@@ -4,9 +4,10 @@ It runs as a bare script (`python -P item_host.py`) and imports nothing of the p
 a second, and packages of the user may have any name. What user code prints goes to standard error.
 
 Requests come on standard input: four bytes of length, big-endian, then JSON. `load` names a function; `slice` has items
-for it, and the time by the machine's monotonic clock after which no item may begin. Answers leave on standard output:
-`ANSWER`, a kind, an item's position in its slice, when it began and ended by the same clock, and how many bytes of
-content follow. Each item's answer leaves before the next item begins, so that a death leaves no doubt about which ran.
+for it, and the time after which no item may begin, by a clock that counts the time that the machine sleeps. Answers
+leave on standard output: `ANSWER`, a kind, an item's position in its slice, when it began and ended in seconds of
+`time.monotonic`, and how many bytes of content follow. Each item's answer leaves before the next item begins, so that a
+death leaves no doubt about which ran.
 
 User code may change anything: standard streams, descriptors, timers, signal handlers, modules. So the host takes what
 it needs before user code runs, and sets aside what could disturb its own work (`Border`). A function that has returned
@@ -26,17 +27,19 @@ import os
 import signal
 import struct
 import sys
+import time
 
 # The public one makes an enum of each answer, which would be half of what an item costs.
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Awaitable, Callable, Coroutine
 from faulthandler import cancel_dump_traceback_later
+from operator import is_not
 from os import _exit, getpid
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, RUSAGE_SELF, getrlimit, getrusage
 from signal import SIG_IGN, SIGINT, setitimer
 from signal import signal as set_handler
-from time import monotonic
+from time import clock_gettime, monotonic
 from types import ModuleType
 from typing import IO, Any
 
@@ -68,6 +71,12 @@ _OWN_DESCRIPTORS = 200
 """The host's own descriptors are above this, since user code may close low ones that it takes for its own."""
 
 _SIGNALS = range(1, signal.NSIG)
+
+_HELD_UP_SECONDS = 0.05
+"""A write that takes longer has held up what runs beside it."""
+
+_LEASE_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_UPTIME_RAW", time.CLOCK_MONOTONIC))
+"""By which leases end: `shared.history.clock.SystemClock.monotonic`."""
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -196,6 +205,7 @@ class Host:
     def __init__(self, border: Border) -> None:
         self._border = border
         self._functions: dict[str, Callable[[Any], Any]] = {}
+        self._runner = asyncio.Runner()
 
     def load(self, name: str) -> _Failure | None:
         """Import a function that is not yet known; why that failed."""
@@ -214,9 +224,7 @@ class Host:
 
     def call(self, name: str, item: Any) -> bytes | _Failure:
         """Call a function that was loaded: its output, or how it failed."""
-        return self._call(self._functions[name], item)
-
-    def _call(self, function: Callable[[Any], Any], item: Any) -> bytes | _Failure:
+        function = self._functions[name]
         own_trace, recursion_limit = self._border.own_trace, self._border.recursion_limit
         try:
             self._border.cross()
@@ -237,15 +245,20 @@ class Host:
             return "exception", describe(error)
         return _output(value)
 
-    def is_coroutine_function(self, name: str) -> bool:
-        """Whether calls of it can run at once."""
+    def can_run_at_once(self, name: str) -> bool:
+        """Whether it is a coroutine function."""
         return inspect.iscoroutinefunction(self._functions[name])
 
-    async def call_beside_others(self, name: str, item: Any, limit: float | None) -> bytes | _Failure:
-        """Call a coroutine function, and cancel it after `limit` seconds."""
+    async def call_beside_others(
+        self, name: str, item: Any, limit: float | None, held_up: Callable[[], float]
+    ) -> bytes | _Failure:
+        """Call a coroutine function, and cancel it after `limit` seconds, without those that all were held up."""
         # In a task of its own: user code may cancel it.
         call = asyncio.ensure_future(_value(self._functions[name], item))
+        ends, held_up_before = None if limit is None else monotonic() + limit, held_up()
         await asyncio.wait({call}, timeout=limit)
+        while ends is not None and not call.done() and (left := ends + held_up() - held_up_before - monotonic()) > 0:
+            await asyncio.wait({call}, timeout=left)
         if not call.done():
             call.cancel()
             await asyncio.wait({call})
@@ -256,10 +269,13 @@ class Host:
         return _output(value) if failure is None else failure
 
     def run(self, calls: Callable[[], Coroutine[Any, Any, None]]) -> _Failure | None:
-        """Run calls in one event loop; how that broke off, if user code ended the loop."""
+        """Run calls in an event loop, always the same: user code may keep clients that belong to it.
+
+        Returns how that broke off, if user code ended the loop: nothing may run in it again.
+        """
         self._border.cross()
         try:
-            asyncio.run(calls())
+            self._runner.run(calls())
         except OSError:  # the worker has gone: nobody reads answers
             raise
         except BaseException as error:  # noqa: BLE001 - user code stopped the loop: what runs in it fails
@@ -267,10 +283,6 @@ class Host:
         finally:
             self._border.come_back()
         return None
-
-
-def _peak_bytes() -> int:
-    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _kept(descriptor: int) -> int:
@@ -309,7 +321,7 @@ class Border:
         self._own_profile = sys.getprofile()
         self.recursion_limit = sys.getrecursionlimit()
         self._their_handlers: dict[int, Any] = {}
-        self._handlers: list[Any] = []
+        self._handlers: list[Any] = [None] * len(_SIGNALS)
         self._printed = _kept(2)
         self._streams = {"stdout": _text_stream(1), "stderr": _text_stream(2)}
         self._put_streams()
@@ -330,7 +342,7 @@ class Border:
         cancel_dump_traceback_later()
         self._their_handlers = {}
         handlers = list(map(getsignal, _SIGNALS))
-        if handlers != self._handlers:
+        if any(map(is_not, handlers, self._handlers)):  # by identity: comparing would call user code
             for number, handler in zip(_SIGNALS, handlers, strict=True):
                 if callable(handler) and handler is not _pass_over:
                     self._their_handlers[number] = handler
@@ -386,47 +398,38 @@ class Conversation:
         self._answers = answers
         self._host = host
         self._pid = getpid()
+        self._held_up_seconds = 0.0
 
     def hold(self) -> None:
         """Say that the host has started, then answer request by request until there are no more."""
         self._say(READY, f"{self._pid}".encode())
         while (frame := _read_frame(self._requests)) is not None:
             request = _from_json(frame.decode())
-            if request["ask"] == "load":
-                self._load(request["function"])
+            if request.pop("ask") == "load":
+                self._load(**request)
             else:
                 self._slice(**request)
 
     def _load(self, function: str) -> None:
         failure = self._host.load(function)
-        self._end_if_forked()
         if failure is None:
-            self._say(LOADED, position=int(self._host.is_coroutine_function(function)))
+            self._say(LOADED, position=int(self._host.can_run_at_once(function)))
         else:
             self._say_failed(failure, 0, 0.0, 0.0)
 
-    def _slice(
-        self,
-        *,
-        ask: str,  # noqa: ARG002
-        function: str,
-        items: list[Any],
-        not_after: float,
-        at_once: int,
-        limit: float | None,
-    ) -> None:
+    def _slice(self, function: str, items: list[Any], not_after: float, at_once: int, limit: float | None) -> None:
         if at_once > 1:
             answered = self._at_once(function, items, not_after, at_once, limit)
         else:
             answered = self._one_by_one(function, items, not_after)
-        self._say(OVER, f"{_peak_bytes()}".encode(), answered)
+        self._say(OVER, f"{getrusage(RUSAGE_SELF).ru_maxrss * 1024}".encode(), answered)
 
     def _one_by_one(self, function: str, items: list[Any], not_after: float) -> int:
         answered = 0
         for position, item in enumerate(items):
-            began = monotonic()
-            if began > not_after:
+            if clock_gettime(_LEASE_CLOCK) > not_after:
                 break
+            began = monotonic()
             self._answer(self._host.call(function, item), position, began)
             answered += 1
         return answered
@@ -439,12 +442,11 @@ class Conversation:
         async def lane() -> None:
             nonlocal answered
             for position, item in waiting:
-                began = monotonic()
-                if began > not_after:
+                if clock_gettime(_LEASE_CLOCK) > not_after:
                     return
+                running[position] = began = monotonic()
                 self._say(BEGAN, position=position, began=began)
-                running[position] = began
-                outcome = await self._host.call_beside_others(function, item, limit)
+                outcome = await self._host.call_beside_others(function, item, limit, lambda: self._held_up_seconds)
                 self._answer(outcome, position, running.pop(position))
                 answered += 1
 
@@ -452,22 +454,20 @@ class Conversation:
             await asyncio.gather(*(lane() for _ in range(min(at_once, len(items)))))
 
         failure = self._host.run(lanes)
-        for position, began in running.items():
-            self._answer(failure or ("exception", "its event loop ended"), position, began)
-        return answered + len(running)
+        if failure is not None:
+            # Of several, the worker finds out which has done it: it runs them again one by one.
+            if len(running) == 1:
+                ((position, began),) = running.items()
+                self._answer(failure, position, began)
+            _exit(1)
+        return answered
 
     def _answer(self, outcome: bytes | _Failure, position: int, began: float) -> None:
         ended = monotonic()
-        self._end_if_forked()
         if isinstance(outcome, bytes):
             self._say(SUCCEEDED, outcome, position, began, ended)
         else:
             self._say_failed(outcome, position, began, ended)
-
-    def _end_if_forked(self) -> None:
-        """User code may fork and return in the child, too: only the parent answers."""
-        if getpid() != self._pid:
-            _exit(0)
 
     def _say_failed(self, failure: _Failure, position: int, began: float, ended: float) -> None:
         error_type, message = failure
@@ -475,9 +475,14 @@ class Conversation:
         self._say(FAILED, content, position, began, ended)
 
     def _say(self, kind: int, content: bytes = b"", position: int = 0, began: float = 0.0, ended: float = 0.0) -> None:
-        self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)))
-        self._answers.write(content)
+        if getpid() != self._pid:  # user code has forked, and returned in the child, too: only the parent answers
+            _exit(0)
+        writing = monotonic()
+        # In one write: a signal handler of user code may raise between two.
+        self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)) + content)
         self._answers.flush()
+        if (took := monotonic() - writing) > _HELD_UP_SECONDS:
+            self._held_up_seconds += took
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,28 +35,24 @@ _CLOSE_SECONDS = 2.0
 _DEATH_SECONDS = 15.0
 
 
-class HostDiedError(Exception):
-    """The host ended during a call.
+class HostEndedError(Exception):
+    """The host broke off a slice.
 
     Attributes:
-        running: positions of the items that ran.
+        running: positions of the items that ran: one of them is to blame. None: nothing can be said.
     """
 
-    def __init__(self, status: int, running: Collection[int]) -> None:
-        super().__init__(describe_death(status))
+    def __init__(self, message: str, running: Sequence[int]) -> None:
+        super().__init__(message)
         self.running = running
 
 
-class HostTimeoutError(Exception):
-    """The host did not answer in time, and was killed.
+class HostDiedError(HostEndedError):
+    """The host ended by itself."""
 
-    Attributes:
-        late: positions of the items that took too long.
-    """
 
-    def __init__(self, message: str, late: Collection[int]) -> None:
-        super().__init__(message)
-        self.late = late
+class HostTimeoutError(HostEndedError):
+    """The host did not answer in time, and was killed."""
 
 
 def describe_death(status: int) -> str:
@@ -118,13 +114,15 @@ class ItemProcess:
             function: what is called.
             items: what it is called with.
             timeout_seconds: what each call may take. Starting the host and importing the module do not count.
-            before: asked just before the first call, for the time of `time.monotonic` after which no item may begin;
-                what it raises ends the host, and nothing is called.
-            at_once: how many calls of a coroutine function may run at a time; all other calls come one after another.
+            before: asked just before the first call, for the time after which no item may begin, by
+                `shared.history.clock.SystemClock.monotonic`; what it raises ends the host, and nothing is called.
+            at_once: how many calls of a coroutine function may run at a time. Another function is called with the first
+                item alone: whoever asks for many at once does not know how long one takes.
 
         Raises:
-            HostDiedError: the host ended while items ran.
-            HostTimeoutError: an item took longer than `timeout_seconds`, or the import longer than `START_SECONDS`.
+            HostDiedError: the host ended before the slice was over.
+            HostTimeoutError: an item, or the host between two, took longer than `timeout_seconds`, or the import longer
+                than `START_SECONDS`.
             RunKilledError: `kill` was called.
             RetryableError: no host could be started.
         """
@@ -140,10 +138,11 @@ class ItemProcess:
                 yield [(position, failed) for position in range(len(items))]
                 is_over = True
                 return
-            lanes = at_once if running.loaded[function] else 1
+            if at_once > 1 and not running.loaded[function]:
+                items, at_once = items[:1], 1
             not_after = before()
             progress = SliceProgress(
-                len(items), began=time.monotonic(), timeout_seconds=timeout_seconds, at_once=lanes > 1
+                len(items), began=time.monotonic(), timeout_seconds=timeout_seconds, at_once=at_once > 1
             )
             # User code may have left something that keeps it from reading.
             async with _limit(timeout_seconds, "it took"):
@@ -153,7 +152,7 @@ class ItemProcess:
                     function=function,
                     items=items,
                     not_after=not_after,
-                    at_once=lanes,
+                    at_once=at_once,
                     limit=timeout_seconds,
                 )
             async with aclosing(self._answered(running.answers, progress)) as answered:
@@ -163,7 +162,8 @@ class ItemProcess:
         except (EOFError, ConnectionError) as end:
             if self.killed:
                 raise RunKilledError from end
-            raise HostDiedError(await self._end(), (0,) if progress is None else progress.running) from end
+            running_items = (0,) if progress is None else progress.running
+            raise HostDiedError(describe_death(await self._end()), running_items) from end
         finally:
             if not is_over:
                 await to_its_end(self._end())
@@ -184,13 +184,17 @@ class ItemProcess:
                     await running.process.wait()
         await self._end()
 
+    def can_run_at_once(self, function: str) -> bool | None:
+        """Whether calls of `module:qualname` can run at once; None if the host that runs now has not imported it."""
+        return None if self._running is None else self._running.loaded.get(function)
+
     async def _load(self, running: _Running, function: str) -> ItemFailed | None:
         """Have the function imported; how that failed."""
         if function in running.loaded:
             return None
         async with _limit(START_SECONDS, "importing its module took"):
             await self._send(running, "load", function=function)
-            (answer,) = await running.answers.some()
+            answer = await running.answers.one()
         if answer.kind != item_host.LOADED:
             return _failed(answer, 0.0)
         running.loaded[function] = bool(answer.position)
@@ -199,16 +203,17 @@ class ItemProcess:
     async def _answered(
         self, answers: HostAnswers, progress: SliceProgress
     ) -> AsyncGenerator[list[tuple[int, ItemOutcome]]]:
+        listened = progress.began
         while not progress.is_over:
-            listening_since = time.monotonic()
-            some = await answers.some(progress.late_at(listening_since))
+            progress.listening(not_since=listened, now=time.monotonic())
+            some = await answers.some(progress.late_at)
+            listened = time.monotonic()
             if not some:
-                late = progress.late(listening_since)
-                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", late)
+                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", progress.running)
             for answer in some:
                 progress.heard(answer)
             if some[-1].kind == item_host.OVER:
-                self.peak_bytes = int(some[-1].content)
+                self.peak_bytes = _whole_number(some[-1])
             outcomes = [(answer.position, _outcome(answer)) for answer in some if answer.kind in item_host.OUTCOMES]
             if outcomes:
                 yield outcomes
@@ -239,8 +244,7 @@ class ItemProcess:
             self._kill_host()
         try:
             async with asyncio.timeout(START_SECONDS):
-                (ready,) = await answers.some()
-                self._running.pid = log.pid = int(ready.content)
+                self._running.pid = log.pid = _whole_number(await answers.one())
         except (EOFError, ConnectionError, TimeoutError) as error:
             if self.killed:
                 raise RunKilledError from error
@@ -291,5 +295,15 @@ def _outcome(answer: HostAnswer) -> ItemOutcome:
 
 
 def _failed(answer: HostAnswer, took: float) -> ItemFailed:
-    failure: dict[str, Any] = json.loads(answer.content)
-    return ItemFailed(failure["error_type"], failure["error_message"], duration_seconds=took)
+    try:
+        failure: dict[str, Any] = json.loads(answer.content)
+        return ItemFailed(failure["error_type"], failure["error_message"], duration_seconds=took)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConnectionError("no failure of an item") from error
+
+
+def _whole_number(answer: HostAnswer) -> int:
+    try:
+        return int(answer.content)
+    except ValueError as error:
+        raise ConnectionError("no number") from error

@@ -10,21 +10,23 @@ GRACE_SECONDS = 0.5
 
 
 class SliceProgress:
-    """The items of one slice.
+    """The items of one slice. All times are seconds of `time.monotonic`.
 
     Args:
         items: how many there are.
-        began: when the first can have begun, in seconds of `time.monotonic`.
+        began: when the first can have begun.
         timeout_seconds: what each may take.
         at_once: whether several run at once: then the host says which, and ends late ones by itself.
     """
 
     def __init__(self, items: int, *, began: float, timeout_seconds: float | None, at_once: bool) -> None:
         self._items = items
+        self.began = began
         self.timeout_seconds = timeout_seconds
         self._at_once = at_once
         self._answered = 0
         self._running = {} if at_once else {0: began}
+        self._listening_since = self._heard_at = began
         self.is_over = False
 
     @property
@@ -32,26 +34,23 @@ class SliceProgress:
         """Positions of the items that run, or may: they have begun, and have not been answered."""
         return tuple(position for position in self._running if position < self._items)
 
-    def late_at(self, listening_since: float) -> float | None:
-        """When the next of them is late, by the same clock; None if none can be.
-
-        Where one runs at a time, whoever listens late counts from then: the host may have had to wait until its last
-        answer was read.
-        """
-        if self.timeout_seconds is None or not self._running:
+    @property
+    def late_at(self) -> float | None:
+        """When something has taken too long: an item, or the host, if none runs; None if nothing can."""
+        if self.timeout_seconds is None:
             return None
-        began = min(self._running.values())
-        if self._at_once:
-            return began + self.timeout_seconds + GRACE_SECONDS
-        return max(began, listening_since) + self.timeout_seconds
+        since = min(self._running.values(), default=self._heard_at)
+        return since + self.timeout_seconds + (GRACE_SECONDS if self._at_once else 0.0)
 
-    def late(self, listening_since: float) -> tuple[int, ...]:
-        """Positions of those that are late at `late_at`."""
-        late_at = self.late_at(listening_since)
-        if late_at is None or self.timeout_seconds is None:
-            return ()
-        began_by = late_at - self.timeout_seconds
-        return tuple(each for each in self.running if self._running[each] <= began_by)
+    def listening(self, *, not_since: float, now: float) -> None:
+        """Nobody listened to the host between these times.
+
+        It may have had to wait until its answers were read, so that does not count against the items that ran.
+        """
+        self._running = {
+            position: began + max(0.0, now - max(began, not_since)) for position, began in self._running.items()
+        }
+        self._listening_since = self._heard_at = now
 
     def heard(self, answer: HostAnswer) -> None:
         """The host has said this.
@@ -61,11 +60,11 @@ class SliceProgress:
         """
         position = answer.position
         if answer.kind == item_host.BEGAN and self._at_once and position < self._items:
-            self._running[position] = answer.began
+            self._running[position] = max(answer.began, self._listening_since)
         elif answer.kind in item_host.OUTCOMES and self._running.pop(position, None) is not None:
             self._answered += 1
             if not self._at_once:
-                self._running[position + 1] = answer.ended
+                self._running[position + 1] = max(answer.ended, self._listening_since)
         elif answer.kind == item_host.OVER and position == self._answered:
             self.is_over = True
         else:

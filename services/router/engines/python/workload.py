@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pydantic import JsonValue
 
 from eldermesh.shield import to_its_end
-from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
+from services.router.engines.python.item_process import HostEndedError, HostTimeoutError, ItemProcess
 from shared.errors import DeadLetterError
 from shared.settings import Settings
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, Queue, RunContext
@@ -24,11 +24,7 @@ _MAX_KEPT_BYTES = 512 * 1024 * 1024
 
 
 class PythonRun:
-    """The calls of one chunk. Item hosts are kept between chunks, and replaced when they die.
-
-    Attributes:
-        at_once: how many calls of a coroutine function may run at a time.
-    """
+    """The calls of one chunk. Item hosts are kept between chunks, and replaced when they die."""
 
     def __init__(self, process: ItemProcess, context: RunContext) -> None:
         self._process = process
@@ -37,14 +33,22 @@ class PythonRun:
         self._function = str(context.options.get("function"))
         self._is_allowed = is_allowed(self._function, context.settings)
         # The worker's own settings apply, too.
-        self.at_once = min(_asked_at_once(context.options), context.settings.python_at_once)
+        self._asked_at_once = min(_asked_at_once(context.options), context.settings.python_at_once)
+        self._deaths: Counter[int] = Counter()
+        self._suspects: set[int] = set()
+        """Items that ran when others may have ended the host: they run one by one."""
+
+    @property
+    def at_once(self) -> int:
+        """How many calls may run at a time."""
+        return 1 if self._process.can_run_at_once(self._function) is False else self._asked_at_once
 
     async def slice(
         self, calls: Sequence[ItemCall], begin_until: Callable[[], float]
     ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
         """Call the function; an item whose host dies is tried again, `max_item_deaths` times in all.
 
-        Where several ran at once, one of them is to blame: they run again one by one.
+        Where several ran at once, one of them is to blame: they run again one by one, before all others.
 
         Raises:
             RunKilledError: `kill` was called.
@@ -55,35 +59,45 @@ class PythonRun:
             yield [(call, ItemFailed("denied", message, call.attempt)) for call in calls]
             return
         left = {call.index: call for call in calls}
-        deaths: Counter[int] = Counter()
-        at_once = self.at_once
         while left:
-            asked = list(left.values())
+            suspects = [call for call in left.values() if call.index in self._suspects]
+            asked, at_once = (suspects, 1) if suspects else (list(left.values()), self.at_once)
             try:
                 async with aclosing(self._answered(asked, begin_until, at_once)) as answered:
                     async for ended in answered:
                         for call, _ in ended:
                             del left[call.index]
-                        yield [(call, _after(outcome, call, deaths)) for call, outcome in ended]
-                return
-            except HostDiedError as died:
-                if len(died.running) != 1:
-                    at_once = 1
-                    continue
-                (position,) = died.running
-                call = asked[position]
-                deaths[call.index] += 1
-                if deaths[call.index] < self._max_deaths:
-                    continue
-                message = f"{died}; tried {self._max_deaths} times"
-                yield [(left.pop(call.index), ItemFailed("crashed", message, call.attempt + self._max_deaths - 1))]
-            except HostTimeoutError as late:
-                if len(late.late) != 1:
-                    at_once = 1
-                    continue
-                (position,) = late.late
-                call = left.pop(asked[position].index)
-                yield [(call, _after(ItemFailed("timeout", str(late)), call, deaths))]
+                        yield [(call, self._ended(call, outcome)) for call, outcome in ended]
+            except HostEndedError as end:
+                ran = [asked[position] for position in end.running]
+                if not ran and asked[0].index in left:  # nothing has begun: blame it, or this would go on for ever
+                    ran = asked[:1]
+                if (failed := self._failed(ran, end)) is not None:
+                    del left[ran[0].index]
+                    yield [(ran[0], failed)]
+            else:
+                if any(call.index in left for call in asked):  # no time was left for it
+                    return
+
+    def _failed(self, ran: Sequence[ItemCall], end: HostEndedError) -> ItemOutcome | None:
+        """The outcome of the only item that ran when its host ended; None: what ran is tried again."""
+        if len(ran) != 1:
+            self._suspects.update(call.index for call in ran)
+            return None
+        (call,) = ran
+        if isinstance(end, HostTimeoutError):
+            return self._ended(call, ItemFailed("timeout", str(end)))
+        self._deaths[call.index] += 1
+        if self._deaths[call.index] < self._max_deaths:
+            return None
+        self._deaths[call.index] -= 1  # the last try is none of those before it
+        return self._ended(call, ItemFailed("crashed", f"{end}; tried {self._max_deaths} times", call.attempt))
+
+    def _ended(self, call: ItemCall, outcome: ItemOutcome) -> ItemOutcome:
+        """The outcome of an item, with the deaths before it among its attempts."""
+        deaths = self._deaths.pop(call.index, 0)
+        self._suspects.discard(call.index)
+        return replace(outcome, attempt=call.attempt + deaths) if deaths else outcome
 
     async def _answered(
         self, calls: Sequence[ItemCall], begin_until: Callable[[], float], at_once: int
@@ -99,11 +113,6 @@ class PythonRun:
     def kill(self) -> None:
         """Kill the item host and all that the function started."""
         self._process.kill()
-
-
-def _after(outcome: ItemOutcome, call: ItemCall, deaths: Counter[int]) -> ItemOutcome:
-    """The outcome of an item, with the deaths before it among its attempts."""
-    return replace(outcome, attempt=call.attempt + deaths[call.index]) if deaths[call.index] else outcome
 
 
 def _asked_at_once(options: Mapping[str, JsonValue]) -> int:
