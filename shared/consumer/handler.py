@@ -22,8 +22,10 @@ class RecordHandler(Protocol[DecodedT]):
     Every record is handled at least once: what is done for it has to bear repetition.
     """
 
-    def decode(self, record: ConsumedRecord) -> DecodedT:
+    def decode(self, record: ConsumedRecord) -> DecodedT | None:
         """Read and judge the record: pure, and called before its span starts, because its trace may depend on it.
+
+        None if there is nothing to do for it: then it is skipped, without a span or a count.
 
         It is called on the event loop for small records, on a thread for large ones, and has to end soon for any bytes.
 

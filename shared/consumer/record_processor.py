@@ -95,6 +95,8 @@ class RecordProcessor:
             return False
         started_ns, started = time.time_ns(), time.perf_counter()
         decoded, refusal = await self._judge(record)
+        if decoded is None and refusal is None:
+            return False
         with process_span(
             record,
             group=self._subscription.group,
