@@ -111,9 +111,19 @@ class CeleryDispatcher:
 
     def _send(self, messages: Sequence[dict[str, Any]], queue: str, priority: int) -> None:
         with self._connected() as connection:
-            producer = self._app.amqp.Producer(connection, auto_declare=False)
-            for message in messages:
-                self._app.send_task(RUN_CHUNK, kwargs=message, queue=queue, priority=priority, producer=producer)
+            producer: Any = self._app.amqp.Producer(connection, auto_declare=False)
+            with producer.batch():
+                for message in messages:
+                    self._app.send_task(
+                        RUN_CHUNK,
+                        kwargs=message,
+                        queue=queue,
+                        priority=priority,
+                        producer=producer,
+                        argsrepr="",
+                        # What Flower shows; else Celery formats all of them.
+                        kwargsrepr=message["chunk"],
+                    )
 
     def _depths(self) -> QueueDepths:
         with self._connected() as connection:
