@@ -19,7 +19,7 @@ from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import BrakeError, OwnFailureError
 from shared.consumer.dead_letter import DeadLetterPublisher
-from shared.consumer.handler import OfJob, Subscription
+from shared.consumer.handler import Subscription
 from shared.consumer.record import ConsumedRecord
 from shared.consumer.record_telemetry import count_record, note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
@@ -104,7 +104,7 @@ class RecordProcessor:
             start_ns=started_ns,
         ) as span:
             if refusal is None:
-                job_id = decoded.job_id if isinstance(decoded, OfJob) else None
+                job_id: str | None = getattr(decoded, "job_id", None)
                 handle = partial(self._handle, record, decoded)
                 refusal = await self._retried(record, handle, batch_time, job_id=job_id)
             if refusal is not None:
