@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.settings import Settings
 
@@ -18,20 +19,27 @@ _RETRIES = 2
 
 
 class _HeedsCancellation:
-    """A connection that loses no cancellation.
+    """A connection that loses no cancellation, and makes no task for each command.
 
-    Redis' client bounds a write by `asyncio.wait_for`, which in Python 3.11 gives the result of what has ended in the
-    same turn of the loop in which the waiting task is cancelled, and forgets that it was: a task that is told to stop
-    would go on, and who waits for its end would wait for ever (https://github.com/python/cpython/issues/86296).
+    Redis' client bounds a write by `asyncio.wait_for`, which in Python 3.11 makes a task of it, and gives the result of
+    what has ended in the same turn of the loop in which the waiting task is cancelled, and forgets that it was: a task
+    that is told to stop would go on, and who waits for its end would wait for ever
+    (https://github.com/python/cpython/issues/86296).
     """
 
     async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - the client's own signature
-        task = asyncio.current_task()
-        asked = 0 if task is None else task.cancelling()
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]  # of the class it is mixed into
-        if task is not None and task.cancelling() > asked:
-            await self.disconnect(nowait=True)  # the answer is still to come, and nobody reads it
-            raise asyncio.CancelledError
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()
+        seconds, self.socket_timeout = self.socket_timeout, None  # so that the client does not bound it itself
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(command, check_health=False)  # type: ignore[misc]  # of the class it is mixed into
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = seconds
 
 
 def heeding_cancellation(client: Redis) -> Redis:

@@ -85,7 +85,7 @@ class BatchRunner:
             BrakeError: our own code fails, whatever the record; stop.
         """
         progress = self._progress  # `forget` may replace it meanwhile
-        waiting = [record for record in records if not progress.is_judged(record)]
+        waiting = self._for_handler((record for record in records if not progress.is_judged(record)), progress)
         failures: list[Exception] = []
         time = BatchTime(self._seconds, self.giving_up)
         try:
@@ -103,6 +103,19 @@ class BatchRunner:
         if failures or undone:
             progress.bound()
             raise RetryableError(f"{undone} of {len(records)} records were not done: {failures[:1]}")
+
+    def _for_handler(self, records: Iterable[ConsumedRecord], progress: _Progress) -> list[ConsumedRecord]:
+        """Those that are for the handler; of a history these are few, and a lane costs more than the look."""
+        chosen: list[ConsumedRecord] = []
+        for record in records:
+            try:
+                if self._processor.passes_over(record):
+                    progress.done.add(_coordinates(record))
+                else:
+                    chosen.append(record)
+            except OwnFailureError as failure:
+                progress.failed[_coordinates(record)] = failure
+        return chosen
 
     def committed(self, records: Iterable[ConsumedRecord]) -> None:
         """These were committed and will not come again."""

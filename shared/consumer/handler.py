@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 
 from shared.consumer.brake import Brake
 from shared.consumer.record import ConsumedRecord
@@ -22,8 +22,11 @@ class RecordHandler(Protocol[DecodedT]):
     Every record is handled at least once: what is done for it has to bear repetition.
     """
 
-    def decode(self, record: ConsumedRecord) -> DecodedT:
+    def decode(self, record: ConsumedRecord) -> DecodedT | None:
         """Read and judge the record: pure, and called before its span starts, because its trace may depend on it.
+
+        None if there is nothing to do for it: then it is skipped, without a span or a count. What has a `job_id` says
+        of which job (or request) the record speaks: its dead letter is then found by that.
 
         It is called on the event loop for small records, on a thread for large ones, and has to end soon for any bytes.
 
@@ -41,15 +44,6 @@ class RecordHandler(Protocol[DecodedT]):
             DeadLetterError: the record can never be handled.
             RetryableError: a dependency did not answer.
         """
-
-
-@runtime_checkable
-class OfJob(Protocol):
-    """A decoded record that says which job it speaks of: its dead letter is then found by that."""
-
-    @property
-    def job_id(self) -> str:
-        """The job's id, or the request's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,13 @@ class InboxBroker(KafkaBroker):
 
 
 async def parse_any_headers(batch: tuple[Any, ...], parse: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Parse a batch of aiokafka records without their headers, and give the message the whole records back.
+    """Parse the ends of a batch of aiokafka records without their headers, and give the message the whole records back.
 
     FastStream decodes every header as UTF-8 and drops the *whole batch* if one is not; it also obeys headers such as
-    `reply_to`. Headers are read from the raw records, by whoever knows them.
+    `reply_to`. Headers are read from the raw records, by whoever knows them; so are values, and the message's id is
+    made of the first and the last record.
     """
-    message = await parse(tuple(dataclasses.replace(record, headers=()) for record in batch))
+    message = await parse(tuple(dataclasses.replace(record, headers=()) for record in (batch[0], batch[-1])))
     message.raw_message = batch
     return message
 

@@ -19,7 +19,7 @@ from shared.consumer.alarm import DeadLetterAlarm
 from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import BrakeError, OwnFailureError
 from shared.consumer.dead_letter import DeadLetterPublisher
-from shared.consumer.handler import OfJob, Subscription
+from shared.consumer.handler import Subscription
 from shared.consumer.record import ConsumedRecord
 from shared.consumer.record_telemetry import count_record, note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
@@ -47,10 +47,24 @@ class RecordProcessor:
         self._alarm = alarm
         self._judging_large = asyncio.Semaphore(1)
 
-    async def process(self, record: ConsumedRecord, batch_time: BatchTime) -> bool:
-        """Handle the record, or publish its dead letter; either is acknowledged when this returns.
+    def passes_over(self, record: ConsumedRecord) -> bool:
+        """Whether the record is not for the handler.
 
-        Returns whether the handler did its work: not for a dead letter, nor for a record that is not for the handler.
+        Raises:
+            OwnFailureError: our own code fails on it.
+        """
+        asked = self._subscription.passes_over
+        try:
+            return asked is not None and asked(record)
+        except BaseException as failure:
+            if ends_the_task(failure):
+                raise
+            raise OwnFailureError(record, failure) from failure
+
+    async def process(self, record: ConsumedRecord, batch_time: BatchTime) -> bool:
+        """Handle a record that is for the handler, or publish its dead letter; acknowledged when this returns.
+
+        Returns whether the handler did its work: not for a dead letter, nor where there is nothing to do.
 
         Raises:
             RetryableError: it did not succeed within the batch's time.
@@ -90,11 +104,10 @@ class RecordProcessor:
         self._alarm.refused(record, refusal)
 
     async def _process(self, record: ConsumedRecord, batch_time: BatchTime) -> bool:
-        passes_over = self._subscription.passes_over
-        if passes_over is not None and passes_over(record):
-            return False
         started_ns, started = time.time_ns(), time.perf_counter()
         decoded, refusal = await self._judge(record)
+        if decoded is None and refusal is None:
+            return False
         with process_span(
             record,
             group=self._subscription.group,
@@ -102,7 +115,7 @@ class RecordProcessor:
             start_ns=started_ns,
         ) as span:
             if refusal is None:
-                job_id = decoded.job_id if isinstance(decoded, OfJob) else None
+                job_id: str | None = getattr(decoded, "job_id", None)
                 handle = partial(self._handle, record, decoded)
                 refusal = await self._retried(record, handle, batch_time, job_id=job_id)
             if refusal is not None:

@@ -1,4 +1,4 @@
-"""The Kafka consumer of services: partitions take turns, and an idle embedded broker is asked seldom."""
+"""The Kafka consumer of services: partitions take turns, idle brokers are asked seldom, busy ones for more."""
 
 from __future__ import annotations
 
@@ -48,19 +48,32 @@ IDLE_FETCH_WAIT_MS = 100
 IDLE_AFTER_SECONDS = 1.0
 
 
+BUSY_RECORDS_A_SECOND = 100
+"""From here on a record waits up to `GATHER_MS` for others: an answer costs the same for one as for many."""
+
+GATHER_MS = 10
+GATHER_BYTES = 32 * 1024
+_RATE_SECONDS = 0.5
+
+
 class PacedConsumer(FairConsumer):
     """`FairConsumer`; its `fetch_max_wait_ms` grows after `IDLE_AFTER_SECONDS` without records.
 
     The embedded broker sleeps for that time, whatever arrives. So it has to be short where a job is on its way, and an
     idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: with its
     longer time nothing changes.
+
+    Where records come so fast that each would be an answer of its own, the broker is asked to gather some.
     """
 
     def __init__(self, *topics: str, fetch_max_wait_ms: int, **options: Any) -> None:
         super().__init__(*topics, fetch_max_wait_ms=fetch_max_wait_ms, **options)
         self._busy_wait_ms = fetch_max_wait_ms
         self._idle_wait_ms = max(fetch_max_wait_ms, IDLE_FETCH_WAIT_MS)
-        self._record_at = time.monotonic()
+        self._least_bytes: int = self._fetch_min_bytes
+        self._record_at = self._counted_at = time.monotonic()
+        self._counted = 0
+        self._is_busy = False
 
     async def getmany(
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
@@ -70,10 +83,22 @@ class PacedConsumer(FairConsumer):
         batches: dict[Any, list[Any]] = await super().getmany(
             *partitions, timeout_ms=timeout_ms, max_records=max_records
         )
-        now = time.monotonic()
-        if batches:
-            self._record_at = now
-        is_idle = now - self._record_at >= IDLE_AFTER_SECONDS
-        wait_ms = self._idle_wait_ms if is_idle else self._busy_wait_ms
-        self._fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - it is read anew for each fetch; there is no public one
+        self._pace(sum(map(len, batches.values())))
         return batches
+
+    def _pace(self, records: int) -> None:
+        now = time.monotonic()
+        if records:
+            self._record_at = now
+            self._counted += records
+        seconds = now - self._counted_at
+        if seconds >= _RATE_SECONDS:
+            self._is_busy = self._counted / seconds >= BUSY_RECORDS_A_SECOND
+            self._counted_at, self._counted = now, 0
+        wait_ms, least_bytes = self._busy_wait_ms, self._least_bytes
+        if self._is_busy and least_bytes < GATHER_BYTES:
+            wait_ms, least_bytes = min(GATHER_MS, wait_ms), GATHER_BYTES
+        elif now - self._record_at >= IDLE_AFTER_SECONDS:
+            wait_ms = self._idle_wait_ms
+        fetcher = self._fetcher  # it reads both anew for each fetch; there is no public way to them
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = wait_ms, least_bytes  # noqa: SLF001

@@ -102,17 +102,11 @@ class RunnerClaims(ClaimStore):
         with self._world.pulse:
             await super().finish(partition, chunk, runner=runner, run=run)
 
-    async def spec(self, partition: int, job_id: str) -> bytes | None:
-        """The specification."""
+    async def annexed_spec(self, partition: int, job_id: str) -> tuple[bytes, bytes | None] | None:
+        """The specification and its annex."""
         await self._process.go_on()
         with self._world.pulse:
-            return await super().spec(partition, job_id)
-
-    async def annex(self, partition: int, job_id: str) -> bytes | None:
-        """The annex."""
-        await self._process.go_on()
-        with self._world.pulse:
-            return await super().annex(partition, job_id)
+            return await super().annexed_spec(partition, job_id)
 
 
 @dataclass(slots=True)

@@ -76,8 +76,9 @@ class PlayedClaims:
             raise RedisAwayError("away")
         return self.spec_json
 
-    async def annex(self, *_: Any, **__: Any) -> None:
-        """Nobody has advised."""
+    async def annexed_spec(self, *_: Any, **__: Any) -> tuple[bytes, None]:
+        """The same; nobody has advised."""
+        return await self.spec(), None
 
     async def append(self, *_: Any, value: bytes, headers: Headers, **__: Any) -> None:
         """A fact, as `FactSink` takes it."""

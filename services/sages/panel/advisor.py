@@ -63,18 +63,16 @@ class Advising:
             return None
         return question_of(fact, (record.key or b"").decode("utf-8", "replace"), record.timestamp_ms)
 
-    def root_trace_id(self, decoded: Question | None) -> str | None:  # noqa: ARG002 - the interface is the consumer's
+    def root_trace_id(self, decoded: Question) -> str | None:  # noqa: ARG002 - the interface is the consumer's
         """Facts carry the trace of their job."""
         return None
 
-    async def handle(self, record: ConsumedRecord, decoded: Question | None) -> None:  # noqa: ARG002 - as above
+    async def handle(self, record: ConsumedRecord, decoded: Question) -> None:  # noqa: ARG002 - as above
         """Ask the sages and append their advice, acknowledged by all in-sync replicas.
 
         Raises:
             RetryableError: the broker did not acknowledge it.
         """
-        if decoded is None:
-            return
         trace.get_current_span().set_attribute(names.JOB_ID, decoded.job_id)
         if SystemClock().now_ms() - decoded.accepted_at > decoded.terms.advise_within_ms:
             _expired.add(1)

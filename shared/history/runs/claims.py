@@ -98,7 +98,9 @@ class ClaimStore:
         value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, job_id)
         return None if value is None else bytes(value)
 
-    async def annex(self, partition: int, job_id: str) -> bytes | None:
-        """What facts have added to a job's specification; None where none has, or the job has ended."""
-        value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, annex_field(job_id))
-        return None if value is None else bytes(value)
+    async def annexed_spec(self, partition: int, job_id: str) -> tuple[bytes, bytes | None] | None:
+        """A job's specification, and what facts have added to it, if any has; None as in `spec`."""
+        keys = PartitionKeys(self._topic, partition)
+        values: Any = await self._redis.hmget(keys.specs, [job_id, annex_field(job_id)])
+        spec, annex = values
+        return None if spec is None else (spec, annex)

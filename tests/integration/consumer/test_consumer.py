@@ -258,3 +258,19 @@ async def test_records_that_are_none_of_the_handlers_are_committed_unread(embedd
         await wait_until(lambda: is_committed(embedded, 0, 21), description="all are committed")
     assert collector.counts() == {b"7": 1, b"17": 1}
     assert await read_all(embedded, JOBS_DEAD) == []
+
+
+async def test_records_of_which_nothing_is_to_be_done_are_committed(embedded: Settings) -> None:
+    """A handler says so by decoding them to nothing."""
+
+    class Choosy(Collector):
+        def decode(self, record: ConsumedRecord) -> bytes | None:  # type: ignore[override]  # a collector wants all
+            value = super().decode(record)
+            return value if value.endswith(b"7") else None
+
+    collector = Choosy()
+    await publish(embedded, JOBS, [Sent(b"bad", partition=0), *numbered(0, 20, partition=0)])
+    async with consuming(embedded, collector):
+        await wait_until(lambda: is_committed(embedded, 0, 21), description="all are committed")
+    assert collector.counts() == {b"7": 1, b"17": 1}
+    assert len(await read_all(embedded, JOBS_DEAD)) == 1

@@ -25,6 +25,10 @@ class _Processor:
         self.given_up: list[bytes | None] = []
         self.failures: list[weakref.ref[OwnFailureError]] = []
 
+    def passes_over(self, _record: ConsumedRecord) -> bool:
+        """All are for it."""
+        return False
+
     async def process(self, record: ConsumedRecord, _time: BatchTime) -> bool:
         """Handle a record, or fail on it."""
         if record.value == b"good":
@@ -112,6 +116,10 @@ class _Slow:
     def __init__(self) -> None:
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
         self.handled: list[bytes | None] = []
+
+    def passes_over(self, _record: ConsumedRecord) -> bool:
+        """All are for it."""
+        return False
 
     async def process(self, record: ConsumedRecord, _time: BatchTime) -> bool:
         """Wait, and note it."""

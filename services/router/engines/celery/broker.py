@@ -68,17 +68,20 @@ class _QoS(redis.QoS):
 
 
 class _Channel(redis.Channel):
-    """A channel that keeps the address of Redis when its connection is closed.
+    """A channel that keeps the address of Redis when its connection is closed, and one client for each of its pools.
 
     kombu asks the closed connection, which raises an AttributeError and ends the worker. But a channel needs Redis
     later: to acknowledge tasks that end after a lost connection, and to be closed when the first attempt failed
     half-way.
+
+    kombu makes a client for each command, which takes longer than the command does.
     """
 
     QoS = _QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._known_params: dict[bool, dict[str, Any]] = {}
+        self._known_client: Any = None
         super().__init__(*args, **kwargs)
         self._connparams()
 
@@ -86,6 +89,13 @@ class _Channel(redis.Channel):
         if asynchronous not in self._known_params:
             self._known_params[asynchronous] = super()._connparams(asynchronous)  # type: ignore[misc]
         return dict(self._known_params[asynchronous])
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - as kombu calls it
+        if asynchronous:  # kombu keeps that one itself
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        if self._known_client is None or self._known_client.connection_pool is not self.pool:
+            self._known_client = super()._create_client()  # type: ignore[misc]
+        return self._known_client
 
 
 class _Transport(redis.Transport):

@@ -30,6 +30,7 @@ from services.router.engines.chunks.task import ChunkOutcome
 from shared.errors import RetryableError, StopServiceError
 from shared.health.heartbeat import Heartbeat
 from shared.logs.setup import configure_logging, get_logger
+from shared.processes.garbage_collection import collect_seldom
 from shared.processes.service_process import settings_of_process
 from shared.settings import Settings
 from shared.telemetry.setup import configure_telemetry, shutdown_telemetry
@@ -93,6 +94,7 @@ class CeleryWorker:
             without_gossip=True,
             without_mingle=True,
         )
+        collect_seldom()
         try:
             worker.start()
         finally:
@@ -129,6 +131,7 @@ class CeleryWorker:
         worker_id = f"celery@{socket.gethostname()}:{os.getpid()}"
         self._runner = RunnerThread(self._settings, engine="celery", worker_id=worker_id)
         self._runner.start()
+        collect_seldom()
         self._runner.interrupt_when_readable(self._interrupt_read)
 
     def _end_child(self, **_: Any) -> None:

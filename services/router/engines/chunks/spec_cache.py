@@ -63,8 +63,8 @@ class JobSpecs:
 
 
 async def _read(claims: ClaimStore, partition: int, job_id: str) -> JobSpec | None:
-    raw = await claims.spec(partition, job_id)
-    if raw is None:
+    found = await claims.annexed_spec(partition, job_id)
+    if found is None:
         return None
-    annex = await claims.annex(partition, job_id)
+    raw, annex = found
     return JobSpec.model_validate_json(raw).model_copy(update={"advice": read_annex(annex)})
