@@ -169,7 +169,7 @@ class SlicedRun(Protocol):
         Some calls without an outcome: there was no time to begin them. They come again.
 
         Args:
-            calls: the items, each with another index.
+            calls: the items, each index once.
             begin_until: to be asked just before the first item begins, and after each trouble, for the time after which
                 no item may begin, by `shared.history.clock.SystemClock.monotonic`, which counts the time that the
                 machine sleeps; what it raises ends the run. A run that stays in this process can call
@@ -178,7 +178,9 @@ class SlicedRun(Protocol):
         Raises:
             RunKilledError: the run was killed meanwhile.
             PauseJobError: as of `WorkloadRun.item`, for the first call without an outcome.
-            shared.errors.RetryableError, shared.errors.StillRunningError: the same.
+            shared.errors.RetryableError: something needed did not answer, and nothing of the slice goes on: the calls
+                without an outcome are asked again for some minutes, then the run ends. That is no death.
+            shared.errors.StillRunningError: as of `WorkloadRun.item`.
         """
 
     def kill(self) -> None:

@@ -9,8 +9,10 @@ import time
 from typing import Any
 
 _here: set[int] = set()
+_running = 0
 _all_here = asyncio.Event()
 _loops: list[asyncio.AbstractEventLoop] = []
+_clients: list[asyncio.Future[None]] = []
 _left: list[asyncio.Task[str]] = []
 
 
@@ -26,13 +28,12 @@ async def meet(item: list[int]) -> int:
 
 async def most_at_once(seconds: float) -> int:
     """How many of these ran when this one began, itself counted."""
-    number = len(_here)
-    _here.add(-number - 1)
-    try:
-        await asyncio.sleep(seconds)
-        return number + 1
-    finally:
-        _here.discard(-number - 1)
+    global _running  # noqa: PLW0603 - what is tested is one process
+    _running += 1
+    number = _running
+    await asyncio.sleep(seconds)
+    _running -= 1
+    return number
 
 
 async def same_loop(_: int) -> bool:
@@ -41,6 +42,14 @@ async def same_loop(_: int) -> bool:
     _loops.append(loop)
     _left.append(asyncio.create_task(behave("stay whatever comes")))
     return loop is _loops[0]
+
+
+async def with_a_client(how: str) -> str:
+    """Behave so, with something that belongs to the event loop of the first call."""
+    _clients.append(asyncio.get_running_loop().create_future())
+    if _clients[0].get_loop() is not asyncio.get_running_loop():
+        raise RuntimeError("the client is of another event loop")
+    return await behave(how)
 
 
 async def large_after(seconds: float) -> str:
@@ -62,6 +71,10 @@ async def behave(how: str) -> str:
             while True:
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(600)
+        case "stop later":
+            asyncio.get_running_loop().call_later(0.3, asyncio.get_running_loop().stop)
+        case "stay a second":
+            await asyncio.sleep(1.0)
         case "block":
             time.sleep(600)  # noqa: ASYNC251 - that is what is tested
         case _:

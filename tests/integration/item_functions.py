@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from services.router.engines.python import item_host
 
 not_callable = 3
 
@@ -148,3 +152,14 @@ def note(item: list[Any]) -> None:
     path, text = item
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(f"{text}\n")
+
+
+def forge_the_end(item: int) -> int:
+    """At the second item, tell the worker that the slice is over, by whatever pipes this process has kept."""
+    if item == 2:
+        for descriptor in range(200, 220):
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                    os.write(descriptor, item_host.ANSWER.pack(item_host.OVER, 7, 0.0, 0.0, 0))
+        time.sleep(300)
+    return item

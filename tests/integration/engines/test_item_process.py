@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
+from shared.history.clock import SystemClock
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded
 from tests.integration.item_pids import begun, let_go
 from tests.waiting import wait_until
@@ -73,7 +73,7 @@ async def test_an_item_that_fails_is_one_of_many(host: ItemProcess, tmp_path: Pa
 async def test_no_time_is_left(host: ItemProcess, tmp_path: Path) -> None:
     """Nothing begins, and the host takes the next slice."""
     notes = tmp_path / "notes"
-    assert await Slice(host, "note", [[str(notes), "x"]]).run(until=time.monotonic() - 0.001) == []
+    assert await Slice(host, "note", [[str(notes), "x"]]).run(until=SystemClock().monotonic() - 0.001) == []
     pid = host.pid
     assert len(await Slice(host, "note", [[str(notes), "y"]]).run()) == 1
     assert (host.pid, notes.read_text("utf-8")) == (pid, "y\n")
@@ -83,7 +83,7 @@ async def test_a_host_that_stood_still_begins_nothing_when_it_wakes(host: ItemPr
     """It is stopped while an item runs, and goes on when none may begin any more: that one ends, the next is left."""
     first, second = tmp_path / "first", tmp_path / "second"
     await Slice(host, "double", [1]).run()
-    until = time.monotonic() + 2.0
+    until = SystemClock().monotonic() + 2.0
     part = Slice(host, "until_let_go", [str(first), str(second)])
     running = asyncio.create_task(part.run(until=until))
     await begun(first)
@@ -91,7 +91,7 @@ async def test_a_host_that_stood_still_begins_nothing_when_it_wakes(host: ItemPr
     os.kill(host.pid, signal.SIGSTOP)
     try:
         await let_go(first)
-        await wait_until(lambda: time.monotonic() > until, description="no item may begin")
+        await wait_until(lambda: SystemClock().monotonic() > until, description="no item may begin")
     finally:
         os.kill(host.pid, signal.SIGCONT)
     assert len(await running) == 1
@@ -112,3 +112,12 @@ async def test_a_time_limit_is_of_each_item(host: ItemProcess) -> None:
     with pytest.raises(HostTimeoutError, match="longer than 1 s"):
         await part.run(timeout_seconds=1.0)
     assert len(part.outcomes) == 20
+
+
+async def test_answers_before_a_frame_that_no_host_writes_count(host: ItemProcess) -> None:
+    """User code writes the end of a slice that is not over: the item before it has its outcome, the next has none."""
+    part = Slice(host, "forge_the_end", [1, 2, 3])
+    with pytest.raises(HostDiedError) as died:
+        await part.run()
+    assert len(part.outcomes) == 1
+    assert died.value.running == (1,)

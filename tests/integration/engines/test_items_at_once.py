@@ -83,8 +83,9 @@ async def test_no_more_run_at_once_than_were_asked_for() -> None:
     async with workload.open(asked("most_at_once", 3)) as run:
         outcomes = await outcomes_of(run, [0.01] * 40)
     await workload.close()
-    assert len(outcomes) == 40
-    assert {outcome.output_json for outcome in outcomes if isinstance(outcome, ItemSucceeded)} <= {b"1", b"2", b"3"}
+    at_once = [outcome.output_json for outcome in outcomes if isinstance(outcome, ItemSucceeded)]
+    assert len(at_once) == 40
+    assert set(at_once) == {b"1", b"2", b"3"}
 
 
 async def test_other_functions_are_called_one_by_one() -> None:
@@ -190,6 +191,24 @@ async def test_an_item_that_kills_the_host_is_found() -> None:
         ("succeeded", None),
         ("succeeded", None),
     ]
+
+
+async def test_items_that_ran_beside_a_death_can_use_their_client() -> None:
+    """They run again one by one in a new host, and others at once after them, in one event loop."""
+    workload = PythonWorkload()
+    async with workload.open(asked("with_a_client", 3)) as run:
+        outcomes = await outcomes_of(run, ["fine", "leave", "fine", "fine", "fine", "fine"])
+    await workload.close()
+    assert [outcome.error_type if isinstance(outcome, ItemFailed) else None for outcome in outcomes] == [
+        None,
+        "crashed",
+        *[None] * 4,
+    ]
+
+
+async def test_the_last_item_is_not_blamed_for_what_another_left() -> None:
+    """It alone runs when the loop is stopped; run again, it succeeds."""
+    assert await words(["stop later", "stay a second"]) == [("succeeded", None), ("succeeded", None)]
 
 
 async def test_a_late_item_is_cancelled_alone() -> None:

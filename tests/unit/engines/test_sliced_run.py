@@ -20,6 +20,15 @@ from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, P
 from tests.unit.engines.played_chunk import LEASE_SECONDS, TASK, results_of, runner
 from tests.unit.runs import MovedClock, PlayedClaims
 
+
+class Broken:
+    """What a plug-in gives in place of an outcome; it cannot even be looked at."""
+
+    def __getattr__(self, name: str) -> object:
+        """Nothing is to be had of it."""
+        raise RuntimeError(f"{name} cannot be had")
+
+
 Given = list[tuple[ItemCall, ItemOutcome]]
 Act = Callable[[Sequence[ItemCall]], Given | BaseException]
 
@@ -153,10 +162,22 @@ async def test_an_outcome_that_is_none_fails_its_item_alone(outcome: ItemOutcome
         lambda _: [(None, _SUCCEEDED)],
         lambda _: [None],
         lambda _: None,
+        lambda _: [(Broken(), _SUCCEEDED)],
+        lambda calls: [(calls[0], Broken()), *all_succeed(calls[1:])],
         lambda calls: [(ItemCall(0, 1, 1, "another", 1), _SUCCEEDED), *all_succeed(calls)],
         lambda calls: [(ItemCall(77, 1, 1, "another", 1), _SUCCEEDED), *all_succeed(calls)],
     ],
-    ids=["raises", "sys.exit", "no call", "no pair", "no list", "another call", "another item"],
+    ids=[
+        "raises",
+        "sys.exit",
+        "no call",
+        "no pair",
+        "no list",
+        "a broken call",
+        "a broken outcome",
+        "another call",
+        "another item",
+    ],
 )
 async def test_a_plug_in_that_fails_in_a_slice_fails_one_item(act: Act) -> None:
     """The first that has no outcome; the others run."""

@@ -100,7 +100,7 @@ def _measures(outcome: ItemOutcome, index: int, attempt: int, seconds: float) ->
     milliseconds, cost = seconds * 1000, outcome.cost_micros or 0
     largest = _LARGEST_NUMBER
     if not (0 <= tried <= largest and 0 <= milliseconds <= largest and 0 <= cost <= largest):
-        raise ValueError("an outcome's attempt, duration or cost is beyond all")
+        raise ValueError("an outcome's attempt, duration or cost is out of range")
     return {
         "item_index": index,
         "attempt": tried,

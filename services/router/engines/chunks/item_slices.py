@@ -57,7 +57,7 @@ class SliceSize:
             self._seconds_an_item = max(seconds, 1e-9) / items
 
     def items(self, at_once: int) -> int:
-        """Of which so many run at a time. Their slices are longer: at the end of each, ever fewer run."""
+        """How many, where so many run at a time: such slices are longer, since at the end of each ever fewer run."""
         seconds = SLICE_SECONDS * min(at_once, _LONGEST)
         return max(at_once, min(MAX_SLICE_ITEMS, int(seconds / self._seconds_an_item)))
 
@@ -84,6 +84,8 @@ class ItemSlices:
         self._publisher = publisher
         self._results = ItemResults(parts, task, spec)
         self._spans = ItemSpans(task, spec, parts.settings.item_spans)
+        self._until = math.inf
+        """When the items of the slice that runs may begin at the latest, once the workload has asked."""
 
     async def run(self, run: SlicedRun, missing: tuple[int, ...]) -> None:
         """Run the missing items, and give each result to the publisher.
@@ -101,11 +103,12 @@ class ItemSlices:
         idle = 0
         while waiting:
             self._lease.check()
-            before = len(waiting)
+            before, self._until = len(waiting), math.inf
             lasting = await with_patience(ask, seconds=self._parts.patience_seconds, clock=self._parts.clock)
             if lasting is not None:
                 raise lasting
-            idle = idle + 1 if len(waiting) == before else 0
+            had_time = self._parts.clock.monotonic() < self._until
+            idle = idle + 1 if len(waiting) == before and had_time else 0
             if idle == _MOST_IDLE:
                 idle = 0
                 await self._fail(waiting.popleft(), SliceError("its workload gave no outcome"))
@@ -166,12 +169,14 @@ class ItemSlices:
 
     async def _fail(self, index: int, error: SliceError) -> None:
         """A plug-in's own failure fails one item alone."""
-        result = await self._end(index, ItemFailed("internal", str(error)), longest=0.0)
+        now = self._parts.clock.now_ms()
+        result = await self._end(index, ItemFailed("internal", str(error)), seconds=0.0, ended_at=now)
         self._metrics.items_ended(self._workload, [result])
 
     def _begin_until(self) -> float:
         """Half a heartbeat from now, so that a lease that was lost meanwhile is noticed between two slices."""
-        return self._lease.ends_at(at_most_seconds=self._parts.settings.heartbeat_seconds / 2)
+        self._until = self._lease.ends_at(at_most_seconds=self._parts.settings.heartbeat_seconds / 2)
+        return self._until
 
     async def _take(
         self, outcomes: Sequence[tuple[ItemCall, ItemOutcome]], left: dict[int, ItemCall], began: float
@@ -182,40 +187,46 @@ class ItemSlices:
             SliceError: the plug-in gave something else.
             RetryableError: the blob store, or Kafka, did not answer.
         """
-        longest = self._parts.clock.monotonic() - began
+        clock = self._parts.clock
+        longest, now = clock.monotonic() - began, clock.now_ms()
         results: list[FactResult] = []
         try:
             for given in outcomes:
-                call, outcome = _checked(given, left)
-                results.append(await self._end(call.index, outcome, longest=longest))
-                del left[call.index]
+                index, outcome, seconds = _checked(given, left, longest)
+                results.append(await self._end(index, outcome, seconds=seconds, ended_at=now))
+                del left[index]
         finally:
             self._metrics.items_ended(self._workload, results)
 
-    async def _end(self, index: int, outcome: ItemOutcome, *, longest: float) -> FactResult:
-        """An item has ended, at most `longest` seconds after it began."""
-        own = getattr(outcome, "duration_seconds", None)
-        seconds = own if isinstance(own, int | float) and 0 <= own <= longest else longest
-        timed = await self._results.of(outcome, index, seconds=seconds, ended_at=self._parts.clock.now_ms())
+    async def _end(self, index: int, outcome: ItemOutcome, *, seconds: float, ended_at: int) -> FactResult:
+        """An item has ended."""
+        timed = await self._results.of(outcome, index, seconds=seconds, ended_at=ended_at)
         await self._publisher.add(timed)
         self._spans.ended(timed, get_current())
         return timed.result
 
 
-def _checked(given: tuple[ItemCall, ItemOutcome], left: Mapping[int, ItemCall]) -> tuple[ItemCall, ItemOutcome]:
-    """What a plug-in gave.
+def _checked(
+    given: tuple[ItemCall, ItemOutcome], left: Mapping[int, ItemCall], longest: float
+) -> tuple[int, ItemOutcome, float]:
+    """What a plug-in gave: an item's index and outcome, and what it took, in seconds; `longest` where it does not say.
 
     Raises:
         SliceError: it is no outcome of a call that has none yet.
     """
     try:
         call, outcome = given
-        is_known = left[call.index] is call
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        index = call.index
+        is_known = left[index] is call
+        own = getattr(outcome, "duration_seconds", None)
+        seconds = own if isinstance(own, int | float) and 0 <= own <= longest else longest
+    except BaseException as error:
+        if concerns_the_run(error):
+            raise
         raise SliceError(f"its workload gave no outcome of a call: {describe(error)}") from error
     if not is_known:
         raise SliceError("its workload gave the outcome of another call")
-    return call, outcome
+    return index, outcome, seconds
 
 
 def _at_once(run: SlicedRun) -> int:

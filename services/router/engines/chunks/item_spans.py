@@ -1,4 +1,4 @@
-"""Which items of a sliced run have a span: the first, the failed, the slow, and a sample, bounded for each job."""
+"""Which items of a sliced run have a span: the first of a chunk, the failed, the slow, and a sample, bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class ItemSpans:
     Args:
         task: the chunk that runs.
         spec: its job.
-        most: of a whole job. A chunk gets its share of each: of the sample, and again of what failed or was slow.
+        most: of a whole job. A chunk gets its share of each, and at least one: of the sample, and again of what failed
+            or was slow.
     """
 
     def __init__(self, task: ChunkTask, spec: JobSpec, most: int) -> None:

@@ -205,6 +205,7 @@ class Host:
     def __init__(self, border: Border) -> None:
         self._border = border
         self._functions: dict[str, Callable[[Any], Any]] = {}
+        self._can_run_at_once: set[str] = set()
         self._runner = asyncio.Runner()
 
     def load(self, name: str) -> _Failure | None:
@@ -213,7 +214,9 @@ class Host:
             return None
         self._border.cross()
         try:
-            self._functions[name] = resolve(name)
+            self._functions[name] = function = resolve(name)
+            if inspect.iscoroutinefunction(function):
+                self._can_run_at_once.add(name)
         except DeniedError as error:
             return "denied", bounded(str(error))
         except BaseException as error:  # noqa: BLE001 - user code: SystemExit at import is the item's failure, too
@@ -235,7 +238,7 @@ class Host:
                 if sys.getrecursionlimit() < recursion_limit:
                     sys.setrecursionlimit(recursion_limit)
                 if inspect.isawaitable(value):
-                    value = asyncio.run(_awaited(value))
+                    value = self._runner.run(_awaited(value))
             finally:
                 sys.settrace(own_trace)
                 if sys.getrecursionlimit() < recursion_limit:
@@ -247,12 +250,12 @@ class Host:
 
     def can_run_at_once(self, name: str) -> bool:
         """Whether it is a coroutine function."""
-        return inspect.iscoroutinefunction(self._functions[name])
+        return name in self._can_run_at_once
 
     async def call_beside_others(
         self, name: str, item: Any, limit: float | None, held_up: Callable[[], float]
     ) -> bytes | _Failure:
-        """Call a coroutine function, and cancel it after `limit` seconds, without those that all were held up."""
+        """Call a coroutine function, and cancel it after `limit` seconds; while all are held up no time passes."""
         # In a task of its own: user code may cancel it.
         call = asyncio.ensure_future(_value(self._functions[name], item))
         ends, held_up_before = None if limit is None else monotonic() + limit, held_up()
@@ -268,21 +271,19 @@ class Host:
         value, failure = call.result()
         return _output(value) if failure is None else failure
 
-    def run(self, calls: Callable[[], Coroutine[Any, Any, None]]) -> _Failure | None:
+    def run(self, calls: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Run calls in an event loop, always the same: user code may keep clients that belong to it.
 
-        Returns how that broke off, if user code ended the loop: nothing may run in it again.
+        Returns whether they have ended; else user code has broken the loop.
         """
         self._border.cross()
         try:
             self._runner.run(calls())
-        except OSError:  # the worker has gone: nobody reads answers
-            raise
-        except BaseException as error:  # noqa: BLE001 - user code stopped the loop: what runs in it fails
-            return "exception", describe(error)
+        except BaseException:  # noqa: BLE001 - whatever it was, the worker finds out whose fault
+            return False
         finally:
             self._border.come_back()
-        return None
+        return True
 
 
 def _kept(descriptor: int) -> int:
@@ -436,7 +437,6 @@ class Conversation:
 
     def _at_once(self, function: str, items: list[Any], not_after: float, at_once: int, limit: float | None) -> int:
         waiting = enumerate(items)
-        running: dict[int, float] = {}
         answered = 0
 
         async def lane() -> None:
@@ -444,22 +444,17 @@ class Conversation:
             for position, item in waiting:
                 if clock_gettime(_LEASE_CLOCK) > not_after:
                     return
-                running[position] = began = monotonic()
+                began = monotonic()
                 self._say(BEGAN, position=position, began=began)
                 outcome = await self._host.call_beside_others(function, item, limit, lambda: self._held_up_seconds)
-                self._answer(outcome, position, running.pop(position))
+                self._answer(outcome, position, began)
                 answered += 1
 
         async def lanes() -> None:
             await asyncio.gather(*(lane() for _ in range(min(at_once, len(items)))))
 
-        failure = self._host.run(lanes)
-        if failure is not None:
-            # Of several, the worker finds out which has done it: it runs them again one by one.
-            if len(running) == 1:
-                ((position, began),) = running.items()
-                self._answer(failure, position, began)
-            _exit(1)
+        if not self._host.run(lanes):
+            _exit(1)  # the worker runs those that were running again, one by one
         return answered
 
     def _answer(self, outcome: bytes | _Failure, position: int, began: float) -> None:

@@ -210,13 +210,22 @@ class ItemProcess:
             listened = time.monotonic()
             if not some:
                 raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", progress.running)
-            for answer in some:
-                progress.heard(answer)
-            if some[-1].kind == item_host.OVER:
-                self.peak_bytes = _whole_number(some[-1])
-            outcomes = [(answer.position, _outcome(answer)) for answer in some if answer.kind in item_host.OUTCOMES]
+            outcomes: list[tuple[int, ItemOutcome]] = []
+            broken: ConnectionError | None = None
+            try:
+                for answer in some:
+                    outcome = _outcome(answer) if answer.kind in item_host.OUTCOMES else None
+                    progress.heard(answer, listened)
+                    if outcome is not None:
+                        outcomes.append((answer.position, outcome))
+                if some[-1].kind == item_host.OVER:
+                    self.peak_bytes = _whole_number(some[-1])
+            except ConnectionError as error:  # what came before it counts
+                broken = error
             if outcomes:
                 yield outcomes
+            if broken is not None:
+                raise broken
 
     @staticmethod
     async def _send(running: _Running, ask: str, **request: Any) -> None:

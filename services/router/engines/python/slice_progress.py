@@ -25,6 +25,7 @@ class SliceProgress:
         self.timeout_seconds = timeout_seconds
         self._at_once = at_once
         self._answered = 0
+        self._begun: set[int] = set()
         self._running = {} if at_once else {0: began}
         self._listening_since = self._heard_at = began
         self.is_over = False
@@ -52,20 +53,26 @@ class SliceProgress:
         }
         self._listening_since = self._heard_at = now
 
-    def heard(self, answer: HostAnswer) -> None:
-        """The host has said this.
+    def heard(self, answer: HostAnswer, now: float) -> None:
+        """The host has said this; of its times only those are believed that can be.
 
         Raises:
             ConnectionError: a host would not.
         """
         position = answer.position
-        if answer.kind == item_host.BEGAN and self._at_once and position < self._items:
-            self._running[position] = max(answer.began, self._listening_since)
+        if answer.kind == item_host.BEGAN and self._at_once and position < self._items and position not in self._begun:
+            self._begun.add(position)
+            self._running[position] = self._believed(answer.began, now)
         elif answer.kind in item_host.OUTCOMES and self._running.pop(position, None) is not None:
             self._answered += 1
             if not self._at_once:
-                self._running[position + 1] = max(answer.ended, self._listening_since)
+                self._running[position + 1] = self._believed(answer.ended, now)
         elif answer.kind == item_host.OVER and position == self._answered:
             self.is_over = True
         else:
             raise ConnectionError(f"a frame of kind {answer.kind} for item {position} of a slice")
+
+    def _believed(self, told: float, now: float) -> float:
+        """A time that the host has told; also for what is no number, one between the last look and now."""
+        since = self._listening_since
+        return told if since <= told <= now else since if told < since else now

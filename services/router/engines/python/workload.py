@@ -48,7 +48,8 @@ class PythonRun:
     ) -> AsyncGenerator[list[tuple[ItemCall, ItemOutcome]]]:
         """Call the function; an item whose host dies is tried again, `max_item_deaths` times in all.
 
-        Where several ran at once, one of them is to blame: they run again one by one, before all others.
+        Where several run at once, it is not known which is to blame, or whether what another has left behind in their
+        event loop is: those that ran run again one by one, before all others.
 
         Raises:
             RunKilledError: `kill` was called.
@@ -72,16 +73,16 @@ class PythonRun:
                 ran = [asked[position] for position in end.running]
                 if not ran and asked[0].index in left:  # nothing has begun: blame it, or this would go on for ever
                     ran = asked[:1]
-                if (failed := self._failed(ran, end)) is not None:
+                if (failed := self._failed(ran, end, is_alone=at_once == 1)) is not None:
                     del left[ran[0].index]
                     yield [(ran[0], failed)]
             else:
                 if any(call.index in left for call in asked):  # no time was left for it
                     return
 
-    def _failed(self, ran: Sequence[ItemCall], end: HostEndedError) -> ItemOutcome | None:
-        """The outcome of the only item that ran when its host ended; None: what ran is tried again."""
-        if len(ran) != 1:
+    def _failed(self, ran: Sequence[ItemCall], end: HostEndedError, *, is_alone: bool) -> ItemOutcome | None:
+        """The outcome of the item that ran alone when its host ended; None: what ran is tried again."""
+        if not is_alone or not ran:
             self._suspects.update(call.index for call in ran)
             return None
         (call,) = ran
