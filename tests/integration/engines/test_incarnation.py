@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from services.router.engines.celery.app import make_celery_app
 from services.router.engines.celery.health import worker_trouble
 from services.router.engines.celery.queue import CeleryDispatcher
 from shared.history.foreign_state import celery_key_prefix, drop_foreign_state
@@ -29,12 +31,21 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
             await client.unlink(key)
 
 
+def bind_queue(settings: Settings) -> None:
+    """Declare a queue, as a worker does when it starts."""
+    app = make_celery_app(settings)
+    with app.connection_for_write() as connection:
+        app.amqp.queues["batch_tasks"](connection.default_channel).declare()
+    app.close()
+
+
 async def test_states_and_tasks_of_another_log_go_once(
     settings: Settings, redis: Redis, owner: PlayedOwner, celery: CeleryDispatcher
 ) -> None:
     """States, claims and tasks go, bindings and what belongs to others stay; the second time there is nothing to do."""
     tasks = await owner.plan([1, 2], chunk_items=1)
     await celery.dispatch(tasks, queue="batch_tasks", priority=3)
+    await asyncio.to_thread(bind_queue, settings)
     await redis.set(f"other-{settings.topic_prefix}", "stays")
     incarnation = str(uuid4())
     assert await drop_foreign_state(redis, settings, incarnation)
