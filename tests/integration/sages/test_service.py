@@ -131,7 +131,7 @@ async def test_nobody_is_asked_about_a_job_that_does_not_wait(embedded_broker: s
 
 
 async def test_the_panel_stands_in_the_trace_of_the_job(embedded_broker: str, tmp_path: Path) -> None:
-    """Below the span that accepted it: the panel, and each sage with its status; a job that asks for no advice has no span."""
+    """Below the span that accepted it: the panel, and each sage with its status; without advice there is no span."""
     async with (
         fresh_topics(embedded_broker, "embedded", data_dir=tmp_path) as settings,
         HistoryWriter(settings) as writer,
