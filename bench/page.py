@@ -13,7 +13,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 _HEAD = """# Figures
 
-Written by `make figures`, which measures all of them in one run. What each means is in [benchmarks](benchmarks.md).
+Written by `make figures`, from one run; `make figures ARGS="noop burst"` writes these alone. What each means is in
+[benchmarks](benchmarks.md).
 """
 
 
