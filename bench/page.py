@@ -13,8 +13,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 _HEAD = """# Figures
 
-For developers: what was measured last. Written by `make figures`, from one run; `make figures ARGS="noop burst"` writes these
-alone. What each means is in [benchmarks](benchmarks.md).
+For developers: what was measured last. `make figures` writes it, from one run; with `ARGS="noop burst"` these alone.
+What each means is in [benchmarks](benchmarks.md).
 """
 
 
