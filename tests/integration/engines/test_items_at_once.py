@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
@@ -14,6 +14,7 @@ from services.router.engines.python.workload import PythonRun, PythonWorkload
 from shared.history.clock import SystemClock
 from shared.settings import Settings
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, RunContext
+from tests.waiting import wait_until
 
 FUNCTIONS = "tests.integration.coroutine_functions"
 
@@ -49,6 +50,10 @@ async def slice_of(
             assert not ended.keys() & {call.index for call, _ in some}
             ended |= {call.index: outcome for call, outcome in some}
     return ended
+
+
+async def _past(until: float) -> None:
+    await wait_until(lambda: time.monotonic() > until, description="the worker goes on")
 
 
 async def outcomes_of(run: PythonRun, items: Sequence[JsonValue]) -> list[ItemOutcome]:
@@ -160,7 +165,7 @@ async def test_a_worker_that_is_held_up_makes_no_item_late() -> None:
             async for some in given:
                 ended += [outcome for _, outcome in some]
                 if len(ended) < 10:
-                    await asyncio.sleep(0.7)  # longer than the items' limit: that is what is tested
+                    await _past(time.monotonic() + 0.7)  # longer than the items' limit
     await workload.close()
     assert [type(outcome) for outcome in ended] == [ItemSucceeded] * 40
 
