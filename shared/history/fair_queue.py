@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
 from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Rank
+
+_SPARE_SUBJECTS = 1000
+"""A tenant's heap may hold so many subjects beyond twice those that waited when it was last cleared of the others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +40,8 @@ class FairQueue:
     def __init__(self) -> None:
         self._lines: dict[str, list[tuple[int, int, WaitingSubject]]] = {}
         """Heaps by order of acceptance."""
+        self._most: dict[str, int] = {}
+        """How long each heap may be before subjects that have left are dropped from it."""
         self._turns: list[tuple[float, int, str]] = []
         """A heap with one entry for each tenant in `_lines`."""
         self._time = 0.0
@@ -55,8 +60,13 @@ class FairQueue:
         line = self._lines.get(tenant)
         if line is None:
             line = self._lines[tenant] = []
+            self._most[tenant] = _SPARE_SUBJECTS
             heappush(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
         heappush(line, (subject.rank.order, next(self._numbers), subject))
+        if len(line) > self._most[tenant]:
+            # Behind a subject that cannot be sent for long, jobs may come and go.
+            _clear_of_the_left(line)
+            self._most[tenant] = 2 * len(line) + _SPARE_SUBJECTS
 
     def take(self) -> DispatchDue | None:
         """The next chunk, which leaves the queue; None if nothing waits."""
@@ -75,7 +85,7 @@ class FairQueue:
             if subject is not None:
                 return subject
             heappop(self._turns)
-            del self._lines[tenant]
+            del self._lines[tenant], self._most[tenant]
         return None
 
 
@@ -87,3 +97,10 @@ def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | N
         heappop(line)
         subject.is_filed = False
     return None
+
+
+def _clear_of_the_left(line: list[tuple[int, int, WaitingSubject]]) -> None:
+    for _, _, subject in line:
+        subject.is_filed = bool(subject.chunks)
+    line[:] = [entry for entry in line if entry[2].is_filed]
+    heapify(line)

@@ -219,3 +219,35 @@ def test_tenants_without_anything_are_forgotten() -> None:
     while queue.take() is not None:
         pass
     assert len(queue) == 0
+
+
+def test_subjects_that_left_are_dropped_behind_one_that_stays() -> None:
+    """Its engine is closed for long, while jobs come and are cancelled: they cost no memory, and the others come on."""
+    queue = FairQueue()
+    kept = []
+    for number in range(20_000):
+        subject = WaitingSubject(Rank(0, number), _LANE, deque(chunks(f"job {number}")))
+        queue.add(subject)
+        if number % 1000:
+            subject.chunks.clear()
+        else:
+            kept.append(f"job {number}")
+    (line,) = queue._lines.values()  # noqa: SLF001 - nobody else asks for it
+    assert len(line) < 1200
+    due = [queue.take() for _ in range(len(kept) + 1)]
+    assert [None if each is None else each.chunk.job_id for each in due] == [*kept, None]
+
+
+def test_a_subject_that_was_dropped_can_wait_again() -> None:
+    """A chunk of it was taken, and is given back."""
+    queue = FairQueue()
+    first = WaitingSubject(Rank(0, 0), _LANE, deque(chunks("first")))
+    queue.add(first)
+    (due,) = list(first.chunks)
+    first.chunks.clear()
+    for number in range(1, 1002):
+        queue.add(WaitingSubject(Rank(0, number), _LANE, deque(chunks(f"job {number}"))))
+    assert not first.is_filed
+    first.chunks.appendleft(due)
+    queue.add(first)
+    assert queue.take() == due
