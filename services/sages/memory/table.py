@@ -37,9 +37,6 @@ PRUNE_EVERY: Final = 1000
 """Records between two calls of `prune`."""
 
 _POLL_MS = 500
-_GATHER_MS = 250
-_GATHER_BYTES = 1024 * 1024
-"""Nobody waits for what a memory learns: the broker gathers so much, or for so long, and no answer has one record."""
 _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -145,7 +142,7 @@ class Memory:
     async def _read(self) -> None:
         incarnation = await read_or_create_incarnation(self._settings)
         self._next = await self._file.open(Frame(incarnation, self._schema_version, self._topics))
-        consumer = make_consumer(self._settings, fetch_min_bytes=_GATHER_BYTES, fetch_max_wait_ms=_GATHER_MS)
+        consumer = make_consumer(self._settings)
         try:
             await consumer.start()
             await self._seek(consumer)
