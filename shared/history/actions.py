@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic
+from itertools import chain, islice
+from typing import Generic, cast
 
 from redis.exceptions import RedisError
 
@@ -108,7 +109,7 @@ class Actor(Generic[S]):
         if memory.is_open:
             return
         if not memory.was_ready:
-            holds_chunks = any(self._machine.chunks(state) for state in memory.states.values())
+            holds_chunks = any(True for state in memory.states.values() for _ in self._machine.chunks(state))
             is_early = now - memory.loaded_at < self._times.lease or self._waking.was_within(self._times.lease)
             if holds_chunks and is_early:
                 return
@@ -126,8 +127,8 @@ class Actor(Generic[S]):
         facts: list[_Appending] = []
         for subject in subjects:
             state = memory.states.get(subject)
-            due = () if state is None else self._due(subject, state, now_ms)
-            self._sender.await_room(memory, subject, [entry for entry in due if isinstance(entry, DispatchDue)])
+            due, dispatches = ([], iter(())) if state is None else self._due(subject, state, now_ms)
+            self._sender.await_room(memory, subject, dispatches)
             for entry in due:
                 if isinstance(entry, EndDue) and memory.agenda.may_ask(f"end {subject}", memory.position, now):
                     ends.append((subject, entry))
@@ -150,12 +151,19 @@ class Actor(Generic[S]):
             facts += [_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]
         await self._append(memory, facts)
 
-    def _due(self, subject: str, state: S, now_ms: int) -> Sequence[Due]:
+    def _due(self, subject: str, state: S, now_ms: int) -> tuple[list[Due], Iterator[DispatchDue]]:
+        """What is due, and the dispatches, which nobody has made yet but the first."""
+        due: list[Due] = []
         try:
-            return self._machine.due(state, now_ms)
+            entries = iter(self._machine.due(state, now_ms))
+            for entry in entries:
+                if isinstance(entry, DispatchDue):
+                    return due, chain((entry,), cast("Iterator[DispatchDue]", entries))
+                due.append(entry)
         except Exception as error:  # noqa: BLE001 - logged, and asked again at the next sweep
             self._trouble.tell(subject, "due", error)
-            return ()
+            return [], iter(())
+        return due, iter(())
 
     def _tell_end(self, subject: str, state: S) -> None:
         try:
@@ -227,13 +235,16 @@ class Actor(Generic[S]):
         return [text for text in dead if memory.seen_dead[text] <= memory.position]
 
     async def _send_again(self, memory: Memory[S], now: float) -> None:
-        again: list[tuple[S, DispatchDue]] = []
+        overdue: dict[str, set[str]] = {}
         for text in memory.window.overdue(now):
-            subject = ChunkId.parse(text).job_id
+            overdue.setdefault(ChunkId.parse(text).job_id, set()).add(text)
+        again: list[tuple[S, DispatchDue]] = []
+        for subject, texts in overdue.items():
             state = memory.states.get(subject)
             if state is not None:
-                due = self._due(subject, state, self._clock.now_ms())
-                again += [(state, d) for d in due if isinstance(d, DispatchDue) and str(d.chunk) == text]
+                _, dispatches = self._due(subject, state, self._clock.now_ms())
+                found = (due for due in dispatches if str(due.chunk) in texts)
+                again += [(state, due) for due in islice(found, len(texts))]
         await self._sender.again(memory, again)
 
     async def _forget(self, memory: Memory[S]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
 from shared.history.keys import annex_field
 from shared.history.log import record_hash
@@ -32,7 +31,6 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
         UnreadableFactError: a record is not a fact of this history.
     """
     batch: Batch[S] = Batch(Advance(applied=records[-1].offset + 1, last_record=record_hash(records[-1])))
-    chunks: dict[str, Mapping[str, ChunkId]] = {}
     for record in records:
         subject = record.key
         before = batch.changed[subject] if subject in batch.changed else memory.state(subject)
@@ -40,9 +38,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
         if folded.state is not None:
             batch.changed[subject] = folded.state
             # After each fact: a chunk that is planned and finished within one batch may have a claim, too.
-            old = chunks[subject] if subject in chunks else _chunks(machine, before)
-            new = chunks[subject] = machine.chunks(folded.state)
-            batch.advance.finished.update(chunk for chunk in old if chunk not in new)
+            batch.advance.finished.update(machine.chunk_changes(before, folded.state).gone)
         if folded.spec is not None:
             batch.advance.specs[subject] = folded.spec
         if folded.annex is not None:
@@ -73,11 +69,6 @@ def _describe(machine: Machine[S], advance: Advance, subject: str, before: S | N
         advance.bitmaps[subject] = bitmap or None
     if machine.is_ended(state):
         advance.specs[subject] = advance.specs[annex_field(subject)] = None
-    old, new = _chunks(machine, before), machine.chunks(state)
-    advance.current.update((chunk, None) for chunk in old if chunk not in new)
-    mark = machine.mark(state)
-    advance.current.update((chunk, mark) for chunk in new if chunk not in old)
-
-
-def _chunks(machine: Machine[S], state: S | None) -> Mapping[str, ChunkId]:
-    return machine.chunks(state) if state is not None else {}
+    changes = machine.chunk_changes(before, state)
+    advance.current.update(dict.fromkeys(changes.gone))
+    advance.current.update(dict.fromkeys(changes.come, machine.mark(state)))

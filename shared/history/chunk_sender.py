@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -12,6 +12,7 @@ from shared.history.machine import DispatchDue, S
 from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Dispatched, Dispatcher, Rank
 from shared.history.subject_failures import OwnTrouble
+from shared.history.waiting_chunks import WaitingChunks
 
 _AGAIN_SECONDS = 1.0
 """Shortest wait before a chunk that its engine did not take is sent again."""
@@ -38,11 +39,11 @@ class Sender(Generic[S]):
         self._clock = clock
         self._rests: dict[str, _Rest] = {}
 
-    def await_room(self, memory: Memory[S], subject: str, due: Sequence[DispatchDue]) -> None:
+    def await_room(self, memory: Memory[S], subject: str, due: Iterable[DispatchDue]) -> None:
         """These chunks of a subject are due now: those that are not in the window wait for room in it."""
-        chunks = [entry for entry in due if str(entry.chunk) not in memory.window]
-        if chunks:
-            memory.waiting.put(subject, self._rank(subject, memory.states[subject]), chunks)
+        chunks = WaitingChunks(entry for entry in due if str(entry.chunk) not in memory.window)
+        if (first := chunks.first()) is not None:
+            memory.waiting.put(subject, self._rank(subject, memory.states[subject]), first.lane, chunks)
         else:
             memory.waiting.leave(subject)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
 from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Rank
+from shared.history.waiting_chunks import WaitingChunks
 
 _SPARE_SUBJECTS = 1000
 """A tenant's heap may hold so many subjects beyond twice those that waited when it was last cleared of the others."""
@@ -20,7 +20,7 @@ class WaitingSubject:
 
     rank: Rank
     lane: str
-    chunks: deque[DispatchDue]
+    chunks: WaitingChunks
     is_last: bool = False
     """It was refused before, and comes after all others."""
     is_filed: bool = False
@@ -75,7 +75,7 @@ class FairQueue:
             return None
         self._time, _, tenant = self._turns[0]
         heapreplace(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
-        return subject.chunks.popleft()
+        return subject.chunks.take()
 
     def first(self) -> WaitingSubject | None:
         """Whose chunk comes next; None if nothing waits."""
@@ -92,7 +92,7 @@ class FairQueue:
 def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | None:
     while line:
         subject = line[0][2]
-        if subject.chunks:
+        if subject.chunks.first() is not None:
             return subject
         heappop(line)
         subject.is_filed = False
@@ -101,6 +101,6 @@ def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | N
 
 def _clear_of_the_left(line: list[tuple[int, int, WaitingSubject]]) -> None:
     for _, _, subject in line:
-        subject.is_filed = bool(subject.chunks)
+        subject.is_filed = subject.chunks.first() is not None
     line[:] = [entry for entry in line if entry[2].is_filed]
     heapify(line)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+_FULL = 0xFF
+_NOT_FULL = re.compile(rb"[^\xff]", re.DOTALL)
+_NOT_EMPTY = re.compile(rb"[^\0]", re.DOTALL)
+
 
 def missing_items(bitmap: bytes, first: int, last: int) -> tuple[int, ...]:
     """The items of `first..last` without a result."""
@@ -15,6 +22,29 @@ def all_items_in(bitmap: bytes, first: int, last: int) -> bool:
     width = 8 * (high + 1 - low)
     mask = (1 << (last - first + 1)) - 1 << width - 1 - (last - 8 * low)
     return bits & mask == mask
+
+
+def next_missing_item(bitmap: bytes, first: int, last: int) -> int | None:
+    """The first item of `first..last` without a result. What has one is passed over by the byte, not by the item."""
+    byte, bit = first >> 3, first & 7
+    # Items of the first byte that come before `first` count as if they were in.
+    if byte < len(bitmap) and bitmap[byte] | (0xFF00 >> bit & 0xFF) == _FULL:
+        found = _NOT_FULL.search(bitmap, byte + 1)
+        byte, bit = len(bitmap) if found is None else found.start(), 0
+    item = 8 * byte + bit
+    while has_item(bitmap, item):
+        item += 1
+    return item if item <= last else None
+
+
+def added_items(before: bytes, after: bytes) -> Iterator[int]:
+    """The items that have a result in `after` and had none in `before`."""
+    size = max(len(before), len(after))
+    old, new = (int.from_bytes(bitmap.ljust(size, b"\0"), "big") for bitmap in (before, after))
+    added = (new & ~old).to_bytes(size, "big")
+    for found in _NOT_EMPTY.finditer(added):
+        byte = found.start()
+        yield from (8 * byte + bit for bit in range(8) if added[byte] & 0x80 >> bit)
 
 
 def has_item(bitmap: bytes, index: int) -> bool:

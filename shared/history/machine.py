@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -90,6 +90,14 @@ class DispatchDue:
     lane: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkChanges:
+    """The identities of the chunks that stood in a plan and no longer do, and of those that have come, as text."""
+
+    gone: Collection[str]
+    come: Collection[str]
+
+
 Due = EndDue | MarkDue | DecisionDue | TimerDue | DispatchDue
 
 
@@ -107,8 +115,11 @@ class Machine(Protocol[S]):
     def fold(self, state: S | None, record: FactRecord) -> Folded[S]:
         """Fold one fact."""
 
-    def due(self, state: S, now_ms: int) -> Sequence[Due]:
-        """What is due at `now_ms`. Level-triggered: it stays due until a fact in the log says otherwise."""
+    def due(self, state: S, now_ms: int) -> Iterable[Due]:
+        """What is due at `now_ms`. Level-triggered: it stays due until a fact in the log says otherwise.
+
+        Dispatches come last, in the order of the plan. Each is made when it is asked for, for there may be very many.
+        """
 
     def wake_at(self, state: S) -> int | None:
         """The earliest time an armed timer comes due, in milliseconds; None without timers."""
@@ -116,8 +127,11 @@ class Machine(Protocol[S]):
     def replan(self, state: S, dead: Sequence[ChunkId]) -> Sequence[NewFact]:
         """The facts that take the place of dead chunks: a plan with a higher epoch, or the end of an item."""
 
-    def chunks(self, state: S) -> Mapping[str, ChunkId]:
-        """The chunks that stand in the plan, by their identity's text, in dispatch order."""
+    def chunks(self, state: S) -> Iterable[ChunkId]:
+        """The chunks that stand in the plan, in dispatch order."""
+
+    def chunk_changes(self, before: S | None, after: S) -> ChunkChanges:
+        """What facts have changed in a plan, at a cost of what has changed."""
 
     def lane(self, state: S) -> str:
         """The lane of the subject's chunks, as in `DispatchDue`, whether any is due or not."""

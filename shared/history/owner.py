@@ -164,7 +164,7 @@ class Owner(Generic[S]):
         for subject, state in states.items():
             memory.agenda.attend(subject)
             memory.agenda.wake(subject, self._machine.wake_at(state))
-            for chunk in self._machine.chunks(state):
+            for chunk in map(str, self._machine.chunks(state)):
                 if chunk in snapshot.claimed:
                     memory.window.claimed(chunk, now, self._machine.lane(state))
         return memory

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
-from shared.history.machine import Due, EndDue, MarkDue, NewFact, Publication
+from shared.history.chunk_id import ChunkId
+from shared.history.machine import ChunkChanges, Due, EndDue, MarkDue, NewFact, Publication
 from shared.history.subject_state import SubjectState
 
 SubjectS = TypeVar("SubjectS", bound=SubjectState)
@@ -24,6 +25,16 @@ class SubjectMachine(ABC, Generic[SubjectS]):
     @abstractmethod
     def end_mark(self, state: SubjectS) -> NewFact:
         """The fact that says that the end is published."""
+
+    @abstractmethod
+    def chunks(self, state: SubjectS) -> Iterable[ChunkId]:
+        """The chunks that stand in the plan, in dispatch order."""
+
+    def chunk_changes(self, before: SubjectS | None, after: SubjectS) -> ChunkChanges:
+        """What facts have changed in a plan of few chunks."""
+        old = () if before is None else [str(chunk) for chunk in self.chunks(before)]
+        new = [str(chunk) for chunk in self.chunks(after)]
+        return ChunkChanges([chunk for chunk in old if chunk not in new], [chunk for chunk in new if chunk not in old])
 
     def end_due(self, state: SubjectS) -> Sequence[Due]:
         """What is due for a state that is not live: its end, or its mark once more.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from shared.history.fair_queue import FairQueue, WaitingSubject
 from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Rank
+from shared.history.waiting_chunks import WaitingChunks
 
 _Level = tuple[bool, int]
 """Whether its subjects come last because they were refused; their priority."""
@@ -23,31 +23,28 @@ class WaitingRoom:
 
     def __contains__(self, subject: str) -> bool:
         """Whether a chunk of the subject waits."""
-        return subject in self._subjects and bool(self._subjects[subject].chunks)
+        return subject in self._subjects and self._subjects[subject].chunks.first() is not None
 
     def lanes(self) -> Collection[str]:
         """The lanes in which something may wait."""
         return list(self._levels)
 
-    def put(self, subject: str, rank: Rank, chunks: Sequence[DispatchDue]) -> None:
-        """These chunks of the subject wait now, all of one lane and in their order, and no others."""
-        if not chunks:
-            self.leave(subject)
-            return
+    def put(self, subject: str, rank: Rank, lane: str, chunks: WaitingChunks) -> None:
+        """These chunks of the subject wait now, all of one lane, and no others."""
         waiting = self._subjects.get(subject)
-        if waiting is not None and (waiting.rank, waiting.lane) == (rank, chunks[0].lane):
-            waiting.chunks = deque(chunks)
+        if waiting is not None and (waiting.rank, waiting.lane) == (rank, lane):
+            waiting.chunks = chunks
         else:
             was_last = waiting is not None and waiting.is_last
             self.leave(subject)
-            waiting = self._subjects[subject] = WaitingSubject(rank, chunks[0].lane, deque(chunks), was_last)
+            waiting = self._subjects[subject] = WaitingSubject(rank, lane, chunks, was_last)
         self._file(waiting)
 
     def leave(self, subject: str) -> None:
         """Nothing of the subject waits any more."""
         waiting = self._subjects.pop(subject, None)
         if waiting is not None:
-            waiting.chunks.clear()  # its queue drops it when its turn comes
+            waiting.chunks = WaitingChunks()  # its queue drops it when its turn comes
 
     def take(self, lane: str) -> DispatchDue | None:
         """The next chunk of a lane, which waits no longer; None if none waits.
@@ -67,14 +64,14 @@ class WaitingRoom:
         """A chunk that was taken waits again, before the others of its subject."""
         waiting = self._subjects.get(chunk.chunk.job_id)
         if waiting is not None:
-            waiting.chunks.appendleft(chunk)
+            waiting.chunks.give_back(chunk)
             self._file(waiting)
 
     def move(self, subject: str, *, is_last: bool) -> None:
         """The subject comes after all others from now on, or no longer does."""
         waiting = self._subjects.get(subject)
         if waiting is not None and waiting.is_last != is_last:
-            moved = WaitingSubject(waiting.rank, waiting.lane, deque(waiting.chunks), is_last)
+            moved = WaitingSubject(waiting.rank, waiting.lane, waiting.chunks, is_last)
             self.leave(subject)
             self._subjects[subject] = moved
             self._file(moved)
@@ -90,7 +87,7 @@ class WaitingRoom:
         return None
 
     def _file(self, waiting: WaitingSubject) -> None:
-        if waiting.chunks:
+        if waiting.chunks.first() is not None:
             levels = self._levels.setdefault(waiting.lane, {})
             level = (waiting.is_last, waiting.rank.priority)
             if level not in levels:

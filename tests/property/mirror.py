@@ -135,7 +135,7 @@ class Mirror:
 
 def _current(states: Mapping[str, JobState]) -> dict[str, str]:
     machine = JobMachine()
-    return {chunk: machine.mark(state) for state in states.values() for chunk in machine.chunks(state)}
+    return {str(chunk): machine.mark(state) for state in states.values() for chunk in machine.chunks(state)}
 
 
 def _compare(what: str, found: Any, expected: Any) -> None:

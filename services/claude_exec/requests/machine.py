@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,9 +73,9 @@ class RequestMachine(AcceptedMachine[RequestState]):
         plan = ClaudeReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
         return (subject_fact(state, plan),)
 
-    def chunks(self, state: RequestState) -> Mapping[str, ChunkId]:
+    def chunks(self, state: RequestState) -> Sequence[ChunkId]:
         """The one chunk of a live request."""
-        return {str(state.chunk): state.chunk} if state.is_live else {}
+        return (state.chunk,) if state.is_live else ()
 
     def bitmap(self, state: RequestState) -> bytes:  # noqa: ARG002 - the only item is done when the request has ended
         """Empty: a request without an end has no finished item."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
@@ -82,9 +82,9 @@ class NotificationMachine(SubjectMachine[NotificationState]):
         plan = NotificationReplanned(epoch=state.epoch + 1, replaced=str(state.chunk), deaths=deaths)
         return (subject_fact(state, plan),)
 
-    def chunks(self, state: NotificationState) -> Mapping[str, ChunkId]:
+    def chunks(self, state: NotificationState) -> Sequence[ChunkId]:
         """The only chunk, if the message is to be sent now."""
-        return {str(state.chunk): state.chunk} if state.is_live and state.resume_at is None else {}
+        return (state.chunk,) if state.is_live and state.resume_at is None else ()
 
     def mark(self, state: NotificationState) -> str:
         """When it was planned, and for which record."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from services.router.jobs.cost_keys import with_attempt
 from services.router.jobs.state import JobState
 
 _MICROS = 1_000_000
@@ -15,18 +16,14 @@ def with_costs(state: JobState, epoch: int, attempts: Iterable[tuple[int | None,
 
     Each attempt has the index of its item, its number, and its cost in millionths of a dollar (None if unknown).
     """
-    known = set(state.cost_keys)
-    keys: list[str] = []
-    micros = 0
+    keys, micros = state.cost_keys, 0
     for item_index, attempt, cost_micros in attempts:
-        key = f"{item_index}/{epoch}/{attempt}"
-        if cost_micros is not None and key not in known:
-            known.add(key)
-            keys.append(key)
-            micros += cost_micros
-    if not keys:
+        if cost_micros is not None:
+            known, keys = keys, with_attempt(keys, epoch, attempt, item_index)
+            micros += cost_micros if keys is not known else 0
+    if keys is state.cost_keys:
         return state
-    return replace(state, cost_micros=(state.cost_micros or 0) + micros, cost_keys=(*state.cost_keys, *keys))
+    return replace(state, cost_micros=(state.cost_micros or 0) + micros, cost_keys=keys)
 
 
 def over_budget(state: JobState) -> str | None:

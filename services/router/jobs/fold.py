@@ -11,8 +11,9 @@ from services.router.jobs.hold_publications import with_hold_events
 from services.router.jobs.holds import decided, denied, held
 from services.router.jobs.past_waits import pause_over
 from services.router.jobs.pauses import interrupted, paused
-from services.router.jobs.plan import first_plan, replaced_plan
+from services.router.jobs.plan import first_plan
 from services.router.jobs.results import fold_results
+from services.router.jobs.retries import replaced_plan
 from services.router.jobs.spec_writer import job_spec
 from services.router.jobs.state import JobState
 from services.router.jobs.tenant_cancels import cancelled_by_tenant, first_cancel

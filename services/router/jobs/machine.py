@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,6 +10,8 @@ from eldermesh.counted import counted
 from services.router.jobs import clock
 from services.router.jobs.end import END_KIND
 from services.router.jobs.fold import fold_job
+from services.router.jobs.plan import current_chunk, current_chunks
+from services.router.jobs.plan_changes import chunks_come, chunks_gone
 from services.router.jobs.retries import successors
 from services.router.jobs.state import JobState, state_adapter
 from shared.facts.fact import TimerFired
@@ -17,7 +19,7 @@ from shared.facts.jobs import FactResult, ItemsCompleted, JobEnded, JobReplanned
 from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunk_id import ChunkId
 from shared.history.facts import FactRecord
-from shared.history.machine import DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
+from shared.history.machine import ChunkChanges, DecisionDue, DispatchDue, Due, Folded, NewFact, TimerDue
 from shared.history.subject_state import subject_fact
 from shared.kafka.topics import JOBS_HISTORY
 
@@ -46,23 +48,23 @@ class JobMachine(AcceptedMachine[JobState]):
         """Fold one fact."""
         return fold_job(state, record)
 
-    def due(self, state: JobState, now_ms: int) -> Sequence[Due]:
+    def due(self, state: JobState, now_ms: int) -> Iterator[Due]:
         """Ends, timers, decisions and dispatches that are due."""
         if not state.is_live:
-            return self.end_due(state)
-        due: list[Due] = [
-            TimerDue(identity := clock.timer_id(state, name), subject_fact(state, TimerFired(timer_id=identity)))
-            for name, timer in state.timers.items()
-            if timer.due <= now_ms
-        ]
+            yield from self.end_due(state)
+            return
+        for name, timer in state.timers.items():
+            if timer.due <= now_ms:
+                identity = clock.timer_id(state, name)
+                yield TimerDue(identity, subject_fact(state, TimerFired(timer_id=identity)))
         if state.hold is not None or state.pause is not None or clock.ADVISE in state.timers:
-            return due
+            return
         if state.engine is None:
-            due.append(DecisionDue(state.decisions))
-        else:
-            lane = self.lane(state)
-            due += [DispatchDue(state.chunk_id(chunk), chunk.deaths + 1, lane) for chunk in state.plan]
-        return due
+            yield DecisionDue(state.decisions)
+            return
+        lane = self.lane(state)
+        for chunk in current_chunks(state.plan, state.bitmap):
+            yield DispatchDue(state.chunk_id(chunk), chunk.deaths + 1, lane)
 
     def wake_at(self, state: JobState) -> int | None:
         """Due time of the earliest armed timer."""
@@ -92,7 +94,8 @@ class JobMachine(AcceptedMachine[JobState]):
             error_message=f"the runner died {counted(planned.deaths, 'time')} on this item",
             attempt=planned.deaths,
         )
-        chunk = next(chunk for chunk in state.plan if chunk.first <= planned.first <= chunk.last)
+        chunk = current_chunk(state.plan, state.bitmap, planned.first)
+        assert chunk is not None  # noqa: S101 - for the type checker: its item is missing
         return ItemsCompleted(
             epoch=chunk.epoch,
             chunk_id=str(state.chunk_id(chunk)),
@@ -102,10 +105,16 @@ class JobMachine(AcceptedMachine[JobState]):
             only_if_current=True,
         )
 
-    def chunks(self, state: JobState) -> Mapping[str, ChunkId]:
+    def chunks(self, state: JobState) -> Iterator[ChunkId]:
         """The current chunks, in dispatch order."""
-        identities = (state.chunk_id(chunk) for chunk in state.plan)
-        return {str(identity): identity for identity in identities}
+        return map(state.chunk_id, current_chunks(state.plan, state.bitmap))
+
+    def chunk_changes(self, before: JobState | None, after: JobState) -> ChunkChanges:
+        """What facts have changed in a plan of however many chunks."""
+        plan, bitmap = ((), b"") if before is None else (before.plan, before.bitmap)
+        gone = chunks_gone(plan, bitmap, after.plan, after.bitmap)
+        come = chunks_come(plan, after.plan, after.bitmap)
+        return ChunkChanges([str(after.chunk_id(chunk)) for chunk in gone], [str(after.chunk_id(c)) for c in come])
 
     def lane(self, state: JobState) -> str:
         """The engine of the job; jobs that asked for Ray have a lane of their own, as only they wait for it."""

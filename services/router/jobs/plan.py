@@ -1,58 +1,59 @@
-"""Plans: the chunks of a job's missing items."""
+"""Plans: the chunks of a job's missing items, as series in the order of their items."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 
-from services.router.jobs.state import Chunk, JobState
-from shared.facts.jobs import JobReplanned, PlannedChunk
-from shared.history.item_bitmap import all_items_in, missing_items
+from services.router.jobs.chunk_series import Chunk, ChunkSeries, is_finished, one_chunk
+from shared.history.item_bitmap import has_item, next_missing_item
+
+Plan = tuple[ChunkSeries, ...]
+"""Chunks that have finished stay in their series: the bitmap says that they are in the plan no more."""
+
+_FIRST: Callable[[ChunkSeries], int] = attrgetter("first")
 
 
-def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) -> tuple[Chunk, ...]:
+def first_plan(items_total: int, chunk_items: int, epoch: int, bitmap: bytes) -> Plan:
     """Equal ranges over all items, without items that have a result."""
-    ranges = (
-        PlannedChunk(first=first, last=min(first + chunk_items, items_total) - 1, deaths=0)
-        for first in range(0, items_total, chunk_items)
-    )
-    return tuple(chunk for planned in ranges if (chunk := shrunk(planned, epoch, bitmap)) is not None)
+    if not any(bitmap):
+        return (ChunkSeries(epoch, 0, items_total - 1, chunk_items=chunk_items),)
+    ranges = ((first, min(first + chunk_items, items_total) - 1) for first in range(0, items_total, chunk_items))
+    chunks = (shrunk(Chunk(epoch, first, last), bitmap) for first, last in ranges)
+    return tuple(one_chunk(chunk) for chunk in chunks if chunk is not None)
 
 
-def without_finished(plan: tuple[Chunk, ...], bitmap: bytes, new: Collection[int]) -> tuple[Chunk, ...]:
-    """The plan without the chunks that the results of items `new` have finished."""
-    lowest, highest = min(new), max(new)
-    return tuple(
-        chunk
-        for chunk in plan
-        if chunk.last < lowest or chunk.first > highest or not all_items_in(bitmap, chunk.first, chunk.last)
-    )
+def current_chunks(plan: Plan, bitmap: bytes) -> Iterator[Chunk]:
+    """The chunks that have not finished, in the order of their items."""
+    for series in plan:
+        yield from series.chunks(bitmap)
 
 
-def replaced_plan(state: JobState, fact: JobReplanned) -> tuple[Chunk, ...]:
-    """The plan with dead chunks replaced, in the order of their items.
-
-    A chunk is replaced only if the fact's ranges hold all of its missing items; other chunks stay as they are.
-    """
-    replaced = set(fact.replaced)
-    plan: list[Chunk] = []
-    for chunk in state.plan:
-        if str(state.chunk_id(chunk)) not in replaced:
-            plan.append(chunk)
-            continue
-        parts = [planned for planned in fact.chunks if chunk.first <= planned.first and planned.last <= chunk.last]
-        covered = {item for planned in parts for item in range(planned.first, planned.last + 1)}
-        if covered.issuperset(missing_items(state.bitmap, chunk.first, chunk.last)):
-            left = (shrunk(planned, fact.epoch, state.bitmap) for planned in parts)
-            plan.extend(part for part in left if part is not None)
-        else:
-            plan.append(chunk)
-    return tuple(plan)
-
-
-def shrunk(planned: PlannedChunk, epoch: int, bitmap: bytes) -> Chunk | None:
-    """The missing items of a planned range. One that is alone only now has no deaths, as in `retries.successors`."""
-    missing = missing_items(bitmap, planned.first, planned.last)
-    if not missing:
+def current_chunk(plan: Plan, bitmap: bytes, item: int) -> Chunk | None:
+    """The chunk that holds an item and has not finished."""
+    place = bisect_right(plan, item, key=_FIRST) - 1
+    if place < 0 or item > plan[place].last:
         return None
-    alone_now = missing[0] == missing[-1] and planned.first != planned.last
-    return Chunk(epoch, missing[0], missing[-1], 0 if alone_now else planned.deaths)
+    chunk = plan[place].chunk_of(item)
+    return None if is_finished(chunk, bitmap) else chunk
+
+
+def with_parts(plan: Plan, chunk: Chunk, parts: Sequence[Chunk]) -> Plan:
+    """The plan with chunks in the place of one of its own."""
+    place = bisect_right(plan, chunk.first, key=_FIRST) - 1
+    before, after = plan[place].without(chunk)
+    series = (before, *map(one_chunk, parts), after)
+    return (*plan[:place], *(one for one in series if one is not None), *plan[place + 1 :])
+
+
+def shrunk(planned: Chunk, bitmap: bytes) -> Chunk | None:
+    """The missing items of a planned range. One that is alone only now has no deaths, as in `retries.successors`."""
+    first = next_missing_item(bitmap, planned.first, planned.last)
+    if first is None:
+        return None
+    last = planned.last
+    while has_item(bitmap, last):
+        last -= 1
+    alone_now = first == last and planned.first != planned.last
+    return Chunk(planned.epoch, first, last, 0 if alone_now else planned.deaths)

@@ -11,7 +11,6 @@ from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_PROGRESS
 from services.router.jobs.cost import over_budget, with_costs
 from services.router.jobs.end import EVENT_SOURCE, ended
-from services.router.jobs.plan import without_finished
 from services.router.jobs.state import STAGE, JobState
 from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.acceptance import Acceptance
@@ -46,7 +45,6 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
         succeeded=state.succeeded + len(new) - failures,
         failed=state.failed + failures,
         pauses=0,
-        plan=without_finished(state.plan, bitmap, new),
     )
     progress = _progress(state, acceptance, fact, list(new.values()))
     if state.failed > terms.max_failed_items:
@@ -71,7 +69,7 @@ def _is_of(state: JobState, fact: ItemsCompleted) -> bool:
         return fact.content_hash is None
     if not state.is_made_of(fact.content_hash):
         return False
-    return not fact.only_if_current or any(str(state.chunk_id(chunk)) == fact.chunk_id for chunk in state.plan)
+    return not fact.only_if_current or state.current(fact.chunk_id) is not None
 
 
 def _seconds(milliseconds: int | None) -> int | float | None:

@@ -11,6 +11,9 @@ from pydantic import TypeAdapter
 
 from eldermesh.contract.holds import HoldOutcome
 from eldermesh.contract.vocabulary import EndStatus, Engine
+from services.router.jobs.chunk_series import Chunk
+from services.router.jobs.cost_keys import CostKeys
+from services.router.jobs.plan import Plan, current_chunk
 from shared.facts.jobs import AdviceEntry, JobTerms
 from shared.history.accepted_state import AcceptedState
 from shared.history.chunk_id import ChunkId
@@ -18,16 +21,6 @@ from shared.history.end import End
 
 STAGE = 0
 """The only stage until pipelines exist."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk of the plan: an inclusive range of items, and how often in a row its claim has died."""
-
-    epoch: int
-    first: int
-    last: int
-    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +79,7 @@ class JobState(AcceptedState[EndStatus]):
     approved: bool = False
     advice: tuple[AdviceEntry, ...] = ()
     epoch: int = 0
-    plan: tuple[Chunk, ...] = ()
+    plan: Plan = ()
     bitmap: bytes = b""
     succeeded: int = 0
     failed: int = 0
@@ -105,7 +98,8 @@ class JobState(AcceptedState[EndStatus]):
     pauses: int = 0
     """Pauses since the last item ended."""
     cost_micros: int | None = None
-    cost_keys: tuple[str, ...] = ()
+    cost_keys: CostKeys = field(default_factory=dict)
+    """The attempts that are in the cost: their items, by `epoch/attempt`."""
     tenant_stubs: Mapping[str, TenantStub] = field(default_factory=dict)
     """By tenant, while nothing is accepted: each counts for a job of that tenant alone."""
 
@@ -113,6 +107,15 @@ class JobState(AcceptedState[EndStatus]):
     def subject(self) -> str:
         """Its id."""
         return self.job_id
+
+    def current(self, identity: str) -> Chunk | None:
+        """The chunk of the plan with this identity; None if none has it, or it has finished."""
+        try:
+            first = ChunkId.parse(identity).first
+        except ValueError:
+            return None
+        chunk = current_chunk(self.plan, self.bitmap, first)
+        return chunk if chunk is not None and str(self.chunk_id(chunk)) == identity else None
 
     def chunk_id(self, chunk: Chunk) -> ChunkId:
         """The identity of a chunk of this job."""

@@ -47,20 +47,15 @@ class JobLookup(StateReader[JobState]):
         """How many items without a result are in chunks whose lease still runs, by Redis' clock."""
         if not state.plan:
             return 0
-        keys = PartitionKeys(self._topic, self.partition(state.job_id))
-        claims: Any = await self._redis.hmget(keys.claims, [str(state.chunk_id(chunk)) for chunk in state.plan])
+        # Only what is with an engine has a claim: far less than stands in the plan.
+        claims: Any = await self._redis.hgetall(PartitionKeys(self._topic, self.partition(state.job_id)).claims)
         seconds, micros = await self._redis.time()
         now_ms = seconds * 1000 + micros // 1000
-        return sum(
-            len(missing_items(state.bitmap, chunk.first, chunk.last))
-            for chunk, claim in zip(state.plan, claims, strict=True)
-            if _is_held(claim, now_ms)
-        )
+        held = (state.current(identity.decode()) for identity, claim in claims.items() if _is_held(claim, now_ms))
+        return sum(len(missing_items(state.bitmap, chunk.first, chunk.last)) for chunk in held if chunk is not None)
 
 
 def _is_held(claim: Any, now_ms: int) -> bool:
     """Whether a claim (`held RUNNER RUN LEASE_END`, `dead …`, `done …`) has a lease that still runs."""
-    if claim is None:
-        return False
     words = bytes(claim).split()
     return words[0] == b"held" and int(words[-1]) > now_ms

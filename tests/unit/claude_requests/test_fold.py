@@ -112,7 +112,7 @@ def test_accepted_is_to_be_run(story: Story) -> None:
     """At once, without a decision; the runner gets prompt, options, limits."""
     chunk = ChunkId(REQUEST, 0, 1, 0, 0)
     assert MACHINE.due(story.request, T0) == (DispatchDue(chunk, 1),)
-    assert MACHINE.chunks(story.request) == {str(chunk): chunk}
+    assert MACHINE.chunks(story.request) == (chunk,)
     spec = RequestSpec.decode(story.folded[0].spec or b"")
     assert (spec.prompt, spec.options, spec.run_timeout_seconds, spec.stream) == ("hi", {"model": "m"}, 1.5, True)
     assert "hi" not in repr(spec)
@@ -143,7 +143,7 @@ def test_answered_is_the_end(story: Story) -> None:
     story.tell(mark)
     assert MACHINE.due(story.request, T0 + 200) == ()
     assert MACHINE.is_settled(story.request)
-    assert MACHINE.chunks(story.request) == {}
+    assert MACHINE.chunks(story.request) == ()
 
 
 def test_a_failure(story: Story) -> None:

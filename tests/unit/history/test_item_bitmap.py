@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.history.item_bitmap import all_items_in, has_item, missing_items, with_items
+from shared.history.item_bitmap import added_items, all_items_in, has_item, missing_items, next_missing_item, with_items
 
 
 @given(total=st.integers(1, 70), data=st.data())
@@ -21,4 +21,7 @@ def test_bitmaps_are_sets(total: int, data: st.DataObject) -> None:
     missing = tuple(index for index in range(first, last + 1) if index not in held)
     assert missing_items(bitmap, first, last) == missing
     assert all_items_in(bitmap, first, last) == (not missing)
+    assert next_missing_item(bitmap, first, last) == (missing[0] if missing else None)
+    more = with_items(bitmap, sorted(data.draw(st.sets(st.integers(0, total - 1)))), total)
+    assert list(added_items(bitmap, more)) == [i for i in range(total) if has_item(more, i) and not has_item(bitmap, i)]
     assert with_items(bitmap, sorted(items), total) == with_items(b"", sorted(items), total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -12,9 +12,15 @@ from shared.history.chunk_id import ChunkId
 from shared.history.fair_queue import FairQueue, WaitingSubject
 from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Rank
+from shared.history.waiting_chunks import WaitingChunks
 from shared.history.waiting_room import WaitingRoom
 
 _LANE = "celery"
+
+
+def put(room: WaitingRoom, subject: str, rank: Rank, waiting: Sequence[DispatchDue]) -> None:
+    """Put chunks of one lane into a room."""
+    room.put(subject, rank, waiting[0].lane if waiting else _LANE, WaitingChunks(waiting))
 
 
 def chunks(subject: str, count: int = 1, lane: str = _LANE) -> list[DispatchDue]:
@@ -58,7 +64,7 @@ def test_everything_comes_once_and_in_order(jobs: Sequence[tuple[int, str, int]]
     """Priorities decide first; a tenant's jobs of one priority come in the order of acceptance, each as a whole."""
     room = WaitingRoom()
     for number, (priority, tenant, count) in enumerate(jobs):
-        room.put(str(number), Rank(priority, number, tenant), chunks(str(number), count))
+        put(room, str(number), Rank(priority, number, tenant), chunks(str(number), count))
     order = taken(room)
     assert Counter(order) == {str(number): count for number, (_, _, count) in enumerate(jobs)}
     assert [jobs[int(subject)][0] for subject in order] == sorted(jobs[int(subject)][0] for subject in order)
@@ -77,7 +83,7 @@ def test_shares_are_fair_at_every_moment(weights: dict[str, float], served: int)
     """While all wait, no tenant is ahead of or behind its share by more than a turn of each."""
     room = WaitingRoom()
     for number, (tenant, weight) in enumerate(weights.items()):
-        room.put(tenant, Rank(0, number, tenant, weight), chunks(tenant, served))
+        put(room, tenant, Rank(0, number, tenant, weight), chunks(tenant, served))
     got = Counter(taken(room, served))
     of_each = {tenant: got[tenant] / weight for tenant, weight in weights.items()}
     assert max(of_each.values()) - min(of_each.values()) <= 1 / min(weights.values()) + 1e-6
@@ -87,9 +93,9 @@ def test_shares_are_fair_at_every_moment(weights: dict[str, float], served: int)
 def test_who_comes_new_is_served_next(before: int, waiting: int) -> None:
     """However much of another tenant waits, and was served before; and it does not get what it did not ask for."""
     room = WaitingRoom()
-    room.put("crowd", Rank(3, 0, "crowd"), chunks("crowd", before + waiting + 10))
+    put(room, "crowd", Rank(3, 0, "crowd"), chunks("crowd", before + waiting + 10))
     taken(room, before)
-    room.put("new", Rank(3, 1, "new"), chunks("new", 3))
+    put(room, "new", Rank(3, 1, "new"), chunks("new", 3))
     next_ones = taken(room, 6)
     assert "new" in next_ones[:2]
     assert Counter(next_ones) == {"new": 3, "crowd": 3}
@@ -98,12 +104,12 @@ def test_who_comes_new_is_served_next(before: int, waiting: int) -> None:
 def test_ever_new_tenants_do_not_pass_over_one_that_waits() -> None:
     """Though as many come as are served."""
     room = WaitingRoom()
-    room.put("crowd", Rank(3, 0, "crowd"), chunks("crowd", 100))
+    put(room, "crowd", Rank(3, 0, "crowd"), chunks("crowd", 100))
     got: Counter[bool] = Counter()
     for number in range(100):
         for each in range(3):
             subject = f"new {number}.{each}"
-            room.put(subject, Rank(3, 1 + number, subject), chunks(subject))
+            put(room, subject, Rank(3, 1 + number, subject), chunks(subject))
         got.update(subject == "crowd" for subject in taken(room, 3))
     assert got[True] >= 5
 
@@ -111,10 +117,10 @@ def test_ever_new_tenants_do_not_pass_over_one_that_waits() -> None:
 def test_who_comes_again_and_again_takes_turns() -> None:
     """A tenant that has one job at a time is not ahead of one that has many."""
     room = WaitingRoom()
-    room.put("crowd", Rank(3, 0, "crowd"), chunks("crowd", 100))
+    put(room, "crowd", Rank(3, 0, "crowd"), chunks("crowd", 100))
     got: Counter[str] = Counter()
     for number in range(50):
-        room.put(f"single {number}", Rank(3, 1 + number, "single"), chunks(f"single {number}"))
+        put(room, f"single {number}", Rank(3, 1 + number, "single"), chunks(f"single {number}"))
         got.update("single" if subject.startswith("single") else subject for subject in taken(room, 2))
     assert abs(got["single"] - got["crowd"]) <= 2
 
@@ -122,11 +128,11 @@ def test_who_comes_again_and_again_takes_turns() -> None:
 def test_a_priority_above_comes_at_once() -> None:
     """Before a tenant that waits for its turn below."""
     room = WaitingRoom()
-    room.put("batch", Rank(6, 0, "other"), chunks("batch", 2))
-    room.put("normal", Rank(3, 1, "crowd"), chunks("normal", 2))
+    put(room, "batch", Rank(6, 0, "other"), chunks("batch", 2))
+    put(room, "normal", Rank(3, 1, "crowd"), chunks("normal", 2))
     assert taken(room, 1) == ["normal"]
     assert room.priority(_LANE) == 3
-    room.put("person", Rank(0, 2, "crowd"), chunks("person"))
+    put(room, "person", Rank(0, 2, "crowd"), chunks("person"))
     assert room.priority(_LANE) == 0
     assert taken(room) == ["person", "normal", "batch", "batch"]
     assert room.priority(_LANE) is None
@@ -135,14 +141,14 @@ def test_a_priority_above_comes_at_once() -> None:
 def test_refused_ones_come_last_until_they_are_taken() -> None:
     """Also after they are put in again, and whatever their priority."""
     room = WaitingRoom()
-    room.put("strange", Rank(0, 0), chunks("strange", 3))
-    room.put("known", Rank(6, 1), chunks("known"))
+    put(room, "strange", Rank(0, 0), chunks("strange", 3))
+    put(room, "known", Rank(6, 1), chunks("known"))
     assert taken(room, 1) == ["strange"]
     room.move("strange", is_last=True)
-    room.put("strange", Rank(0, 0), chunks("strange", 3))
+    put(room, "strange", Rank(0, 0), chunks("strange", 3))
     assert taken(room, 2) == ["known", "strange"]
     room.move("strange", is_last=False)
-    room.put("known", Rank(6, 1), chunks("known"))
+    put(room, "known", Rank(6, 1), chunks("known"))
     assert taken(room, 1) == ["strange"]
     room.move("unknown", is_last=True)
 
@@ -150,12 +156,12 @@ def test_refused_ones_come_last_until_they_are_taken() -> None:
 def test_another_lane_and_another_rank() -> None:
     """What waits is what was put in last."""
     room = WaitingRoom()
-    room.put("job", Rank(3, 0, "a"), chunks("job", 2))
-    room.put("job", Rank(3, 0, "a"), chunks("job", 2, "ray"))
+    put(room, "job", Rank(3, 0, "a"), chunks("job", 2))
+    put(room, "job", Rank(3, 0, "a"), chunks("job", 2, "ray"))
     assert taken(room) == []
     assert taken(room, lane="ray") == ["job", "job"]
-    room.put("job", Rank(3, 0, "a"), chunks("job", 2))
-    room.put("job", Rank(3, 0, "a"), [])
+    put(room, "job", Rank(3, 0, "a"), chunks("job", 2))
+    put(room, "job", Rank(3, 0, "a"), [])
     assert "job" not in room
     assert taken(room) == []
 
@@ -164,7 +170,7 @@ def test_what_is_given_back_comes_first() -> None:
     """Unless its subject has left meanwhile."""
     room = WaitingRoom()
     first, second = chunks("job", 2)
-    room.put("job", Rank(3, 0), [first, second])
+    put(room, "job", Rank(3, 0), [first, second])
     assert room.take(_LANE) == first
     room.give_back(first)
     assert [room.take(_LANE), room.take(_LANE), room.take(_LANE)] == [first, second, None]
@@ -179,10 +185,10 @@ def test_a_step_does_not_look_at_all_that_waits() -> None:
     def compared(waiting: int) -> int:
         room = WaitingRoom()
         for number in range(waiting):
-            room.put(str(number), Rank(3, CountedOrder(number), "crowd"), chunks(str(number)))
+            put(room, str(number), Rank(3, CountedOrder(number), "crowd"), chunks(str(number)))
         CountedOrder.compared = 0
         assert len(taken(room, 100)) == 100
-        room.put("10000", Rank(3, CountedOrder(10000), "crowd"), chunks("10000"))
+        put(room, "10000", Rank(3, CountedOrder(10000), "crowd"), chunks("10000"))
         return CountedOrder.compared
 
     few, many = compared(200), compared(20_000)
@@ -198,7 +204,7 @@ def test_what_is_put_in_anew_is_filed_once() -> None:
         CountedOrder.compared = 0
         for _ in range(sweeps):
             for number in range(50):
-                room.put(str(number), Rank(3, CountedOrder(number), "crowd"), chunks(str(number)))
+                put(room, str(number), Rank(3, CountedOrder(number), "crowd"), chunks(str(number)))
         ranked = CountedOrder.compared - 50 * (sweeps - 1)  # that its rank is as before is seen by one
         assert len(taken(room)) == 50
         return CountedOrder.compared - 50 * (sweeps - 1) if ranked else 0
@@ -211,7 +217,7 @@ def test_tenants_without_anything_are_forgotten() -> None:
     queue = FairQueue()
     assert queue.take() is None
     for number in range(1000):
-        due = deque(chunks(str(number)))
+        due = WaitingChunks(chunks(str(number)))
         queue.add(WaitingSubject(Rank(3, number, f"tenant {number}"), _LANE, due))
         if number % 10 == 9:
             assert all(queue.take() is not None for _ in range(9))
@@ -226,10 +232,10 @@ def test_subjects_that_left_are_dropped_behind_one_that_stays() -> None:
     queue = FairQueue()
     kept = []
     for number in range(20_000):
-        subject = WaitingSubject(Rank(0, number), _LANE, deque(chunks(f"job {number}")))
+        subject = WaitingSubject(Rank(0, number), _LANE, WaitingChunks(chunks(f"job {number}")))
         queue.add(subject)
         if number % 1000:
-            subject.chunks.clear()
+            subject.chunks = WaitingChunks()
         else:
             kept.append(f"job {number}")
     (line,) = queue._lines.values()  # noqa: SLF001 - nobody else asks for it
@@ -241,13 +247,13 @@ def test_subjects_that_left_are_dropped_behind_one_that_stays() -> None:
 def test_a_subject_that_was_dropped_can_wait_again() -> None:
     """A chunk of it was taken, and is given back."""
     queue = FairQueue()
-    first = WaitingSubject(Rank(0, 0), _LANE, deque(chunks("first")))
+    first = WaitingSubject(Rank(0, 0), _LANE, WaitingChunks(chunks("first")))
     queue.add(first)
-    (due,) = list(first.chunks)
-    first.chunks.clear()
+    due = first.chunks.take()
+    assert due is not None
     for number in range(1, 1002):
-        queue.add(WaitingSubject(Rank(0, number), _LANE, deque(chunks(f"job {number}"))))
+        queue.add(WaitingSubject(Rank(0, number), _LANE, WaitingChunks(chunks(f"job {number}"))))
     assert not first.is_filed
-    first.chunks.appendleft(due)
+    first.chunks.give_back(due)
     queue.add(first)
     assert queue.take() == due

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from eldermesh.contract.vocabulary import Decision, ErrorType
+from services.router.jobs.chunk_series import Chunk
 from services.router.jobs.fold import fold_job
+from services.router.jobs.plan import current_chunks
 from services.router.jobs.state import JobState
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobCancelRequested, JobDecided, JobTerms
@@ -98,6 +100,11 @@ class Story:
         """The state, which is there."""
         assert self.state is not None
         return self.state
+
+    @property
+    def plan(self) -> tuple[Chunk, ...]:
+        """The current chunks."""
+        return tuple(current_chunks(self.job.plan, self.job.bitmap))
 
     def is_held(self) -> bool:
         """Whether it waits for a person."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from services.router.jobs.chunk_series import Chunk
 from services.router.jobs.machine import JobMachine
-from services.router.jobs.state import Chunk
 from shared.facts.fact import Fact, TimerFired
 from shared.facts.jobs import ChunkInterrupted, ItemsCompleted, JobPaused, JobReplanned, JobRouted, decode_job_fact
 from tests.unit.jobs.story import JOB, T0, Story, accepted, results, succeeded
@@ -26,7 +26,7 @@ def job(items: int) -> Story:
 
 def death(story: Story, place: int = 0) -> Sequence[Fact]:
     """What the owner appends when it finds the claim of a chunk of the plan dead."""
-    chunk = story.job.chunk_id(story.job.plan[place])
+    chunk = story.job.chunk_id(story.plan[place])
     return [decode_job_fact(fact.fact_type, fact.value) for fact in MACHINE.replan(story.job, [chunk])]
 
 
@@ -35,18 +35,18 @@ def bisected() -> Story:
     story = job(4)
     story.tell(*death(story))
     story.tell(*death(story))
-    assert story.job.plan == (Chunk(3, 0, 1, 2), Chunk(3, 2, 3, 2))
+    assert story.plan == (Chunk(3, 0, 1, 2), Chunk(3, 2, 3, 2))
     return story
 
 
 def interrupted(story: Story) -> None:
     """A worker stops in order."""
-    story.tell(ChunkInterrupted(chunk_id=str(story.job.chunk_id(story.job.plan[0])), worker_id="w"))
+    story.tell(ChunkInterrupted(chunk_id=str(story.job.chunk_id(story.plan[0])), worker_id="w"))
 
 
 def met_a_quota(story: Story) -> None:
     """A run finds a quota used up, and the pause is over."""
-    chunk_id = str(story.job.chunk_id(story.job.plan[0]))
+    chunk_id = str(story.job.chunk_id(story.plan[0]))
     story.tell(JobPaused(reason="quota", until=T0 + story.at + 1000, chunk_id=chunk_id, item_index=1))
     story.tell(TimerFired(timer_id=f"{JOB}:pause:1"), at=story.at + 1000)
 
@@ -57,7 +57,7 @@ def test_an_item_that_is_left_alone_by_an_orderly_stop_starts_anew(stopped: Call
     story = bisected()
     story.tell(results(succeeded(0), epoch=3))
     stopped(story)
-    assert story.job.plan[0] == Chunk(4, 1, 1, deaths=0)
+    assert story.plan[0] == Chunk(4, 1, 1, deaths=0)
     for _ in range(2):
         facts = death(story)
         assert [type(fact) for fact in facts] == [JobReplanned]
@@ -74,7 +74,7 @@ def test_an_item_that_is_left_alone_by_results_before_its_plan_is_folded_starts_
     plan = death(story)
     story.tell(results(succeeded(0), succeeded(1), succeeded(2), epoch=2))
     story.tell(*plan)
-    assert story.job.plan == (Chunk(3, 3, 3, 0), Chunk(3, 4, 7, 2))
+    assert story.plan == (Chunk(3, 3, 3, 0), Chunk(3, 4, 7, 2))
 
 
 def test_the_deaths_of_an_item_alone_outlast_an_orderly_stop() -> None:
@@ -83,7 +83,7 @@ def test_the_deaths_of_an_item_alone_outlast_an_orderly_stop() -> None:
     for _ in range(2):
         story.tell(*death(story))
         interrupted(story)
-    assert story.job.plan == (Chunk(5, 0, 0, deaths=2),)
+    assert story.plan == (Chunk(5, 0, 0, deaths=2),)
     (crash,) = death(story)
     assert isinstance(crash, ItemsCompleted)
 
@@ -94,7 +94,7 @@ def test_the_deaths_of_a_chunk_that_still_has_two_items_stay() -> None:
     story.tell(*death(story))
     story.tell(results(succeeded(0), succeeded(3), epoch=2))
     interrupted(story)
-    assert story.job.plan == (Chunk(3, 1, 2, deaths=1),)
+    assert story.plan == (Chunk(3, 1, 2, deaths=1),)
 
 
 def dying_alone() -> Story:
@@ -113,14 +113,14 @@ def test_an_item_does_not_crash_once_its_chunk_was_given_back() -> None:
     before = story.untouched
     story.tell(crash)
     assert story.untouched == before
-    assert story.job.plan == (Chunk(4, 0, 0, deaths=2),)
+    assert story.plan == (Chunk(4, 0, 0, deaths=2),)
 
 
 def test_an_item_does_not_crash_while_its_job_waits_for_quota() -> None:
     """The same, where the run met a quota."""
     story = dying_alone()
     (crash,) = death(story)
-    chunk_id = str(story.job.chunk_id(story.job.plan[0]))
+    chunk_id = str(story.job.chunk_id(story.plan[0]))
     story.tell(JobPaused(reason="quota", until=T0 + 1000, chunk_id=chunk_id, item_index=0))
     before = story.untouched
     story.tell(crash)
@@ -147,9 +147,9 @@ def test_a_crash_and_the_plan_of_its_siblings_both_count() -> None:
     story.tell(*death(story))
     for _ in range(2):
         story.tell(*death(story, 0))
-    chunks = [story.job.chunk_id(chunk) for chunk in story.job.plan]
+    chunks = [story.job.chunk_id(chunk) for chunk in story.plan]
     facts = [decode_job_fact(fact.fact_type, fact.value) for fact in MACHINE.replan(story.job, chunks)]
     assert [type(fact) for fact in facts] == [ItemsCompleted, JobReplanned]
     story.tell(*facts)
-    assert list(story.job.plan) == [Chunk(6, 1, 1, 1)]
+    assert list(story.plan) == [Chunk(6, 1, 1, 1)]
     assert story.job.failed == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eldermesh.contract.deadletters import DeadLetterHeaders
-from services.router.jobs.state import Chunk
+from services.router.jobs.chunk_series import Chunk
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import (
     AdviceEntry,
@@ -37,14 +37,14 @@ def test_the_first_route_makes_the_plan() -> None:
     """Equal chunks over all items, under epoch 1."""
     story = routed_job()
     assert (story.job.engine, story.job.epoch, story.job.decisions) == ("celery", 1, 1)
-    assert story.job.plan == (Chunk(1, 0, 1), Chunk(1, 2, 3))
+    assert story.plan == (Chunk(1, 0, 1), Chunk(1, 2, 3))
 
 
 def test_a_route_leaves_out_what_is_in() -> None:
     """Results that came before (of a plan whose facts were repeated) are not planned again."""
     story = Story()
     story.tell(accepted(4), results(succeeded(0), succeeded(2), succeeded(3)), ROUTED)
-    assert story.job.plan == (Chunk(1, 1, 1),)
+    assert story.plan == (Chunk(1, 1, 1),)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_cancel_ends_a_job_in_whatever_state(facts: tuple[JobHeld | JobPaused 
     story = Story()
     story.tell(accepted(4), *facts, cancel())
     assert story.end["status"] == "cancelled"
-    assert (story.job.plan, story.job.bitmap, story.job.timers, story.job.hold) == ((), b"", {}, None)
+    assert (story.plan, story.job.bitmap, story.job.timers, story.job.hold) == ((), b"", {}, None)
 
 
 def replan(*chunks: tuple[int, int], replaced: tuple[str, ...], n: int = 1, epoch: int = 2) -> JobReplanned:
@@ -160,7 +160,7 @@ def test_a_plan_replaces_dead_chunks_and_leaves_their_siblings() -> None:
     """The sibling keeps its epoch, which is its fencing token."""
     story = routed_job()
     story.tell(replan((0, 1), replaced=(f"{JOB}/0/1/0-1",)))
-    assert story.job.plan == (Chunk(2, 0, 1, 1), Chunk(1, 2, 3))
+    assert story.plan == (Chunk(2, 0, 1, 1), Chunk(1, 2, 3))
     assert (story.job.epoch, story.job.decisions) == (2, 2)
 
 
@@ -169,7 +169,7 @@ def test_a_plan_drops_items_that_are_in_meanwhile() -> None:
     story = routed_job()
     story.tell(results(succeeded(0)))
     story.tell(replan((0, 0), (1, 1), replaced=(f"{JOB}/0/1/0-1",)))
-    assert story.job.plan == (Chunk(2, 1, 1, 1), Chunk(1, 2, 3))
+    assert story.plan == (Chunk(2, 1, 1, 1), Chunk(1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_a_plan_that_forgets_items_replaces_nothing() -> None:
     """A chunk gives way only to ranges that hold all of its missing items; strange chunks are ignored."""
     story = routed_job()
     story.tell(replan((0, 0), replaced=(f"{JOB}/0/1/0-1", f"{JOB}/0/9/0-1")))
-    assert story.job.plan == (Chunk(1, 0, 1), Chunk(1, 2, 3))
+    assert story.plan == (Chunk(1, 0, 1), Chunk(1, 2, 3))
 
 
 def test_no_plan_before_the_route() -> None:
     """There is nothing to replace."""
     story = Story()
     story.tell(accepted(4), replan((0, 1), replaced=(), n=0, epoch=1))
-    assert story.job.plan == ()
+    assert story.plan == ()
 
 
 def test_facts_after_the_end_change_nothing() -> None:

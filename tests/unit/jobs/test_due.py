@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from services.router.jobs.chunk_series import Chunk
 from services.router.jobs.machine import JobMachine
-from services.router.jobs.state import Chunk
 from shared.facts.jobs import ItemsCompleted, JobHeld, JobPaused, JobReplanned, JobRouted, decode_job_fact
 from shared.history.accepted_machine import AcceptedMachine
 from shared.history.chunk_id import ChunkId
@@ -44,7 +44,7 @@ def test_a_routed_job_wants_its_chunks_dispatched() -> None:
     """All that stand in the plan, with the number of the attempt."""
     story = Story()
     story.tell(accepted(4), ROUTED)
-    chunks = list(MACHINE.chunks(story.job).values())
+    chunks = list(MACHINE.chunks(story.job))
     assert list(MACHINE.due(story.job, T0)) == [DispatchDue(chunk, 1, "celery") for chunk in chunks]
     assert chunks == [ChunkId(JOB, 0, 1, 0, 1), ChunkId(JOB, 0, 1, 2, 3)]
 
@@ -117,7 +117,7 @@ def test_a_chunk_that_died_once_is_run_again() -> None:
     assert (plan.n, plan.epoch, plan.replaced) == (1, 2, (f"{JOB}/0/1/2-3",))
     assert [(c.first, c.last, c.deaths) for c in plan.chunks] == [(2, 3, 1)]
     story.tell(plan)
-    assert MACHINE.due(story.job, T0)[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 2, "celery")
+    assert list(MACHINE.due(story.job, T0))[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 2, "celery")
 
 
 def test_a_chunk_that_died_twice_is_bisected() -> None:

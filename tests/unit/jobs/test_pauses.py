@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from services.router.jobs.chunk_series import Chunk
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.past_waits import MAX_WAITS
-from services.router.jobs.state import Chunk
 from shared.facts.fact import TimerFired
 from shared.facts.jobs import ChunkInterrupted, JobPaused, JobReplanned, JobRouted
 from shared.history.chunk_id import ChunkId
@@ -50,8 +50,8 @@ def test_an_interrupted_chunk_is_another_chunk() -> None:
     """The next epoch, the same items, no death: the advance removes the claim, and the attempt is still the first."""
     story = routed_job()
     story.tell(ChunkInterrupted(chunk_id=SECOND, worker_id="w"))
-    assert story.job.plan == (Chunk(1, 0, 1), Chunk(2, 2, 3))
-    assert MACHINE.due(story.job, T0)[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 1, "celery")
+    assert story.plan == (Chunk(1, 0, 1), Chunk(2, 2, 3))
+    assert list(MACHINE.due(story.job, T0))[1] == DispatchDue(ChunkId(JOB, 0, 2, 2, 3), 1, "celery")
 
 
 def test_only_what_is_missing_goes_back() -> None:
@@ -62,7 +62,7 @@ def test_only_what_is_missing_goes_back() -> None:
     story.tell(JobReplanned.model_validate_json(plan.value))
     story.tell(results(succeeded(0), succeeded(3), epoch=2))
     story.tell(ChunkInterrupted(chunk_id=f"{JOB}/0/2/0-3", worker_id="w"))
-    assert story.job.plan == (Chunk(3, 1, 2, deaths=1),)
+    assert story.plan == (Chunk(3, 1, 2, deaths=1),)
 
 
 @pytest.mark.parametrize("chunk", [FIRST, f"{JOB}/0/7/0-1", f"{JOB}/0/1/0-3", "nonsense"])
@@ -90,7 +90,7 @@ def test_a_pause_gives_the_chunk_back_and_waits() -> None:
     story = routed_job()
     story.tell(paused(5000), at=1000)
     assert (story.job.active_ms, story.job.active_since) == (1000, None)
-    assert MACHINE.due(story.job, T0 + 1000) == []
+    assert list(MACHINE.due(story.job, T0 + 1000)) == []
     resume(story, 1)
     assert [due for due in MACHINE.due(story.job, T0 + 5000) if isinstance(due, DispatchDue)] == [
         DispatchDue(ChunkId(JOB, 0, 2, 0, 1), 1, "celery"),
@@ -106,7 +106,7 @@ def test_chunks_that_meet_the_limit_together_make_one_pause() -> None:
     """The latest time counts; each of them goes back."""
     story = routed_job()
     story.tell(paused(5000), paused(8000, SECOND), at=1000)
-    assert story.job.plan == (Chunk(2, 0, 1), Chunk(3, 2, 3))
+    assert story.plan == (Chunk(2, 0, 1), Chunk(3, 2, 3))
     assert (pause_length(story), story.job.pauses) == (7000, 1)
     resume(story, 2)
     assert len(story.job.waits) == 1
@@ -117,7 +117,7 @@ def test_a_time_that_is_over_is_no_pause() -> None:
     story = routed_job()
     story.tell(paused(1000), at=1000)
     assert story.job.pause is None
-    assert story.job.plan[0] == Chunk(2, 0, 1)
+    assert story.plan[0] == Chunk(2, 0, 1)
 
 
 def test_unknown_times_double_until_an_item_ends() -> None:
@@ -126,15 +126,15 @@ def test_unknown_times_double_until_an_item_ends() -> None:
     story.tell(accepted(3), JobRouted(n=0, engine="celery", chunk_items=1, policy="static"))
     lengths = []
     for number in range(5):
-        chunk = str(story.job.chunk_id(story.job.plan[0]))
+        chunk = str(story.job.chunk_id(story.plan[0]))
         story.tell(paused(None, chunk, first_ms=1000, longest_ms=6000))
-        other = str(story.job.chunk_id(story.job.plan[1]))
+        other = str(story.job.chunk_id(story.plan[1]))
         story.tell(paused(None, other, first_ms=1000, longest_ms=6000), at=story.at + 10)
         lengths.append(pause_length(story))
         resume(story, 2 * (number + 1))
     assert lengths == [1000, 2000, 4000, 6000, 6000]
     story.tell(results(succeeded(2)))
-    story.tell(paused(None, str(story.job.chunk_id(story.job.plan[0])), first_ms=1000, longest_ms=6000))
+    story.tell(paused(None, str(story.job.chunk_id(story.plan[0])), first_ms=1000, longest_ms=6000))
     assert pause_length(story) == 1000
 
 
@@ -143,7 +143,7 @@ def test_many_pauses_in_a_row() -> None:
     story = Story()
     story.tell(accepted(1), JobRouted(n=0, engine="celery", chunk_items=1, policy="static"))
     for number in range(MAX_WAITS + 5):
-        story.tell(paused(None, str(story.job.chunk_id(story.job.plan[0])), first_ms=1, longest_ms=50))
+        story.tell(paused(None, str(story.job.chunk_id(story.plan[0])), first_ms=1, longest_ms=50))
         resume(story, number + 1)
     assert len(story.job.waits) == MAX_WAITS
     assert story.job.pauses == MAX_WAITS + 5
@@ -212,4 +212,4 @@ def test_facts_of_earlier_releases_name_no_content() -> None:
         value = orjson.loads(fact.encode())
         value.pop("content_hash", None)
         story.tell(type(fact).model_validate(value))
-        assert story.job.plan[0] == Chunk(2, 0, 1)
+        assert story.plan[0] == Chunk(2, 0, 1)

@@ -107,7 +107,7 @@ def test_results_of_an_old_epoch_count() -> None:
     """And finish the chunk that holds their items now."""
     story = routed_job()
     story.tell(results(succeeded(0), succeeded(1), epoch=0))
-    assert [(chunk.first, chunk.last) for chunk in story.job.plan] == [(2, 3)]
+    assert [(chunk.first, chunk.last) for chunk in story.plan] == [(2, 3)]
 
 
 @pytest.mark.parametrize("strange", [results(succeeded(7)), results(succeeded(-1)), results(succeeded(0), stage=1)])

@@ -1,0 +1,45 @@
+"""Which chunks a fact has put into a job's plan, and which it has taken out, without a look at all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from services.router.jobs.chunk_series import Chunk, ChunkSeries, is_finished
+from services.router.jobs.plan import Plan, current_chunk
+from shared.history.item_bitmap import added_items
+
+
+def chunks_gone(before: Plan, bitmap_before: bytes, after: Plan, bitmap_after: bytes) -> set[Chunk]:
+    """The chunks that were current before and no longer are."""
+    old, new = _without_shared_ends(before, after)
+    gone = {chunk for series in _apart(old, new) for chunk in series.chunks(bitmap_before)}
+    if after and bitmap_before != bitmap_after:
+        held = (current_chunk(before, bitmap_before, item) for item in added_items(bitmap_before, bitmap_after))
+        gone |= {chunk for chunk in held if chunk is not None and is_finished(chunk, bitmap_after)}
+    return gone
+
+
+def chunks_come(before: Plan, after: Plan, bitmap_after: bytes) -> Iterator[Chunk]:
+    """The chunks that are current now and were in no plan before."""
+    old, new = _without_shared_ends(before, after)
+    for series in _apart(new, old):
+        yield from series.chunks(bitmap_after)
+
+
+def _apart(some: Sequence[ChunkSeries], others: Sequence[ChunkSeries]) -> Iterator[ChunkSeries]:
+    for series in some:
+        yield from series.apart_from(others)
+
+
+def _without_shared_ends(one: Plan, other: Plan) -> tuple[Plan, Plan]:
+    """Both without the series that they begin and end with alike."""
+    if one is other:
+        return (), ()
+    shorter = min(len(one), len(other))
+    begin = 0
+    while begin < shorter and one[begin] == other[begin]:
+        begin += 1
+    end = 0
+    while end < shorter - begin and one[-1 - end] == other[-1 - end]:
+        end += 1
+    return one[begin : len(one) - end], other[begin : len(other) - end]
