@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.router.jobs import cost, fold, machine, plan, results
+from services.router.jobs import cost_keys, fold, machine, plan, results
+from services.router.jobs.chunk_series import ChunkSeries
 from services.router.jobs.state import JobState
 from shared.history.accepted_machine import AcceptedMachine
 from shared.history.accepted_state import AcceptedState
@@ -75,9 +76,9 @@ def epoch_of_the_job(patch: pytest.MonkeyPatch) -> None:
 
 
 def plan_keeps_items(patch: pytest.MonkeyPatch) -> None:
-    """A new plan also names items that have results."""
-    old = "missing_items(bitmap, planned.first, planned.last)"
-    mutate_code(patch, plan, "shrunk", old, "tuple(range(planned.first, planned.last + 1))")
+    """A plan also names items that have results, and its chunks do not finish by them."""
+    mutate_code(patch, plan, "shrunk", "return None", "return planned")
+    mutate_code(patch, ChunkSeries, "chunks", "next_missing_item(bitmap, self.first, self.last)", "self.first")
 
 
 def decision_without_n(patch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def published_whole(patch: pytest.MonkeyPatch) -> None:
 
 def cost_without_key(patch: pytest.MonkeyPatch) -> None:
     """A cost counts each time that it is reported."""
-    mutate_code(patch, cost, "with_costs", " and key not in known:", ":")
+    mutate_code(patch, cost_keys, "with_attempt", "return keys", "return dict(keys)")
 
 
 def conflicts_of_live_jobs_only(patch: pytest.MonkeyPatch) -> None:

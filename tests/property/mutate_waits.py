@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.router.jobs import holds, pauses, retries
+from services.router.jobs.state import JobState
 from shared.history import batch
 from shared.history.runs.claimed_run import ClaimedRun
 from tests.property.patches import mutate_code
@@ -12,18 +13,14 @@ from tests.property.patches import mutate_code
 
 def interruption_is_a_death(patch: pytest.MonkeyPatch) -> None:
     """A chunk that is given back has one more death."""
-    mutate_code(patch, retries, "put_back", "deaths=chunk.deaths)", "deaths=chunk.deaths + 1)")
+    once_more = "replace(chunk, deaths=chunk.deaths + 1, epoch=state.epoch + 1)"
+    mutate_code(patch, retries, "put_back", "replace(chunk, epoch=state.epoch + 1)", once_more)
 
 
 def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
     """An interruption counts whatever the epoch of its chunk."""
-    mutate_code(
-        patch,
-        retries,
-        "put_back",
-        "if str(state.chunk_id(chunk)) == chunk_id:",
-        'if chunk_id.endswith(f"/{chunk.first}-{chunk.last}"):',
-    )
+    any_epoch = 'identity.endswith(f"/{chunk.first}-{chunk.last}")'
+    mutate_code(patch, JobState, "current", "str(self.chunk_id(chunk)) == identity", any_epoch)
 
 
 def told_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:
