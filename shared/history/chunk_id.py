@@ -16,7 +16,7 @@ class ChunkId:
     last: int
 
     def __str__(self) -> str:
-        return f"{self.job_id}/{self.stage}/{self.epoch}/{self.first}-{self.last}"
+        return chunk_text(self.job_id, self.stage, self.epoch, self.first, self.last)
 
     @classmethod
     def parse(cls, text: str) -> ChunkId:
@@ -28,3 +28,8 @@ class ChunkId:
         job_id, stage, epoch, span = text.split("/")
         first, last = span.split("-")
         return cls(job_id, int(stage), int(epoch), int(first), int(last))
+
+
+def chunk_text(job_id: str, stage: int, epoch: int, first: int, last: int) -> str:
+    """The identity as text."""
+    return f"{job_id}/{stage}/{epoch}/{first}-{last}"

@@ -27,8 +27,10 @@ def all_items_in(bitmap: bytes, first: int, last: int) -> bool:
 def next_missing_item(bitmap: bytes, first: int, last: int) -> int | None:
     """The first item of `first..last` without a result. What has one is passed over by the byte, not by the item."""
     byte, bit = first >> 3, first & 7
+    if byte >= len(bitmap):
+        return first if first <= last else None
     # Items of the first byte that come before `first` count as if they were in.
-    if byte < len(bitmap) and bitmap[byte] | (0xFF00 >> bit & 0xFF) == _FULL:
+    if bitmap[byte] | (0xFF00 >> bit & 0xFF) == _FULL:
         found = _NOT_FULL.search(bitmap, byte + 1)
         byte, bit = len(bitmap) if found is None else found.start(), 0
     item = 8 * byte + bit

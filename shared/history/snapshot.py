@@ -124,11 +124,17 @@ class PartitionStore:
             redis.RedisError: Redis did not answer; whether it wrote is unknown: load again.
         """
         args: list[Any] = [*_guard_args(guard), str(advance.applied), advance.last_record, int(advance.is_live_whole)]
-        for changes in (advance.states, advance.specs, advance.bitmaps, advance.current):
+        for changes in (advance.states, advance.specs, advance.bitmaps):
             written = [part for name, value in changes.items() if value is not None for part in (name, value)]
             _append_list(args, written)
             _append_list(args, [name for name, value in changes.items() if value is None])
-        _append_list(args, advance.finished)
+        by_mark: dict[str | None, list[str]] = {}
+        for chunk, mark in advance.current.items():
+            by_mark.setdefault(mark, []).append(chunk)
+        gone = by_mark.pop(None, ())
+        _append_list(args, [part for mark, chunks in by_mark.items() for part in ("\n".join(chunks), mark)])
+        _append_list(args, ["\n".join(gone)])
+        _append_list(args, ["\n".join(advance.finished)])
         _append_list(args, advance.live)
         _append_list(args, [part for pair in sorted(advance.settled.items(), key=itemgetter(1)) for part in pair])
         if not await self._advance(keys=self._written_keys, args=args):

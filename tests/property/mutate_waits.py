@@ -20,7 +20,7 @@ def interruption_is_a_death(patch: pytest.MonkeyPatch) -> None:
 def interruption_of_any_epoch(patch: pytest.MonkeyPatch) -> None:
     """An interruption counts whatever the epoch of its chunk."""
     any_epoch = 'identity.endswith(f"/{chunk.first}-{chunk.last}")'
-    mutate_code(patch, JobState, "current", "str(self.chunk_id(chunk)) == identity", any_epoch)
+    mutate_code(patch, JobState, "current", "self.identity(chunk) == identity", any_epoch)
 
 
 def told_before_it_has_stopped(patch: pytest.MonkeyPatch) -> None:

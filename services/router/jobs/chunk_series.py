@@ -47,11 +47,13 @@ class ChunkSeries:
 
     def chunks(self, bitmap: bytes) -> Iterator[Chunk]:
         """Its chunks that have not finished, in order. It costs no time to pass over those that have."""
+        size = self.size
         item = next_missing_item(bitmap, self.first, self.last)
         while item is not None:
-            chunk = self.chunk_of(item)
-            yield chunk
-            item = next_missing_item(bitmap, chunk.last + 1, self.last)
+            first = item - (item - self.first) % size
+            last = min(first + size - 1, self.last)
+            yield Chunk(self.epoch, first, last, self.deaths)
+            item = next_missing_item(bitmap, last + 1, self.last)
 
     def without(self, chunk: Chunk) -> tuple[ChunkSeries | None, ChunkSeries | None]:
         """What comes before one of its chunks, and what comes after it."""

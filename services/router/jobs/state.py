@@ -16,7 +16,7 @@ from services.router.jobs.cost_keys import CostKeys
 from services.router.jobs.plan import Plan, current_chunk
 from shared.facts.jobs import AdviceEntry, JobTerms
 from shared.history.accepted_state import AcceptedState
-from shared.history.chunk_id import ChunkId
+from shared.history.chunk_id import ChunkId, chunk_text
 from shared.history.end import End
 
 STAGE = 0
@@ -115,7 +115,11 @@ class JobState(AcceptedState[EndStatus]):
         except ValueError:
             return None
         chunk = current_chunk(self.plan, self.bitmap, first)
-        return chunk if chunk is not None and str(self.chunk_id(chunk)) == identity else None
+        return chunk if chunk is not None and self.identity(chunk) == identity else None
+
+    def identity(self, chunk: Chunk) -> str:
+        """`str(chunk_id(chunk))`, in a third of the time."""
+        return chunk_text(self.job_id, STAGE, chunk.epoch, chunk.first, chunk.last)
 
     def chunk_id(self, chunk: Chunk) -> ChunkId:
         """The identity of a chunk of this job."""

@@ -3,6 +3,8 @@
 -- ARGV: applied token run_id (the guard) new_applied last is_whole, then lists, each its length and then its elements:
 --   states set, states deleted, specs set, specs deleted, bitmaps set, bitmaps deleted, current set, current deleted,
 --   claims deleted, live added, settled ("set" lists alternate field and value, "settled" subject and offset)
+-- Chunks come as few texts, a line for each, because an argument each takes a client far longer; "current set" alternates
+-- such a text and the mark that all its chunks have.
 -- is_whole: '1' if `live` is whole after this; it is not before the last call of an owner that writes it anew.
 local guard = redis.call('HMGET', KEYS[1], 'applied', 'token')
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -13,11 +15,18 @@ local function each(step, act)
   for index = at + 1, at + length, step do act(ARGV[index], ARGV[index + 1]) end
   at = at + 1 + length
 end
-for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4], KEYS[5]}) do
+local function delete(key)
+  return function(chunks) for chunk in string.gmatch(chunks, '[^\n]+') do redis.call('HDEL', key, chunk) end end
+end
+for _, key in ipairs({KEYS[2], KEYS[3], KEYS[4]}) do
   each(2, function(field, value) redis.call('HSET', key, field, value) end)
   each(1, function(field) redis.call('HDEL', key, field) end)
 end
-each(1, function(chunk) redis.call('HDEL', KEYS[6], chunk) end)
+each(2, function(chunks, mark)
+  for chunk in string.gmatch(chunks, '[^\n]+') do redis.call('HSET', KEYS[5], chunk, mark) end
+end)
+each(1, delete(KEYS[5]))
+each(1, delete(KEYS[6]))
 each(1, function(subject) redis.call('SADD', KEYS[7], subject) end)
 each(2, function(subject, offset)
   redis.call('SREM', KEYS[7], subject)
