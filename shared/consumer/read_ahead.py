@@ -10,8 +10,9 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from shared.consumer.record import ConsumedRecord
-from shared.history.fair_queue import FairQueue, WaitingSubject
+from shared.history.fair_queue import WaitingSubject
 from shared.history.owner_parts import Rank
+from shared.history.ranked_queue import RankedQueue
 
 MOST_RECORDS = 12_000
 """Of one inbox, those included that are done but wait for an older one to be committed; shared by its partitions."""
@@ -73,8 +74,7 @@ class ReadAhead:
         self._prefix = prefix
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._lines: defaultdict[tuple[TopicPartition, bytes | int], _Line] = defaultdict(_Line)
-        self._levels: dict[int, FairQueue[_Held]] = {}
-        """By priority."""
+        self._filed: RankedQueue[_Held] = RankedQueue()
         self._handed_out: list[_Held] = []
         self._came = 0
 
@@ -110,10 +110,10 @@ class ReadAhead:
 
         They stay handed out until `finish` or `give_back`.
         """
-        level = self._first_level()
+        queue = self._filed.first()
         size_bytes = 0
-        while level is not None and len(self._handed_out) < BATCH_RECORDS and size_bytes < BATCH_BYTES:
-            held = level.take()
+        while queue is not None and len(self._handed_out) < BATCH_RECORDS and size_bytes < BATCH_BYTES:
+            held = queue.take()
             if held is None:
                 break
             name = _name(held.raw)
@@ -168,15 +168,7 @@ class ReadAhead:
         if line.filed is None:
             first = line.records[0]
             line.filed = WaitingSubject(first.rank, "", deque([first]))
-            self._levels.setdefault(first.rank.priority, FairQueue()).add(line.filed)
-
-    def _first_level(self) -> FairQueue[_Held] | None:
-        while self._levels:
-            priority = min(self._levels)
-            if self._levels[priority].first() is not None:
-                return self._levels[priority]
-            del self._levels[priority]
-        return None
+            self._filed.add(line.filed)
 
 
 def _partition_of(raw: Any) -> TopicPartition:
