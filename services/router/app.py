@@ -7,6 +7,7 @@ from functools import partial
 from faststream import FastStream
 
 from eldermesh.contract.commands import JobCancel, JobDecide, JobSubmit
+from services.router.admission.ranking import CommandRanking
 from services.router.service import RouterService
 from shared.consumer.brake import Brake
 from shared.consumer.handler import Subscription
@@ -25,11 +26,25 @@ def make_app(settings: Settings) -> FastStream:
     inbox = InboxConsumer(
         settings,
         [
-            Subscription(JOBS, groups[JOBS], service.admission, payload=JobSubmit | JobCancel, brake=brake),
+            Subscription(
+                JOBS,
+                groups[JOBS],
+                service.admission,
+                payload=JobSubmit | JobCancel,
+                ranking=CommandRanking(settings.tenant_weights.of),
+                brake=brake,
+            ),
             Subscription(JOBS_DECISIONS, groups[JOBS_DECISIONS], service.admission, payload=JobDecide, brake=brake),
             *(
-                Subscription(name, groups[name], admission, payload=JobSubmit | JobCancel, brake=brake)
-                for name, admission in service.tenant_admissions.items()
+                Subscription(
+                    name,
+                    groups[name],
+                    admission,
+                    payload=JobSubmit | JobCancel,
+                    ranking=CommandRanking(settings.tenant_weights.of, tenant),
+                    brake=brake,
+                )
+                for tenant, (name, admission) in zip(settings.tenants, service.tenant_admissions.items(), strict=True)
             ),
         ],
         service.producer,

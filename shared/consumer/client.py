@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 from aiokafka.errors import KafkaError  # noqa: TID251 - FastStream expects them of the client that it drives
 
@@ -53,6 +54,9 @@ class InboxClient(PacedConsumer):
             _log.warning("poll failed", topics=sorted(self.subscription()), error=repr(error))
             raise
 
+    def forget(self) -> None:
+        """Partitions were given up: whoever has them next begins at what was committed."""
+
     async def _poll(self, *partitions: Any, timeout_ms: int, max_records: int | None) -> dict[Any, list[Any]]:
         if self._rewind_is_due:
             await self._rewind()
@@ -66,12 +70,15 @@ class InboxClient(PacedConsumer):
 
     async def _rewind(self) -> None:
         for partition in self.assignment():
-            offset = await self.committed(partition)
+            offset = await self._begins_at(partition)
             if offset is None:
                 await self.seek_to_beginning(partition)
             else:
-                self.seek(partition, offset)
+                super().seek(partition, offset)
         self._rewind_is_due = False
+
+    async def _begins_at(self, partition: TopicPartition) -> int | None:
+        return await self.committed(partition)
 
 
 def require_codecs() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from shared.consumer.brake import Brake
+from shared.consumer.read_ahead import Ranking
 from shared.consumer.record import ConsumedRecord
 
 DecodedT = TypeVar("DecodedT")
@@ -60,5 +61,7 @@ class Subscription:
     """Whether a record is not for the handler: then it is skipped, without a span or a count."""
     payload: Any = Any
     """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""
+    ranking: Ranking | None = None
+    """If given, what waits is handled by rank, not in the order of the inbox."""
     brake: Brake | None = None
     """Shared by subscriptions whose records the same code handles: a good record of one shows that it works."""

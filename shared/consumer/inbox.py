@@ -88,6 +88,8 @@ class InboxConsumer:
         runner = BatchRunner(processor, seconds=batch_seconds, concurrency=concurrency, brake=subscription.brake)
         reader = InboxReader(subscription, runner, alarm, settings, self._wake)
         times = group_times(settings)
+        if subscription.ranking is not None:
+            self.broker.rankings[settings.topic(subscription.group)] = subscription.ranking
         subscriber = self.broker.subscriber(
             settings.topic(subscription.topic),
             batch=True,

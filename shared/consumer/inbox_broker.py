@@ -17,6 +17,8 @@ from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
 from shared.consumer.client import InboxClient
+from shared.consumer.ranked_client import RankedInboxClient
+from shared.consumer.read_ahead import Ranking
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -42,6 +44,9 @@ class InboxBroker(KafkaBroker):
         )
         # Beside what FastStream makes of its own settings; its classes for security know no client certificates.
         self._access = settings.kafka.options()
+        self._prefix = settings.topic_prefix
+        self.rankings: dict[str, Ranking] = {}
+        """By group, with its prefix, of inboxes that are handled by rank."""
         self._was_started = False
 
     async def start(self) -> None:
@@ -67,9 +72,15 @@ class InboxBroker(KafkaBroker):
         builder = await super()._connect()
         if not isinstance(builder, partial) or builder.func is not AIOKafkaConsumer:
             raise ConfigurationError("this version of FastStream makes its consumers otherwise: install 0.7")
-        own: partial[Any] = partial(InboxClient, *builder.args, **(builder.keywords | self._access))
+        own: partial[Any] = partial(self._client, *builder.args, **(builder.keywords | self._access))
         self.config.broker_config.builder = own
         return own
+
+    def _client(self, *args: Any, group_id: str, **options: Any) -> InboxClient:
+        ranking = self.rankings.get(group_id)
+        if ranking is None:
+            return InboxClient(*args, group_id=group_id, **options)
+        return RankedInboxClient(*args, group_id=group_id, ranking=ranking, prefix=self._prefix, **options)
 
 
 async def parse_any_headers(batch: tuple[Any, ...], parse: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -84,6 +84,7 @@ class InboxReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             _log.warning("partitions are given up with a batch in flight; it will be repeated", inbox=self.name)
         # Whoever owns them next starts at what was committed; offsets may even begin anew (a broker that forgot).
         self.runner.forget()
+        self.subscriber.consumer.forget()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Called by aiokafka when it has partitions again."""

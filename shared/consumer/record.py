@@ -14,6 +14,9 @@ from shared.kafka.topics import PUBLIC_RETENTION_MS, SEGMENT_MS
 LOG_APPEND_TIME = 1
 """Kafka's `timestamp_type` of a record whose time was set by the broker, not by the publisher."""
 
+LARGE_BYTES = 16 * 1024
+"""A larger record is judged on a thread, and the event loop runs after each one that is looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumedRecord:

@@ -20,7 +20,7 @@ from shared.consumer.backoff import BatchTime
 from shared.consumer.brake import BrakeError, OwnFailureError
 from shared.consumer.dead_letter import DeadLetterPublisher
 from shared.consumer.handler import Subscription
-from shared.consumer.record import ConsumedRecord
+from shared.consumer.record import LARGE_BYTES, ConsumedRecord
 from shared.consumer.record_telemetry import count_record, note_dead_letter, process_span
 from shared.errors import DeadLetterError, RetryableError, StopServiceError
 from shared.logs.exceptions import ends_the_task, told
@@ -30,9 +30,6 @@ OutcomeT = TypeVar("OutcomeT")
 
 OWN_FAILURE_ATTEMPTS = 3
 """How often a record is tried that makes our own code fail, before it is given up."""
-
-LARGE_BYTES = 16 * 1024
-"""A larger record is judged on a thread, one at a time: judging takes up to a second for the largest."""
 
 _log = get_logger(__name__)
 
@@ -131,7 +128,7 @@ class RecordProcessor:
     async def _judge(self, record: ConsumedRecord) -> tuple[object, DeadLetterError | None]:
         if record.size_bytes <= LARGE_BYTES:
             return self._decode(record)
-        async with self._judging_large:
+        async with self._judging_large:  # one at a time: the largest takes up to a second
             return await asyncio.to_thread(self._decode, record)
 
     def _decode(self, record: ConsumedRecord) -> tuple[object, DeadLetterError | None]:

@@ -23,6 +23,9 @@ from shared.history.subject_failures import OwnTrouble
 _ASK_AGAIN_SECONDS = 1.0
 """Wait before a timer that fired too early by the broker's clock, or a decision that failed, is tried again."""
 
+_DECIDE_SECONDS = 0.02
+"""So long one step decides. What is due beyond that waits for the next one, which looks for more urgent facts first."""
+
 _FORGET_AT_ONCE = 500
 """Most states that one call to Redis looks at."""
 
@@ -64,7 +67,9 @@ class Actor(Generic[S]):
         self._swept_at = self._looked_at = self._forgot_at = clock.monotonic()
 
     def shorten(self, memory: Memory[S], wait_seconds: float) -> float:
-        """How long to wait for facts at most, so that the next timer is not missed."""
+        """How long to wait for facts at most, so that no timer is missed and no decision waits for them."""
+        if memory.is_caught_up and memory.undecided:
+            return 0.0
         wake = memory.agenda.next_wake()
         if wake is None or not memory.is_caught_up:  # what is still to be folded may change or end the timer
             return wait_seconds
@@ -122,7 +127,7 @@ class Actor(Generic[S]):
         memory.agenda.forget_passed(memory.position, now)
 
     async def _act_on(self, memory: Memory[S], subjects: set[str], now: float) -> None:
-        now_ms, can_decide = self._clock.now_ms(), True
+        now_ms = self._clock.now_ms()
         ends: list[tuple[str, EndDue]] = []
         facts: list[_Appending] = []
         for subject in subjects:
@@ -137,18 +142,14 @@ class Actor(Generic[S]):
                 elif isinstance(entry, TimerDue) and memory.agenda.may_ask(entry.timer_id, memory.position, now):
                     memory.agenda.postpone(entry.timer_id, now + _ASK_AGAIN_SECONDS)
                     facts.append(_Appending(entry.timer_id, subject, entry.fact))
-                elif isinstance(entry, DecisionDue) and state is not None and can_decide:
-                    try:
-                        facts += await self._decided(memory, subject, state, entry, now)
-                    except (RetryableError, RedisError, OSError) as error:
-                        # A dependency does not answer: the next subject would wait just as long.
-                        self._trouble.tell(subject, "decide", error)
-                        can_decide = False
+                elif isinstance(entry, DecisionDue) and state is not None:
+                    memory.undecided.add(subject, self._sender.rank(subject, state))
         if ends:
             await self._log.publish([due.publication for _, due in ends])
             for subject, _ in ends:
                 self._tell_end(subject, memory.states[subject])
             facts += [_Appending(f"end {subject}", subject, due.mark) for subject, due in ends]
+        facts += await self._decisions(memory, now)
         await self._append(memory, facts)
 
     def _due(self, subject: str, state: S, now_ms: int) -> tuple[list[Due], Iterator[DispatchDue]]:
@@ -170,6 +171,28 @@ class Actor(Generic[S]):
             self._observer.published_end(state)
         except Exception as error:  # noqa: BLE001 - logged; the end is published
             self._trouble.tell(subject, "observe", error)
+
+    async def _decisions(self, memory: Memory[S], now: float) -> list[_Appending]:
+        """The decisions that are due, by rank, as far as they are made in `_DECIDE_SECONDS`."""
+        facts: list[_Appending] = []
+        until = self._clock.monotonic() + _DECIDE_SECONDS
+        while (subject := memory.undecided.take()) is not None:
+            state = memory.states.get(subject)
+            if state is None:
+                continue
+            due, _ = self._due(subject, state, self._clock.now_ms())
+            for entry in due:
+                if isinstance(entry, DecisionDue):
+                    try:
+                        facts += await self._decided(memory, subject, state, entry, now)
+                    except (RetryableError, RedisError, OSError) as error:
+                        # A dependency does not answer: the next subject would wait just as long, so all wait for the
+                        # next sweep.
+                        self._trouble.tell(subject, "decide", error)
+                        memory.undecided.clear()
+            if self._clock.monotonic() >= until:
+                break
+        return facts
 
     async def _decided(
         self, memory: Memory[S], subject: str, state: S, due: DecisionDue, now: float

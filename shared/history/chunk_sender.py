@@ -43,7 +43,7 @@ class Sender(Generic[S]):
         """These chunks of a subject are due now: those that are not in the window wait for room in it."""
         chunks = WaitingChunks(entry for entry in due if str(entry.chunk) not in memory.window)
         if (first := chunks.first()) is not None:
-            memory.waiting.put(subject, self._rank(subject, memory.states[subject]), first.lane, chunks)
+            memory.waiting.put(subject, self.rank(subject, memory.states[subject]), first.lane, chunks)
         else:
             memory.waiting.leave(subject)
 
@@ -84,7 +84,8 @@ class Sender(Generic[S]):
             ],
         )
 
-    def _rank(self, subject: str, state: S) -> Rank:
+    def rank(self, subject: str, state: S) -> Rank:
+        """The place of a subject among those that wait."""
         try:
             return self._dispatcher.rank(state)
         except Exception as error:  # noqa: BLE001 - logged; the others are ranked
@@ -103,7 +104,7 @@ class Sender(Generic[S]):
         for state, due in chunks:
             text = str(due.chunk)
             if text in outcome.taken:
-                memory.window.sent(text, now, due.lane, self._rank(due.chunk.job_id, state).priority)
+                memory.window.sent(text, now, due.lane, self.rank(due.chunk.job_id, state).priority)
                 self._rests.pop(due.lane, None)
                 memory.waiting.move(due.chunk.job_id, is_last=False)
             elif due.lane not in outcome.closed:

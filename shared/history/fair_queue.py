@@ -5,28 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
+from typing import Generic
 
-from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Rank
-from shared.history.waiting_chunks import WaitingChunks
+from shared.history.waiting_chunks import ChunkT, WaitingChunks
 
 _SPARE_SUBJECTS = 1000
 """A tenant's heap may hold so many subjects beyond twice those that waited when it was last cleared of the others."""
 
 
 @dataclass(slots=True, eq=False)
-class WaitingSubject:
+class WaitingSubject(Generic[ChunkT]):
     """A subject whose chunks wait for room in a window; `is_filed` while its queue holds it."""
 
     rank: Rank
     lane: str
-    chunks: WaitingChunks
+    chunks: WaitingChunks[ChunkT]
     is_last: bool = False
     """It was refused before, and comes after all others."""
     is_filed: bool = False
 
 
-class FairQueue:
+class FairQueue(Generic[ChunkT]):
     """Stride scheduling: each tenant has a virtual time, which a chunk moves on by the inverse of its weight.
 
     The tenant with the least time is served next; of equals the one that was served longer ago. One that comes, or
@@ -38,7 +38,7 @@ class FairQueue:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[tuple[int, int, WaitingSubject]]] = {}
+        self._lines: dict[str, list[tuple[int, int, WaitingSubject[ChunkT]]]] = {}
         """Heaps by order of acceptance."""
         self._most: dict[str, int] = {}
         """How long each heap may be before subjects that have left are dropped from it."""
@@ -51,7 +51,7 @@ class FairQueue:
         """How many tenants it knows."""
         return len(self._lines)
 
-    def add(self, subject: WaitingSubject) -> None:
+    def add(self, subject: WaitingSubject[ChunkT]) -> None:
         """File a subject, if it is not."""
         if subject.is_filed:
             return
@@ -68,7 +68,7 @@ class FairQueue:
             _clear_of_the_left(line)
             self._most[tenant] = 2 * len(line) + _SPARE_SUBJECTS
 
-    def take(self) -> DispatchDue | None:
+    def take(self) -> ChunkT | None:
         """The next chunk, which leaves the queue; None if nothing waits."""
         subject = self.first()
         if subject is None:
@@ -77,7 +77,7 @@ class FairQueue:
         heapreplace(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
         return subject.chunks.take()
 
-    def first(self) -> WaitingSubject | None:
+    def first(self) -> WaitingSubject[ChunkT] | None:
         """Whose chunk comes next; None if nothing waits."""
         while self._turns:
             tenant = self._turns[0][2]
@@ -89,7 +89,7 @@ class FairQueue:
         return None
 
 
-def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | None:
+def _first_of(line: list[tuple[int, int, WaitingSubject[ChunkT]]]) -> WaitingSubject[ChunkT] | None:
     while line:
         subject = line[0][2]
         if subject.chunks.first() is not None:
@@ -99,7 +99,7 @@ def _first_of(line: list[tuple[int, int, WaitingSubject]]) -> WaitingSubject | N
     return None
 
 
-def _clear_of_the_left(line: list[tuple[int, int, WaitingSubject]]) -> None:
+def _clear_of_the_left(line: list[tuple[int, int, WaitingSubject[ChunkT]]]) -> None:
     for _, _, subject in line:
         subject.is_filed = subject.chunks.first() is not None
     line[:] = [entry for entry in line if entry[2].is_filed]

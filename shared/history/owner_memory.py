@@ -9,6 +9,7 @@ from shared.history.agenda import Agenda
 from shared.history.dispatch_window import DispatchWindow
 from shared.history.machine import S
 from shared.history.snapshot import Guard
+from shared.history.undecided import Undecided
 from shared.history.waiting_room import WaitingRoom
 
 
@@ -30,6 +31,7 @@ class Memory(Generic[S]):
     window: DispatchWindow
     last_record: str = ""
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
+    undecided: Undecided = field(default_factory=Undecided)
     seen_dead: dict[str, int] = field(default_factory=dict)
     """Chunks whose claims are dead, with the log's end when that was seen first."""
     is_open: bool = False

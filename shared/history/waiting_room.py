@@ -17,8 +17,8 @@ class WaitingRoom:
     """What waits in one partition. A step costs what it takes out and what has changed, not what waits."""
 
     def __init__(self) -> None:
-        self._subjects: dict[str, WaitingSubject] = {}
-        self._levels: dict[str, dict[_Level, FairQueue]] = {}
+        self._subjects: dict[str, WaitingSubject[DispatchDue]] = {}
+        self._levels: dict[str, dict[_Level, FairQueue[DispatchDue]]] = {}
         """By lane."""
 
     def __contains__(self, subject: str) -> bool:
@@ -29,7 +29,7 @@ class WaitingRoom:
         """The lanes in which something may wait."""
         return list(self._levels)
 
-    def put(self, subject: str, rank: Rank, lane: str, chunks: WaitingChunks) -> None:
+    def put(self, subject: str, rank: Rank, lane: str, chunks: WaitingChunks[DispatchDue]) -> None:
         """These chunks of the subject wait now, all of one lane, and no others."""
         waiting = self._subjects.get(subject)
         if waiting is not None and (waiting.rank, waiting.lane) == (rank, lane):
@@ -76,7 +76,7 @@ class WaitingRoom:
             self._subjects[subject] = moved
             self._file(moved)
 
-    def _first(self, lane: str) -> FairQueue | None:
+    def _first(self, lane: str) -> FairQueue[DispatchDue] | None:
         levels = self._levels.get(lane)
         while levels:
             level = min(levels)
@@ -86,7 +86,7 @@ class WaitingRoom:
         self._levels.pop(lane, None)
         return None
 
-    def _file(self, waiting: WaitingSubject) -> None:
+    def _file(self, waiting: WaitingSubject[DispatchDue]) -> None:
         if waiting.chunks.first() is not None:
             levels = self._levels.setdefault(waiting.lane, {})
             level = (waiting.is_last, waiting.rank.priority)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.router.admission.commands import JobAdmission
+from services.router.admission.ranking import CommandRanking
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.kafka.clients import make_producer
@@ -21,7 +22,8 @@ async def main() -> None:
     producer = make_producer(settings)
     await producer.start()
     admission = JobAdmission(settings, producer, WorkloadRegistry.installed())
-    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, admission)], producer)
+    ranking = CommandRanking(settings.tenant_weights.of)
+    consumer = InboxConsumer(settings, [Subscription(JOBS, GROUP, admission, ranking=ranking)], producer)
     await consumer.start()
     await consumer.wait_failed()
 

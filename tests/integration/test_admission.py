@@ -7,9 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,19 +21,14 @@ from eldermesh.contract.ids import job_id_from_record, trace_id_of
 from eldermesh.contract.partitions import partition_of
 from eldermesh.contract.records import PublicRecord
 from eldermesh_cli.stack.processes.child import OwnedProcess
-from services.router.admission.commands import JobAdmission
-from shared.consumer.handler import Subscription
-from shared.consumer.inbox import InboxConsumer
 from shared.facts.jobs import JobAccepted, JobCancelRequested, JobDecided, decode_job_fact
-from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_DECISIONS, JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import providers
 from shared.telemetry.ids import JobIdGenerator
-from shared.workloads import WorkloadRegistry
 from tests.fresh_topics import Profile, fresh_topics
 from tests.inboxes import CODECS, Sent, publish, read_all
-from tests.integration.admission_program import GROUP
+from tests.integration.admitting import admitting, facts_of, records_of
 from tests.malformed import job, malformed
 from tests.waiting import wait_until
 
@@ -62,38 +55,6 @@ async def embedded(embedded_broker: str) -> AsyncIterator[Settings]:
     """Topics of their own on the embedded broker, for what does not depend on the broker."""
     async with fresh_topics(embedded_broker, "embedded") as settings:
         yield settings
-
-
-@asynccontextmanager
-async def admitting(settings: Settings, *, group: str = GROUP, **options: Any) -> AsyncIterator[InboxConsumer]:
-    """Admission that runs, on `jobs` and `jobs.decisions`."""
-    producer = make_producer(settings)
-    await producer.start()
-    admission = JobAdmission(settings, producer, WorkloadRegistry.installed(), **options)
-    inboxes = {JOBS: group, JOBS_DECISIONS: f"{group}.decisions"}
-    consumer = InboxConsumer(settings, [Subscription(*inbox, admission) for inbox in inboxes.items()], producer)
-    try:
-        await consumer.start()
-        yield consumer
-    finally:
-        await consumer.stop()
-        await producer.stop()
-
-
-async def records_of(settings: Settings, topic: str, count: int) -> list[PublicRecord]:
-    """The records of a topic, once there are so many."""
-
-    async def enough() -> list[PublicRecord]:
-        records = await read_all(settings, topic)
-        return records if len(records) >= count else []
-
-    return await wait_until(enough, description=f"{count} records on {topic}", interval_seconds=0.1)
-
-
-async def facts_of(settings: Settings, count: int) -> list[tuple[PublicRecord, Any]]:
-    """The facts of the job history with their records, once there are so many."""
-    records = await records_of(settings, JOBS_HISTORY, count)
-    return [(each, decode_job_fact(each.header("ce_type") or "", each.value or b"")) for each in records]
 
 
 def numbered(number: int) -> tuple[str, Sent]:

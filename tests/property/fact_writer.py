@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from eldermesh.contract.canonical import content_hash
-from eldermesh.contract.vocabulary import Decision
+from eldermesh.contract.vocabulary import Decision, Priority
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import (
     AdviceEntry,
@@ -70,12 +70,15 @@ class FactWriter:
         max_cost_micros: int | None = None,
         submitted_by: str | None = None,
         advise_within_ms: int = 0,
+        priority: Priority = "normal",
+        tenant: str = "default",
     ) -> str:
         """A submit, as admission writes it down; the job's id."""
         job = job_id(number)
         terms = JobTerms(
             workload="python",
-            tenant="default",
+            tenant=tenant,
+            priority=priority,
             submitted_by=submitted_by,
             labels=labels or {},
             active_timeout_ms=active_timeout_ms,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from services.router.engines.chunks.task import ChunkTask
+from services.router.engines.dispatcher import PRIORITIES
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import LostOwnershipError, RetryableError
@@ -197,8 +198,10 @@ class WorldDispatcher:
     process: OwnerProcess
 
     def rank(self, state: JobState) -> Rank:
-        """First come, first served."""
-        return Rank(0, state.first_offset)
+        """As the router does it, all tenants of one weight."""
+        if state.terms is None:
+            return Rank(0, state.first_offset)
+        return Rank(PRIORITIES[state.terms.priority], state.first_offset, state.terms.tenant)
 
     async def dispatch(self, partition: int, chunks: Sequence[tuple[JobState, DispatchDue]]) -> None:
         """Send tasks."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
+from shared.consumer.read_ahead import Ranking
 from shared.consumer.record import ConsumedRecord
 from shared.errors import DeadLetterError
 from shared.kafka.clients import make_producer
@@ -63,10 +64,12 @@ async def consuming(
     settings: Settings,
     handler: Collector,
     passes_over: Callable[[ConsumedRecord], bool] | None = None,
+    ranking: Ranking | None = None,
     **options: Any,
 ) -> AsyncIterator[InboxConsumer]:
     """A consumer of `jobs` that runs."""
-    async with consuming_of(settings, [Subscription(JOBS, GROUP, handler, passes_over)], **options) as consumer:
+    subscription = Subscription(JOBS, GROUP, handler, passes_over, ranking=ranking)
+    async with consuming_of(settings, [subscription], **options) as consumer:
         yield consumer
 
 

@@ -18,7 +18,10 @@ from shared.consumer.client import InboxClient
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
 from shared.consumer.inbox_broker import InboxBroker
+from shared.consumer.ranked_client import RankedInboxClient
+from shared.consumer.read_ahead import Ranking
 from shared.errors import ConfigurationError
+from shared.history.owner_parts import Rank
 from shared.kafka.clients import make_producer
 from shared.kafka.topics import JOBS
 from shared.settings import Settings
@@ -31,8 +34,9 @@ def settings() -> Settings:
     return Settings(kafka_bootstrap="127.0.0.1:9", broker_profile="embedded", _env_file=None)
 
 
-def _subscriber(settings: Settings) -> tuple[InboxConsumer, BatchSubscriber]:
-    consumer = InboxConsumer(settings, [Subscription(JOBS, "tests.inbox", Collector())], make_producer(settings))
+def _subscriber(settings: Settings, ranking: Ranking | None = None) -> tuple[InboxConsumer, BatchSubscriber]:
+    subscription = Subscription(JOBS, "tests.inbox", Collector(), ranking=ranking)
+    consumer = InboxConsumer(settings, [subscription], make_producer(settings))
     (subscriber,) = consumer.broker.subscribers
     assert isinstance(subscriber, BatchSubscriber)
     return consumer, subscriber
@@ -53,10 +57,27 @@ async def test_subscribers_make_inbox_clients_with_the_brokers_options(settings:
     consumer, subscriber = _subscriber(settings)
     await consumer.broker.connect()
     builder: Any = subscriber.builder
-    assert builder.func is InboxClient
+    client = builder(group_id=subscriber.group_id, **subscriber._connection_args)  # noqa: SLF001 - as its `start` does
+    assert type(client) is InboxClient
+    await client.stop()
     assert builder.keywords["bootstrap_servers"] == "127.0.0.1:9"
     assert builder.keywords["request_timeout_ms"] == 40_000
     await consumer.broker.stop()
+
+
+async def test_an_inbox_with_ranks_has_a_client_that_knows_them(settings: Settings) -> None:
+    """Told apart by the group, which is the only thing of ours that FastStream hands to who makes the client."""
+    consumer, subscriber = _subscriber(settings, ranking=lambda _, order: Rank(0, order))
+    await consumer.broker.connect()
+    client = subscriber.builder(group_id=subscriber.group_id, **subscriber._connection_args)  # noqa: SLF001 - as above
+    assert type(client) is RankedInboxClient
+    await client.stop()
+    await consumer.broker.stop()
+
+
+def test_a_batch_is_what_a_poll_gives_in_its_order() -> None:
+    """So a client may give all under one key, in the order in which to begin."""
+    assert "tuple(chain(*messages.values()))" in inspect.getsource(BatchSubscriber.get_msg)
 
 
 async def test_an_inbox_that_has_stopped_itself_does_not_come_back(

@@ -214,7 +214,7 @@ def test_what_is_put_in_anew_is_filed_once() -> None:
 
 def test_tenants_without_anything_are_forgotten() -> None:
     """Many tenants of one job each leave nothing behind."""
-    queue = FairQueue()
+    queue: FairQueue[DispatchDue] = FairQueue()
     assert queue.take() is None
     for number in range(1000):
         due = WaitingChunks(chunks(str(number)))
@@ -229,7 +229,7 @@ def test_tenants_without_anything_are_forgotten() -> None:
 
 def test_subjects_that_left_are_dropped_behind_one_that_stays() -> None:
     """Its engine is closed for long, while jobs come and are cancelled: they cost no memory, and the others come on."""
-    queue = FairQueue()
+    queue: FairQueue[DispatchDue] = FairQueue()
     kept = []
     for number in range(20_000):
         subject = WaitingSubject(Rank(0, number), _LANE, WaitingChunks(chunks(f"job {number}")))
@@ -246,7 +246,7 @@ def test_subjects_that_left_are_dropped_behind_one_that_stays() -> None:
 
 def test_a_subject_that_was_dropped_can_wait_again() -> None:
     """A chunk of it was taken, and is given back."""
-    queue = FairQueue()
+    queue: FairQueue[DispatchDue] = FairQueue()
     first = WaitingSubject(Rank(0, 0), _LANE, WaitingChunks(chunks("first")))
     queue.add(first)
     due = first.chunks.take()

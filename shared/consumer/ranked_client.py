@@ -1,0 +1,86 @@
+"""The Kafka client of a subscriber that handles the records of its inbox by rank."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import chain
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from shared.consumer.client import InboxClient
+from shared.consumer.read_ahead import Ranking, ReadAhead
+from shared.consumer.record import LARGE_BYTES
+
+_POLL_RECORDS = 500
+"""Looked at without letting the event loop run, a few milliseconds."""
+
+_BATCH: Final = "by rank"
+
+
+class RankedInboxClient(InboxClient):
+    """`InboxClient` that reads ahead as far as there is room, and gives the records with the lowest ranks first.
+
+    A batch that was not committed when the next one is asked for waits again; nothing is fetched anew for that.
+
+    Args:
+        ranking: what ranks a record.
+        prefix: of the names of topics.
+    """
+
+    def __init__(self, *args: Any, ranking: Ranking, prefix: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._ranking = ranking
+        self._prefix = prefix
+        self._ahead = ReadAhead(ranking, prefix)
+
+    def forget(self) -> None:
+        """Nothing that was read counts any more."""
+        self._ahead = ReadAhead(self._ranking, self._prefix)
+
+    async def commit(self, offsets: Any = None) -> None:
+        """Commit these offsets or, without any, what the batch at hand completes."""
+        if offsets is not None:
+            await super().commit(offsets)
+            return
+        ahead = self._ahead
+        due = ahead.to_commit()
+        if due:
+            await super().commit(due)
+        ahead.finish()
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Nothing: FastStream rewinds to a batch that failed, but that is still here."""
+
+    async def _poll(
+        self,
+        *partitions: Any,  # noqa: ARG002 - FastStream asks for all of them
+        timeout_ms: int,
+        max_records: int | None,  # noqa: ARG002 - `ReadAhead` knows how many
+    ) -> dict[Any, list[Any]]:
+        self._ahead.give_back()
+        await self._read(timeout_ms)
+        # Under one key, since FastStream puts the records of one after those of another.
+        batch = self._ahead.take()
+        return {_BATCH: batch} if batch else {}
+
+    async def _read(self, timeout_ms: int) -> None:
+        """Read what has been fetched; wait for it if nothing waits here."""
+        is_more = True
+        while is_more:
+            ahead = self._ahead
+            partitions = ahead.with_room(self.assignment())
+            if not partitions and ahead:
+                self.polled_at = time.monotonic()
+                return
+            wait_ms = 0 if ahead else timeout_ms
+            batches = await super()._poll(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
+            for raw in chain.from_iterable(batches.values()):
+                if ahead.add(raw) > LARGE_BYTES:
+                    await asyncio.sleep(0)  # the look at a large record takes up to 20 ms
+            is_more = sum(map(len, batches.values())) == _POLL_RECORDS
+
+    async def _begins_at(self, partition: TopicPartition) -> int | None:
+        read = self._ahead.position(partition)
+        return await super()._begins_at(partition) if read is None else read
