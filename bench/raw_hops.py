@@ -18,6 +18,7 @@ from shared.kafka.service_producer import make_plain_producer
 from shared.settings import Settings
 
 _WAIT_SECONDS = 30.0
+_BURST_SECONDS = 300.0
 
 
 class RawHops:
@@ -36,6 +37,17 @@ class RawHops:
         async with asyncio.timeout(_WAIT_SECONDS):
             await self._last.getone()
         return (time.perf_counter() - began) * 1000
+
+    async def burst(self, records: int) -> float:
+        """Seconds of this process' processor time for so many records, from the first send until all have passed."""
+        value = orjson.dumps({"job_id": str(uuid4()), "workload": "python", "items": [4.0]})
+        began = time.process_time()
+        for sent in [await self._producer.send(self._first, value) for _ in range(records)]:
+            await sent
+        async with asyncio.timeout(_BURST_SECONDS):
+            for _ in range(records):
+                await self._last.getone()
+        return time.process_time() - began
 
 
 @asynccontextmanager
