@@ -31,6 +31,7 @@ LONGEST = {
     "tests/integration/test_heartbeats.py": TESTS,
     "tests/integration/test_nothing_left.py": TESTS,
     "tests/integration/test_bench.py": TESTS,
+    "tests/integration/test_large_jobs.py": TESTS,
     "tests/property/test_mutations.py": FILES,
     "tests/integration/engines/test_ray_engine.py": RAY,
     "tests/integration/engines/test_ray_names.py": RAY,

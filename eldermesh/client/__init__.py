@@ -10,6 +10,7 @@ from eldermesh.client.errors import (
     MeshUnavailableError,
     RecordTooLargeError,
     RequestDeadError,
+    TemporaryFileError,
     TopicsMissingError,
     WaitTimeoutError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "SentRecord",
     "SentRequest",
     "SubmittedJob",
+    "TemporaryFileError",
     "TopicsMissingError",
     "WaitTimeoutError",
 ]

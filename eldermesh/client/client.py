@@ -25,6 +25,7 @@ from eldermesh.client.kafka import (
 )
 from eldermesh.client.progress_sequence import ProgressSequence
 from eldermesh.client.prompts import Prompts, SentRequest
+from eldermesh.client.result_order import in_order
 from eldermesh.client.send_span import send_span
 from eldermesh.client.submission import (
     SentRecord,
@@ -227,9 +228,10 @@ class Client:
 
         Raises:
             JobDeadError: its submit was refused.
-            WaitTimeoutError: not everything was there within `timeout_seconds`.
+            WaitTimeoutError: not everything was there within `timeout_seconds`, not counting what the caller does
+                between two records.
             MeshUnavailableError: the broker does not answer.
-            ContractBrokenError: a record cannot be read.
+            ContractBrokenError: a record cannot be read, or is missing.
         """
         if from_sequence < 1:
             raise ValueError("from_sequence counts from 1")
@@ -247,7 +249,9 @@ class Client:
                     for record in (await consumer.getmany(timeout_ms=_POLL_MS)).get(partition, ()):
                         if record.key == job_id.encode():
                             for progress in sequence.add(public_record(opened.topics, record)):
+                                handed_out = loop.time()
                                 yield progress
+                                deadline += loop.time() - handed_out
                     if loop.time() > deadline:
                         raise WaitTimeoutError(
                             f"job {job_id} has not shown all results within {timeout_seconds:g} s; "
@@ -259,24 +263,23 @@ class Client:
             if not ending.cancelled():
                 ending.exception()  # told above, or nobody listens any more
 
-    async def results(
+    def results(
         self, job_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> AsyncGenerator[ItemResult, None]:
-        """All results of a job in ascending order of `item_index` (stage by stage), once it has ended.
+        """All results of a job in ascending order of `item_index` (stage by stage), each once.
+
+        Each comes as soon as those before it are there. What is ahead of its turn waits in a temporary file, so this
+        takes little memory however many results there are. Who needs no order reads `progress`.
 
         Raises:
             JobDeadError: its submit was refused.
-            WaitTimeoutError: not everything was there within `timeout_seconds`.
+            WaitTimeoutError: not everything was there within `timeout_seconds`, not counting what the caller does
+                between two results.
             MeshUnavailableError: the broker does not answer.
-            ContractBrokenError: a record cannot be read.
+            ContractBrokenError: a record cannot be read, or is missing.
+            TemporaryFileError: there is no room for what waits.
         """
-        gathered = [
-            (progress.stage_index, result.item_index, result)
-            async for progress in self.progress(job_id, timeout_seconds=timeout_seconds)
-            for result in progress.results
-        ]
-        for _, _, result in sorted(gathered, key=lambda each: each[:2]):
-            yield result
+        return in_order(self.progress(job_id, timeout_seconds=timeout_seconds))
 
     async def prompt(self, prompt: str | ClaudeRequest | None = None, /, **fields: Any) -> SentRequest:
         """Send one prompt to be run on its own, and return once Kafka has acknowledged it.

@@ -73,5 +73,9 @@ class WaitTimeoutError(ClientError):
     """The time given is over and the outcome is unknown: the job goes on; wait again."""
 
 
+class TemporaryFileError(ClientError):
+    """A temporary file cannot be written: make room, or let `TMPDIR` name a directory that has some."""
+
+
 class ContractBrokenError(ClientError):
     """A record on a public topic breaks the contract: report it; waiting longer does not help."""

@@ -9,6 +9,9 @@ from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 from eldermesh.contract.records import PublicRecord
 from eldermesh.contract.results import JobProgress
 
+MOST_AHEAD = 64
+"""Records that wait for one before them. More are none that came late: it is gone, and waiting would not help."""
+
 
 class ProgressSequence:
     """Puts progress records in order of `sequence` and drops repeats, which carry the same value.
@@ -25,7 +28,7 @@ class ProgressSequence:
         """Show a record of `jobs.progress` of this job; return what is now in turn.
 
         Raises:
-            ContractBrokenError: the record cannot be read.
+            ContractBrokenError: the record cannot be read, or one before it is missing.
         """
         try:
             progress = JobProgress.model_validate(parse_ijson(record.value or b"", whole_doubles=True))
@@ -37,6 +40,11 @@ class ProgressSequence:
         while self.next in self._ahead:
             in_turn.append(self._ahead.pop(self.next))
             self.next += 1
+        if len(self._ahead) > MOST_AHEAD:
+            raise ContractBrokenError(
+                f"job {progress.job_id} has no progress record {self.next}, but {MOST_AHEAD} later ones: "
+                "retention has taken it, or it was never published"
+            )
         return in_turn
 
     def complete(self, progress_records_total: int) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eldermesh_cli.program.errors import CliError, ExitStatus, refused, usage_error
+from eldermesh_cli.program.errors import CliError, ExitStatus, refused, unavailable, usage_error
 from eldermesh_cli.program.target_mesh import Mesh, find_mesh
 from eldermesh_cli.terminal.output import Output
 
@@ -93,6 +93,8 @@ def _of_client(mesh: Mesh, error: Exception) -> CliError:
             return CliError(ExitStatus.UNKNOWN, "timeout", str(error), "the job goes on; ask again")
         case errors.AccessRefusedError():
             return refused(str(error))
+        case errors.TemporaryFileError():
+            return unavailable(str(error), "make room, or let TMPDIR name a directory that has some")
         case errors.ContractBrokenError():
             return CliError(ExitStatus.NOT_COMPLETED, "breach", str(error), "`mesh audit` checks everything")
     return mesh.unavailable(str(error))

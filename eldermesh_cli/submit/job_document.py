@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING
 
+from eldermesh.contract.vocabulary import MAX_ITEMS, MAX_RECORD_BYTES
 from eldermesh_cli.program.errors import CliError, usage_error
 from eldermesh_cli.submit.name_value_pairs import refuse_twice, typed_pairs
 from eldermesh_cli.submit.text_input import STDIN, given_name, read_given
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
     from eldermesh.contract.commands import JobSubmit
 
-_MAX_FILE_BYTES = 16 * 1024 * 1024
-"""What is read of a file; the record's own limit, far below, is judged when it is encoded."""
+_MAX_FILE_BYTES = 16 * MAX_RECORD_BYTES
+"""What is read of a file: as a record it may take less, without white space, escapes and a wider encoding."""
 
 
 @dataclass(slots=True)
@@ -128,10 +130,14 @@ def _lines(path: str, *, as_text: bool) -> Iterable[JsonValue]:
     """One item a line; empty lines are skipped."""
     from eldermesh.contract.ijson import UndecodableJsonError, parse_ijson
 
-    for number, line in enumerate(read_given(path, _MAX_FILE_BYTES).split(b"\n"), start=1):
-        text = line.removesuffix(b"\r")
+    items = 0
+    for number, line in enumerate(BytesIO(read_given(path, _MAX_FILE_BYTES)), start=1):
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
         if not text.strip():
             continue
+        items += 1
+        if items > MAX_ITEMS:
+            raise _invalid(f"{given_name(path)} has more than {MAX_ITEMS} items")
         try:
             yield text.decode() if as_text else parse_ijson(text)
         except UnicodeDecodeError as error:

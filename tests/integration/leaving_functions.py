@@ -216,6 +216,12 @@ def leave(item: list[str]) -> list[str]:
     return item
 
 
+def leave_a_thread(notes: str) -> None:
+    """Leave a thread that never ends, and something to be done when the process does."""
+    threading.Thread(target=threading.Event().wait).start()
+    atexit.register(Path(notes).touch)
+
+
 class _Unspeakable(Exception):
     def __str__(self) -> str:
         raise SystemExit(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from uuid import UUID, uuid4
 
 import pytest
@@ -40,6 +41,7 @@ from shared.telemetry.providers import Current
 from tests.contract_records import headers, result
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.played_router import PlayedRouter, played_router
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -344,6 +346,31 @@ class TestResults:
             found = [each async for each in client.results(job_id, 30)]
 
         assert [(each.item_index, each.output) for each in found] == [(0, "a"), (1, {"b": [1.5]}), (2, "c")]
+
+    async def test_results_before_the_end(self, settings: Settings, router: PlayedRouter) -> None:
+        """Each comes once those before it are there, although the job runs."""
+        async with _client(settings) as client:
+            job = await client.submit(workload="python", items=[1, 2, 3])
+            async with aclosing(client.results(job.job_id, 30)) as results:
+                await router.progress(job.job_id, 1, result(2, "c"), result(0, "a"))
+                assert (await anext(results)).output == "a"
+                await router.progress(job.job_id, 2, result(1, "b"))
+                await router.end(job.job_id, succeeded=3, records=2)
+                assert [each.output async for each in results] == ["b", "c"]
+
+    async def test_a_slow_reader(self, settings: Settings, router: PlayedRouter) -> None:
+        """What the caller takes for a record is no wait for the next one."""
+        loop = asyncio.get_running_loop()
+        async with _client(settings) as client:
+            job = await client.submit(workload="python", items=[1, 2])
+            await router.progress(job.job_id, 1, result(0))
+            async with aclosing(client.progress(job.job_id, timeout_seconds=2)) as records:
+                assert (await anext(records)).sequence == 1
+                read_at = loop.time()
+                await wait_until(lambda: loop.time() > read_at + 2, description="the time given is over")
+                await router.progress(job.job_id, 2, result(1))
+                await router.end(job.job_id, succeeded=2, records=2)
+                assert [each.sequence async for each in records] == [2]
 
     async def test_incomplete_results(self, settings: Settings, router: PlayedRouter) -> None:
         """The end promises two records and one comes: a time-out that says which one is missing."""

@@ -45,6 +45,14 @@ async def test_a_function_that_returned_has_succeeded(host: ItemProcess, what: s
     assert (host.pid, ran.read_text()) == (pid, "ran\n")
 
 
+async def test_a_thread_that_never_ends_holds_up_no_close(host: ItemProcess, tmp_path: Path) -> None:
+    """The host ends by itself, so what user code has registered for its end is done."""
+    at_exit = tmp_path / "at exit"
+    await call(host, f"{_FUNCTIONS}:leave_a_thread", str(at_exit), timeout_seconds=_LIMIT_SECONDS)
+    await host.close()
+    assert at_exit.exists()
+
+
 async def test_a_function_that_stops_all_around_it_is_ended(host: ItemProcess) -> None:
     """Its time is over as if it had slept, and nothing of the host is left."""
     with pytest.raises(HostTimeoutError):

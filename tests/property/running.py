@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
+from tests.property.owner_life import OwnerProcess
 from tests.property.promises import check_all, check_redis
 from tests.property.virtual_loop import VirtualLoop
 from tests.property.world import World
+
+_RETENTION_LOOK_SECONDS = 700
+"""By then an owner has looked at the log's start again."""
 
 Scenario = Callable[[World], Awaitable[None]]
 """Steps in a world."""
@@ -27,6 +31,20 @@ def in_a_world(server: EmbeddedRedis, steps: Scenario) -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(run())
+
+
+async def working_owner(world: World) -> OwnerProcess:
+    """An owner that has loaded, and done all that there is to do."""
+    owner = await world.start_owner()
+    await world.work(owner)
+    return owner
+
+
+async def retention(world: World, owner: OwnerProcess, start: int) -> None:
+    """Take what lies below `start` of the log; the owner comes to see it."""
+    world.log.trim(start)
+    await world.pass_time(_RETENTION_LOOK_SECONDS)
+    await world.work(owner)
 
 
 async def settle(world: World) -> None:

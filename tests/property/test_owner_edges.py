@@ -10,7 +10,7 @@ from shared.history.snapshot import PartitionStore
 from tests.property.expectations import expect_end
 from tests.property.fact_writer import job_id
 from tests.property.owner_life import HOLD_SECONDS, LOOK_SECONDS
-from tests.property.running import in_a_world, settle
+from tests.property.running import in_a_world, retention, settle, working_owner
 from tests.property.world import World
 
 
@@ -21,8 +21,7 @@ def test_a_decision_that_cannot_be_made_is_asked_for_again(world_redis: Embedded
         world.may_decide = False
         world.submit(1, ["a"], labels={"later": "1"})
         world.submit(2, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert [task.chunk_id.job_id for task in world.queue] == [job_id(2)]
         await world.pass_time(120)
         await world.work(owner)
@@ -39,8 +38,7 @@ def test_an_engine_that_is_down_is_asked_again(world_redis: EmbeddedRedis) -> No
     async def steps(world: World) -> None:
         world.engine_is_down = True
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert world.queue == []
         world.submit(2, ["a"])
         await world.work(owner)
@@ -60,8 +58,7 @@ def test_a_full_window_leaves_chunks_waiting(world_redis: EmbeddedRedis) -> None
         world.window_size = 2
         world.submit(1, ["a", "b", "c"], labels={"chunk": "1"})
         world.submit(2, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert [task.chunk_id.first for task in world.queue] == [0, 1]
         await world.run(await world.deliver())
         await world.work(owner)
@@ -76,8 +73,7 @@ def test_a_paused_jobs_tasks_are_not_sent_again(world_redis: EmbeddedRedis) -> N
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         world.queue.clear()
         world.pause(1, 20 * 3600)
         await world.work(owner)
@@ -113,8 +109,7 @@ def test_a_dead_chunk_is_planned_once(world_redis: EmbeddedRedis) -> None:
 
     async def steps(world: World) -> None:
         world.submit(1, ["a", "b"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         runner = await world.deliver()
         await world.advance_to(runner, "item")
         world.kill(runner)
@@ -138,17 +133,12 @@ def test_states_go_with_the_last_of_their_facts(world_redis: EmbeddedRedis) -> N
         world.submit(1, ["a"])
         world.cancel(1)
         world.cancel(7)
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         mark = world.log.end - 1
-        world.log.trim(mark)
-        await world.pass_time(700)
-        await world.work(owner)
+        await retention(world, owner, mark)
         assert set(await world.redis.content("states")) == {job_id(1)}
         assert owner.owner.states == {}
-        world.log.trim(mark + 1)
-        await world.pass_time(700)
-        await world.work(owner)
+        await retention(world, owner, mark + 1)
         assert await world.redis.content("states") == {}
         assert owner.owner.is_open
 
@@ -160,16 +150,13 @@ def test_an_id_whose_facts_are_gone_makes_a_new_job(world_redis: EmbeddedRedis) 
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         await world.run_all()
         await world.work(owner)
         await world.wipe()
         await world.pass_time(60)
         await world.work(owner)
-        world.log.trim(world.log.end)
-        await world.pass_time(700)
-        await world.work(owner)
+        await retention(world, owner, world.log.end)
         published = len(world.log.public)
         world.submit(1, ["a"])
         await world.work(owner)
@@ -185,7 +172,7 @@ def test_a_log_that_gives_nothing_empties_nothing(world_redis: EmbeddedRedis) ->
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        await world.work(await world.start_owner())
+        await working_owner(world)
         world.records_at_once = 0
         other = await world.start_owner()
         await world.advance_to(other, "back_off")
@@ -203,8 +190,7 @@ def test_a_snapshot_of_another_log_is_thrown_away(world_redis: EmbeddedRedis) ->
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         world.kill(owner)
         world.queue.clear()
         applied = len(world.log.records)
@@ -223,8 +209,7 @@ def test_states_without_a_place_in_the_log_are_thrown_away(world_redis: Embedded
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         world.kill(owner)
         await world.redis.client.hdel(world.keys.meta, "applied")
         await settle(world)
@@ -237,16 +222,14 @@ def test_ended_jobs_without_a_place_in_the_log_are_thrown_away(world_redis: Embe
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         await world.run_all()
         await world.work(owner)
         world.kill(owner)
         await world.redis.client.delete(world.keys.meta)
         world.log.records.clear()
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert set(owner.owner.states) == {job_id(1)}
         assert await world.redis.settled() == []
 
@@ -289,8 +272,7 @@ def test_retention_overtakes_an_owner(world_redis: EmbeddedRedis) -> None:
     """What it was to read next is gone: it loads again, and goes on from the log's start."""
 
     async def steps(world: World) -> None:
-        owner = await world.start_owner()
-        await world.work(owner)
+        await working_owner(world)
         world.cancel(5)
         world.cancel(6)
         world.log.trim(2)
@@ -327,11 +309,8 @@ def test_all_states_go_at_once(world_redis: EmbeddedRedis) -> None:
     async def steps(world: World) -> None:
         for number in range(1, 701):
             world.cancel(number)
-        owner = await world.start_owner()
-        await world.work(owner)
-        world.log.trim(world.log.end)
-        await world.pass_time(700)
-        await world.work(owner)
+        owner = await working_owner(world)
+        await retention(world, owner, world.log.end)
         assert await world.redis.content("states") == {}
         assert not owner.owner.states
 

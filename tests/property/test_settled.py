@@ -5,19 +5,11 @@ from __future__ import annotations
 from eldermesh_cli.stack.servers.redis import EmbeddedRedis
 from shared.facts.jobs import JobCancelRequested
 from tests.property.fact_writer import job_id
-from tests.property.owner_life import OwnerProcess
-from tests.property.running import in_a_world, settle
+from tests.property.running import in_a_world, retention, settle, working_owner
 from tests.property.world import World
 
 _MANY = 1200
 """More than an owner writes or forgets in one call."""
-
-
-async def _trimmed(world: World, owner: OwnerProcess, start: int) -> None:
-    """Retention takes what lies below `start`, and the owner comes to see it."""
-    world.log.trim(start)
-    await world.pass_time(700)
-    await world.work(owner)
 
 
 def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_redis: EmbeddedRedis) -> None:
@@ -26,14 +18,12 @@ def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_red
     async def steps(world: World) -> None:
         for number in range(2, _MANY + 2):
             world.cancel(number)
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         world.submit(1, ["a"])
         await world.work(owner)
         world.kill(owner)
         await world.redis.as_an_earlier_release_wrote_it()
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert set(owner.owner.states) == {job_id(1)}
         assert await world.redis.members("live") == {job_id(1)}
         listed = await world.redis.settled()
@@ -41,7 +31,7 @@ def test_many_jobs_of_an_earlier_release_are_packed_and_then_forgotten(world_red
         assert {subject for _, subject in listed} == {job_id(number) for number in range(2, _MANY + 2)}
         states = await world.redis.content("states")
         assert {name for name, value in states.items() if value.startswith(b"z1 ")} == {name for _, name in listed}
-        await _trimmed(world, owner, world.log.end - 2)  # of the submit and its route
+        await retention(world, owner, world.log.end - 2)  # of the submit and its route
         assert set(await world.redis.content("states")) == {job_id(1)}
         assert await world.redis.settled() == []
         await settle(world)
@@ -54,8 +44,7 @@ def test_a_settled_job_that_has_another_fact_stays_as_long_as_that(world_redis: 
 
     async def steps(world: World) -> None:
         world.cancel(1)
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         world.cancel(2)
         await world.work(owner)
         world.cancel(1)
@@ -63,9 +52,9 @@ def test_a_settled_job_that_has_another_fact_stays_as_long_as_that(world_redis: 
         last = world.log.end - 1
         world.cancel(3)
         await world.work(owner)
-        await _trimmed(world, owner, last)
+        await retention(world, owner, last)
         assert set(await world.redis.content("states")) == {job_id(1), job_id(3)}
-        await _trimmed(world, owner, last + 1)
+        await retention(world, owner, last + 1)
         assert set(await world.redis.content("states")) == {job_id(3)}
 
     in_a_world(world_redis, steps)
@@ -76,15 +65,14 @@ def test_what_is_kept_of_a_job_that_is_named_again_and_again_does_not_grow(world
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         await world.run_all()
         await world.work(owner)
         for _ in range(10):
             world.repeat(1)
             await world.work(owner)
             last = world.log.end - 1
-            await _trimmed(world, owner, last - 1)
+            await retention(world, owner, last - 1)
             assert await world.redis.settled() == [(last, job_id(1))]
         assert world.witness.executions == {(job_id(1), 0): 1}
 
@@ -97,10 +85,9 @@ def test_a_fact_without_a_key_does_not_stop_retention(world_redis: EmbeddedRedis
     async def steps(world: World) -> None:
         world.fact("", JobCancelRequested(reason=None, inbox=world.inbox()))
         world.cancel(1)
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert set(await world.redis.content("states")) == {"", job_id(1)}
-        await _trimmed(world, owner, world.log.end)
+        await retention(world, owner, world.log.end)
         assert await world.redis.content("states") == {}
 
     in_a_world(world_redis, steps)
@@ -111,8 +98,7 @@ def test_an_owner_holds_live_jobs_alone(world_redis: EmbeddedRedis) -> None:
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert set(owner.owner.states) == {job_id(1)}
         await world.run_all()
         await world.work(owner)
@@ -121,8 +107,7 @@ def test_an_owner_holds_live_jobs_alone(world_redis: EmbeddedRedis) -> None:
         await world.work(owner)
         assert owner.owner.states == {}
         world.kill(owner)
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         assert owner.owner.is_open
         assert owner.owner.states == {}
         assert world.witness.executions == {(job_id(1), 0): 1}
@@ -136,8 +121,7 @@ def test_an_owner_that_has_caught_up_does_not_remember_what_had_ended_before(wor
 
     async def steps(world: World) -> None:
         world.submit(1, ["a"])
-        owner = await world.start_owner()
-        await world.work(owner)
+        owner = await working_owner(world)
         await world.run_all()
         await world.work(owner)
         world.kill(owner)

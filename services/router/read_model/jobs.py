@@ -12,7 +12,7 @@ from services.router.jobs.state import JobState
 from services.router.read_model.job import DecisionEffect, Job, JobAcceptance, JobSummary, UnfinishedJobs
 from services.router.read_model.lookup import JobLookup
 from services.router.read_model.projection import job_of, state_word, summary_of
-from services.router.read_model.time_segments import Explanation, explain, first_error
+from services.router.read_model.time_segments import Explanation, TimeAccount, first_error
 from shared.history.clock import SystemClock
 from shared.history.facts import FactRecord
 
@@ -100,11 +100,13 @@ class JobReadModel:
         Raises:
             UnreadableFactError: a record is no fact of a job.
         """
+        account = TimeAccount()
         state = await self._lookup.state(job_id)
         async with self._facts(job_id, state, read) as records:
-            facts = [record async for record in records]
+            async for record in records:
+                account.add(record)
         is_running = state is not None and await self._lookup.items_running(state) > 0
-        return explain(facts, now_ms=SystemClock().now_ms(), is_running=is_running)
+        return account.explanation(now_ms=SystemClock().now_ms(), is_running=is_running)
 
     async def first_error(self, job_id: str, read: FactReader) -> ItemResult | None:
         """The result of the first item in the history that failed; None when none has.

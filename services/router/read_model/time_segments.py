@@ -1,6 +1,6 @@
 """Why a job took as long as it did: its time, cut into segments whose lengths sum to the total.
 
-Pure functions. They replay the job's own fold, so the answer agrees with what the mesh did. All times are integer
+Pure: it replays the job's own fold, so the answer agrees with what the mesh did. All times are integer
 milliseconds since 1970, all lengths integer milliseconds.
 """
 
@@ -69,60 +69,77 @@ class _Stretch:
     name: SegmentName
 
 
-def explain(records: Sequence[FactRecord], *, now_ms: int, is_running: bool) -> Explanation | None:
-    """Explain a job from all its facts, in log order.
+class TimeAccount:
+    """Explains one job from all its facts, shown in log order; of results it keeps two, however many there are."""
 
-    Args:
-        records: the facts of this job alone.
-        now_ms: the end of the time of a job that has not ended.
-        is_running: whether a runner holds a chunk of the job now, which facts do not show yet.
+    def __init__(self) -> None:
+        self._state: JobState | None = None
+        self._stretches: list[_Stretch] = []
+        self._runs: list[tuple[int, int]] = []
+        self._slowest: ItemResult | None = None
+        self._first_error: ItemResult | None = None
 
-    Returns:
-        None when the job was never accepted, or its first facts are gone.
+    def add(self, record: FactRecord) -> None:
+        """Show the next fact of the job.
 
-    Raises:
-        UnreadableFactError: a record is no fact of a job.
-    """
-    state: JobState | None = None
-    stretches: list[_Stretch] = []
-    results: list[ItemResult] = []
-    runs = list(_runs(records))
-    for record in records:
-        before = state
-        folded = fold_job(state, record)
-        state = folded.state
-        results += _counted(folded)
+        Raises:
+            UnreadableFactError: the record is no fact of a job.
+        """
+        before = self._state
+        folded = fold_job(before, record)
+        self._state = state = folded.state
+        self._runs += _runs(record)
+        self._note(_counted(folded))
         if state is None or state.acceptance is None:
-            continue
+            return
         if before is None or before.acceptance is None:
             start = min(state.submitted_at, state.t) if state.submitted_at else state.t
-            stretches.append(_Stretch(start, state.t, "admission"))
+            self._stretches.append(_Stretch(start, state.t, "admission"))
         elif not before.marked:
-            stretches.append(_Stretch(before.t, state.t, _phase(before)))
-    if state is None or state.acceptance is None or not stretches or state.submitted_at == 0:
-        return None
-    if not state.marked:
-        until = max(now_ms, state.t)
-        if is_running:
-            runs.append((state.t, until))
-        stretches.append(_Stretch(state.t, until, _phase(state)))
-    lengths: dict[SegmentName, int] = dict.fromkeys(get_args(SegmentName), 0)
-    union = _union(runs)
-    for stretch in stretches:
-        length = stretch.end - stretch.start
-        ran = _overlap(stretch, union) if stretch.name == "queue" else 0
-        lengths["run"] += ran
-        lengths[stretch.name] += length - ran
-    return Explanation(
-        total_ms=stretches[-1].end - stretches[0].start,
-        segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
-        has_ended=state.marked,
-        engine=state.engine,
-        advice=state.advice,
-        holds=holds_of(state),
-        slowest=max(results, key=lambda result: result.duration_seconds or 0, default=None),
-        first_error=_first_failed(results),
-    )
+            self._stretches.append(_Stretch(before.t, state.t, _phase(before)))
+
+    def _note(self, results: Sequence[ItemResult]) -> None:
+        if self._first_error is None:
+            self._first_error = _first_failed(results)
+        for result in results:
+            if self._slowest is None or (result.duration_seconds or 0) > (self._slowest.duration_seconds or 0):
+                self._slowest = result
+
+    def explanation(self, *, now_ms: int, is_running: bool) -> Explanation | None:
+        """The explanation, once all facts have been shown.
+
+        Args:
+            now_ms: the end of the time of a job that has not ended.
+            is_running: whether a runner holds a chunk of the job now, which facts do not show yet.
+
+        Returns:
+            None when the job was never accepted, or its first facts are gone.
+        """
+        state, stretches, runs = self._state, list(self._stretches), list(self._runs)
+        if state is None or state.acceptance is None or not stretches or state.submitted_at == 0:
+            return None
+        if not state.marked:
+            until = max(now_ms, state.t)
+            if is_running:
+                runs.append((state.t, until))
+            stretches.append(_Stretch(state.t, until, _phase(state)))
+        lengths: dict[SegmentName, int] = dict.fromkeys(get_args(SegmentName), 0)
+        union = _union(runs)
+        for stretch in stretches:
+            length = stretch.end - stretch.start
+            ran = _overlap(stretch, union) if stretch.name == "queue" else 0
+            lengths["run"] += ran
+            lengths[stretch.name] += length - ran
+        return Explanation(
+            total_ms=stretches[-1].end - stretches[0].start,
+            segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
+            has_ended=state.marked,
+            engine=state.engine,
+            advice=state.advice,
+            holds=holds_of(state),
+            slowest=self._slowest,
+            first_error=self._first_error,
+        )
 
 
 async def first_error(records: AsyncIterable[FactRecord]) -> ItemResult | None:
@@ -160,13 +177,12 @@ def _phase(state: JobState) -> SegmentName:
     return "decision" if state.engine is None else "queue"
 
 
-def _runs(records: Iterable[FactRecord]) -> Iterator[tuple[int, int]]:
-    """From the claim of each run (the runner's clock) to the record of its results (the log's clock)."""
-    for record in records:
-        if record.fact_type == ItemsCompleted.fact_type:
-            fact = decode_job_fact(record.fact_type, record.value)
-            if isinstance(fact, ItemsCompleted) and fact.times is not None:
-                yield min(fact.times.claimed_at, record.time_ms), record.time_ms
+def _runs(record: FactRecord) -> Iterator[tuple[int, int]]:
+    """From the claim of the run (the runner's clock) to the record of its results (the log's clock), if it is one's."""
+    if record.fact_type == ItemsCompleted.fact_type:
+        fact = decode_job_fact(record.fact_type, record.value)
+        if isinstance(fact, ItemsCompleted) and fact.times is not None:
+            yield min(fact.times.claimed_at, record.time_ms), record.time_ms
 
 
 def _union(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -14,8 +14,10 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
+from services.router.engines.python.workload import PythonWorkload
 from shared.history.clock import SystemClock
-from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded
+from shared.settings import Settings
+from shared.workloads import ItemCall, ItemFailed, ItemOutcome, ItemSucceeded, RunContext
 from tests.integration.item_pids import begun, let_go
 from tests.waiting import wait_until
 
@@ -101,9 +103,53 @@ async def test_a_host_that_stood_still_begins_nothing_when_it_wakes(host: ItemPr
 async def test_a_death_names_the_item_that_ran(host: ItemProcess, tmp_path: Path) -> None:
     """All before it have outcomes; it and those after it have none."""
     part = Slice(host, "leave_if", [0, 0, 7, 0])
-    with pytest.raises(HostDiedError, match="exit status 7"):
+    with pytest.raises(HostDiedError, match="exit status 7") as died:
         await part.run()
     assert len(part.outcomes) == 2
+    assert (died.value.running, died.value.was_idle) == ((2,), False)
+
+
+@pytest.mark.parametrize("function", ["double", "double_later"], ids=["loaded before", "another function"])
+async def test_a_host_that_died_idle_is_no_items_fault(host: ItemProcess, function: str) -> None:
+    """Nothing of the slice had begun; the next one has a new host."""
+    await Slice(host, "double", [1]).run()
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGKILL)
+    with pytest.raises(HostDiedError) as died:
+        await Slice(host, function, [1]).run()
+    assert (died.value.running, died.value.was_idle) == ((), True)
+    assert host.pid is None
+
+
+async def test_an_item_after_an_idle_death_succeeds_at_its_first_attempt() -> None:
+    """Although no item may die once, and each finds the host of the one before it dead."""
+    settings = Settings(python_functions=(f"{FUNCTIONS}:*",), max_item_deaths=1, _env_file=None)
+    context = RunContext(
+        job_id="job",
+        tenant="default",
+        labels={},
+        stage=0,
+        epoch=1,
+        chunk_id="job/0/1/0-0",
+        options={"function": f"{FUNCTIONS}:own_pid"},
+        item_timeout_seconds=None,
+        stream=False,
+        settings=settings,
+    )
+    workload, pids = PythonWorkload(), set[int]()
+    try:
+        for index in range(3):
+            call = ItemCall(index=index, item=None, attempt=1, idempotency_key=f"job/0/{index}", epoch=1)
+            async with workload.open(context) as run, aclosing(run.slice([call], lambda: math.inf)) as slices:
+                ((_, outcome),) = [each async for some in slices for each in some]
+            assert isinstance(outcome, ItemSucceeded)
+            assert outcome.attempt in {None, 1}
+            pid = int(outcome.output_json)
+            os.kill(pid, signal.SIGKILL)
+            pids.add(pid)
+    finally:
+        await workload.close()
+    assert len(pids) == 3
 
 
 async def test_a_time_limit_is_of_each_item(host: ItemProcess) -> None:

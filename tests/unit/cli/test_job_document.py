@@ -191,5 +191,14 @@ def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
 
-    with pytest.raises(CliError, match="more than 16777216 bytes"):
+    with pytest.raises(CliError, match="more than 4194304 bytes"):
+        build_submit(TypedJob(workload="python", items_file=str(path)))
+
+
+def test_more_items_than_a_job_may_have(tmp_path: Path) -> None:
+    """No more of them are read than tell that there are too many: here by far the most lines are no JSON."""
+    path = tmp_path / "items.jsonl"
+    path.write_bytes(b"1\n" * 100_001 + b"{\n" * 100_000)
+
+    with pytest.raises(CliError, match=r"items\.jsonl has more than 100000 items"):
         build_submit(TypedJob(workload="python", items_file=str(path)))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.router.read_model.time_segments import Explanation, explain, first_error
+from services.router.read_model.time_segments import Explanation, TimeAccount, first_error
 from shared.facts.fact import Fact, InboxRecord, TimerFired
 from shared.facts.jobs import (
     FactResult,
@@ -36,9 +36,16 @@ def _ended(at: int, status: str = "completed") -> JobEnded:
 
 
 def _explain(*facts: tuple[int, Fact], now: int = T0 + 999_999, is_running: bool = False) -> Explanation:
-    explanation = explain(log_of(JOB, *facts), now_ms=now, is_running=is_running)
+    explanation = _account(*facts).explanation(now_ms=now, is_running=is_running)
     assert explanation is not None
     return explanation
+
+
+def _account(*facts: tuple[int, Fact]) -> TimeAccount:
+    account = TimeAccount()
+    for record in log_of(JOB, *facts):
+        account.add(record)
+    return account
 
 
 def _lengths(explanation: Explanation) -> dict[str, int]:
@@ -140,7 +147,7 @@ def test_clocks_that_disagree() -> None:
 )
 def test_nothing_to_explain(facts: list[tuple[int, Fact]]) -> None:
     """Without the acceptance there is no beginning to count from."""
-    assert explain(log_of(JOB, *facts), now_ms=T0, is_running=False) is None
+    assert _account(*facts).explanation(now_ms=T0, is_running=False) is None
 
 
 def test_always_sums() -> None:

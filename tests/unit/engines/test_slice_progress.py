@@ -17,7 +17,9 @@ def said(kind: int, position: int = 0, *, began: float = 10.0, ended: float = 11
 def test_one_by_one_the_next_runs() -> None:
     """From when the one before it ended; after the last one none does, and the host has as long to say so."""
     progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=False)
-    assert (progress.running, progress.late_at) == ((0,), 6.0)
+    assert (progress.running, progress.late_at, progress.has_begun) == ((), 6.0, False)
+    progress.heard(said(item_host.BEGAN, 0, began=5.5), 200.0)
+    assert (progress.running, progress.late_at, progress.has_begun) == ((0,), 6.5, True)
     progress.heard(said(item_host.SUCCEEDED, 0, ended=7.0), 200.0)
     assert (progress.running, progress.late_at) == ((1,), 8.0)
     progress.heard(said(item_host.FAILED, 1, ended=8.0), 200.0)
@@ -53,8 +55,7 @@ def test_while_nobody_listens_no_time_passes(grace: float) -> None:
     """The host may have waited until its last answer was read: neither what ran, nor what has begun since, is late."""
     at_once = grace > 0
     progress = SliceProgress(3, began=5.0, timeout_seconds=10.0, at_once=at_once)
-    if at_once:
-        progress.heard(said(item_host.BEGAN, 0, began=5.0), 200.0)
+    progress.heard(said(item_host.BEGAN, 0, began=5.0), 200.0)
     progress.listening(not_since=6.0, now=100.0)
     assert progress.late_at == 5.0 + 94.0 + 10.0 + grace
     if at_once:
@@ -99,19 +100,27 @@ def test_without_a_limit_nothing_is_late() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        said(item_host.SUCCEEDED, 1),
-        said(item_host.BEGAN, 0),
+        said(item_host.SUCCEEDED, 0),
+        said(item_host.BEGAN, 1),
         said(item_host.READY),
         said(item_host.LOADED),
         said(item_host.OVER, 1),
     ],
-    ids=["another item", "nothing runs at once", "ready", "loaded", "over too early"],
+    ids=["it has not begun", "another begins", "ready", "loaded", "over too early"],
 )
 def test_what_no_host_would_say(answer: HostAnswer) -> None:
     """Whoever wrote that is not believed."""
     progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=False)
     with pytest.raises(ConnectionError):
         progress.heard(answer, 200.0)
+
+
+def test_the_end_of_another_item() -> None:
+    """One by one, the first has to end before the second can."""
+    progress = SliceProgress(2, began=5.0, timeout_seconds=1.0, at_once=False)
+    progress.heard(said(item_host.BEGAN, 0), 200.0)
+    with pytest.raises(ConnectionError):
+        progress.heard(said(item_host.SUCCEEDED, 1), 200.0)
 
 
 @pytest.mark.parametrize("answer", [said(item_host.BEGAN, 2), said(item_host.SUCCEEDED, 0)])

@@ -31,6 +31,7 @@ import time
 
 # The public one makes an enum of each answer, which would be half of what an item costs.
 from _signal import getsignal  # type: ignore[import-not-found]
+from atexit import _run_exitfuncs
 from collections.abc import Awaitable, Callable, Coroutine
 from faulthandler import cancel_dump_traceback_later
 from operator import is_not
@@ -58,7 +59,7 @@ OUTCOMES = frozenset((SUCCEEDED, FAILED))
 OVER = 4
 """The slice is over; position: how many of its items have been answered; content: the peak of memory in bytes."""
 BEGAN = 5
-"""An item of several that run at once has begun."""
+"""An item has begun: the first of those that run one by one, and each of several that run at once."""
 
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
@@ -431,6 +432,8 @@ class Conversation:
             if clock_gettime(_LEASE_CLOCK) > not_after:
                 break
             began = monotonic()
+            if position == 0:
+                self._say(BEGAN, began=began)
             self._answer(self._host.call(function, item), position, began)
             answered += 1
         return answered
@@ -486,6 +489,9 @@ def main() -> None:
     requests, answers = _take_pipes()
     sys.path.insert(0, str(Path.cwd()))  # like `python -m`: the user's functions are imported from there
     Conversation(requests, answers, Host(Border())).hold()
+    # Not by the end of the interpreter, which would wait for threads that user code has left.
+    _run_exitfuncs()
+    _exit(0)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class HostEndedError(Exception):
     """The host broke off a slice.
 
     Attributes:
-        running: positions of the items that ran: one of them is to blame. None: nothing can be said.
+        running: positions of the items that ran: one of them is to blame. Empty: none had begun, or all had ended.
     """
 
     def __init__(self, message: str, running: Sequence[int]) -> None:
@@ -48,7 +48,15 @@ class HostEndedError(Exception):
 
 
 class HostDiedError(HostEndedError):
-    """The host ended by itself."""
+    """The host ended by itself.
+
+    Attributes:
+        was_idle: it had served another slice, and has begun nothing of this one: no item is to blame.
+    """
+
+    def __init__(self, message: str, running: Sequence[int], *, was_idle: bool) -> None:
+        super().__init__(message, running)
+        self.was_idle = was_idle
 
 
 class HostTimeoutError(HostEndedError):
@@ -128,6 +136,7 @@ class ItemProcess:
         """
         progress: SliceProgress | None = None
         is_over = False
+        has_served = self._running is not None
         try:
             running = self._running or await self._start()
             if self.killed:
@@ -162,8 +171,9 @@ class ItemProcess:
         except (EOFError, ConnectionError) as end:
             if self.killed:
                 raise RunKilledError from end
-            running_items = (0,) if progress is None else progress.running
-            raise HostDiedError(describe_death(await self._end()), running_items) from end
+            running_items = () if progress is None else progress.running
+            was_idle = has_served and not (progress is not None and progress.has_begun)
+            raise HostDiedError(describe_death(await self._end()), running_items, was_idle=was_idle) from end
         finally:
             if not is_over:
                 await to_its_end(self._end())

@@ -16,7 +16,8 @@ class SliceProgress:
         items: how many there are.
         began: when the first can have begun.
         timeout_seconds: what each may take.
-        at_once: whether several run at once: then the host says which, and ends late ones by itself.
+        at_once: whether several run at once: then the host says of each that it begins, and ends late ones by itself.
+            Else it says so of the first alone.
     """
 
     def __init__(self, items: int, *, began: float, timeout_seconds: float | None, at_once: bool) -> None:
@@ -26,7 +27,7 @@ class SliceProgress:
         self._at_once = at_once
         self._answered = 0
         self._begun: set[int] = set()
-        self._running = {} if at_once else {0: began}
+        self._running: dict[int, float] = {}
         self._listening_since = self._heard_at = began
         self.is_over = False
 
@@ -34,6 +35,11 @@ class SliceProgress:
     def running(self) -> tuple[int, ...]:
         """Positions of the items that run, or may: they have begun, and have not been answered."""
         return tuple(position for position in self._running if position < self._items)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any item has."""
+        return bool(self._begun)
 
     @property
     def late_at(self) -> float | None:
@@ -60,7 +66,8 @@ class SliceProgress:
             ConnectionError: a host would not.
         """
         position = answer.position
-        if answer.kind == item_host.BEGAN and self._at_once and position < self._items and position not in self._begun:
+        may_begin = position < self._items if self._at_once else position == 0
+        if answer.kind == item_host.BEGAN and may_begin and position not in self._begun:
             self._begun.add(position)
             self._running[position] = self._believed(answer.began, now)
         elif answer.kind in item_host.OUTCOMES and self._running.pop(position, None) is not None:

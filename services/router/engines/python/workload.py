@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pydantic import JsonValue
 
 from eldermesh.shield import to_its_end
-from services.router.engines.python.item_process import HostEndedError, HostTimeoutError, ItemProcess
+from services.router.engines.python.item_process import HostDiedError, HostEndedError, HostTimeoutError, ItemProcess
 from shared.errors import DeadLetterError
 from shared.settings import Settings
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, Queue, RunContext
@@ -71,8 +71,9 @@ class PythonRun:
                         yield [(call, self._ended(call, outcome)) for call, outcome in ended]
             except HostEndedError as end:
                 ran = [asked[position] for position in end.running]
-                if not ran and asked[0].index in left:  # nothing has begun: blame it, or this would go on for ever
-                    ran = asked[:1]
+                was_idle = isinstance(end, HostDiedError) and end.was_idle
+                if not ran and not was_idle and asked[0].index in left:
+                    ran = asked[:1]  # nothing has begun in a new host: blame it, or this would go on for ever
                 if (failed := self._failed(ran, end, is_alone=at_once == 1)) is not None:
                     del left[ran[0].index]
                     yield [(ran[0], failed)]
