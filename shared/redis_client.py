@@ -73,10 +73,10 @@ def redis_trouble(error: BaseException) -> str:
     return f"Redis does not answer: {error}"
 
 
-def make_redis(settings: Settings) -> Redis:
+def make_redis(settings: Settings, kind: type[Redis] = Redis) -> Redis:
     """A client whose every call ends within seconds; connects at first use."""
     return heeding_cancellation(
-        Redis.from_url(
+        kind.from_url(
             settings.redis_url.get_secret_value(),
             **redis_tls(settings),
             decode_responses=False,

@@ -37,6 +37,7 @@ from shared.kafka.topics import JOBS_HISTORY, ROUTER_OWNERS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
+from shared.redis_pipelining import PipeliningRedis
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 
@@ -51,7 +52,7 @@ class RouterService:
         self._clock = SystemClock()
         self._waking = Waking(self._clock)
         self._windows = WindowGroup()
-        self._redis: Redis = make_redis(settings)
+        self._redis: Redis = make_redis(settings, PipeliningRedis)
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
         self._ray = None if settings.ray_address is None else RayDispatcher(settings)

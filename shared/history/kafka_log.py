@@ -1,4 +1,4 @@
-"""A history partition on Kafka: a consumer without a group that seeks to the owner's place, and its producer."""
+"""A history partition on Kafka, as its owner reads and writes it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from opentelemetry import metrics
 
 from eldermesh.contract.times import printable_ms
 from eldermesh.kafka.errors import KafkaUnavailableError, OffsetOutsideLogError
-from eldermesh.kafka.log_bounds import log_bounds
 from eldermesh.kafka.replacing_producer import OutgoingRecord
 from eldermesh.kafka.unreadable import UnreadableRecord
 from shared.errors import LostOwnershipError, RecordTooLargeError, RetryableError
 from shared.facts.fact import UnreadableFactError
 from shared.history.facts import FactRecord
+from shared.history.history_reader import HistoryReader
 from shared.history.log import Bounds
 from shared.history.machine import NewFact, Publication
-from shared.kafka.clients import make_consumer
-from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.service_producer import Producer
 from shared.settings import Settings
 from shared.telemetry import metric_names, names
@@ -40,25 +38,21 @@ class KafkaPartitionLog:
         topic: the history topic's name, without prefix.
         partition: the partition, also of all records published beside it.
         producer: shared by all partitions of a process.
+        reader: of this history, shared by all partitions of a process; by default one for this partition alone.
     """
 
-    def __init__(self, settings: Settings, topic: str, partition: int, producer: Producer) -> None:
+    def __init__(
+        self, settings: Settings, topic: str, partition: int, producer: Producer, reader: HistoryReader | None = None
+    ) -> None:
         self._settings = settings
         self._partition = TopicPartition(settings.topic(topic), partition)
         self._producer = producer
-        self._started: PacedConsumer | None = None
-        self._next: int | None = None
+        self._reader = reader or HistoryReader(settings, topic)
         self._lag = metrics.get_meter(__name__).create_gauge(metric_names.OWNER_LAG.name, metric_names.OWNER_LAG.unit)
         self._attributes = {
             names.MESSAGING_DESTINATION_NAME: self._partition.topic,
             names.MESSAGING_DESTINATION_PARTITION_ID: str(partition),
         }
-
-    @property
-    def _consumer(self) -> PacedConsumer:
-        if self._started is None:
-            raise RuntimeError("the log of a partition is read before its start")
-        return self._started
 
     async def start(self) -> None:
         """Connect; after a failure it may be tried again.
@@ -66,55 +60,35 @@ class KafkaPartitionLog:
         Raises:
             RetryableError: the broker did not answer.
         """
-        consumer = make_consumer(self._settings, auto_offset_reset="none")
-        await _limited(consumer.start())
-        self._started = consumer
+        await _limited(self._reader.open(self._partition))
 
     async def stop(self) -> None:
         """Disconnect."""
         self._lag.set(0, self._attributes)  # the next owner measures it
-        if self._started is not None:
-            await self._started.stop()
+        await self._reader.close(self._partition)
 
     async def bounds(self) -> Bounds:
         """Start and end of the log, as of now."""
-        self._next = None  # it moves the consumer
         try:
-            found = await _limited(log_bounds(self._consumer, [self._partition]), seconds=_BOUNDS_SECONDS)
+            start, end = await _limited(self._reader.bounds(self._partition), seconds=_BOUNDS_SECONDS)
         except OffsetOutsideLogError as error:
             raise LostOwnershipError(f"the end of {self._partition} is gone: {error!r}") from error
-        start, end = found[self._partition]
         if start < end:
             self._lag.set(0, self._attributes)  # until a read measures it
         return Bounds(start, end)
 
     async def read(self, offset: int, *, max_records: int, wait_seconds: float) -> Sequence[FactRecord]:
         """Records from `offset` on, waiting for the first one."""
-        if self._next != offset:
-            if not self._consumer.assignment():
-                # Only now, so that the client never looks for a position of its own.
-                self._consumer.assign([self._partition])
-            self._consumer.seek(self._partition, offset)
-            self._next = offset
         try:
-            async with asyncio.timeout(wait_seconds + _CALL_SECONDS):
-                batch = await self._consumer.getmany(
-                    self._partition, timeout_ms=max(0, round(wait_seconds * 1000)), max_records=max_records
-                )
+            found = await self._reader.read(self._partition, offset, most=max_records, wait_seconds=wait_seconds)
         except OffsetOutsideLogError as error:
-            self._next = None
             raise LostOwnershipError(f"offset {offset} lies outside {self._partition}") from error
-        except (KafkaUnavailableError, TimeoutError) as error:
-            self._next = None
+        except KafkaUnavailableError as error:
             raise RetryableError(f"reading {self._partition} failed: {error!r}") from error
-        except asyncio.CancelledError:
-            self._next = None
-            raise
-        records = [_fact_record(record) for record in batch.get(self._partition, ())]
+        records = [_fact_record(record) for record in found]
         if records:
-            self._next = records[-1].offset + 1
-            highwater = self._consumer.highwater(self._partition) or 0
-            self._lag.set(max(0, highwater - self._next), self._attributes)
+            left = self._reader.highwater(self._partition) - records[-1].offset - 1
+            self._lag.set(max(0, left), self._attributes)
         return records
 
     async def append(self, facts: Sequence[tuple[str, NewFact]]) -> Sequence[int]:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from eldermesh.kafka.errors import KafkaUnavailableError
 from shared.errors import LostOwnershipError, RetryableError
+from shared.history.history_reader import HistoryReader
 from shared.history.kafka_log import KafkaPartitionLog
 from shared.history.owner import Owner
 from shared.kafka.clients import make_consumer
@@ -48,6 +49,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._topic = topic
         self._producer = producer
         self._make_owner = make_owner
+        self._reader = HistoryReader(settings, topic)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owners: dict[int, Owner[Any]] = {}
         self._failure: BaseException | None = None
@@ -173,7 +175,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 self._owners.pop(number, None)
 
     async def _own(self, number: int) -> None:
-        log = KafkaPartitionLog(self._settings, self._topic, number, self._producer)
+        log = KafkaPartitionLog(self._settings, self._topic, number, self._producer, self._reader)
         owner = self._make_owner(log, number)
         self._owners[number] = owner
         started = False

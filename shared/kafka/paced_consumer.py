@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -63,7 +64,9 @@ class PacedConsumer(FairConsumer):
     idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: with its
     longer time nothing changes.
 
-    Where records come so fast that each would be an answer of its own, the broker is asked to gather some.
+    Where records come so fast that each would be an answer of its own, the broker is asked to gather some. A record
+    that comes alone and has the key of the one before it does not count: it is the next step of one job, and there is
+    no other one to wait for.
     """
 
     def __init__(self, *topics: str, fetch_max_wait_ms: int, **options: Any) -> None:
@@ -73,6 +76,7 @@ class PacedConsumer(FairConsumer):
         self._least_bytes: int = self._fetch_min_bytes
         self._record_at = self._counted_at = time.monotonic()
         self._counted = 0
+        self._last_key: bytes | None = None
         self._is_busy = False
 
     async def getmany(
@@ -83,14 +87,16 @@ class PacedConsumer(FairConsumer):
         batches: dict[Any, list[Any]] = await super().getmany(
             *partitions, timeout_ms=timeout_ms, max_records=max_records
         )
-        self._pace(sum(map(len, batches.values())))
+        self._pace([record.key for records in batches.values() for record in records])
         return batches
 
-    def _pace(self, records: int) -> None:
+    def _pace(self, keys: Sequence[bytes | None]) -> None:
         now = time.monotonic()
-        if records:
+        if keys:
             self._record_at = now
-            self._counted += records
+            goes_on = len(keys) == 1 and keys[0] is not None and keys[0] == self._last_key
+            self._counted += 0 if goes_on else len(keys)
+            self._last_key = keys[-1]
         seconds = now - self._counted_at
         if seconds >= _RATE_SECONDS:
             self._is_busy = self._counted / seconds >= BUSY_RECORDS_A_SECOND
