@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ class CeleryDispatcher:
         self._timeout_seconds = timeout_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
         self._waiting = 0
+        self._outgoing: defaultdict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        self._next_push: asyncio.Task[None] | None = None
+        self._last_push: asyncio.Task[None] | None = None
         # Only for the publisher thread. Celery's own pools would stay open as long as the process.
         self._connection: Connection | None = None
 
@@ -69,8 +73,19 @@ class CeleryDispatcher:
         Raises:
             RetryableError: Redis did not take them; some may be queued all the same, which is harmless.
         """
-        messages = [task.message() for task in tasks]
-        await self._in_thread(lambda: self._send(messages, queue, priority))
+        self._outgoing[queue, priority] += [task.message() for task in tasks]
+        if self._next_push is None:
+            self._next_push = asyncio.create_task(self._push(self._last_push), name="tasks for Celery")
+            self._next_push.add_done_callback(_see)
+        await self._limited(self._next_push)
+
+    async def _push(self, before: asyncio.Task[None] | None) -> None:
+        """Push what all callers have brought by the time the push before has ended: one way to the thread for them."""
+        if before is not None:
+            await asyncio.wait({before})
+        self._last_push, self._next_push = self._next_push, None
+        outgoing, self._outgoing = self._outgoing, defaultdict(list)
+        await self._in_thread(lambda: self._send(outgoing))
 
     async def queue_depths(self) -> QueueDepths:
         """How many tasks wait, and how many are with workers.
@@ -86,6 +101,8 @@ class CeleryDispatcher:
             await self._in_thread(self._close)
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
+            if pushes := {push for push in (self._last_push, self._next_push) if push is not None}:
+                await asyncio.wait(pushes)  # from now on the thread takes nothing
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in the publisher thread, which goes on with it after the time limit.
@@ -98,9 +115,15 @@ class CeleryDispatcher:
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         future.add_done_callback(self._done)
+        return await self._limited(future)
+
+    async def _limited(self, future: asyncio.Future[T]) -> T:
+        """Wait for what goes on without the caller."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await asyncio.shield(future)
+        except RetryableError:
+            raise
         except TimeoutError as error:
             raise RetryableError(f"Celery's Redis did not answer in {self._timeout_seconds:g} s") from error
         except BROKER_ERRORS as error:
@@ -111,15 +134,15 @@ class CeleryDispatcher:
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._waiting -= 1
-        if not future.cancelled():
-            future.exception()  # marks it as read: the caller may no longer wait
+        _see(future)
 
-    def _send(self, messages: Sequence[dict[str, Any]], queue: str, priority: int) -> None:
+    def _send(self, outgoing: Mapping[tuple[str, int], Sequence[dict[str, Any]]]) -> None:
         with self._connected() as connection:
             channel: Any = connection.default_channel
-            written = [self._written(channel, message, queue, priority) for message in messages]
-            with channel.conn_or_acquire() as client:
-                client.lpush(channel._q_for_pri(queue, priority), *written)  # noqa: SLF001 - there is no public one
+            for (queue, priority), messages in outgoing.items():
+                written = [self._written(channel, message, queue, priority) for message in messages]
+                with channel.conn_or_acquire() as client:
+                    client.lpush(channel._q_for_pri(queue, priority), *written)  # noqa: SLF001 - there is no public one
 
     def _written(self, channel: Any, message: dict[str, Any], queue: str, priority: int) -> str:
         """A task as Celery and kombu write it. `send_task` does so, too, and takes several times as long for one."""
@@ -167,3 +190,9 @@ class CeleryDispatcher:
     def _close(self) -> None:
         self._release()
         self._app.close()
+
+
+def _see(future: asyncio.Future[Any]) -> None:
+    """Mark its error as read: nobody may wait for it any more."""
+    if not future.cancelled():
+        future.exception()
