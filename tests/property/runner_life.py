@@ -64,6 +64,7 @@ class RunnerClaims(ClaimStore):
             expected = await self._world.mirror.missing(chunk)
             taken = Run(chunk, answer.missing, self._world.clock.monotonic())
             self._world.witness.run_claimed(self._process, taken, expected)
+        await self._process.go_on()
         await self._answer()
         if fault == "reply_lost":
             raise RedisConnectionError("injected: reply lost")
