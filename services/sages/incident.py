@@ -8,7 +8,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.memory.table import LearningSage, Memory
+from services.sages.memory.learning_sage import LearningSage
+from services.sages.memory.table import Memory
 from services.sages.past_jobs.failure_table import (
     SCHEMA_SQL,
     SCHEMA_VERSION,

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from services.sages import curated_notes
 from services.sages.lessons import Lesson, lessons_of
-from services.sages.memory.table import LearningSage, Memory
+from services.sages.memory.learning_sage import LearningSage
+from services.sages.memory.table import Memory
 from services.sages.past_jobs import likeness_table
 from services.sages.sage import Question, fitting
 from shared.consumer.record import ConsumedRecord

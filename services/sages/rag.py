@@ -6,7 +6,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.memory.table import LearningSage, Memory
+from services.sages.memory.learning_sage import LearningSage
+from services.sages.memory.table import Memory
 from services.sages.passage_index import SCHEMA_SQL, SCHEMA_VERSION, apply, prune, search
 from services.sages.sage import Question, fitting
 from shared.kafka.topics import SAGES_DOCUMENTS

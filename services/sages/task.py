@@ -9,7 +9,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.sages.memory.table import LearningSage, Memory
+from services.sages.memory.learning_sage import LearningSage
+from services.sages.memory.table import Memory
 from services.sages.past_jobs.duration_table import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
 from services.sages.past_jobs.similar import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
 from services.sages.sage import Question

@@ -17,7 +17,7 @@ from shared.errors import RetryableError
 from shared.facts.jobs import ChunkInterrupted, JobPaused
 from shared.history.chunk_id import ChunkId
 from shared.history.machine import NewFact
-from shared.history.runs.claims import Claimed, ClaimRefusal, ClaimStore, Renewal
+from shared.history.runs.claims import AnnexedSpec, Claimed, ClaimRefusal, ClaimStore, Renewal
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
 from tests.property.owner_life import CLAIM_TIMEOUT_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS
@@ -64,6 +64,7 @@ class RunnerClaims(ClaimStore):
             expected = await self._world.mirror.missing(chunk)
             taken = Run(chunk, answer.missing, self._world.clock.monotonic())
             self._world.witness.run_claimed(self._process, taken, expected)
+        await self._process.go_on()
         await self._answer()
         if fault == "reply_lost":
             raise RedisConnectionError("injected: reply lost")
@@ -102,7 +103,7 @@ class RunnerClaims(ClaimStore):
         with self._world.pulse:
             await super().finish(partition, chunk, runner=runner, run=run)
 
-    async def annexed_spec(self, partition: int, job_id: str) -> tuple[bytes, bytes | None] | None:
+    async def annexed_spec(self, partition: int, job_id: str) -> AnnexedSpec | None:
         """The specification and its annex."""
         await self._process.go_on()
         with self._world.pulse:

@@ -65,7 +65,7 @@ class Incarnations:
 
     async def items(self, claimed: Claimed) -> tuple[Any, ...] | None:
         """What the process would run under the claim."""
-        spec = await self.specs.get(self.claims, 0, JOB, claimed.mark)
+        spec = await self.specs.get(self.claims, 0, JOB, claimed)
         return None if spec is None else spec.items
 
     async def renewed(self, run: str, claimed: Claimed) -> Renewal:

@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from eldermesh.contract.cloudevents import Headers, header_text
-from shared.history.runs.claims import Claimed, ClaimRefusal, Renewal
+from shared.history.runs.claims import AnnexedSpec, Claimed, ClaimRefusal, Renewal
 
 
 class MovedClock:
@@ -76,9 +76,9 @@ class PlayedClaims:
             raise RedisAwayError("away")
         return self.spec_json
 
-    async def annexed_spec(self, *_: Any, **__: Any) -> tuple[bytes, None]:
+    async def annexed_spec(self, *_: Any, **__: Any) -> AnnexedSpec:
         """The same; nobody has advised."""
-        return await self.spec(), None
+        return AnnexedSpec(await self.spec(), None)
 
     async def append(self, *_: Any, value: bytes, headers: Headers, **__: Any) -> None:
         """A fact, as `FactSink` takes it."""

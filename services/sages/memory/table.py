@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,6 +23,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.kafka.clients import make_consumer
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.paced_consumer import PacedConsumer
+from shared.kafka.topics import JOBS_DONE, JOBS_HISTORY
 from shared.logs.exceptions import told
 from shared.logs.setup import get_logger
 from shared.settings import Settings
@@ -36,6 +38,11 @@ BATCH_RECORDS: Final = 500
 PRUNE_EVERY: Final = 1000
 """Records between two calls of `prune`."""
 
+_OF_JOBS = frozenset((JOBS_HISTORY, JOBS_DONE))
+_GATHER_MS = 250
+_GATHER_BYTES = 1024 * 1024
+"""What jobs say is learned so much later: the broker gathers it, and an answer has many records. What people write, as
+documents, is learned at once: they ask right after."""
 _POLL_MS = 500
 _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25
@@ -83,6 +90,8 @@ class Memory:
         self._settings = settings
         self._name = name
         self._topics = tuple(settings.topic(topic) for topic in topics)
+        self._topics_of_jobs = tuple(settings.topic(topic) for topic in topics if topic in _OF_JOBS)
+        self._topics_of_people = tuple(settings.topic(topic) for topic in topics if topic not in _OF_JOBS)
         self._schema_version = schema_version
         self._apply = apply
         self._prune = prune
@@ -142,30 +151,46 @@ class Memory:
     async def _read(self) -> None:
         incarnation = await read_or_create_incarnation(self._settings)
         self._next = await self._file.open(Frame(incarnation, self._schema_version, self._topics))
-        consumer = make_consumer(self._settings)
-        try:
-            await consumer.start()
-            await self._seek(consumer)
-            while True:
-                self._look_whether_warm()
-                batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=BATCH_RECORDS)
-                await self._take([record for records in batches.values() for record in records])
-                self._pause_seconds = _FIRST_PAUSE_SECONDS
-        finally:
-            await consumer.stop()
+        self._targets = {}
+        async with AsyncExitStack() as stack:
+            consumers = [
+                await self._consumer(topics, stack, **options)
+                for topics, options in (
+                    (self._topics_of_jobs, {"fetch_min_bytes": _GATHER_BYTES, "fetch_max_wait_ms": _GATHER_MS}),
+                    (self._topics_of_people, {}),
+                )
+                if topics
+            ]
+            try:
+                async with asyncio.TaskGroup() as following:
+                    for consumer in consumers:
+                        following.create_task(self._follow(consumer))
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from failures
 
-    async def _seek(self, consumer: PacedConsumer) -> None:
-        """Seek to the stored offsets, or to the start of the log where that is later."""
+    async def _follow(self, consumer: PacedConsumer) -> None:
+        while True:
+            self._look_whether_warm()
+            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=BATCH_RECORDS)
+            await self._take([record for records in batches.values() for record in records])
+            self._pause_seconds = _FIRST_PAUSE_SECONDS
+
+    async def _consumer(self, topics: Sequence[str], stack: AsyncExitStack, **options: Any) -> PacedConsumer:
+        """A consumer at the stored offsets, or at the start of the log where that is later; `stack` stops it."""
+        consumer = make_consumer(self._settings, **options)
+        stack.push_async_callback(consumer.stop)
+        await consumer.start()
         partitions = [
-            TopicPartition(topic, number) for topic in self._topics for number in range(self._settings.partition_count)
+            TopicPartition(topic, number) for topic in topics for number in range(self._settings.partition_count)
         ]
         async with asyncio.timeout(_CALL_SECONDS):
             bounds = await log_bounds(consumer, partitions)
-        self._targets = {_place(partition): end for partition, (start, end) in bounds.items() if start < end}
+        self._targets |= {_place(partition): end for partition, (start, end) in bounds.items() if start < end}
         following = {
             partition: max(self._next.get(_place(partition), 0), start) for partition, (start, _) in bounds.items()
         }
         assign_at(consumer, following)
+        return consumer
 
     async def _take(self, raw: Sequence[Any]) -> None:
         prefix = self._settings.topic_prefix
@@ -226,32 +251,6 @@ class Memory:
             return
         self.is_warming = False
         _log.info("memory has caught up", memory=self._name, records=sum(self._next.values()), skipped=self.skipped)
-
-
-class LearningSage:
-    """Base of sages that learn from topics: it has one memory, open from `remember` to `close`.
-
-    Attributes:
-        memory: None until the sage starts.
-    """
-
-    def __init__(self) -> None:
-        self.memory: Memory | None = None
-
-    async def remember(self, memory: Memory) -> None:
-        """Start a memory."""
-        self.memory = memory
-        await memory.start()
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether records that were there at the start are still unread."""
-        return self.memory is None or self.memory.is_warming
-
-    async def close(self) -> None:
-        """Close the memory."""
-        if self.memory is not None:
-            await self.memory.close()
 
 
 def _place(partition: TopicPartition) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -13,13 +13,29 @@ from shared.history.item_bitmap import missing_items
 from shared.history.keys import PartitionKeys, annex_field
 from shared.history.scripts import lua_script
 
+GIVEN_SPEC_BYTES = 8 * 1024
+"""A specification of at most so many bytes comes with the claim; a larger one is read by who does not have it yet."""
+
+
+class AnnexedSpec(NamedTuple):
+    """What runners need to know of a job, and what facts have added to it, if any has."""
+
+    spec: bytes
+    annex: bytes | None
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The chunk is held; run exactly these items. `mark` tells the job from others with its id."""
+    """The chunk is held; run exactly these items.
+
+    Attributes:
+        mark: tells the job from others with its id.
+        spec: as of the claim; None if it is large.
+    """
 
     missing: tuple[int, ...]
     mark: str
+    spec: AnnexedSpec | None = None
 
 
 class ClaimRefusal(Enum):
@@ -67,13 +83,18 @@ class ClaimStore:
         """
         keys = PartitionKeys(self._topic, partition)
         first_byte, last_byte = chunk.first >> 3, chunk.last >> 3
-        answer, bits, *mark = await self._claim(
+        answer, bits, *given = await self._claim(
             keys=[keys.meta, keys.states, keys.specs, keys.current, keys.claims, keys.bitmaps],
-            args=[chunk.job_id, str(chunk), runner, run, self._lease_ms, first_byte, last_byte],
+            args=[
+                *(chunk.job_id, str(chunk), runner, run, self._lease_ms, first_byte, last_byte),
+                *(annex_field(chunk.job_id), GIVEN_SPEC_BYTES),
+            ],
         )
-        if answer == b"held":
-            return Claimed(missing_items(bytes(first_byte) + bits, chunk.first, chunk.last), mark[0].decode())
-        return ClaimRefusal(answer.decode())
+        if answer != b"held":
+            return ClaimRefusal(answer.decode())
+        mark, *spec = given
+        missing = missing_items(bytes(first_byte) + bits, chunk.first, chunk.last)
+        return Claimed(missing, mark.decode(), AnnexedSpec(*spec) if spec else None)
 
     async def renew(self, partition: int, chunk: ChunkId, *, runner: str, run: str, mark: str) -> Renewal:
         """Extend the lease, or learn that the run must be killed; `mark` is what the claim said.
@@ -98,9 +119,9 @@ class ClaimStore:
         value: Any = await self._redis.hget(PartitionKeys(self._topic, partition).specs, job_id)
         return None if value is None else bytes(value)
 
-    async def annexed_spec(self, partition: int, job_id: str) -> tuple[bytes, bytes | None] | None:
-        """A job's specification, and what facts have added to it, if any has; None as in `spec`."""
+    async def annexed_spec(self, partition: int, job_id: str) -> AnnexedSpec | None:
+        """A job's specification with its annex; None as in `spec`."""
         keys = PartitionKeys(self._topic, partition)
         values: Any = await self._redis.hmget(keys.specs, [job_id, annex_field(job_id)])
         spec, annex = values
-        return None if spec is None else (spec, annex)
+        return None if spec is None else AnnexedSpec(spec, annex)

@@ -16,13 +16,18 @@ from celery.app.amqp import AMQP
 from celery.utils.dispatch import Signal
 from celery.worker import consumer, state
 from kombu import Connection
+from kombu.asynchronous import get_event_loop
 from kombu.exceptions import KombuError
 from kombu.transport import redis, virtual
+from kombu.utils.json import dumps
 from redis.exceptions import RedisError
 
 _PROBE_KEY = "probe"
 _PROBE_MS = 1000
 _MAX_OWED = 1000
+
+_GATHER_SECONDS = 0.05
+"""How long an acknowledgement waits for a message to be taken, with which it goes in one round trip."""
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -35,28 +40,47 @@ _log = logging.getLogger(__name__)
 
 class _QoS(redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message as delivered; it has left its queue already."""
+        """Note a message as delivered; it has left its queue already. Acknowledgements that wait go with it."""
+        delivery = message.delivery_info
+        payload, exchange, routing_key = message._raw, delivery["exchange"], delivery["routing_key"]  # noqa: SLF001 - as kombu's own does
+        acknowledged = tuple(_Transport.acknowledged)
         try:
-            super().append(message, delivery_tag)
+            with self.pipe_or_acquire() as pipe:
+                for tag in acknowledged:
+                    self._remove_from_indices(tag, pipe)  # type: ignore[attr-defined]
+                pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
+                pipe.hset(self.unacked_key, delivery_tag, dumps([payload, exchange, routing_key]))
+                pipe.execute()
         except (RedisError, OSError):
-            delivery = message.delivery_info
-            _Transport.untaken.append((message._raw, delivery["exchange"], delivery["routing_key"]))  # noqa: SLF001 - as kombu's own does
+            _Transport.untaken.append((payload, exchange, routing_key))
             raise
+        for _ in acknowledged:
+            _Transport.acknowledged.popleft()
+        virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message now, or later with others; in both cases the worker may take another one.
+        """Acknowledge a message soon; the worker may take another one at once.
 
         After an acknowledgement that fails, kombu would take no more messages.
         """
         _Transport.acknowledged.append(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
+        hub: Any = get_event_loop()
+        if hub is None or self.channel.closed:
+            self.try_to_acknowledge()
+        elif (now := time.monotonic()) >= _Transport.acknowledging_at:
+            _Transport.acknowledging_at = now + _GATHER_SECONDS
+            hub.call_later(_GATHER_SECONDS, self.try_to_acknowledge)
+
+    def try_to_acknowledge(self) -> None:
+        """Send all acknowledgements that wait; what Redis does not take waits on."""
         try:
             self.acknowledge_all()
         except (RedisError, OSError) as error:
             _log.warning("an acknowledgement waits until Redis takes it: %r", error)
 
     def acknowledge_all(self) -> None:
-        """Send all acknowledgements that Redis has not taken yet.
+        """Send all acknowledgements that wait.
 
         Raises:
             RedisError, OSError: Redis does not take one.
@@ -97,6 +121,12 @@ class _Channel(redis.Channel):
             self._known_client = super()._create_client()  # type: ignore[misc]
         return self._known_client
 
+    def close(self) -> None:
+        """Close it, once the acknowledgements that wait are sent: no message may come with which they would go."""
+        if self._qos is not None:
+            self._qos.try_to_acknowledge()  # type: ignore[attr-defined]  # it is a `_QoS`
+        super().close()
+
 
 class _Transport(redis.Transport):
     Channel = _Channel
@@ -110,6 +140,9 @@ class _Transport(redis.Transport):
 
     acknowledged: ClassVar[deque[str]] = deque(maxlen=_MAX_OWED)
     """Tags of messages whose acknowledgement Redis has not taken yet."""
+
+    acknowledging_at: ClassVar[float] = 0.0
+    """When those that wait are sent at the latest, if no message is taken before; seconds of `time.monotonic`."""
 
     def establish_connection(self) -> Self:
         """Connect, if Redis takes writes.

@@ -52,8 +52,7 @@ class ChunkRun:
     ) -> None:
         self._parts = parts
         self._task = task
-        self._missing = claimed.missing
-        self._mark = claimed.mark
+        self._claimed = claimed
         self._lease = lease
         self._specs = specs
         self._stopping = stopping
@@ -76,7 +75,7 @@ class ChunkRun:
         run = ClaimedRun(
             self, self._lease, self._stopping, whose=f"chunk {self._task.chunk}", stop_seconds=_STOP_SECONDS
         )
-        if not self._missing:
+        if not self._claimed.missing:
             await run.finish()
             return None
         stopped = await run.run()
@@ -88,7 +87,7 @@ class ChunkRun:
         self.workload = spec.workload
         self._publisher.content_hash = spec.content_hash
         try:
-            await self._items.run(spec, self._missing, self._publisher)
+            await self._items.run(spec, self._claimed.missing, self._publisher)
             await self._publisher.flush()
         except RunKilledError as killed:
             raise RunStoppedError("killed") from killed
@@ -139,6 +138,6 @@ class ChunkRun:
             RetryableError: Redis does not have it.
         """
         claims, job_id = self._parts.claims(self._task.topic), self._task.chunk_id.job_id
-        read = partial(self._specs.get, claims, self._task.partition, job_id, self._mark)
+        read = partial(self._specs.get, claims, self._task.partition, job_id, self._claimed)
         whose = f"chunk {self._task.chunk}"
         return await read_spec(read, self._lease, self._parts.clock, whose=whose, stopping=self._stopping)

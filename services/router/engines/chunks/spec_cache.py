@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from services.router.jobs.advice import read_annex
 from shared.facts.jobs import AdviceEntry
-from shared.history.runs.claims import ClaimStore
+from shared.history.runs.claims import AnnexedSpec, Claimed, ClaimStore
 
 _KEPT = 8
 
@@ -39,22 +39,23 @@ class JobSpecs:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], JobSpec] = OrderedDict()
 
-    async def get(self, claims: ClaimStore, partition: int, job_id: str, mark: str | None = None) -> JobSpec | None:
-        """A job's specification; None when the job is not known or has ended.
+    async def get(self, claims: ClaimStore, partition: int, job_id: str, claimed: Claimed) -> JobSpec | None:
+        """The specification of a job of which a chunk is claimed; None when it has ended meanwhile.
 
-        Not cached without a mark, or when the mark is the job's id, as routers of an earlier release write it.
+        Not cached when the mark is the job's id, as routers of an earlier release write it.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        if mark is None or mark == job_id:
-            return await _read(claims, partition, job_id)
-        key = job_id, mark
+        key = job_id, claimed.mark
         spec = self._kept.get(key)
         if spec is None:
-            spec = await _read(claims, partition, job_id)
-            if spec is None:
+            found = claimed.spec or await claims.annexed_spec(partition, job_id)
+            if found is None:
                 return None
+            spec = _parsed(found)
+            if claimed.mark == job_id:
+                return spec
             self._kept[key] = spec
         self._kept.move_to_end(key)
         if len(self._kept) > _KEPT:
@@ -62,9 +63,5 @@ class JobSpecs:
         return spec
 
 
-async def _read(claims: ClaimStore, partition: int, job_id: str) -> JobSpec | None:
-    found = await claims.annexed_spec(partition, job_id)
-    if found is None:
-        return None
-    raw, annex = found
-    return JobSpec.model_validate_json(raw).model_copy(update={"advice": read_annex(annex)})
+def _parsed(found: AnnexedSpec) -> JobSpec:
+    return JobSpec.model_validate_json(found.spec).model_copy(update={"advice": read_annex(found.annex)})
