@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from services.router.engines.python import item_host
+from services.router.engines.python.item_host import frames
 
 not_callable = 3
 
@@ -160,6 +160,6 @@ def forge_the_end(item: int) -> int:
         for descriptor in range(200, 220):
             with contextlib.suppress(OSError):
                 if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-                    os.write(descriptor, item_host.ANSWER.pack(item_host.OVER, 7, 0.0, 0.0, 0))
+                    os.write(descriptor, frames.ANSWER.pack(frames.OVER, 7, 0.0, 0.0, 0))
         time.sleep(300)
     return item

@@ -16,7 +16,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.router.engines.chunks.task import ChunkOutcome
-from services.router.engines.python.item_host import describe
+from services.router.engines.python.item_host.outputs import describe
 from shared.errors import RetryableError, StillRunningError
 from shared.facts.jobs import JobPaused, decode_job_fact
 from shared.history.runs.claims import ClaimRefusal, Renewal

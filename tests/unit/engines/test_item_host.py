@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.router.engines.python import item_host
+from services.router.engines.python.item_host import calls, outputs
 
 
 class Colour(enum.IntEnum):
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 )
 def test_what_json_can_say_is_written(value: Any, text: bytes) -> None:
     """Plain values, and those that derive from them."""
-    assert item_host.encode(value) == text
+    assert outputs.encode(value) == text
 
 
 def _loop() -> list[Any]:
@@ -50,8 +50,8 @@ def _loop() -> list[Any]:
 )
 def test_what_i_json_cannot_say_is_refused(value: Any) -> None:
     """`json` would write some of these, in a way that others read differently or not at all."""
-    with pytest.raises(item_host.NotJsonError):
-        item_host.encode({"deep": [value]})
+    with pytest.raises(outputs.NotJsonError):
+        outputs.encode({"deep": [value]})
 
 
 def test_depth_is_that_of_the_contract_less_the_record() -> None:
@@ -59,9 +59,9 @@ def test_depth_is_that_of_the_contract_less_the_record() -> None:
     value: list[Any] = []
     for _ in range(60):
         value = [value]
-    item_host.encode(value)
-    with pytest.raises(item_host.NotJsonError, match="deeper"):
-        item_host.encode([value])
+    outputs.encode(value)
+    with pytest.raises(outputs.NotJsonError, match="deeper"):
+        outputs.encode([value])
 
 
 def test_an_error_is_described_whatever_its_text_does() -> None:
@@ -71,20 +71,20 @@ def test_an_error_is_described_whatever_its_text_does() -> None:
         def __str__(self) -> str:
             raise KeyError
 
-    assert item_host.describe(ValueError("no")) == "ValueError: no"
-    assert item_host.describe(ValueError("\ud800")) == "ValueError: ?"
-    assert len(item_host.describe(ValueError("x" * 9000))) == item_host.MAX_MESSAGE_CHARACTERS
-    assert "KeyError" in item_host.describe(Sly())
-    assert item_host.describe(Sly()).startswith("test_an_error_is_described")
+    assert outputs.describe(ValueError("no")) == "ValueError: no"
+    assert outputs.describe(ValueError("\ud800")) == "ValueError: ?"
+    assert len(outputs.describe(ValueError("x" * 9000))) == outputs.MAX_MESSAGE_CHARACTERS
+    assert "KeyError" in outputs.describe(Sly())
+    assert outputs.describe(Sly()).startswith("test_an_error_is_described")
 
 
 def test_a_function_is_found_and_no_other_module() -> None:
     """A name may lead through classes, not through modules, and must end at something callable."""
-    assert item_host.resolve("math:sqrt") is math.sqrt
-    assert item_host.resolve("pathlib:Path.is_dir")(Path("/"))
-    with pytest.raises(item_host.DeniedError, match="another module"):
-        item_host.resolve("pathlib:os.getcwd")
+    assert calls.resolve("math:sqrt") is math.sqrt
+    assert calls.resolve("pathlib:Path.is_dir")(Path("/"))
+    with pytest.raises(calls.DeniedError, match="another module"):
+        calls.resolve("pathlib:os.getcwd")
     with pytest.raises(TypeError, match="cannot be called"):
-        item_host.resolve("math:pi")
+        calls.resolve("math:pi")
     with pytest.raises(ModuleNotFoundError):
-        item_host.resolve("no_such_module_here:f")
+        calls.resolve("no_such_module_here:f")

@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from eldermesh.contract.ijson import UndecodableJsonError, check_ijson, parse_ijson
 from eldermesh.contract.vocabulary import ErrorType
-from services.router.engines.python.item_host import MAX_OUTPUT_BYTES, bounded
+from services.router.engines.python.item_host.frames import MAX_OUTPUT_BYTES
+from services.router.engines.python.item_host.outputs import bounded
 from shared.backoff.asked_wait import asked_seconds
 from shared.blobs.store import BlobStore
 from shared.errors import MeshError

@@ -11,7 +11,7 @@ from services.router.engines.chunks.result_publisher import TimedResult
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
-from services.router.engines.python.item_host import describe
+from services.router.engines.python.item_host.outputs import describe
 from shared.backoff.patience import with_patience
 from shared.errors import ConfigurationError, RetryableError
 from shared.facts.jobs import FactResult

@@ -18,7 +18,7 @@ from services.router.engines.chunks.runner_metrics import RunnerMetrics
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
-from services.router.engines.python.item_host import describe
+from services.router.engines.python.item_host.outputs import describe
 from shared.backoff.os_errors import passes
 from shared.backoff.patience import with_patience
 from shared.errors import ConfigurationError, MeshError, RetryableError, StillRunningError

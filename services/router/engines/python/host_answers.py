@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from services.router.engines.python import item_host
+from services.router.engines.python.item_host import frames
 
 _READ_BYTES = 256 * 1024
 
 
 class HostAnswer(NamedTuple):
-    """One answer; `item_host` explains kinds and contents. `began` and `ended` are seconds of `time.monotonic`."""
+    """One answer; `frames` explains kinds and contents. `began` and `ended` are seconds of `time.monotonic`."""
 
     kind: int
     position: int
@@ -72,11 +72,11 @@ class HostAnswers:
         Raises:
             ConnectionError: there is none, but something that is no answer.
         """
-        header, unread, at = item_host.ANSWER, self._unread, 0
+        header, unread, at = frames.ANSWER, self._unread, 0
         answers: list[HostAnswer] = []
         while at + header.size <= len(unread):
             kind, position, began, ended, length = header.unpack_from(unread, at)
-            if kind > item_host.BEGAN or length > item_host.MAX_OUTPUT_BYTES:
+            if kind > frames.BEGAN or length > frames.MAX_OUTPUT_BYTES:
                 if answers:  # these count; what follows them is judged the next time
                     break
                 raise ConnectionError(f"a frame of kind {kind} and {length} bytes")

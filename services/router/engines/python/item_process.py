@@ -12,21 +12,24 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
 from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
-from services.router.engines.python import item_host
 from services.router.engines.python.host_answers import HostAnswer, HostAnswers
 from services.router.engines.python.host_log import HostLog
+from services.router.engines.python.item_host import frames
 from services.router.engines.python.slice_progress import SliceProgress
 from shared.backoff.os_errors import passes
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
 from shared.processes.children import signal_child, signal_name, start_on_leash
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded, RunKilledError
+
+_HOST = Path(frames.__file__).with_name("__main__.py")
 
 START_SECONDS = 60.0
 """For the interpreter to start, and again for a function's module to be imported."""
@@ -205,7 +208,7 @@ class ItemProcess:
         async with _limit(START_SECONDS, "importing its module took"):
             await self._send(running, "load", function=function)
             answer = await running.answers.one()
-        if answer.kind != item_host.LOADED:
+        if answer.kind != frames.LOADED:
             return _failed(answer, 0.0)
         running.loaded[function] = bool(answer.position)
         return None
@@ -224,11 +227,11 @@ class ItemProcess:
             broken: ConnectionError | None = None
             try:
                 for answer in some:
-                    outcome = _outcome(answer) if answer.kind in item_host.OUTCOMES else None
+                    outcome = _outcome(answer) if answer.kind in frames.OUTCOMES else None
                     progress.heard(answer, listened)
                     if outcome is not None:
                         outcomes.append((answer.position, outcome))
-                if some[-1].kind == item_host.OVER:
+                if some[-1].kind == frames.OVER:
                     self.peak_bytes = _whole_number(some[-1])
             except ConnectionError as error:  # what came before it counts
                 broken = error
@@ -240,13 +243,13 @@ class ItemProcess:
     @staticmethod
     async def _send(running: _Running, ask: str, **request: Any) -> None:
         content = json.dumps({"ask": ask, **request}).encode()
-        running.requests.write(item_host.HEADER.pack(len(content)) + content)
+        running.requests.write(frames.HEADER.pack(len(content)) + content)
         await running.requests.drain()
 
     async def _start(self) -> _Running:
         try:
             # The leash holds the host and everything user code starts, also when this process is killed.
-            command = (sys.executable, "-P", item_host.__file__)
+            command = (sys.executable, "-P", str(_HOST))
             process = await start_on_leash(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=users_environment())
         except OSError as error:
             if passes(error):
@@ -308,7 +311,7 @@ async def _limit(seconds: float | None, what: str) -> AsyncIterator[None]:
 
 def _outcome(answer: HostAnswer) -> ItemOutcome:
     took = answer.ended - answer.began
-    if answer.kind == item_host.SUCCEEDED:
+    if answer.kind == frames.SUCCEEDED:
         return ItemSucceeded(answer.content, duration_seconds=took)
     return _failed(answer, took)
 

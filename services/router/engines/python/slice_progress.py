@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.router.engines.python import item_host
 from services.router.engines.python.host_answers import HostAnswer
+from services.router.engines.python.item_host import frames
 
 GRACE_SECONDS = 0.5
 """What a coroutine gets to end by itself once the host has cancelled it."""
@@ -67,14 +67,14 @@ class SliceProgress:
         """
         position = answer.position
         may_begin = position < self._items if self._at_once else position == 0
-        if answer.kind == item_host.BEGAN and may_begin and position not in self._begun:
+        if answer.kind == frames.BEGAN and may_begin and position not in self._begun:
             self._begun.add(position)
             self._running[position] = self._believed(answer.began, now)
-        elif answer.kind in item_host.OUTCOMES and self._running.pop(position, None) is not None:
+        elif answer.kind in frames.OUTCOMES and self._running.pop(position, None) is not None:
             self._answered += 1
             if not self._at_once:
                 self._running[position + 1] = self._believed(answer.ended, now)
-        elif answer.kind == item_host.OVER and position == self._answered:
+        elif answer.kind == frames.OVER and position == self._answered:
             self.is_over = True
         else:
             raise ConnectionError(f"a frame of kind {answer.kind} for item {position} of a slice")

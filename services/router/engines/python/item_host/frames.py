@@ -1,0 +1,32 @@
+"""What goes through the two pipes of an item host.
+
+Requests come on standard input: four bytes of length, big-endian, then JSON. `load` names a function; `slice` has items
+for it, and the time after which no item may begin, by a clock that counts the time that the machine sleeps. Answers
+leave on standard output: `ANSWER`, a kind, an item's position in its slice, when it began and ended in seconds of
+`time.monotonic`, and how many bytes of content follow. Each item's answer leaves before the next item begins, so that a
+death leaves no doubt about which ran.
+"""
+
+from __future__ import annotations
+
+import struct
+
+HEADER = struct.Struct(">I")
+ANSWER = struct.Struct(">BIddI")
+
+READY = 0
+"""The host has started; content: its process id, as text."""
+LOADED = 1
+"""The function has been imported; position: 1 if it is a coroutine function, whose calls can run at once, else 0."""
+SUCCEEDED = 2
+"""Content: the output, as I-JSON text."""
+FAILED = 3
+"""Of an item, or of a load; content: JSON, `error_type` and `error_message`."""
+OUTCOMES = frozenset((SUCCEEDED, FAILED))
+OVER = 4
+"""The slice is over; position: how many of its items have been answered; content: the peak of memory in bytes."""
+BEGAN = 5
+"""An item has begun: the first of those that run one by one, and each of several that run at once."""
+
+MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+"""Longest content of an answer."""
