@@ -73,6 +73,7 @@ class RankedInboxClient(InboxClient):
             partitions = ahead.with_room(self.assignment())
             if not partitions and ahead:
                 self.polled_at = time.monotonic()
+                await asyncio.sleep(0)  # as any other poll: who asks again and again must not be alone
                 return
             wait_ms = 0 if ahead else timeout_ms
             batches = await super()._poll(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
