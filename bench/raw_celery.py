@@ -51,10 +51,15 @@ app = make_app(os.environ.get(_URL_VARIABLE, "memory://"))
 
 
 class RawCelery:
-    """The client of a raw worker."""
+    """The client of a raw worker.
 
-    def __init__(self, url: str) -> None:
+    Attributes:
+        worker: for the processor time that it takes.
+    """
+
+    def __init__(self, url: str, worker: Service) -> None:
         self._app = make_app(url)
+        self.worker = worker
 
     def round_trip(self) -> float:
         """Milliseconds from the send to the result in hand."""
@@ -104,7 +109,7 @@ async def raw_celery(redis_url: str, slots: int, log_dir: Path) -> AsyncIterator
     worker = Service(spec, log_dir=log_dir)
     try:
         await worker.bring_up()
-        yield RawCelery(url)
+        yield RawCelery(url, worker)
     finally:
         await worker.shut_down()
         await client.aclose()
