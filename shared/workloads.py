@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -154,9 +154,8 @@ class WorkloadRun(Protocol):
         """End the work at once, from another task; safe to call twice. Nothing the run started may go on."""
 
 
-@runtime_checkable
 class SlicedRun(Protocol):
-    """A run that takes many items at once, since what they cost by themselves would exceed what they do.
+    """A run with a method `slice`: it takes many items at once, since what each costs would exceed what it does.
 
     It may have an attribute `at_once`: how many of them run at a time; without it, one. Slices have at least so many.
     """

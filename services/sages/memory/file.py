@@ -7,11 +7,13 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from services.sages.loop_calls import LoopCalls
 from shared.errors import ConfigurationError, RetryableError
 
 _T = TypeVar("_T")
@@ -66,6 +68,7 @@ class MemoryFile:
         self._reader: sqlite3.Connection | None = None
         self._writing = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-writer")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
+        self._answers: LoopCalls | None = None
 
     @property
     def path(self) -> Path:
@@ -79,11 +82,12 @@ class MemoryFile:
         return self._path
 
     async def open(self, frame: Frame) -> dict[Place, int]:
-        """Open the file, emptied if its frame differs; return the offsets to resume at.
+        """Open the file, emptied if its frame differs; return the offsets to resume at. It is used from this loop.
 
         Raises:
             ConfigurationError: the directory cannot be used.
         """
+        self._answers = LoopCalls(asyncio.get_running_loop())
         return await asyncio.wrap_future(self._writing.submit(self._open, frame))
 
     async def write(self, work: Callable[[sqlite3.Connection], _T], offsets: Mapping[Place, int]) -> _T:
@@ -101,12 +105,14 @@ class MemoryFile:
             RetryableError: the file is not open.
             sqlite3.Error: the query's own.
         """
-        connection = self._reader
-        if connection is None:
+        connection, answers = self._reader, self._answers
+        if connection is None or answers is None:
             raise RetryableError(f"the memory {self._name} is not open yet")
+        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         future = self._reading.submit(query, connection)
+        future.add_done_callback(lambda done: answers.soon(partial(_settle, answer, done)))
         try:
-            return await asyncio.wrap_future(future)
+            return await answer
         except asyncio.CancelledError:
             # Otherwise the next queries would wait for a result that nobody needs.
             if not future.cancel() and future.running():
@@ -207,6 +213,15 @@ class MemoryFile:
             self._reading.submit(reader.close).result()  # after the query that may still use it
         if writer is not None:
             writer.close()
+
+
+def _settle(answer: asyncio.Future[_T], query: Future[_T]) -> None:
+    if answer.done() or query.cancelled():
+        return  # nobody waits for it
+    if (error := query.exception()) is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(query.result())
 
 
 def _is_framed(connection: sqlite3.Connection, frame: Frame) -> bool:

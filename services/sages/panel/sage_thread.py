@@ -6,11 +6,13 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from pydantic import JsonValue
 
+from services.sages.loop_calls import LoopCalls
 from services.sages.sage import MakeSage, Question, Sage
 from shared.errors import MeshError
 from shared.logs.exceptions import ends_the_task
@@ -37,6 +39,15 @@ class NotAskedError(MeshError):
     """The sage cannot be asked: it has not started, or has too many unanswered questions."""
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A question on its way; `answer` belongs to the loop of whoever asks, `task` to the sage's."""
+
+    question: Question
+    answer: asyncio.Future[dict[str, JsonValue]]
+    task: asyncio.Task[dict[str, JsonValue]] | None = None
+
+
 class SageThread:
     """Creates and starts a sage on its thread, and passes questions on. Retries the start with back-off.
 
@@ -54,7 +65,8 @@ class SageThread:
         self._settings = settings
         self._room = threading.BoundedSemaphore(MAX_UNANSWERED)
         self._sage: Sage | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: LoopCalls | None = None
+        self._answers: LoopCalls | None = None
         self._stop: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = Future[None]()
@@ -67,7 +79,8 @@ class SageThread:
         return sage.is_warming if sage is not None else not self.has_failed
 
     def start(self) -> None:
-        """Start the thread; the sage starts there."""
+        """Start the thread; the sage starts there. It is asked from the running loop."""
+        self._answers = LoopCalls(asyncio.get_running_loop())
         self._thread.start()
 
     async def ask(self, question: Question) -> dict[str, JsonValue]:
@@ -77,55 +90,51 @@ class SageThread:
             NotAskedError: it could not be asked.
             Exception: whatever the sage raises.
         """
-        sage, loop = self._sage, self._loop
-        if sage is None or loop is None:
+        sage, calls = self._sage, self._calls
+        if sage is None or calls is None:
             raise NotAskedError(f"{self.name} has not started")
         if not self._room.acquire(blocking=False):
             raise NotAskedError(f"{self.name} sits on {MAX_UNANSWERED} questions")
-        answer = Future[dict[str, JsonValue]]()
+        asked = _Asked(question, asyncio.get_running_loop().create_future())
         try:
-            loop.call_soon_threadsafe(self._begin, sage, question, answer)
+            calls.soon(partial(self._begin, sage, asked))
         except RuntimeError as error:  # its loop is closed
             self._room.release()
             raise NotAskedError(f"{self.name} has stopped") from error
-        return await asyncio.wrap_future(answer)
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            with suppress(RuntimeError):  # its loop is closed, and the task with it
+                calls.soon(partial(_cancel, asked))
+            raise
 
     async def close(self) -> None:
         """Close the sage and end its thread, within `CLOSE_SECONDS`."""
         if self._thread.ident is None:
             return
-        loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None:
+        calls, stop = self._calls, self._stop
+        if calls is not None and stop is not None:
             with suppress(RuntimeError):  # its loop is closed already
-                loop.call_soon_threadsafe(stop.set)
+                calls.soon(stop.set)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.shield(asyncio.wrap_future(self._ended))
         except TimeoutError:
             _log.warning("sage did not close in time; its thread is left behind", sage=self.name)
 
-    def _begin(self, sage: Sage, question: Question, answer: Future[dict[str, JsonValue]]) -> None:
+    def _begin(self, sage: Sage, asked: _Asked) -> None:
         """Runs on the sage's loop, in the caller's context."""
-        task = asyncio.get_running_loop().create_task(_advise(sage, question))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._finish, answer))
-        answer.add_done_callback(partial(self._cancel, task))
+        asked.task = asyncio.get_running_loop().create_task(_advise(sage, asked.question))
+        self._tasks.add(asked.task)
+        asked.task.add_done_callback(partial(self._finish, asked.answer))
 
-    def _cancel(self, task: asyncio.Task[Any], answer: Future[Any]) -> None:
-        if answer.cancelled() and self._loop is not None:
-            with suppress(RuntimeError):  # its loop is closed, and the task with it
-                self._loop.call_soon_threadsafe(task.cancel)
-
-    def _finish(self, answer: Future[dict[str, JsonValue]], task: asyncio.Task[dict[str, JsonValue]]) -> None:
+    def _finish(self, answer: asyncio.Future[dict[str, JsonValue]], task: asyncio.Task[dict[str, JsonValue]]) -> None:
         self._room.release()
         self._tasks.discard(task)
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if not answer.set_running_or_notify_cancel():
-            return  # nobody waits for the answer
-        if error is None:
-            answer.set_result(task.result())
-        else:
-            answer.set_exception(NotAskedError(f"{self.name} was stopped") if task.cancelled() else error)
+        error = NotAskedError(f"{self.name} was stopped") if task.cancelled() else task.exception()
+        if self._answers is not None:
+            with suppress(RuntimeError):  # the loop of whoever asked is closed
+                self._answers.soon(partial(_settle, answer, task, error))
 
     def _run(self) -> None:
         try:
@@ -139,7 +148,7 @@ class SageThread:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self._calls = LoopCalls(asyncio.get_running_loop())
         stopping = asyncio.create_task(self._stop.wait())
         pause = _FIRST_PAUSE_SECONDS
         sage = await self._started()
@@ -167,6 +176,26 @@ class SageThread:
             return None
         self.has_failed = False
         return sage
+
+
+def _cancel(asked: _Asked) -> None:
+    """Runs on the sage's loop, after the question has begun there."""
+    if asked.task is not None:
+        asked.task.cancel()
+
+
+def _settle(
+    answer: asyncio.Future[dict[str, JsonValue]],
+    task: asyncio.Task[dict[str, JsonValue]],
+    error: BaseException | None,
+) -> None:
+    """Runs on the loop of whoever asked."""
+    if answer.done():
+        return  # nobody waits for it
+    if error is None:
+        answer.set_result(task.result())
+    else:
+        answer.set_exception(error)
 
 
 async def _advise(sage: Sage, question: Question) -> dict[str, JsonValue]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from pydantic import JsonValue
 
@@ -100,9 +100,9 @@ class ChunkItems:
             self._run = run
             unanswered: UnansweredError | None = None
             try:
-                if isinstance(run, SlicedRun):
+                if hasattr(run, "slice"):  # `isinstance` with the protocol takes a hundred times as long
                     slices = ItemSlices(self._parts, self._task, self._lease, self._metrics, spec, publisher)
-                    await slices.run(run, missing)
+                    await slices.run(cast("SlicedRun", run), missing)
                     return
                 for index in missing:
                     await self._lease.renew()

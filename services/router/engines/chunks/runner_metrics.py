@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from eldermesh.contract.vocabulary import Engine
 from shared.facts.jobs import FactResult
@@ -21,19 +22,21 @@ class RunnerMetrics:
         self._waits = meter.create_histogram(
             metric_names.QUEUE_WAIT_DURATION.name, metric_names.QUEUE_WAIT_DURATION.unit
         )
-        self._running = meter.create_gauge(metric_names.CHUNKS_RUNNING.name, metric_names.CHUNKS_RUNNING.unit)
-        self._running_now = 0
+        self._running = 0
+        meter.create_observable_gauge(
+            metric_names.CHUNKS_RUNNING.name, callbacks=[self._observed], unit=metric_names.CHUNKS_RUNNING.unit
+        )
         self._chunks = meter.create_histogram(metric_names.CHUNK_DURATION.name, metric_names.CHUNK_DURATION.unit)
         self._items = meter.create_counter(metric_names.ITEMS_ENDED.name, metric_names.ITEMS_ENDED.unit)
 
     def began(self, wait_seconds: float) -> None:
         """A chunk was claimed, `wait_seconds` after its dispatch."""
         self._waits.record(max(0.0, wait_seconds), self._engine)
-        self._count(1)
+        self._running += 1
 
     def ended(self, seconds: float, workload: str | None) -> None:
         """A chunk no longer runs; `workload` is None if it ended before that was known."""
-        self._count(-1)
+        self._running -= 1
         self._chunks.record(seconds, self._engine | ({} if workload is None else {names.JOB_WORKLOAD: workload}))
 
     def items_ended(self, workload: str, results: Iterable[FactResult]) -> None:
@@ -44,6 +47,5 @@ class RunnerMetrics:
                 attributes[names.ERROR_TYPE] = error_type
             self._items.add(number, attributes)
 
-    def _count(self, more: int) -> None:
-        self._running_now += more
-        self._running.set(self._running_now, self._engine)
+    def _observed(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(self._running, self._engine)]
