@@ -62,13 +62,12 @@ class PipeliningRedis(Redis):
         self._asked, self._waiting = [], []
 
     async def _answer(self, calls: list[_Call]) -> None:
-        if not calls:
-            return
-        pipeline: Any = self.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.command, **call.options)
         try:
-            answers = await pipeline.execute(raise_on_error=False)
+            if len(calls) == 1:  # a pipeline of one takes longer
+                ask: Any = super().execute_command
+                answers = [await ask(*calls[0].command, **calls[0].options)]
+            else:
+                answers = await self._pipelined(calls)
         except Exception as error:  # noqa: BLE001 - raised by each call
             answers = [error] * len(calls)
         for call, answer in zip(calls, answers, strict=True):
@@ -78,3 +77,11 @@ class PipeliningRedis(Redis):
                 call.answer.set_exception(answer)
             else:
                 call.answer.set_result(answer)
+
+    async def _pipelined(self, calls: list[_Call]) -> list[Any]:
+        """The answer or error of each call; none if there are no calls."""
+        pipeline: Any = self.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*call.command, **call.options)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers

@@ -27,9 +27,8 @@ class FairConsumer(WholeConsumer):
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
         """As in `WholeConsumer`; see the class."""
-        others = set(partitions or self.assignment()) - self._had_their_turn
         batches: dict[Any, list[Any]] = {}
-        if self._had_their_turn and others:
+        if self._had_their_turn and (others := set(partitions or self.assignment()) - self._had_their_turn):
             batches = await super().getmany(*others, timeout_ms=0, max_records=max_records)
         if not batches:
             self._had_their_turn.clear()
