@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from shared.errors import RetryableError
@@ -43,7 +43,10 @@ class Sender(Generic[S]):
         """These chunks of a subject are due now: those that are not in the window wait for room in it."""
         chunks = WaitingChunks(entry for entry in due if str(entry.chunk) not in memory.window)
         if (first := chunks.first()) is not None:
-            memory.waiting.put(subject, self.rank(subject, memory.states[subject]), first.lane, chunks)
+            rank = self.rank(subject, memory.states[subject])
+            if _may_go_ahead(memory, rank, first.lane):
+                rank = replace(rank, priority=rank.priority - 1)
+            memory.waiting.put(subject, rank, first.lane, chunks)
         else:
             memory.waiting.leave(subject)
 
@@ -62,14 +65,26 @@ class Sender(Generic[S]):
 
     def _next_of(self, memory: Memory[S], lane: str, now: float) -> list[tuple[S, DispatchDue]]:
         chunks: list[tuple[S, DispatchDue]] = []
+        gone_ahead: set[str] = set()
         while (priority := memory.waiting.priority(lane)) is not None:
             # Those that come before it in the room, its engine runs before it, too.
             if memory.window.room(lane, priority) <= len(chunks):
                 break
             due = memory.waiting.take(lane)
             state = None if due is None else memory.states.get(due.chunk.job_id)
-            if due is not None and state is not None and _may_send(memory, due, now):
-                chunks.append((state, due))
+            if due is None or state is None:
+                continue
+            rank = self.rank(due.chunk.job_id, state)
+            is_ahead = priority < rank.priority
+            if is_ahead and (rank.tenant in gone_ahead or not _may_go_ahead(memory, rank, lane)):
+                # Another chunk of its tenant has gone since it was put in.
+                memory.waiting.give_back(due)
+                memory.waiting.move(due.chunk.job_id, rank=rank)
+                continue
+            if is_ahead:
+                gone_ahead.add(rank.tenant)
+            if _may_send(memory, due, now):
+                chunks.append((state, replace(due, is_ahead=is_ahead)))
         return chunks
 
     async def again(self, memory: Memory[S], chunks: Sequence[tuple[S, DispatchDue]]) -> None:
@@ -104,7 +119,8 @@ class Sender(Generic[S]):
         for state, due in chunks:
             text = str(due.chunk)
             if text in outcome.taken:
-                memory.window.sent(text, now, due.lane, self.rank(due.chunk.job_id, state).priority)
+                rank = self.rank(due.chunk.job_id, state)
+                memory.window.sent(text, now, due.lane, rank.priority - due.is_ahead, rank.tenant)
                 self._rests.pop(due.lane, None)
                 memory.waiting.move(due.chunk.job_id, is_last=False)
             elif due.lane not in outcome.closed:
@@ -145,6 +161,11 @@ class Sender(Generic[S]):
                 refused |= outcome.refused
                 closed |= outcome.closed
         return Dispatched(frozenset(taken), refused, closed)
+
+
+def _may_go_ahead(memory: Memory[S], rank: Rank, lane: str) -> bool:
+    """Whether a chunk goes before others of its priority: its tenant has none with the engine."""
+    return rank.priority > 0 and rank.tenant != "" and not memory.window.group.taken_by(rank.tenant, lane)
 
 
 def _what(due: DispatchDue) -> str:

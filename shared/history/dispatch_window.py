@@ -21,6 +21,7 @@ class _Dispatched:
     times_sent: int
     lane: str
     priority: int
+    tenant: str = ""
     is_claimed: bool = False
     found_room: bool = False
     is_timed: bool = False
@@ -44,6 +45,10 @@ class WindowGroup:
         """How many chunks of this lane are in each other window that has any."""
         return [taken for other in self._windows if other is not window and (taken := other.taken(lane))]
 
+    def taken_by(self, tenant: str, lane: str) -> int:
+        """How many chunks of a tenant are in this lane of all windows."""
+        return sum(window.taken_by(tenant, lane) for window in self._windows)
+
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class DispatchWindow:
@@ -66,6 +71,8 @@ class DispatchWindow:
     _chunks: dict[str, _Dispatched] = field(default_factory=dict)
     _taken: defaultdict[str, Counter[int]] = field(default_factory=partial(defaultdict, Counter))
     """By lane and priority."""
+    _tenants: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Chunks by tenant and lane."""
     _paces: dict[str, LanePace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,6 +82,10 @@ class DispatchWindow:
     def taken(self, lane: str) -> int:
         """How many chunks of a lane are in the window."""
         return self._taken[lane].total()
+
+    def taken_by(self, tenant: str, lane: str) -> int:
+        """How many chunks of a tenant are in this lane."""
+        return self._tenants[tenant, lane]
 
     def room(self, lane: str, priority: int) -> int:
         """How many more chunks of a lane may be sent now with this priority; 0 is the highest."""
@@ -91,15 +102,15 @@ class DispatchWindow:
         """All chunks in the window."""
         return list(self._chunks)
 
-    def sent(self, chunk: str, now: float, lane: str, priority: int) -> None:
+    def sent(self, chunk: str, now: float, lane: str, priority: int, tenant: str = "") -> None:
         """The chunk was sent to its engine, for the first time or again."""
         entry = self._chunks.get(chunk)
         if entry is None:
             found_room = self._group_has_room(lane)
-            self._put(chunk, _Dispatched(now, 1, lane, priority, found_room=found_room, is_timed=True))
+            self._put(chunk, _Dispatched(now, 1, lane, priority, tenant, found_room=found_room, is_timed=True))
         else:
             self._remove(chunk)
-            self._put(chunk, _Dispatched(now, entry.times_sent + 1, lane, priority))
+            self._put(chunk, _Dispatched(now, entry.times_sent + 1, lane, priority, tenant))
 
     def claimed(self, chunk: str, now: float, lane: str = "") -> None:
         """The chunk has a claim, of any state; `lane` counts only if this owner has not sent it."""
@@ -137,11 +148,15 @@ class DispatchWindow:
     def _put(self, chunk: str, entry: _Dispatched) -> None:
         self._chunks[chunk] = entry
         self._taken[entry.lane][entry.priority] += 1
+        self._tenants[entry.tenant, entry.lane] += 1
 
     def _remove(self, chunk: str) -> _Dispatched | None:
         entry = self._chunks.pop(chunk, None)
         if entry is not None:
             self._taken[entry.lane][entry.priority] -= 1
+            self._tenants[entry.tenant, entry.lane] -= 1
+            if not self._tenants[entry.tenant, entry.lane]:
+                del self._tenants[entry.tenant, entry.lane]
         return entry
 
     def _least(self, lane: str) -> int:

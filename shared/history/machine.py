@@ -82,12 +82,15 @@ class TimerDue:
 class DispatchDue:
     """A current chunk should be with an engine; `attempt` counts from 1.
 
-    Chunks of one `lane` share a window: where one engine takes nothing, the others' chunks do not wait for it.
+    Chunks of one `lane` share a window: where one engine takes nothing, the others' chunks do not wait for it. One that
+    `is_ahead` goes before others of its priority: its tenant has nothing else with the engine. Machines leave that to
+    who sends it.
     """
 
     chunk: ChunkId
     attempt: int
     lane: str = ""
+    is_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,14 @@ class WaitingRoom:
             waiting.chunks.give_back(chunk)
             self._file(waiting)
 
-    def move(self, subject: str, *, is_last: bool) -> None:
-        """The subject comes after all others from now on, or no longer does."""
+    def move(self, subject: str, *, is_last: bool | None = None, rank: Rank | None = None) -> None:
+        """The subject has another rank from now on, or comes after all others, or no longer does."""
         waiting = self._subjects.get(subject)
-        if waiting is not None and waiting.is_last != is_last:
-            moved = WaitingSubject(waiting.rank, waiting.lane, waiting.chunks, is_last)
+        if waiting is None:
+            return
+        place = (waiting.rank if rank is None else rank, waiting.is_last if is_last is None else is_last)
+        if place != (waiting.rank, waiting.is_last):
+            moved = WaitingSubject(place[0], waiting.lane, waiting.chunks, place[1])
             self.leave(subject)
             self._subjects[subject] = moved
             self._file(moved)

@@ -40,6 +40,7 @@ class Engine:
     down: bool = False
     trouble: str | None = None
     taken: list[str] = field(default_factory=list)
+    priorities: list[int] = field(default_factory=list)
     asked: int = 0
 
     async def dispatch(self, tasks: Sequence[ChunkTask], *, workload: str, queue: Queue, priority: int) -> None:
@@ -51,6 +52,7 @@ class Engine:
         if self.down:
             raise RetryableError("it does not answer")
         self.taken += [task.chunk for task in tasks]
+        self.priorities += [priority] * len(tasks)
 
 
 def chunks(where: Any = "celery", items: int = 2, **terms: Any) -> Chunks:
@@ -253,3 +255,52 @@ async def test_what_was_sent_does_not_wait() -> None:
     assert "job" in memory.waiting
     memory.settle("job")
     assert "job" not in memory.waiting
+
+
+async def test_a_tenant_with_nothing_at_the_engine_goes_ahead() -> None:
+    """The window is full of another one's chunks: one chunk goes before them, no second one, and none for nothing."""
+    celery = Engine()
+    jobs = {"crowd": chunks(items=9, tenant="crowd"), "other": chunks(items=3, tenant="other")}
+    memory, sending = memory_of(**jobs), sender(dispatcher(celery, Engine()))
+    await fill(sending, memory, crowd=jobs["crowd"])
+    assert celery.priorities == [2, 3], "it had nothing there either"
+    await fill(sending, memory, crowd=jobs["crowd"])
+    assert len(celery.taken) == 2, "the window is full"
+    await fill(sending, memory, **jobs)
+    await fill(sending, memory, **jobs)
+    (ahead,) = celery.taken[2:]
+    assert ahead == str(due_of("other", jobs["other"])[0].chunk)
+    assert celery.priorities[2:] == [2]
+    memory.window.drop([ahead], SystemClock().monotonic())
+    others = {"other": jobs["other"][1:]}
+    await fill(sending, memory, crowd=jobs["crowd"], **others)
+    assert celery.taken[3:] == [str(due_of("other", jobs["other"])[1].chunk)]
+
+
+async def test_two_jobs_of_a_tenant_do_not_both_go_ahead() -> None:
+    """Both wait when neither has anything at the engine: the second one comes by turns, once there is room."""
+    celery = Engine()
+    jobs = {
+        "crowd": chunks(items=9, tenant="crowd"),
+        "one": chunks(items=1, tenant="other"),
+        "two": chunks(items=1, tenant="other"),
+    }
+    memory, sending = memory_of(**jobs), sender(dispatcher(celery, Engine()))
+    await fill(sending, memory, crowd=jobs["crowd"])
+    await fill(sending, memory, one=jobs["one"], two=jobs["two"])
+    assert len(celery.taken) == 3
+    for _ in range(2):
+        memory.window.drop([chunk for chunk in celery.taken if "crowd" in chunk], SystemClock().monotonic())
+        await sending.fill(memory)
+    second = str(due_of("two", jobs["two"])[0].chunk)
+    assert second in celery.taken
+    assert celery.priorities[celery.taken.index(second)] == 3
+
+
+@pytest.mark.parametrize(("priority", "at_celery"), [("interactive", 0), ("batch", 5)])
+async def test_priorities_decide_before_tenants(priority: str, at_celery: int) -> None:
+    """What goes ahead is still after all that is more urgent."""
+    celery = Engine()
+    job = chunks(items=1, tenant="other", priority=priority)
+    await fill(sender(dispatcher(celery, Engine())), memory_of(job=job), job=job)
+    assert celery.priorities == [at_celery]

@@ -41,7 +41,7 @@ _CONNECT_SECONDS = 10.0
 _PYTHON_QUEUE = "batch_tasks"
 _ASKED_WORKERS = "_kombu.binding.celery.pidbox"
 """Where kombu notes who listens to pings: no worker that stopped in order; one that was killed is there for an hour."""
-_PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
+_PRIORITY_SUFFIXES = ("", *(f"\x06\x16{step}" for step in (2, 3, 5, 6, 9)))
 """What kombu appends to a queue's name for its priorities."""
 
 

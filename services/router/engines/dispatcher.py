@@ -22,7 +22,7 @@ from shared.telemetry.spans import span
 from shared.workloads import Queue, WorkloadRegistry
 
 PRIORITIES = {"interactive": 0, "normal": 3, "batch": 6}
-"""Celery's priorities on Redis: 0 is the highest."""
+"""Celery's priorities on Redis: 0 is the highest. What goes ahead of others (`DispatchDue`) has one less."""
 
 
 class EngineQueue(Protocol):
@@ -99,7 +99,8 @@ class JobDispatcher:
         for state, due in chunks:
             if state.terms is not None:
                 engine = self._engine(state, state.terms)
-                groups[due.lane, engine, state.terms.workload, PRIORITIES[state.terms.priority]].append((state, due))
+                priority = PRIORITIES[state.terms.priority] - due.is_ahead
+                groups[due.lane, engine, state.terms.workload, priority].append((state, due))
         taken: set[str] = set()
         refused: dict[str, Exception] = {}
         down: dict[Engine, Exception] = {}

@@ -23,7 +23,7 @@ QUEUES = ("batch_tasks", "claude_tasks", "sage_tasks", "notifications", HOUSEKEE
 
 DEFAULT_PRIORITY = 3
 
-_PRIORITY_STEPS = [0, 3, 6, 9]
+_PRIORITY_STEPS = [0, 2, 3, 5, 6, 9]
 _SOCKET_SECONDS = 10.0
 """Longer than a worker's BRPOP (1 s), so that only a Redis that hangs runs into it."""
 
