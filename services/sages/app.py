@@ -7,6 +7,7 @@ from functools import partial
 from faststream import FastStream
 
 from services.sages.panel.advisor import passes_over
+from services.sages.panel.ranking import AcceptanceRanking
 from services.sages.service import SagesService
 from shared.consumer.handler import Subscription
 from shared.consumer.inbox import InboxConsumer
@@ -21,7 +22,16 @@ def make_app(settings: Settings) -> FastStream:
     service = SagesService(settings)
     inbox = InboxConsumer(
         settings,
-        [Subscription(JOBS_HISTORY, SAGES_PANEL, service.advising, passes_over, payload=JobAccepted)],
+        [
+            Subscription(
+                JOBS_HISTORY,
+                SAGES_PANEL,
+                service.advising,
+                passes_over,
+                payload=JobAccepted,
+                ranking=AcceptanceRanking(settings.tenant_weights.of),
+            )
+        ],
         service.producer,
     )
     return service_application("ElderMesh sages", inbox, partial(service.running, inbox), settings.heartbeat_file)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from shared.consumer.brake import Brake
-from shared.consumer.read_ahead import Ranking
+from shared.consumer.read_ahead import PassesOver, Ranking
 from shared.consumer.record import ConsumedRecord
 
 DecodedT = TypeVar("DecodedT")
@@ -57,7 +56,7 @@ class Subscription:
     topic: str
     group: str
     handler: RecordHandler[Any]
-    passes_over: Callable[[ConsumedRecord], bool] | None = None
+    passes_over: PassesOver | None = None
     """Whether a record is not for the handler: then it is skipped, without a span or a count."""
     payload: Any = Any
     """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""

@@ -89,7 +89,8 @@ class InboxConsumer:
         reader = InboxReader(subscription, runner, alarm, settings, self._wake)
         times = group_times(settings)
         if subscription.ranking is not None:
-            self.broker.rankings[settings.topic(subscription.group)] = subscription.ranking
+            by_rank = (subscription.ranking, subscription.passes_over)
+            self.broker.rankings[settings.topic(subscription.group)] = by_rank
         subscriber = self.broker.subscriber(
             settings.topic(subscription.topic),
             batch=True,

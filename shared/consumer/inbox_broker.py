@@ -18,7 +18,7 @@ from faststream.middlewares import AckPolicy
 
 from shared.consumer.client import InboxClient
 from shared.consumer.ranked_client import RankedInboxClient
-from shared.consumer.read_ahead import Ranking
+from shared.consumer.read_ahead import PassesOver, Ranking
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -45,8 +45,8 @@ class InboxBroker(KafkaBroker):
         # Beside what FastStream makes of its own settings; its classes for security know no client certificates.
         self._access = settings.kafka.options()
         self._prefix = settings.topic_prefix
-        self.rankings: dict[str, Ranking] = {}
-        """By group, with its prefix, of inboxes that are handled by rank."""
+        self.rankings: dict[str, tuple[Ranking, PassesOver | None]] = {}
+        """By group, with its prefix, of inboxes that are handled by rank; and what of them is passed over."""
         self._was_started = False
 
     async def start(self) -> None:
@@ -80,7 +80,10 @@ class InboxBroker(KafkaBroker):
         ranking = self.rankings.get(group_id)
         if ranking is None:
             return InboxClient(*args, group_id=group_id, **options)
-        return RankedInboxClient(*args, group_id=group_id, ranking=ranking, prefix=self._prefix, **options)
+        by_rank, passes_over = ranking
+        return RankedInboxClient(
+            *args, group_id=group_id, ranking=by_rank, passes_over=passes_over, prefix=self._prefix, **options
+        )
 
 
 async def parse_any_headers(batch: tuple[Any, ...], parse: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError  # noqa: TID251 - `InboxClient` raises what FastStream expects
 
 from shared.consumer.client import InboxClient
-from shared.consumer.read_ahead import Ranking, ReadAhead
+from shared.consumer.read_ahead import PassesOver, Ranking, ReadAhead
 from shared.consumer.record import LARGE_BYTES
+from shared.logs.setup import get_logger
 
 _POLL_RECORDS = 500
 """Looked at without letting the event loop run, a few milliseconds."""
 
+_log = get_logger(__name__)
+
 _BATCH: Final = "by rank"
+
+_PASSED_SECONDS = 5.0
 
 
 class RankedInboxClient(InboxClient):
@@ -27,17 +34,22 @@ class RankedInboxClient(InboxClient):
     Args:
         ranking: what ranks a record.
         prefix: of the names of topics.
+        passes_over: tells a record that nobody will handle.
     """
 
-    def __init__(self, *args: Any, ranking: Ranking, prefix: str, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, ranking: Ranking, prefix: str, passes_over: PassesOver | None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self._ranking = ranking
-        self._prefix = prefix
-        self._ahead = ReadAhead(ranking, prefix)
+        self._make = partial(ReadAhead, ranking, prefix, passes_over)
+        self._ahead = self._make()
+        self._passed_at = time.monotonic()
+        self._passed: dict[TopicPartition, int] = {}
 
     def forget(self) -> None:
         """Nothing that was read counts any more."""
-        self._ahead = ReadAhead(self._ranking, self._prefix)
+        self._ahead = self._make()
+        self._passed = {}
 
     async def commit(self, offsets: Any = None) -> None:
         """Commit these offsets or, without any, what the batch at hand completes."""
@@ -61,6 +73,7 @@ class RankedInboxClient(InboxClient):
     ) -> dict[Any, list[Any]]:
         self._ahead.give_back()
         await self._read(timeout_ms)
+        await self._commit_passed()
         # Under one key, since FastStream puts the records of one after those of another.
         batch = self._ahead.take()
         return {_BATCH: batch} if batch else {}
@@ -81,6 +94,22 @@ class RankedInboxClient(InboxClient):
                 if ahead.add(raw) > LARGE_BYTES:
                     await asyncio.sleep(0)  # the look at a large record takes up to 20 ms
             is_more = sum(map(len, batches.values())) == _POLL_RECORDS
+
+    async def _commit_passed(self) -> None:
+        """Now and then commit behind what was passed over: no batch comes that would."""
+        now = time.monotonic()
+        if now < self._passed_at + _PASSED_SECONDS:
+            return
+        self._passed_at = now
+        passed = self._ahead.passed()
+        if passed == self._passed:
+            return
+        try:
+            await super().commit(passed)
+        except KafkaError as error:
+            _log.info("what was passed over is committed later", error=repr(error))
+        else:
+            self._passed = passed
 
     async def _begins_at(self, partition: TopicPartition) -> int | None:
         read = self._ahead.position(partition)

@@ -30,6 +30,9 @@ BATCH_BYTES = 64 * 1024
 Ranking = Callable[[ConsumedRecord, int], Rank]
 """The rank of a record that came as the so-maniest. It has to be quick for any bytes, and never raises."""
 
+PassesOver = Callable[[ConsumedRecord], bool]
+"""Whether a record is not for the handler. As quick, and it never raises."""
+
 
 @dataclass(slots=True, eq=False)
 class _Held:
@@ -68,10 +71,12 @@ class ReadAhead:
     Args:
         ranking: what ranks a record.
         prefix: of the names of topics.
+        passes_over: tells a record that nobody will handle; it is done at once. Without it there is none.
     """
 
-    def __init__(self, ranking: Ranking, prefix: str) -> None:
+    def __init__(self, ranking: Ranking, prefix: str, passes_over: PassesOver | None = None) -> None:
         self._ranking = ranking
+        self._passes_over = passes_over
         self._prefix = prefix
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._lines: defaultdict[tuple[TopicPartition, bytes | int], _Line] = defaultdict(_Line)
@@ -93,14 +98,16 @@ class ReadAhead:
         return None if known is None else known.next_offset
 
     def add(self, raw: Any) -> int:
-        """Hold a record that was read (aiokafka's); its size in bytes."""
+        """Hold a record that was read (aiokafka's), if it is to be handled; its size in bytes."""
         record = ConsumedRecord.of(raw, prefix=self._prefix)
+        log = self._partitions.setdefault(_partition_of(raw), _Partition())
+        log.next_offset = raw.offset + 1
+        if self._passes_over is not None and self._passes_over(record):
+            return 0
         self._came += 1
         held = _Held(raw, raw.offset, self._ranking(record, self._came), record.size_bytes)
-        log = self._partitions.setdefault(_partition_of(raw), _Partition())
         log.held.append(held)
         log.size_bytes += held.size_bytes
-        log.next_offset = raw.offset + 1
         line = self._lines[_name(raw)]
         line.records.append(held)
         self._file(line)
@@ -139,6 +146,10 @@ class ReadAhead:
                 undone = (held.offset for held in log.held if not held.is_done and held not in done)
                 offsets[partition] = next(undone, log.next_offset)
         return offsets
+
+    def passed(self) -> dict[TopicPartition, int]:
+        """What may be committed of partitions of which nothing waits: all was passed over, or is done."""
+        return {partition: log.next_offset for partition, log in self._partitions.items() if not log.held}
 
     def finish(self) -> None:
         """All that is handed out is done."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from services.router.engines.chunks.task import ChunkTask
-from services.router.engines.dispatcher import PRIORITIES
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from shared.errors import LostOwnershipError, RetryableError
@@ -20,6 +19,7 @@ from shared.history.machine import DecisionDue, DispatchDue, NewFact, Publicatio
 from shared.history.owner import Owner
 from shared.history.owner_parts import OwnerTimes, Rank
 from shared.history.snapshot import Advance, ClaimWord, Guard, PartitionStore, Snapshot
+from shared.priorities import PRIORITIES
 from tests.property.fact_writer import BY_ADVICE
 from tests.property.process import Process
 

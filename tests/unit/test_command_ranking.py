@@ -7,8 +7,8 @@ import pytest
 from eldermesh.contract.cloudevents import CANCEL
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
 from services.router.admission.ranking import CommandRanking
-from services.router.engines.dispatcher import PRIORITIES
 from shared.history.owner_parts import Rank
+from shared.priorities import PRIORITIES
 from tests.malformed import job, malformed
 from tests.unit.consumer.records import consumed
 

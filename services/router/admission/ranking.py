@@ -10,9 +10,9 @@ import orjson
 from eldermesh.contract.cloudevents import CANCEL
 from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.vocabulary import MAX_RECORD_BYTES
-from services.router.engines.dispatcher import PRIORITIES
 from shared.consumer.record import ConsumedRecord
 from shared.history.owner_parts import Rank
+from shared.priorities import PRIORITIES
 
 _TENANT: str = JobSubmit.model_fields["tenant"].default
 _PRIORITY: str = JobSubmit.model_fields["priority"].default

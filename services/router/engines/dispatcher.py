@@ -16,13 +16,11 @@ from shared.facts.jobs import JobTerms
 from shared.history.clock import Clock
 from shared.history.machine import DispatchDue
 from shared.history.owner_parts import Dispatched, Rank
+from shared.priorities import PRIORITIES
 from shared.telemetry import metric_names, names
 from shared.telemetry.propagation import context_from, traceparent_of, tracestate_of
 from shared.telemetry.spans import span
 from shared.workloads import Queue, WorkloadRegistry
-
-PRIORITIES = {"interactive": 0, "normal": 3, "batch": 6}
-"""Celery's priorities on Redis: 0 is the highest. What goes ahead of others (`DispatchDue`) has one less."""
 
 
 class EngineQueue(Protocol):

@@ -165,3 +165,21 @@ def test_nothing_is_lost_out_of_order_or_committed_early(steps: Sequence[Any]) -
         TopicPartition("jobs", partition): 1 + max(each.offset for each in came if each.partition == partition)
         for partition in {each.partition for each in came}
     }
+
+
+def test_what_is_passed_over_is_not_held() -> None:
+    """It is no record to handle, counts for no bound, and is committed with what was handled before and after it."""
+    ahead = ReadAhead(_ranking, "", lambda record: record.value == b"x")
+    sizes = [ahead.add(raw(value, offset)) for offset, value in enumerate(["x", "na", "x", "ia", "x"])]
+    assert sizes[0] == sizes[2] == sizes[4] == 0
+    assert ahead.passed() == {}, "something waits"
+    assert _taken(ahead) == ["ia"]
+    assert ahead.to_commit() == {}
+    ahead.finish()
+    assert _taken(ahead) == ["na"]
+    assert ahead.to_commit() == {TopicPartition("jobs", 0): 5}
+    ahead.finish()
+    ahead.add(raw("x", 5))
+    assert not ahead
+    assert ahead.passed() == {TopicPartition("jobs", 0): 6}
+    assert ahead.position(TopicPartition("jobs", 0)) == 6
