@@ -21,7 +21,7 @@ MOST_RECORDS = 12_000
 MOST_BYTES = 8 * 1024 * 1024
 """Of the records of one inbox that wait, shared by its partitions. What one more poll brings may come on top."""
 
-BATCH_RECORDS = 25
+BATCH_RECORDS = 10
 """Most that are handed out at once: tens of milliseconds of work, for which a more urgent one has to wait."""
 
 BATCH_BYTES = 64 * 1024

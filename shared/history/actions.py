@@ -23,7 +23,7 @@ from shared.history.subject_failures import OwnTrouble
 _ASK_AGAIN_SECONDS = 1.0
 """Wait before a timer that fired too early by the broker's clock, or a decision that failed, is tried again."""
 
-_DECIDE_SECONDS = 0.02
+_DECIDE_SECONDS = 0.005
 """So long one step decides. What is due beyond that waits for the next one, which looks for more urgent facts first."""
 
 _FORGET_AT_ONCE = 500

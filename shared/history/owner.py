@@ -27,6 +27,9 @@ from shared.history.subject_failures import OwnTrouble
 BATCH_RECORDS = 500
 """Most facts, hence most subjects, of one batch."""
 
+_LIVE_RECORDS = 50
+"""The same once it has caught up: the owners of a process take turns, and each fact takes half a millisecond."""
+
 _MAX_LOADS = 5
 _SURE_SECONDS = 5.0
 
@@ -115,7 +118,8 @@ class Owner(Generic[S]):
             self._position = memory.position
             wait_seconds = 0.0
         wait_seconds = self._actor.shorten(memory, wait_seconds)
-        records = await self._log.read(memory.position, max_records=BATCH_RECORDS, wait_seconds=wait_seconds)
+        most = _LIVE_RECORDS if memory.is_caught_up else BATCH_RECORDS
+        records = await self._log.read(memory.position, max_records=most, wait_seconds=wait_seconds)
         began = self._clock.monotonic()
         if records:
             await self._batch(memory, records)
