@@ -9,7 +9,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.settings import Settings
@@ -73,8 +74,12 @@ def redis_trouble(error: BaseException) -> str:
     return f"Redis does not answer: {error}"
 
 
-def make_redis(settings: Settings, kind: type[Redis] = Redis) -> Redis:
-    """A client whose every call ends within seconds; connects at first use."""
+def make_redis(
+    settings: Settings,
+    kind: type[Redis] = Redis,
+    retried: tuple[type[RedisError], ...] = (RedisConnectionError, RedisTimeoutError),
+) -> Redis:
+    """A client whose every call ends within seconds; connects at first use. After those `retried` it tries again."""
     return heeding_cancellation(
         kind.from_url(
             settings.redis_url.get_secret_value(),
@@ -82,6 +87,6 @@ def make_redis(settings: Settings, kind: type[Redis] = Redis) -> Redis:
             decode_responses=False,
             socket_timeout=_SOCKET_SECONDS,
             socket_connect_timeout=_SOCKET_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES, supported_errors=retried),
         )
     )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eldermesh.contract.tenants import inbox_of_tenant
 from services.router.admission.commands import JobAdmission
@@ -52,7 +53,8 @@ class RouterService:
         self._clock = SystemClock()
         self._waking = Waking(self._clock)
         self._windows = WindowGroup()
-        self._redis: Redis = make_redis(settings, PipeliningRedis)
+        # Not after a time-out: what all owners have asked would be sent again because the answer to one is slow.
+        self._redis: Redis = make_redis(settings, PipeliningRedis, retried=(RedisConnectionError,))
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
         self._ray = None if settings.ray_address is None else RayDispatcher(settings)

@@ -26,7 +26,7 @@ class LoopCalls:
             RuntimeError: the loop is closed.
         """
         self._waiting.append((copy_context(), call))
-        if self._is_woken:  # it takes this one, too: it looks after it has said that it is no longer
+        if self._is_woken:  # `_run` clears the flag before it looks, so it takes this call, too
             return
         self._is_woken = True
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -13,6 +14,7 @@ from aiokafka.errors import KafkaError  # noqa: TID251 - `InboxClient` raises wh
 
 from shared.consumer.client import InboxClient
 from shared.consumer.read_ahead import PassesOver, Ranking, ReadAhead
+from shared.consumer.reader import COMMIT_SECONDS
 from shared.consumer.record import LARGE_BYTES
 from shared.logs.setup import get_logger
 
@@ -24,6 +26,9 @@ _log = get_logger(__name__)
 _BATCH: Final = "by rank"
 
 _PASSED_SECONDS = 5.0
+
+_MOST_POLLS = 8
+"""So often at most it reads on before it hands out: of a long history that is passed over, polls stay full for long."""
 
 
 class RankedInboxClient(InboxClient):
@@ -73,27 +78,34 @@ class RankedInboxClient(InboxClient):
     ) -> dict[Any, list[Any]]:
         self._ahead.give_back()
         await self._read(timeout_ms)
-        await self._commit_passed()
         # Under one key, since FastStream puts the records of one after those of another.
         batch = self._ahead.take()
+        if not batch:
+            await self._commit_passed()
         return {_BATCH: batch} if batch else {}
 
     async def _read(self, timeout_ms: int) -> None:
         """Read what has been fetched; wait for it if nothing waits here."""
-        is_more = True
-        while is_more:
-            ahead = self._ahead
-            partitions = ahead.with_room(self.assignment())
-            if not partitions and ahead:
+        for _ in range(_MOST_POLLS):
+            partitions = self._ahead.with_room(self.assignment())
+            if not partitions and self._ahead:
                 self.polled_at = time.monotonic()
                 await asyncio.sleep(0)  # as any other poll: who asks again and again must not be alone
                 return
-            wait_ms = 0 if ahead else timeout_ms
+            wait_ms = 0 if self._ahead else timeout_ms
             batches = await super()._poll(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
-            for raw in chain.from_iterable(batches.values()):
-                if ahead.add(raw) > LARGE_BYTES:
-                    await asyncio.sleep(0)  # the look at a large record takes up to 20 ms
-            is_more = sum(map(len, batches.values())) == _POLL_RECORDS
+            await self._hold(list(chain.from_iterable(batches.values())))
+            if sum(map(len, batches.values())) < _POLL_RECORDS:
+                return
+
+    async def _hold(self, records: Sequence[Any]) -> None:
+        """Hold what a poll has given: in what is held now, for the poll may have waited for another assignment."""
+        ahead = self._ahead
+        for raw in records:
+            if self._ahead is not ahead:
+                return  # partitions were given up meanwhile; whoever has them reads these again
+            if ahead.add(raw) > LARGE_BYTES:
+                await asyncio.sleep(0)  # the look at a large record takes up to 20 ms
 
     async def _commit_passed(self) -> None:
         """Now and then commit behind what was passed over: no batch comes that would."""
@@ -105,8 +117,9 @@ class RankedInboxClient(InboxClient):
         if passed == self._passed:
             return
         try:
-            await super().commit(passed)
-        except KafkaError as error:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await super().commit(passed)
+        except (KafkaError, TimeoutError) as error:
             _log.info("what was passed over is committed later", error=repr(error))
         else:
             self._passed = passed

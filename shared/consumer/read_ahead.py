@@ -28,7 +28,7 @@ BATCH_BYTES = 64 * 1024
 """After so many bytes no other record is handed out with them: large ones may take half a second each."""
 
 Ranking = Callable[[ConsumedRecord, int], Rank]
-"""The rank of a record that came as the so-maniest. It has to be quick for any bytes, and never raises."""
+"""The rank of a record; the second argument counts records as they came. Quick for any bytes, and it never raises."""
 
 PassesOver = Callable[[ConsumedRecord], bool]
 """Whether a record is not for the handler. As quick, and it never raises."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Generic, cast
 
 from redis.exceptions import RedisError
@@ -159,12 +159,19 @@ class Actor(Generic[S]):
             entries = iter(self._machine.due(state, now_ms))
             for entry in entries:
                 if isinstance(entry, DispatchDue):
-                    return due, chain((entry,), cast("Iterator[DispatchDue]", entries))
+                    return due, self._dispatches(subject, entry, cast("Iterator[DispatchDue]", entries))
                 due.append(entry)
         except Exception as error:  # noqa: BLE001 - logged, and asked again at the next sweep
             self._trouble.tell(subject, "due", error)
             return [], iter(())
         return due, iter(())
+
+    def _dispatches(self, subject: str, first: DispatchDue, others: Iterator[DispatchDue]) -> Iterator[DispatchDue]:
+        yield first
+        try:
+            yield from others
+        except Exception as error:  # noqa: BLE001 - logged, and asked again at the next sweep
+            self._trouble.tell(subject, "due", error)
 
     def _tell_end(self, subject: str, state: S) -> None:
         try:
@@ -189,6 +196,7 @@ class Actor(Generic[S]):
                         # A dependency does not answer: the next subject would wait just as long, so all wait for the
                         # next sweep.
                         self._trouble.tell(subject, "decide", error)
+                        memory.agenda.postpone(_decision(subject, entry), now + _ASK_AGAIN_SECONDS)
                         memory.undecided.clear()
             if self._clock.monotonic() >= until:
                 break
@@ -197,7 +205,7 @@ class Actor(Generic[S]):
     async def _decided(
         self, memory: Memory[S], subject: str, state: S, due: DecisionDue, now: float
     ) -> list[_Appending]:
-        what = f"decision {subject} {due.n}"
+        what = _decision(subject, due)
         if not memory.agenda.may_ask(what, memory.position, now):
             return []
         fact: NewFact | None = None
@@ -275,3 +283,7 @@ class Actor(Generic[S]):
         start, _ = await self._log.bounds()
         while await self._store.forget(memory.guard, start, _FORGET_AT_ONCE) == _FORGET_AT_ONCE:
             pass
+
+
+def _decision(subject: str, due: DecisionDue) -> str:
+    return f"decision {subject} {due.n}"

@@ -20,7 +20,11 @@ from shared.settings import Settings
 
 _POLL_RECORDS = 500
 _ENOUGH_RECORDS = 1000
-"""A partition with so many records that its owner has not read yet gets no more until it has."""
+_ENOUGH_BYTES = 4 * 1024 * 1024
+"""A partition with so many records, or bytes, that its owner has not read yet gets no more until it has."""
+
+_READ_BYTES = 4 * 1024 * 1024
+"""After so many bytes a read ends: what is read at once is folded, and written to Redis, at once."""
 
 _POLL_MS = 1000
 _FULL_POLL_MS = 20
@@ -37,6 +41,7 @@ class _Fetched:
 
     def __init__(self) -> None:
         self.records: deque[Any] = deque()
+        self.size_bytes = 0
         self.next: int | None = None
         """The offset of the next record to be read; None while nobody reads the partition."""
         self.failure: KafkaUnavailableError | None = None
@@ -45,16 +50,38 @@ class _Fetched:
     def start_at(self, offset: int | None) -> None:
         """Forget what was fetched, and what failed."""
         self.records.clear()
+        self.size_bytes = 0
         self.next, self.failure = offset, None
         self.changed.clear()
 
     def put(self, records: Sequence[Any]) -> None:
         """There is more to read."""
         self.records.extend(records)
+        self.size_bytes += sum(map(_size_bytes, records))
         self.changed.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more of it is to be fetched."""
+        return len(self.records) < _ENOUGH_RECORDS and self.size_bytes < _ENOUGH_BYTES
+
+    def take(self, most: int) -> list[Any]:
+        """The next records: `most` at most, and none after `_READ_BYTES`."""
+        taken: list[Any] = []
+        left = _READ_BYTES
+        while self.records and len(taken) < most and left > 0:
+            record = self.records.popleft()
+            left -= _size_bytes(record)
+            taken.append(record)
+        if taken:
+            self.next = taken[-1].offset + 1
+            self.size_bytes -= _READ_BYTES - left
+        if not self.records:
+            self.changed.clear()
+        return taken
+
     def fail(self, failure: KafkaUnavailableError) -> None:
-        """Whoever reads next is told; the partition is not fetched on."""
+        """Whoever reads next is told. Until then what is fetched is thrown away."""
         self.start_at(None)
         self.failure = failure
         self.changed.set()
@@ -132,7 +159,7 @@ class HistoryReader:
             KafkaUnavailableError: the broker did not answer, or refused.
         """
         fetched = self._fetched[partition]
-        if fetched.next != offset:
+        if fetched.next != offset and fetched.failure is None:
             self._seek(partition, offset)
         if not fetched.records and wait_seconds > 0:
             with contextlib.suppress(TimeoutError):
@@ -146,12 +173,7 @@ class HistoryReader:
             failure = fetched.failure
             fetched.start_at(None)
             raise failure
-        records = [fetched.records.popleft() for _ in range(min(most, len(fetched.records)))]
-        if records:
-            fetched.next = records[-1].offset + 1
-        if not fetched.records:
-            fetched.changed.clear()
-        return records
+        return fetched.take(most)
 
     def highwater(self, partition: TopicPartition) -> int:
         """Where the log of a partition ended at the last fetch; 0 before the first."""
@@ -206,7 +228,7 @@ class HistoryReader:
                 await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async def _fetch(self, consumer: PacedConsumer) -> None:
-        wanted = [p for p, fetched in self._fetched.items() if len(fetched.records) < _ENOUGH_RECORDS]
+        wanted = [partition for partition, fetched in self._fetched.items() if fetched.has_room]
         if len(wanted) == len(self._fetched):
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
         elif wanted:
@@ -223,6 +245,10 @@ class HistoryReader:
             fetching.exception()  # each reader raises it
         for fetched in self._fetched.values():
             fetched.changed.set()
+
+
+def _size_bytes(record: Any) -> int:
+    return len(record.value or b"")
 
 
 def _outside(error: OffsetOutsideLogError) -> Sequence[TopicPartition]:

@@ -95,10 +95,13 @@ class DispatchDue:
 
 @dataclass(frozen=True, slots=True)
 class ChunkChanges:
-    """The identities of the chunks that stood in a plan and no longer do, and of those that have come, as text."""
+    """The identities of the chunks that stood in a plan and no longer do, and of those that have come, as text.
+
+    Those that have come are made when they are asked for, once.
+    """
 
     gone: Collection[str]
-    come: Collection[str]
+    come: Iterable[str]
 
 
 Due = EndDue | MarkDue | DecisionDue | TimerDue | DispatchDue

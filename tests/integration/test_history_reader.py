@@ -114,3 +114,31 @@ async def test_it_connects_again_after_the_last_was_closed(any_broker: AnyBroker
         await reader.open(first)
         assert await read(reader, first, 1, 1) == [1]
         assert (await reader.bounds(first)).end == 2
+
+
+async def test_a_read_is_bounded_in_bytes(any_broker: AnyBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch brings many large facts; a read gives as many as may be folded at once, and all come."""
+    monkeypatch.setattr(history_reader, "_READ_BYTES", 50_000)
+    async with fresh_topics(any_broker.bootstrap, any_broker.profile) as settings, reading(settings) as parts:
+        reader, producer, (partition, _) = parts
+        await producer.send_all([OutgoingRecord(partition.topic, b"x" * 10_000, b"k", partition.partition)] * 40)
+        sizes: list[int] = []
+        async with asyncio.timeout(30):
+            while sum(sizes) < 40:
+                sizes.append(len(await reader.read(partition, sum(sizes), most=500, wait_seconds=1.0)))
+        assert max(sizes) <= 5
+        assert sum(sizes) == 40
+
+
+async def test_an_owner_that_never_waits_learns_that_its_offset_is_gone(apache_kafka: str) -> None:
+    """One with much to do asks for facts without a time to wait."""
+
+    async def ask_again_and_again() -> None:
+        while True:
+            await reader.read(partition, 1000, most=10, wait_seconds=0.0)
+
+    async with fresh_topics(apache_kafka, "kafka") as settings, reading(settings) as parts:
+        reader, producer, (partition, _) = parts
+        await write(producer, partition, 1)
+        with pytest.raises(OffsetOutsideLogError):
+            await asyncio.wait_for(ask_again_and_again(), 30)

@@ -114,7 +114,7 @@ class JobMachine(AcceptedMachine[JobState]):
         plan, bitmap = ((), b"") if before is None else (before.plan, before.bitmap)
         gone = chunks_gone(plan, bitmap, after.plan, after.bitmap)
         come = chunks_come(plan, after.plan, after.bitmap)
-        return ChunkChanges([after.identity(chunk) for chunk in gone], [after.identity(chunk) for chunk in come])
+        return ChunkChanges([after.identity(chunk) for chunk in gone], map(after.identity, come))
 
     def lane(self, state: JobState) -> str:
         """The engine of the job; jobs that asked for Ray have a lane of their own, as only they wait for it."""

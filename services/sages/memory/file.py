@@ -216,9 +216,11 @@ class MemoryFile:
 
 
 def _settle(answer: asyncio.Future[_T], query: Future[_T]) -> None:
-    if answer.done() or query.cancelled():
+    if answer.done():
         return  # nobody waits for it
-    if (error := query.exception()) is not None:
+    if query.cancelled():
+        answer.cancel()
+    elif (error := query.exception()) is not None:
         answer.set_exception(error)
     else:
         answer.set_result(query.result())

@@ -107,7 +107,7 @@ def test_a_result_costs_the_same_in_a_job_of_any_size() -> None:
         story.tell(results(succeeded(items // 2, micros=5)))
         changes = JobMachine().chunk_changes(before, story.job)
         size = len(JobMachine().encode(story.job))
-        return size, len(changes.gone), len(changes.come)
+        return size, len(changes.gone), len(list(changes.come))
 
     small, large = measured(400), measured(40_000)
     assert small[1:] == large[1:] == (1, 0)

@@ -77,7 +77,7 @@ class CeleryDispatcher:
         if self._next_push is None:
             self._next_push = asyncio.create_task(self._push(self._last_push), name="tasks for Celery")
             self._next_push.add_done_callback(_see)
-        await self._limited(self._next_push)
+        await self._limited(self._next_push, seconds=2 * self._timeout_seconds)  # the push before takes its time, too
 
     async def _push(self, before: asyncio.Task[None] | None) -> None:
         """Push what all callers have brought by the time the push before has ended: one way to the thread for them."""
@@ -115,17 +115,17 @@ class CeleryDispatcher:
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         future.add_done_callback(self._done)
-        return await self._limited(future)
+        return await self._limited(future, seconds=self._timeout_seconds)
 
-    async def _limited(self, future: asyncio.Future[T]) -> T:
+    async def _limited(self, future: asyncio.Future[T], *, seconds: float) -> T:
         """Wait for what goes on without the caller."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds):
                 return await asyncio.shield(future)
         except RetryableError:
             raise
         except TimeoutError as error:
-            raise RetryableError(f"Celery's Redis did not answer in {self._timeout_seconds:g} s") from error
+            raise RetryableError(f"Celery's Redis did not answer in {seconds:g} s") from error
         except BROKER_ERRORS as error:
             raise RetryableError(f"Celery's Redis does not answer, or refuses: {error!r}") from error
         except Exception as error:  # nothing was acknowledged, so the caller can only try again

@@ -1,0 +1,109 @@
+"""The client of an inbox by rank: what it reads is held where it counts, and no broker stops it from handing out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+
+from shared.consumer import ranked_client
+from shared.consumer.client import InboxClient
+from shared.consumer.ranked_client import RankedInboxClient
+from shared.consumer.record import LARGE_BYTES, ConsumedRecord
+from shared.history.owner_parts import Rank
+
+_JOBS = TopicPartition("jobs", 0)
+
+
+def _record(offset: int, value: bytes = b"n") -> Any:
+    return ConsumerRecord("jobs", 0, offset, 0, 0, None, value, None, 0, len(value), ())
+
+
+def _passes_over(record: ConsumedRecord) -> bool:
+    return record.value == b"x"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[RankedInboxClient]:
+    """A client that is not connected."""
+    made = RankedInboxClient(
+        bootstrap_servers="127.0.0.1:9",
+        group_id="tests",
+        fetch_max_wait_ms=10,
+        ranking=lambda _record, order: Rank(3, order),
+        prefix="",
+        passes_over=_passes_over,
+    )
+    yield made
+    await made.stop()
+
+
+async def _handed_out(client: RankedInboxClient) -> list[int]:
+    batches = await client._poll(timeout_ms=0, max_records=None)  # noqa: SLF001 - what FastStream's poll ends in
+    return [record.offset for records in batches.values() for record in records]
+
+
+async def test_a_poll_that_outlasts_a_rebalance_loses_nothing(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the new assignment, whose records it gives: they are held, not thrown away with the old ones."""
+
+    async def polled(self: RankedInboxClient, *_: Any, **__: Any) -> dict[Any, list[Any]]:
+        self.forget()
+        return {_JOBS: [_record(5), _record(6)]}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    assert await _handed_out(client) == [5, 6]
+
+
+async def test_records_of_partitions_that_were_given_up_are_not_held(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two large records the event loop runs, and with it what a rebalance does."""
+
+    async def polled(self: RankedInboxClient, *_: Any, **__: Any) -> dict[Any, list[Any]]:
+        asyncio.get_running_loop().call_soon(self.forget)
+        return {_JOBS: [_record(5, b"n" * (LARGE_BYTES + 1)), _record(6)]}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    assert await _handed_out(client) == []
+
+
+async def test_a_commit_without_an_answer_holds_up_nothing(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what was passed over: the poll ends, and what comes then is handed out."""
+    asked: list[Any] = []
+
+    async def never(_: Any, offsets: Any) -> None:
+        asked.append(offsets)
+        await asyncio.Event().wait()
+
+    comes = iter([[_record(0, b"x")], [_record(1)]])
+
+    async def polled(*_: Any, **__: Any) -> dict[Any, list[Any]]:
+        return {_JOBS: next(comes)}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    monkeypatch.setattr(InboxClient, "commit", never)
+    monkeypatch.setattr(ranked_client, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(ranked_client, "_PASSED_SECONDS", 0.0)
+    assert await _handed_out(client) == []
+    assert asked == [{_JOBS: 1}]
+    assert await _handed_out(client) == [1]
+
+
+async def test_what_is_passed_over_for_long_does_not_keep_what_waits(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each poll is full of a long history: after some of them what was found is handed out."""
+    offsets = iter(range(1_000_000))
+
+    async def polled(*_: Any, max_records: int, **__: Any) -> dict[Any, list[Any]]:
+        return {_JOBS: [_record(next(offsets), b"x") for _ in range(max_records - 1)] + [_record(next(offsets))]}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    assert await _handed_out(client)
