@@ -100,11 +100,13 @@ class RankedInboxClient(InboxClient):
 
     async def _hold(self, records: Sequence[Any]) -> None:
         """Hold what a poll has given: in what is held now, for the poll may have waited for another assignment."""
-        ahead = self._ahead
+        ahead, looked_at_bytes = self._ahead, 0
         for raw in records:
             if self._ahead is not ahead:
                 return  # partitions were given up meanwhile; whoever has them reads these again
-            if ahead.add(raw) > LARGE_BYTES:
+            looked_at_bytes += ahead.add(raw)
+            if looked_at_bytes > LARGE_BYTES:
+                looked_at_bytes = 0
                 await asyncio.sleep(0)  # the look at a large record takes up to 20 ms
 
     async def _commit_passed(self) -> None:

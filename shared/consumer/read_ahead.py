@@ -40,7 +40,7 @@ class _Held:
 
     raw: Any
     offset: int
-    rank: Rank
+    rank: Rank | None
     size_bytes: int
     is_done: bool = False
 
@@ -66,7 +66,8 @@ class ReadAhead:
     """Hands out the records that wait, some at a time: by priority, fair among tenants, in the order of their coming.
 
     Records of one key and partition keep their order: one waits until those before it were handed out, whatever their
-    ranks. Those that are handed out at once have one priority, so that one which is more urgent need not share.
+    ranks. Those that are handed out at once have one priority, so that one which is more urgent need not share. Beside
+    them goes the oldest record of each partition that is full, whatever its rank: else nobody behind it would be read.
 
     Args:
         ranking: what ranks a record.
@@ -83,6 +84,8 @@ class ReadAhead:
         self._filed: RankedQueue[_Held] = RankedQueue()
         self._handed_out: list[_Held] = []
         self._came = 0
+        self._sharing = 1
+        """How many partitions share the room."""
 
     def __bool__(self) -> bool:
         """Whether a record waits."""
@@ -90,6 +93,7 @@ class ReadAhead:
 
     def with_room(self, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
         """Those of the partitions, which share the room, of which more may be read."""
+        self._sharing = max(1, len(partitions))
         return [each for each in partitions if self._has_room(each, len(partitions))]
 
     def position(self, partition: TopicPartition) -> int | None:
@@ -118,23 +122,32 @@ class ReadAhead:
 
         They stay handed out until `finish` or `give_back`.
         """
+        for partition, log in self._partitions.items():
+            if log.held and log.held[0] not in self._handed_out and not self._has_room(partition, self._sharing):
+                self._hand_out(log.held[0])
         queue = self._filed.first()
         size_bytes = 0
         while queue is not None and len(self._handed_out) < BATCH_RECORDS and size_bytes < BATCH_BYTES:
             held = queue.take()
             if held is None:
                 break
-            name = _name(held.raw)
-            line = self._lines[name]
-            line.records.popleft()
-            line.filed = None
-            if line.records:
-                self._file(line)
-            else:
-                del self._lines[name]
-            self._handed_out.append(held)
+            self._hand_out(held)
             size_bytes += held.size_bytes
         return [held.raw for held in self._handed_out]
+
+    def _hand_out(self, held: _Held) -> None:
+        """A record that comes next of its key."""
+        name = _name(held.raw)
+        line = self._lines[name]
+        line.records.popleft()
+        if line.filed is not None:
+            line.filed.chunks = WaitingChunks()  # its queue drops it
+            line.filed = None
+        if line.records:
+            self._file(line)
+        else:
+            del self._lines[name]
+        self._handed_out.append(held)
 
     def to_commit(self) -> dict[TopicPartition, int]:
         """What may be committed once all that is handed out is done, for partitions where that changes anything."""
@@ -156,7 +169,7 @@ class ReadAhead:
         for held in self._handed_out:
             log = self._partitions[_partition_of(held.raw)]
             log.size_bytes -= held.size_bytes
-            held.raw, held.is_done = None, True
+            held.raw, held.rank, held.is_done = None, None, True
             while log.held and log.held[0].is_done:
                 log.held.popleft()
         self._handed_out = []
@@ -179,6 +192,7 @@ class ReadAhead:
     def _file(self, line: _Line) -> None:
         if line.filed is None:
             first = line.records[0]
+            assert first.rank is not None  # noqa: S101 - for the type checker: it waits
             line.filed = WaitingSubject(first.rank, "", WaitingChunks([first]))
             self._filed.add(line.filed)
 

@@ -14,6 +14,9 @@ from shared.history.owner_memory import Memory
 from shared.history.settled_state import packed
 from shared.history.snapshot import Advance
 
+_MOST_CHUNKS = 50_000
+"""Behind a fact by which a batch changes more chunks than this, it ends: an advance names each of them."""
+
 
 @dataclass(slots=True)
 class Batch(Generic[S]):
@@ -25,20 +28,26 @@ class Batch(Generic[S]):
 
 
 def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRecord]) -> Batch[S]:
-    """Fold one or more consecutive records, from the position of `memory` on.
+    """Fold one or more consecutive records, from the position of `memory` on, up to where they change many chunks.
 
     Raises:
         UnreadableFactError: a record is not a fact of this history.
     """
-    batch: Batch[S] = Batch(Advance(applied=records[-1].offset + 1, last_record=record_hash(records[-1])))
+    last, chunks = records[0], 0
+    batch: Batch[S] = Batch(Advance(applied=last.offset, last_record=""))
     for record in records:
+        if chunks > _MOST_CHUNKS:
+            break
+        batch.advance.applied, last = record.offset + 1, record
         subject = record.key
         before = batch.changed[subject] if subject in batch.changed else memory.state(subject)
         folded = machine.fold(before, record)
         if folded.state is not None:
             batch.changed[subject] = folded.state
             # After each fact: a chunk that is planned and finished within one batch may have a claim, too.
-            batch.advance.finished.update(machine.chunk_changes(before, folded.state).gone)
+            changes = machine.chunk_changes(before, folded.state)
+            batch.advance.finished.update(changes.gone)
+            chunks += len(changes.gone) + changes.most_come
         if folded.spec is not None:
             batch.advance.specs[subject] = folded.spec
         if folded.annex is not None:
@@ -49,6 +58,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
             batch.publications += folded.announcements
         if folded.conflict is not None:
             batch.publications.append(folded.conflict)
+    batch.advance.last_record = record_hash(last)
     for subject, state in batch.changed.items():
         _describe(machine, batch.advance, subject, memory.state(subject), state)
     return batch

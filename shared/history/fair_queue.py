@@ -42,6 +42,8 @@ class FairQueue(Generic[ChunkT]):
         """Heaps by order of acceptance."""
         self._most: dict[str, int] = {}
         """How long each heap may be before subjects that have left are dropped from it."""
+        self._most_lines = _SPARE_SUBJECTS
+        """How many tenants there may be before those are forgotten all of whose subjects have left."""
         self._turns: list[tuple[float, int, str]] = []
         """A heap with one entry for each tenant in `_lines`."""
         self._time = 0.0
@@ -59,6 +61,8 @@ class FairQueue(Generic[ChunkT]):
         tenant = subject.rank.tenant
         line = self._lines.get(tenant)
         if line is None:
+            if len(self._lines) > self._most_lines:
+                self._forget_the_left()
             line = self._lines[tenant] = []
             self._most[tenant] = _SPARE_SUBJECTS
             heappush(self._turns, (self._time + 1 / subject.rank.weight, next(self._numbers), tenant))
@@ -67,6 +71,15 @@ class FairQueue(Generic[ChunkT]):
             # Behind a subject that cannot be sent for long, jobs may come and go.
             _clear_of_the_left(line)
             self._most[tenant] = 2 * len(line) + _SPARE_SUBJECTS
+
+    def _forget_the_left(self) -> None:
+        for line in self._lines.values():
+            _clear_of_the_left(line)
+        self._lines = {tenant: line for tenant, line in self._lines.items() if line}
+        self._most = {tenant: self._most[tenant] for tenant in self._lines}
+        self._turns = [turn for turn in self._turns if turn[2] in self._lines]
+        heapify(self._turns)
+        self._most_lines = 2 * len(self._lines) + _SPARE_SUBJECTS
 
     def take(self) -> ChunkT | None:
         """The next chunk, which leaves the queue; None if nothing waits."""

@@ -97,11 +97,12 @@ class DispatchDue:
 class ChunkChanges:
     """The identities of the chunks that stood in a plan and no longer do, and of those that have come, as text.
 
-    Those that have come are made when they are asked for, once.
+    Those that have come are made when they are asked for, once; there are at most `most_come`.
     """
 
     gone: Collection[str]
     come: Iterable[str]
+    most_come: int
 
 
 Due = EndDue | MarkDue | DecisionDue | TimerDue | DispatchDue

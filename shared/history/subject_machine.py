@@ -34,7 +34,8 @@ class SubjectMachine(ABC, Generic[SubjectS]):
         """What facts have changed in a plan of few chunks."""
         old = () if before is None else [str(chunk) for chunk in self.chunks(before)]
         new = [str(chunk) for chunk in self.chunks(after)]
-        return ChunkChanges([chunk for chunk in old if chunk not in new], [chunk for chunk in new if chunk not in old])
+        come = [chunk for chunk in new if chunk not in old]
+        return ChunkChanges([chunk for chunk in old if chunk not in new], come, len(come))
 
     def end_due(self, state: SubjectS) -> Sequence[Due]:
         """What is due for a state that is not live: its end, or its mark once more.

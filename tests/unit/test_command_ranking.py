@@ -58,3 +58,14 @@ def test_any_record_has_a_rank() -> None:
     for each in malformed():
         record = consumed(each.sent.value, key=each.sent.key, headers=each.sent.headers)
         assert RANKING(record, 0).priority in PRIORITIES.values()
+
+
+def test_a_name_that_no_tenant_has_is_not_kept() -> None:
+    """It is as large as the record; the record becomes a dead letter."""
+    assert RANKING(consumed(job(tenant="x" * 200_000)), 0).tenant == "default"
+
+
+def test_cancels_have_turns_of_their_own() -> None:
+    """Whoever floods the default tenant does not hold up the cancels of all."""
+    cancel = consumed(b'{"job_id": "x"}', headers=(("ce_type", CANCEL.encode()),))
+    assert RANKING(cancel, 4) == Rank(PRIORITIES["interactive"], 4, "", 1.0)

@@ -17,6 +17,12 @@ from shared.priorities import PRIORITIES
 _TENANT: str = JobSubmit.model_fields["tenant"].default
 _PRIORITY: str = JobSubmit.model_fields["priority"].default
 
+_CANCELS = ""
+"""Cancels take turns with tenants: a tenant's submits do not hold up the cancels of all."""
+
+_MOST_CHARACTERS = 64
+"""Of a tenant's name: a longer one is none, and would be kept for as long as its record is."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommandRanking:
@@ -39,11 +45,12 @@ class CommandRanking:
         if value is None:
             return self._rank("batch", _TENANT, order)
         if record.header("ce_type") == CANCEL:
-            return self._rank("interactive", _TENANT, order)
+            return Rank(PRIORITIES["interactive"], order, _CANCELS, 1.0)
         return self._rank(value.get("priority"), value.get("tenant"), order)
 
     def _rank(self, priority: object, tenant: object, order: int) -> Rank:
-        name = self.tenant_of_inbox or (tenant if isinstance(tenant, str) else _TENANT)
+        is_name = isinstance(tenant, str) and 0 < len(tenant) <= _MOST_CHARACTERS
+        name = self.tenant_of_inbox or (str(tenant) if is_name else _TENANT)
         level = priority if isinstance(priority, str) and priority in PRIORITIES else _PRIORITY
         return Rank(PRIORITIES[level], order, name, self.weight_of(name))
 

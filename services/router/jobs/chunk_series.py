@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from shared.history.item_bitmap import all_items_in, next_missing_item
 
@@ -62,9 +64,12 @@ class ChunkSeries:
         return before, after
 
     def apart_from(self, others: Sequence[ChunkSeries]) -> Iterator[ChunkSeries]:
-        """Its chunks that none of `others` has, which are in the order of their items."""
+        """Its chunks that none of `others` has, which are in the order of their items and do not overlap."""
         first, size = self.first, self.size
-        for other in others:
+        for place in range(max(0, bisect_right(others, first, key=_FIRST) - 1), len(others)):
+            other = others[place]
+            if other.first > self.last:
+                break
             low, high = max(first, other.first), min(self.last, other.last)
             if low > high or (other.epoch, other.size) != (self.epoch, size) or (other.first - self.first) % size:
                 continue
@@ -76,6 +81,9 @@ class ChunkSeries:
                 first = high + 1
         if first <= self.last:
             yield replace(self, first=first, chunk_items=size)
+
+
+_FIRST: Callable[[ChunkSeries], int] = attrgetter("first")
 
 
 def one_chunk(chunk: Chunk) -> ChunkSeries:

@@ -11,7 +11,7 @@ from services.router.jobs import clock
 from services.router.jobs.end import END_KIND
 from services.router.jobs.fold import fold_job
 from services.router.jobs.plan import current_chunk, current_chunks
-from services.router.jobs.plan_changes import chunks_come, chunks_gone
+from services.router.jobs.plan_changes import chunks_gone, series_come
 from services.router.jobs.retries import successors
 from services.router.jobs.state import JobState, state_adapter
 from shared.facts.fact import TimerFired
@@ -113,8 +113,10 @@ class JobMachine(AcceptedMachine[JobState]):
         """What facts have changed in a plan of however many chunks."""
         plan, bitmap = ((), b"") if before is None else (before.plan, before.bitmap)
         gone = chunks_gone(plan, bitmap, after.plan, after.bitmap)
-        come = chunks_come(plan, after.plan, after.bitmap)
-        return ChunkChanges([after.identity(chunk) for chunk in gone], map(after.identity, come))
+        come = series_come(plan, after.plan)
+        chunks = (after.identity(chunk) for series in come for chunk in series.chunks(after.bitmap))
+        most = sum(-(-(series.last - series.first + 1) // series.size) for series in come)
+        return ChunkChanges([after.identity(chunk) for chunk in gone], chunks, most)
 
     def lane(self, state: JobState) -> str:
         """The engine of the job; jobs that asked for Ray have a lane of their own, as only they wait for it."""

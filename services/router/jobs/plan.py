@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from services.router.jobs.chunk_series import Chunk, ChunkSeries, is_finished, one_chunk
-from shared.history.item_bitmap import has_item, next_missing_item
+from shared.history.item_bitmap import all_items_in, has_item, next_missing_item
 
 Plan = tuple[ChunkSeries, ...]
 """Chunks that have finished stay in their series: the bitmap says that they are in the plan no more."""
@@ -39,12 +39,12 @@ def current_chunk(plan: Plan, bitmap: bytes, item: int) -> Chunk | None:
     return None if is_finished(chunk, bitmap) else chunk
 
 
-def with_parts(plan: Plan, chunk: Chunk, parts: Sequence[Chunk]) -> Plan:
-    """The plan with chunks in the place of one of its own."""
+def with_parts(plan: Plan, bitmap: bytes, chunk: Chunk, parts: Sequence[Chunk]) -> Plan:
+    """The plan with chunks in the place of one of its own, and without series of which all has finished."""
     place = bisect_right(plan, chunk.first, key=_FIRST) - 1
     before, after = plan[place].without(chunk)
-    series = (before, *map(one_chunk, parts), after)
-    return (*plan[:place], *(one for one in series if one is not None), *plan[place + 1 :])
+    series = (*plan[:place], before, *map(one_chunk, parts), after, *plan[place + 1 :])
+    return tuple(one for one in series if one is not None and not all_items_in(bitmap, one.first, one.last))
 
 
 def shrunk(planned: Chunk, bitmap: bytes) -> Chunk | None:

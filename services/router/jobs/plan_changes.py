@@ -19,11 +19,10 @@ def chunks_gone(before: Plan, bitmap_before: bytes, after: Plan, bitmap_after: b
     return gone
 
 
-def chunks_come(before: Plan, after: Plan, bitmap_after: bytes) -> Iterator[Chunk]:
-    """The chunks that are current now and were in no plan before."""
+def series_come(before: Plan, after: Plan) -> list[ChunkSeries]:
+    """The chunks that are in the plan now and were not before. Some may have finished."""
     old, new = _without_shared_ends(before, after)
-    for series in _apart(new, old):
-        yield from series.chunks(bitmap_after)
+    return list(_apart(new, old))
 
 
 def _apart(some: Sequence[ChunkSeries], others: Sequence[ChunkSeries]) -> Iterator[ChunkSeries]:

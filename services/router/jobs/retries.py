@@ -22,7 +22,7 @@ def put_back(state: JobState, identity: str) -> JobState | None:
     if chunk is None:
         return None
     again = shrunk(replace(chunk, epoch=state.epoch + 1), state.bitmap)
-    plan = with_parts(state.plan, chunk, [] if again is None else [again])
+    plan = with_parts(state.plan, state.bitmap, chunk, [] if again is None else [again])
     return replace(state, epoch=state.epoch + 1, plan=plan)
 
 
@@ -41,7 +41,7 @@ def replaced_plan(state: JobState, fact: JobReplanned) -> Plan:
         if covered.issuperset(missing_items(state.bitmap, chunk.first, chunk.last)):
             parts = (Chunk(fact.epoch, part.first, part.last, part.deaths) for part in planned)
             left = (shrunk(part, state.bitmap) for part in parts)
-            plan = with_parts(plan, chunk, [part for part in left if part is not None])
+            plan = with_parts(plan, state.bitmap, chunk, [part for part in left if part is not None])
     return plan
 
 

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 from pydantic import JsonValue
 
+from services.router.engines.python import slice_progress
 from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from services.router.engines.python.workload import PythonWorkload
 from shared.history.clock import SystemClock
@@ -121,12 +123,12 @@ async def test_a_host_that_died_idle_is_no_items_fault(host: ItemProcess, functi
     assert host.pid is None
 
 
-async def test_an_item_after_an_idle_death_succeeds_at_its_first_attempt() -> None:
-    """Although no item may die once, and each finds the host of the one before it dead."""
+def _context(tenant: str = "default") -> RunContext:
+    """A chunk whose items may not die once."""
     settings = Settings(python_functions=(f"{FUNCTIONS}:*",), max_item_deaths=1, _env_file=None)
-    context = RunContext(
+    return RunContext(
         job_id="job",
-        tenant="default",
+        tenant=tenant,
         labels={},
         stage=0,
         epoch=1,
@@ -136,20 +138,47 @@ async def test_an_item_after_an_idle_death_succeeds_at_its_first_attempt() -> No
         stream=False,
         settings=settings,
     )
+
+
+async def _pid_of_host(workload: PythonWorkload, context: RunContext) -> int:
+    """Of the host in which the only item of a chunk has run, at its first attempt."""
+    call = ItemCall(index=0, item=None, attempt=1, idempotency_key="job/0/0", epoch=1)
+    async with workload.open(context) as run, aclosing(run.slice([call], lambda: math.inf)) as slices:
+        ((_, outcome),) = [each async for some in slices for each in some]
+    assert isinstance(outcome, ItemSucceeded)
+    assert outcome.attempt in {None, 1}
+    return int(outcome.output_json)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGSTOP])
+async def test_an_item_after_the_end_of_an_idle_host_succeeds_at_its_first_attempt(
+    ended_by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although no item may die once, and each finds the host of the one before it dead, or stopped for good."""
+    monkeypatch.setattr(slice_progress, "BEGIN_SECONDS", 3.0)
     workload, pids = PythonWorkload(), set[int]()
     try:
-        for index in range(3):
-            call = ItemCall(index=index, item=None, attempt=1, idempotency_key=f"job/0/{index}", epoch=1)
-            async with workload.open(context) as run, aclosing(run.slice([call], lambda: math.inf)) as slices:
-                ((_, outcome),) = [each async for some in slices for each in some]
-            assert isinstance(outcome, ItemSucceeded)
-            assert outcome.attempt in {None, 1}
-            pid = int(outcome.output_json)
-            os.kill(pid, signal.SIGKILL)
+        for _ in range(3):
+            pid = await _pid_of_host(workload, _context())
+            os.kill(pid, ended_by)
             pids.add(pid)
     finally:
         await workload.close()
     assert len(pids) == 3
+
+
+async def test_a_host_waits_for_chunks_of_its_tenant_alone() -> None:
+    """What user code leaves in its process meets nobody else's jobs; few wait."""
+    workload = PythonWorkload()
+    try:
+        first = {tenant: await _pid_of_host(workload, _context(tenant)) for tenant in "abcd"}
+        assert len(set(first.values())) == 4
+        assert {tenant: await _pid_of_host(workload, _context(tenant)) for tenant in "abcd"} == first
+        await _pid_of_host(workload, _context("e"))
+        await wait_until(lambda: not psutil.pid_exists(first["a"]), description="the one used longest ago has ended")
+        assert await _pid_of_host(workload, _context("b")) == first["b"]
+    finally:
+        await workload.close()
 
 
 async def test_a_time_limit_is_of_each_item(host: ItemProcess) -> None:

@@ -102,6 +102,28 @@ def test_room_is_shared_by_partitions_and_holds_what_is_not_committed(monkeypatc
     assert ahead.with_room([first, second]) == [first, second]
 
 
+def test_a_partition_that_is_full_gets_on_whatever_is_more_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its oldest record has the worst rank, and urgent ones never end: it has its turn, or nobody behind it would."""
+    monkeypatch.setattr(read_ahead, "MOST_RECORDS", 6)
+    first, second = TopicPartition("jobs", 0), TopicPartition("jobs", 1)
+    ahead = _holding(["ba", "ia", "ia"])
+    ahead.add(raw("ia", 0, partition=1))
+    assert ahead.with_room([first, second]) == [second]
+    assert _taken(ahead) == ["ba", "ia", "ia", "ia"]
+    assert ahead.to_commit() == {first: 3, second: 1}
+    ahead.finish()
+    assert ahead.with_room([first, second]) == [first, second]
+
+
+def test_of_what_is_done_only_its_place_is_kept() -> None:
+    """The oldest one may wait for long: what the others said of their tenants is gone."""
+    ahead = _holding(["ba", "ia", "ib"])
+    ahead.take()
+    ahead.finish()
+    (log,) = ahead._partitions.values()  # noqa: SLF001 - nobody else asks for it
+    assert [(held.raw is None, held.rank is None) for held in log.held] == [(False, False), (True, True), (True, True)]
+
+
 def test_room_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what waits or is handled."""
     monkeypatch.setattr(read_ahead, "MOST_BYTES", 20)

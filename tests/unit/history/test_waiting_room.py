@@ -257,3 +257,15 @@ def test_a_subject_that_was_dropped_can_wait_again() -> None:
     first.chunks.give_back(due)
     queue.add(first)
     assert queue.take() == due
+
+
+def test_tenants_that_left_are_forgotten_while_others_are_served() -> None:
+    """Each comes with one job and takes it back: nothing of this priority is ever served meanwhile."""
+    room = WaitingRoom()
+    put(room, "stays", Rank(6, 0, "stays"), chunks("stays"))
+    for number in range(20_000):
+        put(room, f"job {number}", Rank(6, 1 + number, f"tenant {number}"), chunks(f"job {number}"))
+        room.leave(f"job {number}")
+    (level,) = room._levels[_LANE].values()  # noqa: SLF001 - nobody else asks for it
+    assert len(level) < 2500
+    assert taken(room) == ["stays"]

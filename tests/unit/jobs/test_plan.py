@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from services.router.jobs.chunk_series import Chunk
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.plan import Plan, current_chunk, current_chunks, first_plan, shrunk, with_parts
-from services.router.jobs.plan_changes import chunks_come, chunks_gone
-from shared.facts.jobs import JobRouted
+from services.router.jobs.plan_changes import chunks_gone, series_come
+from shared.facts.jobs import ChunkInterrupted, JobRouted
 from shared.history.item_bitmap import all_items_in, missing_items, with_items
 from tests.unit.jobs.story import T0, Story, accepted, results, succeeded
 
@@ -55,7 +55,7 @@ class Plans:
         middle = len(missing) // 2 if cut else 0
         ranges = [part for part in (missing[:middle], missing[middle:]) if part]
         parts = [Chunk(self.epoch, part[0], part[-1], chunk.deaths + 1) for part in ranges]
-        self.plan = with_parts(self.plan, chunk, parts)
+        self.plan = with_parts(self.plan, self.bitmap, chunk, parts)
         place = self.listed.index(chunk)
         self.listed[place : place + 1] = parts
 
@@ -87,7 +87,7 @@ def test_a_plan_has_the_chunks_that_a_list_of_them_has(data: st.DataObject, tota
 
 def _compare(before: Plans, after: Plans) -> None:
     gone = chunks_gone(before.plan, before.bitmap, after.plan, after.bitmap)
-    come = list(chunks_come(before.plan, after.plan, after.bitmap))
+    come = [chunk for series in series_come(before.plan, after.plan) for chunk in series.chunks(after.bitmap)]
     assert _named(gone) == _named(before.listed) - _named(after.listed)
     assert _named(come) == _named(after.listed) - _named(before.listed)
     assert len(come) == len(_named(come))
@@ -126,6 +126,18 @@ def test_a_prompt_job_keeps_one_range_of_costs() -> None:
     assert story.job.cost_micros == 8000
     assert story.job.cost_keys == {"1/1": ((0, 3999),)}
     assert max(sizes[:-1]) - min(sizes[:-1]) < 40, "before it has its end"
+
+
+def test_series_of_which_all_has_finished_leave_the_plan() -> None:
+    """Each second chunk is given back and runs again: the state is no larger in the end than in the beginning."""
+    story = Story()
+    story.tell(accepted(200), _ONE_EACH)
+    longest = 0
+    for item in range(0, 198, 2):
+        given_back = str(next(chunk for chunk in JobMachine().chunks(story.job) if chunk.first == item))
+        story.tell(ChunkInterrupted(chunk_id=given_back, worker_id="w"), results(succeeded(item), succeeded(item + 1)))
+        longest = max(longest, len(story.job.plan))
+    assert longest <= 4
 
 
 @pytest.mark.parametrize("taken", [1, 3])

@@ -22,7 +22,7 @@ from eldermesh.shield import to_its_end
 from services.router.engines.python.host_answers import HostAnswer, HostAnswers
 from services.router.engines.python.host_log import HostLog
 from services.router.engines.python.item_host import frames
-from services.router.engines.python.slice_progress import SliceProgress
+from services.router.engines.python.slice_progress import SliceProgress, begin_seconds
 from shared.backoff.os_errors import passes
 from shared.errors import RetryableError, StillRunningError
 from shared.processes import leash
@@ -43,23 +43,17 @@ class HostEndedError(Exception):
 
     Attributes:
         running: positions of the items that ran: one of them is to blame. Empty: none had begun, or all had ended.
-    """
-
-    def __init__(self, message: str, running: Sequence[int]) -> None:
-        super().__init__(message)
-        self.running = running
-
-
-class HostDiedError(HostEndedError):
-    """The host ended by itself.
-
-    Attributes:
         was_idle: it had served another slice, and has begun nothing of this one: no item is to blame.
     """
 
-    def __init__(self, message: str, running: Sequence[int], *, was_idle: bool) -> None:
-        super().__init__(message, running)
+    def __init__(self, message: str, running: Sequence[int], *, was_idle: bool = False) -> None:
+        super().__init__(message)
+        self.running = running
         self.was_idle = was_idle
+
+
+class HostDiedError(HostEndedError):
+    """The host ended by itself."""
 
 
 class HostTimeoutError(HostEndedError):
@@ -157,7 +151,7 @@ class ItemProcess:
                 len(items), began=time.monotonic(), timeout_seconds=timeout_seconds, at_once=at_once > 1
             )
             # User code may have left something that keeps it from reading.
-            async with _limit(timeout_seconds, "it took"):
+            async with _limit(begin_seconds(timeout_seconds), "it took"):
                 await self._send(
                     running,
                     "slice",
@@ -175,8 +169,13 @@ class ItemProcess:
             if self.killed:
                 raise RunKilledError from end
             running_items = () if progress is None else progress.running
-            was_idle = has_served and not (progress is not None and progress.has_begun)
+            was_idle = has_served and not _has_begun(progress)
             raise HostDiedError(describe_death(await self._end()), running_items, was_idle=was_idle) from end
+        except HostTimeoutError as late:
+            # What another slice has left in it keeps it from beginning this one.
+            if has_served and not _has_begun(progress):
+                raise HostTimeoutError(str(late), (), was_idle=True) from late
+            raise
         finally:
             if not is_over:
                 await to_its_end(self._end())
@@ -222,7 +221,8 @@ class ItemProcess:
             some = await answers.some(progress.late_at)
             listened = time.monotonic()
             if not some:
-                raise HostTimeoutError(f"it took longer than {progress.timeout_seconds:g} s", progress.running)
+                seconds = progress.timeout_seconds if progress.has_begun else begin_seconds(progress.timeout_seconds)
+                raise HostTimeoutError(f"it took longer than {seconds:g} s", progress.running)
             outcomes: list[tuple[int, ItemOutcome]] = []
             broken: ConnectionError | None = None
             try:
@@ -300,8 +300,12 @@ class ItemProcess:
         return status
 
 
+def _has_begun(progress: SliceProgress | None) -> bool:
+    return progress is not None and progress.has_begun
+
+
 @asynccontextmanager
-async def _limit(seconds: float | None, what: str) -> AsyncIterator[None]:
+async def _limit(seconds: float, what: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -320,7 +324,7 @@ def _failed(answer: HostAnswer, took: float) -> ItemFailed:
     try:
         failure: dict[str, Any] = json.loads(answer.content)
         return ItemFailed(failure["error_type"], failure["error_message"], duration_seconds=took)
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConnectionError("no failure of an item") from error
 
 

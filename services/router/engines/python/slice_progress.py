@@ -8,6 +8,14 @@ from services.router.engines.python.item_host import frames
 GRACE_SECONDS = 0.5
 """What a coroutine gets to end by itself once the host has cancelled it."""
 
+BEGIN_SECONDS = 30.0
+"""What a host gets to take a slice and to begin it."""
+
+
+def begin_seconds(item_timeout_seconds: float | None) -> float:
+    """The same where items have a time limit."""
+    return BEGIN_SECONDS if item_timeout_seconds is None else min(item_timeout_seconds, BEGIN_SECONDS)
+
 
 class SliceProgress:
     """The items of one slice. All times are seconds of `time.monotonic`.
@@ -43,7 +51,12 @@ class SliceProgress:
 
     @property
     def late_at(self) -> float | None:
-        """When something has taken too long: an item, or the host, if none runs; None if nothing can."""
+        """When something has taken too long: an item, or the host, if none runs; None if nothing can.
+
+        A host says that the first item begins before it calls user code. So that has a limit of its own.
+        """
+        if not self._begun:
+            return self._heard_at + begin_seconds(self.timeout_seconds)
         if self.timeout_seconds is None:
             return None
         since = min(self._running.values(), default=self._heard_at)

@@ -12,15 +12,13 @@ from fnmatch import fnmatchcase
 from pydantic import JsonValue
 
 from eldermesh.shield import to_its_end
-from services.router.engines.python.item_process import HostDiedError, HostEndedError, HostTimeoutError, ItemProcess
+from services.router.engines.python.idle_hosts import IdleHosts
+from services.router.engines.python.item_process import HostEndedError, HostTimeoutError, ItemProcess
 from shared.errors import DeadLetterError
 from shared.settings import Settings
 from shared.workloads import ItemCall, ItemFailed, ItemOutcome, Queue, RunContext
 
 _MAX_FUNCTION_CHARACTERS = 300
-_MAX_IDLE_HOSTS = 1
-_MAX_KEPT_BYTES = 512 * 1024 * 1024
-"""A host with a higher peak of memory is not used for another chunk."""
 
 
 class PythonRun:
@@ -71,8 +69,7 @@ class PythonRun:
                         yield [(call, self._ended(call, outcome)) for call, outcome in ended]
             except HostEndedError as end:
                 ran = [asked[position] for position in end.running]
-                was_idle = isinstance(end, HostDiedError) and end.was_idle
-                if not ran and not was_idle and asked[0].index in left:
+                if not ran and not end.was_idle and asked[0].index in left:
                     ran = asked[:1]  # nothing has begun in a new host: blame it, or this would go on for ever
                 if (failed := self._failed(ran, end, is_alone=at_once == 1)) is not None:
                     del left[ran[0].index]
@@ -133,7 +130,7 @@ class PythonWorkload:
     flush_each_item = False
 
     def __init__(self) -> None:
-        self._idle: list[ItemProcess] = []
+        self._idle = IdleHosts()
 
     def validate(
         self,
@@ -162,21 +159,16 @@ class PythonWorkload:
 
     @asynccontextmanager
     async def open(self, context: RunContext) -> AsyncIterator[PythonRun]:
-        """A run that uses the idle item host, if there is one."""
-        process = self._idle.pop() if self._idle else ItemProcess()
+        """A run that uses an idle item host of the tenant, if there is one."""
+        process = self._idle.take(context.tenant) or ItemProcess()
         try:
             yield PythonRun(process, context)
         finally:
-            fit = not process.killed and process.peak_bytes <= _MAX_KEPT_BYTES
-            if fit and len(self._idle) < _MAX_IDLE_HOSTS:
-                self._idle.append(process)
-            else:
-                await to_its_end(process.close())
+            await to_its_end(self._idle.keep(context.tenant, process))
 
     async def close(self) -> None:
-        """End the idle item host."""
-        while self._idle:
-            await self._idle.pop().close()
+        """End the idle item hosts."""
+        await self._idle.close()
 
 
 def is_function_name(text: str) -> bool:
