@@ -78,6 +78,7 @@ def epoch_of_the_job(patch: pytest.MonkeyPatch) -> None:
 def plan_keeps_items(patch: pytest.MonkeyPatch) -> None:
     """A plan also names items that have results, and its chunks do not finish by them."""
     mutate_code(patch, plan, "shrunk", "return None", "return planned")
+    mutate_code(patch, plan, "with_parts", " and not all_items_in(bitmap, one.first, one.last)", "")
     mutate_code(patch, ChunkSeries, "chunks", "next_missing_item(bitmap, self.first, self.last)", "self.first")
 
 
