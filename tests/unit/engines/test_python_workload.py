@@ -83,7 +83,8 @@ async def test_the_end_of_a_host_is_waited_for_whoever_is_cancelled(monkeypatch:
 
     monkeypatch.setattr(python_workload, "ItemProcess", Dying)
     context = cast(
-        "RunContext", SimpleNamespace(options={}, item_timeout_seconds=None, check_claim=None, settings=SETTINGS)
+        "RunContext",
+        SimpleNamespace(options={}, item_timeout_seconds=None, check_claim=None, settings=SETTINGS, tenant="default"),
     )
 
     async def run() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from services.router.engines.python.host_answers import HostAnswer
 from services.router.engines.python.item_host import frames
-from services.router.engines.python.slice_progress import GRACE_SECONDS, SliceProgress
+from services.router.engines.python.slice_progress import BEGIN_SECONDS, GRACE_SECONDS, SliceProgress
 
 
 def said(kind: int, position: int = 0, *, began: float = 10.0, ended: float = 11.0) -> HostAnswer:
@@ -93,8 +93,11 @@ def test_an_item_begins_once() -> None:
 
 
 def test_without_a_limit_nothing_is_late() -> None:
-    """However long it takes."""
-    assert SliceProgress(1, began=5.0, timeout_seconds=None, at_once=False).late_at is None
+    """However long it takes, once it has begun: that depends on the host alone."""
+    progress = SliceProgress(1, began=5.0, timeout_seconds=None, at_once=False)
+    assert progress.late_at == 5.0 + BEGIN_SECONDS
+    progress.heard(said(frames.BEGAN, 0, began=5.0), 6.0)
+    assert progress.late_at is None
 
 
 @pytest.mark.parametrize(

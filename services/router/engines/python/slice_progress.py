@@ -56,7 +56,7 @@ class SliceProgress:
         A host says that the first item begins before it calls user code. So that has a limit of its own.
         """
         if not self._begun:
-            return self._heard_at + begin_seconds(self.timeout_seconds)
+            return self._heard_at + begin_seconds(self.timeout_seconds) + (GRACE_SECONDS if self._at_once else 0.0)
         if self.timeout_seconds is None:
             return None
         since = min(self._running.values(), default=self._heard_at)
