@@ -26,7 +26,7 @@ from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_DECISIONS, JOBS_HISTORY
 from shared.settings import Settings
 from shared.telemetry import providers
 from shared.telemetry.ids import JobIdGenerator
-from tests.fresh_topics import Profile, fresh_topics
+from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.inboxes import CODECS, Sent, publish, read_all
 from tests.integration.admitting import admitting, facts_of, records_of
 from tests.malformed import job, malformed
@@ -36,17 +36,10 @@ JOB_ID = "0190c0de-0000-7000-8000-000000000001"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def broker(request: pytest.FixtureRequest) -> tuple[str, Profile]:
-    """Each broker in turn: its address and profile."""
-    profile: Profile = request.param
-    return request.getfixturevalue("embedded_broker" if profile == "embedded" else "apache_kafka"), profile
-
-
 @pytest.fixture
-async def settings(broker: tuple[str, Profile]) -> AsyncIterator[Settings]:
+async def settings(any_broker: AnyBroker) -> AsyncIterator[Settings]:
     """Topics of their own."""
-    async with fresh_topics(*broker) as settings:
+    async with fresh_topics(*any_broker) as settings:
         yield settings
 
 

@@ -21,7 +21,7 @@ from eldermesh_cli.stack.processes.child import OwnedProcess
 from shared.facts.jobs import JobAccepted, JobCancelRequested
 from shared.kafka.topics import JOBS, JOBS_DEAD, JOBS_HISTORY
 from shared.settings import Settings
-from tests.fresh_topics import Profile, fresh_topics
+from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.inboxes import Sent, committed, publish, read_all
 from tests.integration.admission_program import GROUP
 from tests.integration.admitting import admitting, facts_of, records_of
@@ -40,17 +40,10 @@ _HOSTILE = (
 )
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def broker(request: pytest.FixtureRequest) -> tuple[str, Profile]:
-    """Each broker in turn: its address and profile."""
-    profile: Profile = request.param
-    return request.getfixturevalue("embedded_broker" if profile == "embedded" else "apache_kafka"), profile
-
-
 @pytest.fixture
-async def settings(broker: tuple[str, Profile]) -> AsyncIterator[Settings]:
+async def settings(any_broker: AnyBroker) -> AsyncIterator[Settings]:
     """Topics of their own."""
-    async with fresh_topics(*broker) as settings:
+    async with fresh_topics(*any_broker) as settings:
         yield settings
 
 

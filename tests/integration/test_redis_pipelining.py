@@ -57,27 +57,46 @@ async def test_an_error_is_of_its_command_alone(client: Any) -> None:
     assert outcomes[1:] == [1, b"x"]
 
 
-async def test_a_cancelled_caller_hinders_nobody(client: Any) -> None:
-    """Before its command is sent, or after: others get their own answers."""
-    for turns in range(CALLERS):
-        cancelled = asyncio.ensure_future(client.echo("cancelled"))
-        other = asyncio.ensure_future(client.echo(f"other {turns}"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        if cancelled.cancel():
-            await asyncio.wait({cancelled})
-            assert cancelled.cancelled()
-        assert await other == f"other {turns}".encode()
+@pytest.mark.parametrize("when", ["before it is sent", "while it is answered"])
+async def test_a_cancelled_caller_hinders_nobody(client: Any, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Others get their own answers."""
+    sent, may_be_answered = asyncio.Event(), asyncio.Event()
+    ask = PipeliningRedis._pipelined  # noqa: SLF001 - where what is sent together goes out
+
+    async def held_up(self: PipeliningRedis, calls: Any) -> list[Any]:
+        answers = await ask(self, calls)
+        sent.set()
+        await may_be_answered.wait()
+        return answers
+
+    monkeypatch.setattr(PipeliningRedis, "_pipelined", held_up)
+    cancelled, *others = [asyncio.ensure_future(client.echo(name)) for name in ("cancelled", "one", "two")]
+    if when == "while it is answered":
+        async with asyncio.timeout(10):
+            await sent.wait()
+    cancelled.cancel()
+    may_be_answered.set()
+    await asyncio.wait({cancelled})
+    assert cancelled.cancelled()
+    assert await asyncio.gather(*others) == [b"one", b"two"]
 
 
-async def test_a_close_answers_who_still_waits(client: Any) -> None:
+async def test_a_close_answers_who_still_waits(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for ever for a client that is gone."""
-    calls = [asyncio.ensure_future(client.execute_command("DEBUG", "SLEEP", "0")) for _ in range(2)]
-    await asyncio.sleep(0)
+    asked = asyncio.Event()
+
+    async def unanswered(*_: Any) -> list[Any]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(PipeliningRedis, "_pipelined", unanswered)
+    calls = [asyncio.ensure_future(client.echo("x")) for _ in range(2)]
+    async with asyncio.timeout(10):
+        await asked.wait()
     await client.aclose()
-    for call in calls:
-        with pytest.raises((RedisConnectionError, ResponseError)):
-            await call
+    outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert all(isinstance(outcome, RedisConnectionError) for outcome in outcomes)
 
 
 async def test_all_fail_if_redis_does_not_answer() -> None:

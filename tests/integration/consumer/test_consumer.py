@@ -17,7 +17,7 @@ from shared.consumer.inbox import InboxConsumer
 from shared.consumer.record import ConsumedRecord
 from shared.kafka.topics import JOBS, JOBS_DEAD
 from shared.settings import Settings
-from tests.fresh_topics import Profile, fresh_topics
+from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.hostile_batches import batch_of, broken_compression, publish_batch, unreadable_header
 from tests.inboxes import CODECS, Codec, Sent, publish, read_all
 from tests.integration.consumer.consuming import (
@@ -32,17 +32,10 @@ from tests.integration.consumer.consuming import (
 from tests.waiting import wait_until
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def broker(request: pytest.FixtureRequest) -> tuple[str, Profile]:
-    """Each broker in turn: its address and profile."""
-    profile: Profile = request.param
-    return request.getfixturevalue("embedded_broker" if profile == "embedded" else "apache_kafka"), profile
-
-
 @pytest.fixture
-async def settings(broker: tuple[str, Profile]) -> AsyncIterator[Settings]:
+async def settings(any_broker: AnyBroker) -> AsyncIterator[Settings]:
     """Topics of their own."""
-    async with fresh_topics(*broker) as settings:
+    async with fresh_topics(*any_broker) as settings:
         yield settings
 
 

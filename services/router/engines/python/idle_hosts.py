@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 from services.router.engines.python.item_process import ItemProcess
 
@@ -33,11 +35,17 @@ class IdleHosts:
         while len(self._hosts) > _MOST_HOSTS or sum(each.peak_bytes for each in self._hosts.values()) > _MOST_BYTES:
             _, oldest = self._hosts.popitem(last=False)
             too_many.append(oldest)
-        for each in too_many:
-            await each.close()
+        await _end(too_many)
 
     async def close(self) -> None:
         """End all that wait."""
-        while self._hosts:
-            _, host = self._hosts.popitem()
-            await host.close()
+        hosts = list(self._hosts.values())
+        self._hosts.clear()
+        await _end(hosts)
+
+
+async def _end(hosts: Iterable[ItemProcess]) -> None:
+    """End each, also if the end of another one fails."""
+    async with AsyncExitStack() as ending:
+        for host in hosts:
+            ending.push_async_callback(host.close)
