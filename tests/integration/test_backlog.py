@@ -59,4 +59,5 @@ async def test_others_end_before_most_of_a_backlog(embedded_broker: str, tmp_pat
 
         order = await wait_until(ended, description="all jobs end", timeout_seconds=_WAIT_SECONDS, interval_seconds=0.2)
     assert order.index(person) < _BACKLOG / 4
-    assert order.index(other) < _BACKLOG / 4
+    # An item host of its tenant has to start first, while the other slot goes on.
+    assert order.index(other) < _BACKLOG / 2
