@@ -14,7 +14,7 @@ from tests.property.patches import mutate_code, mutate_function, mutate_lua
 
 def applied_is_last_folded(patch: pytest.MonkeyPatch) -> None:
     """`applied` is the offset of the last fact, not of the next one."""
-    mutate_code(patch, batch, "fold_batch", "applied=records[-1].offset + 1", "applied=records[-1].offset")
+    mutate_code(patch, batch, "fold_batch", "applied, last = record.offset + 1,", "applied, last = record.offset,")
 
 
 def silent_catch_up(patch: pytest.MonkeyPatch) -> None:
