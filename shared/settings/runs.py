@@ -44,5 +44,5 @@ class RunSettings(BaseModel):
         description="Most items of a job that have a span, and again of failed or slow ones; a chunk has one of both.",
     )
     flush_items: _Count = Field(500, description="Results a runner gathers before it publishes.")
-    flush_seconds: PositiveFloat = Field(0.1, description="Longest time a result is gathered.")
+    flush_seconds: PositiveFloat = Field(0.25, description="Longest time a result is gathered.")
     drain_seconds: PositiveFloat = Field(15.0, description="Longest a service takes to drain.")

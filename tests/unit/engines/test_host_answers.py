@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 
-from services.router.engines.python.host_answers import HostAnswer, HostAnswers
+from services.router.engines.python.host_answers import LOOK_SECONDS, HostAnswer, HostAnswers, answer_pipe
 from services.router.engines.python.item_host import frames
 
 
@@ -16,83 +19,143 @@ def packed(kind: int, position: int = 0, content: bytes = b"", *, length: int | 
     return frames.ANSWER.pack(kind, position, 1.0, 2.0, size) + content
 
 
+@dataclass
+class PlayedHost:
+    """A host's end of the pipe, and its bell."""
+
+    pipe: int
+    bell: asyncio.StreamReader
+    answers: HostAnswers
+
+    def write(self, content: bytes, *, rings: bool = True) -> None:
+        """Answer, and say so."""
+        assert os.write(self.pipe, content) == len(content)
+        if rings:
+            self.bell.feed_data(b"!")
+
+    def die(self, *, seen: bool = True) -> None:
+        """End; the worker may see it by the bell first."""
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+        if seen:
+            self.bell.feed_eof()
+
+
 @pytest.fixture
-async def stream() -> asyncio.StreamReader:
+async def host() -> AsyncIterator[PlayedHost]:
     """What has come through the pipe."""
-    return asyncio.StreamReader()
+    read, write = answer_pipe()
+    bell = asyncio.StreamReader()
+    played = PlayedHost(write, bell, HostAnswers(read, bell))
+    yield played
+    played.die()
+    played.answers.close()
 
 
-async def test_all_that_has_come_is_read_at_once(stream: asyncio.StreamReader) -> None:
+async def test_all_that_has_come_is_read_at_once(host: PlayedHost) -> None:
     """And what is not whole is kept for the next time."""
     whole = packed(frames.SUCCEEDED, 0, b"1") + packed(frames.FAILED, 1, b"{}")
     part = packed(frames.SUCCEEDED, 2, b'"three"')
-    answers = HostAnswers(stream)
-    stream.feed_data(whole + part[:-2])
-    assert await answers.some() == [
+    host.write(whole + part[:-2])
+    assert await host.answers.some() == [
         HostAnswer(frames.SUCCEEDED, 0, 1.0, 2.0, b"1"),
         HostAnswer(frames.FAILED, 1, 1.0, 2.0, b"{}"),
     ]
-    stream.feed_data(part[-2:])
-    assert await answers.some() == [HostAnswer(frames.SUCCEEDED, 2, 1.0, 2.0, b'"three"')]
+    host.write(part[-2:], rings=False)
+    assert await host.answers.some() == [HostAnswer(frames.SUCCEEDED, 2, 1.0, 2.0, b'"three"')]
 
 
-async def test_byte_by_byte(stream: asyncio.StreamReader) -> None:
-    """A pipe gives what it has."""
-    answers = HostAnswers(stream)
-    reading = asyncio.create_task(answers.some())
-    for byte in packed(frames.OVER, 3, b"4096"):
+async def test_byte_by_byte(host: PlayedHost) -> None:
+    """A pipe gives what it has; the rest of an answer that has begun is waited for without a ring."""
+    reading = asyncio.create_task(host.answers.some())
+    first, *rest = packed(frames.OVER, 3, b"4096")
+    host.write(bytes([first]))
+    for byte in rest:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         assert not reading.done()
-        stream.feed_data(bytes([byte]))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        host.write(bytes([byte]), rings=False)
     assert await reading == [HostAnswer(frames.OVER, 3, 1.0, 2.0, b"4096")]
 
 
-async def test_nothing_in_time(stream: asyncio.StreamReader) -> None:
+async def test_what_does_not_ring_waits_for_a_look(host: PlayedHost) -> None:
+    """A short item wakes nobody, but what it has answered does not lie there for longer than `LOOK_SECONDS`."""
+    loop = asyncio.get_running_loop()
+    host.write(packed(frames.SUCCEEDED, 0, b"1"))
+    await host.answers.some()
+    looked_at = loop.time()
+    host.write(packed(frames.SUCCEEDED, 1, b"2"), rings=False)
+    assert [answer.position for answer in await host.answers.some()] == [1]
+    assert loop.time() - looked_at > LOOK_SECONDS / 2
+
+
+async def test_more_than_one_look_takes(host: PlayedHost) -> None:
+    """What is left in the pipe is read without another ring."""
+    content = b"1" * 100_000
+    host.write(b"".join(packed(frames.SUCCEEDED, number, content) for number in range(8)))
+    seen: list[int] = []
+    while len(seen) < 8:
+        seen += [answer.position for answer in await host.answers.some()]
+    assert seen == list(range(8))
+
+
+async def test_nothing_in_time(host: PlayedHost) -> None:
     """No answer by the time that was given: none; half of one is none."""
-    stream.feed_data(packed(frames.OVER)[:5])
-    assert await HostAnswers(stream).some(asyncio.get_running_loop().time()) == []
+    host.write(packed(frames.OVER)[:5])
+    assert await host.answers.some(asyncio.get_running_loop().time()) == []
 
 
-async def test_an_answer_that_has_come_is_not_late(stream: asyncio.StreamReader) -> None:
+async def test_an_answer_that_has_come_is_not_late(host: PlayedHost) -> None:
     """A worker that stood still finds the answer and the end of the time at once: the item has ended."""
-    stream.feed_data(packed(frames.SUCCEEDED, 0, b"1"))
-    (answer,) = await HostAnswers(stream).some(asyncio.get_running_loop().time() - 60.0)
+    host.write(packed(frames.SUCCEEDED, 0, b"1"), rings=False)
+    (answer,) = await host.answers.some(asyncio.get_running_loop().time() - 60.0)
     assert answer.content == b"1"
 
 
-async def test_the_end(stream: asyncio.StreamReader) -> None:
+@pytest.mark.parametrize("seen", [True, False], ids=["by the bell", "by a look"])
+async def test_the_end(host: PlayedHost, *, seen: bool) -> None:
     """The host has died, in the middle of an answer, too."""
-    stream.feed_data(packed(frames.SUCCEEDED, 0, b"1") + packed(frames.SUCCEEDED, 1, b"2")[:-1])
-    stream.feed_eof()
-    answers = HostAnswers(stream)
-    assert [answer.position for answer in await answers.some()] == [0]
+    host.write(packed(frames.SUCCEEDED, 0, b"1") + packed(frames.SUCCEEDED, 1, b"2")[:-1], rings=False)
+    host.die(seen=seen)
+    assert [answer.position for answer in await host.answers.some()] == [0]
     with pytest.raises(EOFError):
-        await answers.some()
-    assert answers.have_ended
+        await host.answers.some()
+    assert host.answers.have_ended
+
+
+async def test_the_bell_ends_before_the_pipe(host: PlayedHost) -> None:
+    """What the host had answered before it died is on its way."""
+    host.bell.set_exception(ConnectionResetError())
+    reading = asyncio.create_task(host.answers.some())
+    await asyncio.sleep(0)
+    host.write(packed(frames.SUCCEEDED, 0, b"1"), rings=False)
+    assert [answer.position for answer in await reading] == [0]
+    host.die(seen=False)
+    with pytest.raises(EOFError):
+        await host.answers.some()
 
 
 @pytest.mark.parametrize(
     "written", [b"Hello, I am printed by user code", packed(frames.SUCCEEDED, length=frames.MAX_OUTPUT_BYTES + 1)]
 )
-async def test_what_is_no_answer(stream: asyncio.StreamReader, written: bytes) -> None:
+async def test_what_is_no_answer(host: PlayedHost, written: bytes) -> None:
     """User code may write to any descriptor: the host counts as dead, and no memory is taken for what it announces."""
-    stream.feed_data(written)
+    host.write(written)
     with pytest.raises(ConnectionError):
-        await HostAnswers(stream).some()
+        await host.answers.some()
 
 
-async def test_answers_before_what_is_none_count(stream: asyncio.StreamReader) -> None:
+async def test_answers_before_what_is_none_count(host: PlayedHost) -> None:
     """The items before it have their outcomes; whoever reads on learns that it is no host."""
-    stream.feed_data(packed(frames.SUCCEEDED, 0, b"1") + b"Hello, I am printed by user code")
-    answers = HostAnswers(stream)
-    assert [answer.position for answer in await answers.some()] == [0]
+    host.write(packed(frames.SUCCEEDED, 0, b"1") + b"Hello, I am printed by user code")
+    assert [answer.position for answer in await host.answers.some()] == [0]
     with pytest.raises(ConnectionError):
-        await answers.some()
+        await host.answers.some()
 
 
-async def test_one_request_has_one_answer(stream: asyncio.StreamReader) -> None:
+async def test_one_request_has_one_answer(host: PlayedHost) -> None:
     """Two are none."""
-    stream.feed_data(packed(frames.LOADED) + packed(frames.LOADED))
+    host.write(packed(frames.LOADED) + packed(frames.LOADED))
     with pytest.raises(ConnectionError, match="2 answers"):
-        await HostAnswers(stream).one()
+        await host.answers.one()

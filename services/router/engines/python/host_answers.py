@@ -1,13 +1,23 @@
-"""What an item host answers, read from its pipe as it comes: many answers at a time."""
+"""What an item host answers, read from its pipe many answers at a time: when its bell rings, or at times."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+import contextlib
+import fcntl
+import os
+from typing import Final, NamedTuple
 
 from services.router.engines.python.item_host import frames
 
+LOOK_SECONDS: Final = 0.1
+"""So long at most an answer lies in the pipe while the host does not ring."""
+
 _READ_BYTES = 256 * 1024
+_PIPE_BYTES = 1024 * 1024
+"""What the host can answer while nobody reads, where the system allows as much."""
+
+_BELL_BYTES = 4096
 
 
 class HostAnswer(NamedTuple):
@@ -20,39 +30,60 @@ class HostAnswer(NamedTuple):
     content: bytes
 
 
+def answer_pipe() -> tuple[int, int]:
+    """A pipe for answers: the descriptor to read from, which never blocks, and the one for the host.
+
+    Raises:
+        OSError: there are too many descriptors.
+    """
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with contextlib.suppress(OSError):  # a user may have only so much; then the host has to wait for us sooner
+        fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return read, write
+
+
 class HostAnswers:
-    """The answers of one host."""
+    """The answers of one host.
 
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self._stream = stream
+    Args:
+        pipe: the descriptor that they are read from, which this closes.
+        bell: has a byte in it when it is time to look.
+    """
+
+    def __init__(self, pipe: int, bell: asyncio.StreamReader) -> None:
+        self._pipe = pipe
+        self._bell = bell
+        self._rings = True
+        """Whether the bell may ring; it has ended before the pipe of a host that has died."""
+        self._looked_at = 0.0
         self._unread = bytearray()
-
-    @property
-    def have_ended(self) -> bool:
+        self._is_more = False
+        """Whether something was left in the pipe at the last look."""
+        self.have_ended = False
         """Whether no more will come."""
-        return self._stream.at_eof()
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe, self.have_ended = -1, True
 
     async def some(self, until: float | None = None) -> list[HostAnswer]:
         """All answers that have come, at least one; none if no whole one has by `until`, of the loop's clock.
 
         Raises:
-            EOFError: the stream has ended.
+            EOFError: there are no more.
             ConnectionError: what has come is no answer of a host: something else wrote it.
         """
+        loop = asyncio.get_running_loop()
         while not (answers := self._whole()):
-            try:
-                async with asyncio.timeout_at(until):
-                    read = await self._stream.read(_READ_BYTES)
-            except TimeoutError:
-                # It may have come at the same moment: reading what is there does not wait.
-                try:
-                    async with asyncio.timeout(0.0):
-                        read = await self._stream.read(_READ_BYTES)
-                except TimeoutError:
-                    return []
-            if not read:
+            if self.have_ended:
                 raise EOFError
-            self._unread += read
+            await self._wait(loop, until)
+            # It may have come at the last moment: reading what is there does not wait.
+            if not self._read() and until is not None and loop.time() >= until:
+                return []
         return answers
 
     async def one(self) -> HostAnswer:
@@ -65,6 +96,38 @@ class HostAnswers:
         if more:
             raise ConnectionError(f"{1 + len(more)} answers to one request")
         return first
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, until: float | None) -> None:
+        """Wait until it is time to look, or `until`."""
+        if self._is_more:
+            await asyncio.sleep(0)
+            return
+        is_whole = self._rings and not self._unread
+        look_at = self._looked_at + LOOK_SECONDS if is_whole else None
+        ends = min((at for at in (until, look_at) if at is not None), default=None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(ends):
+                if is_whole:
+                    self._rings = await _rung(self._bell)
+                else:  # of an answer that has begun the rest is on its way; of a host that has died, what it has left
+                    await _readable(loop, self._pipe)
+        self._looked_at = loop.time()
+
+    def _read(self) -> bool:
+        """Read what is there; whether that was anything, be it the end."""
+        size, self._is_more = 0, False
+        while not self._is_more:
+            try:
+                some = os.read(self._pipe, _READ_BYTES)
+            except BlockingIOError:
+                break
+            if not some:
+                self.have_ended = True
+                break
+            self._unread += some
+            size += len(some)
+            self._is_more = size >= _READ_BYTES
+        return size > 0 or self.have_ended
 
     def _whole(self) -> list[HostAnswer]:
         """Take the whole answers from what has been read.
@@ -88,3 +151,21 @@ class HostAnswers:
         if at:
             del unread[:at]
         return answers
+
+
+async def _rung(bell: asyncio.StreamReader) -> bool:
+    """Wait until the bell rings; whether it may ring again."""
+    try:
+        return bool(await bell.read(_BELL_BYTES))
+    except ConnectionError:  # the host has died before it had read all that we had sent
+        return False
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    """Wait until something, or the end, can be read."""
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)

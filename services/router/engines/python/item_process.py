@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -19,7 +21,7 @@ from pydantic import JsonValue
 
 from eldermesh.launch import users_environment
 from eldermesh.shield import to_its_end
-from services.router.engines.python.host_answers import HostAnswer, HostAnswers
+from services.router.engines.python.host_answers import HostAnswer, HostAnswers, answer_pipe
 from services.router.engines.python.host_log import HostLog
 from services.router.engines.python.item_host import frames
 from services.router.engines.python.slice_progress import SliceProgress, begin_seconds
@@ -248,20 +250,33 @@ class ItemProcess:
 
     async def _start(self) -> _Running:
         try:
-            # The leash holds the host and everything user code starts, also when this process is killed.
-            command = (sys.executable, "-P", str(_HOST))
-            process = await start_on_leash(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=users_environment())
+            with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+                bell, their_bell = socket.socketpair()
+                ours.callback(bell.close)
+                theirs.callback(their_bell.close)
+                pipe, their_pipe = answer_pipe()
+                ours.callback(os.close, pipe)
+                theirs.callback(os.close, their_pipe)
+                rings, requests = await asyncio.open_connection(sock=bell)
+                ours.callback(requests.close)
+                # The leash holds the host and everything user code starts, also when this process is killed.
+                process = await start_on_leash(
+                    (sys.executable, "-P", str(_HOST)),
+                    stdin=their_bell,
+                    stdout=their_pipe,
+                    stderr=PIPE,
+                    env=users_environment(),
+                )
+                ours.pop_all()
         except OSError as error:
             if passes(error):
                 raise RetryableError(f"no process for an item host: {error}") from error
             raise
-        assert process.stdin is not None  # noqa: S101 - for the type checker: all three are pipes
-        assert process.stdout is not None  # noqa: S101 - the same
-        assert process.stderr is not None  # noqa: S101 - the same
+        assert process.stderr is not None  # noqa: S101 - for the type checker: it is a pipe
         log = HostLog(process.stderr, process.pid)
         draining = asyncio.create_task(log.drain())
-        answers = HostAnswers(process.stdout)
-        self._running = _Running(process, process.stdin, answers, log, draining, process.pid, {})
+        answers = HostAnswers(pipe, rings)
+        self._running = _Running(process, requests, answers, log, draining, process.pid, {})
         if self.killed:  # while there was nothing to kill yet
             self._kill_host()
         try:
@@ -296,6 +311,7 @@ class ItemProcess:
         finally:
             running.draining.cancel()
             running.requests.close()
+            running.answers.close()
             self._running = None
         return status
 

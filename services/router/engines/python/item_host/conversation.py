@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from os import _exit, getpid
+from os import _exit, getpid, write
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from signal import SIG_IGN, SIGINT
@@ -16,8 +16,12 @@ from typing import IO, Any
 
 from .border import Border, take_pipes
 from .calls import Failure, Host
-from .frames import ANSWER, BEGAN, FAILED, HEADER, LOADED, OVER, READY, SUCCEEDED
+from .frames import ANSWER, BEGAN, FAILED, HEADER, LOADED, OUTCOMES, OVER, READY, SUCCEEDED
 from .outputs import to_json
+
+_RING_SECONDS = 0.05
+_RING_BYTES = 32 * 1024
+"""So long after the last ring, or so much, an answer within a slice rings."""
 
 _HELD_UP_SECONDS = 0.05
 """A write that takes longer has held up what runs beside it."""
@@ -34,10 +38,13 @@ def _read_frame(stream: IO[bytes]) -> bytes | None:
 
 
 class Conversation:
-    """Requests and answers, by the two pipes."""
+    """Requests and answers; whoever waits for the answers is rung up by the way that requests come."""
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes], host: Host) -> None:
         self._requests = requests
+        self._bell = requests.fileno()
+        self._rang_at = 0.0
+        self._quiet_bytes = 0
         self._answers = answers
         self._host = host
         self._pid = getpid()
@@ -61,6 +68,7 @@ class Conversation:
             self._say_failed(failure, 0, 0.0, 0.0)
 
     def _slice(self, function: str, items: list[Any], not_after: float, at_once: int, limit: float | None) -> None:
+        self._rang_at, self._quiet_bytes = monotonic(), 0
         if at_once > 1:
             answered = self._at_once(function, items, not_after, at_once, limit)
         else:
@@ -120,6 +128,12 @@ class Conversation:
         # In one write: a signal handler of user code may raise between two.
         self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)) + content)
         self._answers.flush()
+        self._quiet_bytes += ANSWER.size + len(content)
+        if kind != BEGAN and (
+            kind not in OUTCOMES or writing - self._rang_at >= _RING_SECONDS or self._quiet_bytes >= _RING_BYTES
+        ):
+            self._rang_at, self._quiet_bytes = writing, 0
+            write(self._bell, b"!")
         if (took := monotonic() - writing) > _HELD_UP_SECONDS:
             self._held_up_seconds += took
 

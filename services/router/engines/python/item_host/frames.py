@@ -1,10 +1,13 @@
-"""What goes through the two pipes of an item host.
+"""What goes between a worker and its item host: requests by a socket, answers by a pipe.
 
-Requests come on standard input: four bytes of length, big-endian, then JSON. `load` names a function; `slice` has items
-for it, and the time after which no item may begin, by a clock that counts the time that the machine sleeps. Answers
-leave on standard output: `ANSWER`, a kind, an item's position in its slice, when it began and ended in seconds of
-`time.monotonic`, and how many bytes of content follow. Each item's answer leaves before the next item begins, so that a
-death leaves no doubt about which ran.
+Requests come on standard input, a socket: four bytes of length, big-endian, then JSON. `load` names a function; `slice`
+has items for it, and the time after which no item may begin, by a clock that counts the time that the machine sleeps.
+Answers leave on standard output: `ANSWER`, a kind, an item's position in its slice, when it began and ended in seconds
+of `time.monotonic`, and how many bytes of content follow. Each item's answer leaves before the next item begins, so
+that a death leaves no doubt about which ran.
+
+To wake the worker for each answer would cost more than a short item. So the worker reads the pipe when the host rings,
+with a byte on the socket: when a request has been answered, and within a slice after some time, or some bytes.
 """
 
 from __future__ import annotations
