@@ -14,9 +14,21 @@ def chunks_gone(before: Plan, bitmap_before: bytes, after: Plan, bitmap_after: b
     old, new = _without_shared_ends(before, after)
     gone = {chunk for series in _apart(old, new) for chunk in series.chunks(bitmap_before)}
     if after and bitmap_before != bitmap_after:
-        held = (current_chunk(before, bitmap_before, item) for item in added_items(bitmap_before, bitmap_after))
-        gone |= {chunk for chunk in held if chunk is not None and is_finished(chunk, bitmap_after)}
+        gone.update(_finished(before, bitmap_before, bitmap_after))
     return gone
+
+
+def _finished(plan: Plan, bitmap_before: bytes, bitmap_after: bytes) -> Iterator[Chunk]:
+    """The chunks of a plan that have finished between the two bitmaps."""
+    looked_to = -1
+    for item in added_items(bitmap_before, bitmap_after):
+        if item <= looked_to:  # of a chunk that another item has led to
+            continue
+        chunk = current_chunk(plan, bitmap_before, item)
+        if chunk is not None:
+            looked_to = chunk.last
+            if is_finished(chunk, bitmap_after):
+                yield chunk
 
 
 def series_come(before: Plan, after: Plan) -> list[ChunkSeries]:
