@@ -14,7 +14,7 @@ from shared.errors import ConfigurationError
 from shared.kafka.paced_consumer import PacedConsumer
 from shared.logs.setup import get_logger
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 1.0
 """How long a poll waits for its first record. FastStream asks for less: it sleeps as long after an empty poll."""
 
 _log = get_logger(__name__)

@@ -20,6 +20,7 @@ from shared.consumer.client import InboxClient
 from shared.consumer.ranked_client import RankedInboxClient
 from shared.consumer.read_ahead import PassesOver, Ranking
 from shared.errors import ConfigurationError
+from shared.kafka.clients import IDLE_FETCH_WAIT_MS
 from shared.settings import Settings
 
 
@@ -42,8 +43,12 @@ class InboxBroker(KafkaBroker):
             # Its own log repeats each of our rewinds as a critical error; ours say what happened.
             logger=None,
         )
-        # Beside what FastStream makes of its own settings; its classes for security know no client certificates.
-        self._access = settings.kafka.options()
+        # Beside what FastStream makes of its own settings: its classes for security know no client certificates, and
+        # its subscribers no option of our own.
+        self._own_options = {
+            **settings.kafka.options(),
+            "idle_wait_ms": IDLE_FETCH_WAIT_MS[settings.broker_profile],
+        }
         self._prefix = settings.topic_prefix
         self.rankings: dict[str, tuple[Ranking, PassesOver | None]] = {}
         """By group, with its prefix, of inboxes that are handled by rank; and what of them is passed over."""
@@ -72,7 +77,7 @@ class InboxBroker(KafkaBroker):
         builder = await super()._connect()
         if not isinstance(builder, partial) or builder.func is not AIOKafkaConsumer:
             raise ConfigurationError("this version of FastStream makes its consumers otherwise: install 0.7")
-        own: partial[Any] = partial(self._client, *builder.args, **(builder.keywords | self._access))
+        own: partial[Any] = partial(self._client, *builder.args, **(builder.keywords | self._own_options))
         self.config.broker_config.builder = own
         return own
 

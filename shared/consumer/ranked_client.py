@@ -87,13 +87,16 @@ class RankedInboxClient(InboxClient):
     async def _read(self, timeout_ms: int) -> None:
         """Read what has been fetched; wait for it if nothing waits here."""
         for _ in range(_MOST_POLLS):
-            partitions = self._ahead.with_room(self.assignment())
+            assigned = self.assignment()
+            partitions = self._ahead.with_room(assigned)
             if not partitions and self._ahead:
                 self.polled_at = time.monotonic()
                 await asyncio.sleep(0)  # as any other poll: who asks again and again must not be alone
                 return
             wait_ms = 0 if self._ahead else timeout_ms
-            batches = await super()._poll(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
+            # Without names it also gives what a partition has that is assigned while it waits.
+            asked = () if len(partitions) == len(assigned) else partitions
+            batches = await super()._poll(*asked, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
             await self._hold(list(chain.from_iterable(batches.values())))
             if sum(map(len, batches.values())) < _POLL_RECORDS:
                 return

@@ -31,7 +31,8 @@ _FULL_POLL_MS = 20
 """A poll that leaves out a partition with enough records ends so soon: meanwhile its owner may have read them."""
 
 _FETCH_WAIT_MS = 100
-"""A partition that is opened, or read elsewhere, is asked for once the fetch that is under way has been answered."""
+"""A partition that is opened, or had enough, is asked for once the fetch that is under way has been answered. So no
+fetch takes longer, unless nothing has been opened or read for a while."""
 
 _BACK_OFF_SECONDS = 0.5
 
@@ -206,6 +207,7 @@ class HistoryReader:
     def _seek(self, partition: TopicPartition, offset: int) -> None:
         consumer, _ = self._connection
         self._fetched[partition].start_at(offset)
+        consumer.stay_awake()  # those opened after it are asked for once the next fetch has been answered
         consumer.seek(partition, offset)
         consumer.resume(partition)
 
@@ -232,6 +234,7 @@ class HistoryReader:
         if len(wanted) == len(self._fetched):
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
         elif wanted:
+            consumer.stay_awake()  # the others are asked for once the fetch under way has been answered
             batches = await consumer.getmany(*wanted, timeout_ms=_FULL_POLL_MS, max_records=_POLL_RECORDS)
         else:
             batches = {}

@@ -13,6 +13,13 @@ from shared.settings import Settings
 FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}
 """The embedded broker sleeps in steps of this, longer ones when idle; Kafka answers as soon as there is data."""
 
+IDLE_FETCH_WAIT_MS = {"kafka": 500, "embedded": 100}
+"""The same without records: on the embedded broker the first record after that may come so much later, on Kafka those
+of a partition that the consumer has just been given."""
+
+STEADY_IDLE_FETCH_WAIT_MS = {"kafka": 5_000, "embedded": 100}
+"""The same of a consumer whose partitions stay the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupTimes:
@@ -55,6 +62,7 @@ def make_consumer(settings: Settings, *, group_id: str | None = None, **options:
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": FETCH_WAIT_MS[settings.broker_profile],
+        "idle_wait_ms": IDLE_FETCH_WAIT_MS[settings.broker_profile],
         "max_partition_fetch_bytes": 4 * 1024 * 1024,
         "request_timeout_ms": 40_000,
     }

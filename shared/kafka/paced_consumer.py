@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -42,11 +43,7 @@ class FairConsumer(WholeConsumer):
         return batches
 
 
-IDLE_FETCH_WAIT_MS = 100
-"""What `fetch_max_wait_ms` grows to without records; the first record after that may come so much later."""
-
 IDLE_AFTER_SECONDS = 1.0
-
 
 BUSY_RECORDS_A_SECOND = 100
 """From here on a record waits up to `GATHER_MS` for others: an answer costs the same for one as for many."""
@@ -55,23 +52,33 @@ GATHER_MS = 10
 GATHER_BYTES = 32 * 1024
 _RATE_SECONDS = 0.5
 
+_NOTICE_SECONDS = 0.25
+"""After so long without records a consumer looks whether it is busy or idle now, however long its caller waits."""
+
+_REFRESH_MS = 1000
+"""So often aiokafka looks for partitions to ask for, though nothing has happened."""
+
 
 class PacedConsumer(FairConsumer):
-    """`FairConsumer`; its `fetch_max_wait_ms` grows after `IDLE_AFTER_SECONDS` without records.
+    """`FairConsumer`; its `fetch_max_wait_ms` grows to `idle_wait_ms` after `IDLE_AFTER_SECONDS` without records.
 
     The embedded broker sleeps for that time, whatever arrives. So it has to be short where a job is on its way, and an
-    idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: with its
-    longer time nothing changes.
+    idle mesh would then ask a thousand times a second for nothing. Kafka answers as soon as there is data: the longer
+    it waits, the less often it is asked for nothing. It answers one consumer's fetches one after the other, so a
+    partition that is new to this one is asked for when the fetch under way has ended.
 
     Where records come so fast that each would be an answer of its own, the broker is asked to gather some. A record
     that comes alone and has the key of the one before it does not count: it is the next step of one job, and there is
-    no other one to wait for.
+    no other one to wait for. An idle consumer lets nothing gather, even if its caller does: its first record comes at
+    once.
     """
 
-    def __init__(self, *topics: str, fetch_max_wait_ms: int, **options: Any) -> None:
-        super().__init__(*topics, fetch_max_wait_ms=fetch_max_wait_ms, **options)
+    def __init__(self, *topics: str, fetch_max_wait_ms: int, idle_wait_ms: int, **options: Any) -> None:
+        super().__init__(
+            *topics, fetch_max_wait_ms=fetch_max_wait_ms, **({"consumer_timeout_ms": _REFRESH_MS} | options)
+        )
         self._busy_wait_ms = fetch_max_wait_ms
-        self._idle_wait_ms = max(fetch_max_wait_ms, IDLE_FETCH_WAIT_MS)
+        self._idle_wait_ms = max(fetch_max_wait_ms, idle_wait_ms)
         self._least_bytes: int = self._fetch_min_bytes
         self._record_at = self._counted_at = time.monotonic()
         self._counted = 0
@@ -83,11 +90,25 @@ class PacedConsumer(FairConsumer):
     ) -> dict[Any, list[Any]]:
         """As in `FairConsumer`. Whatever it gives and however short it waits, it lets the event loop run."""
         await asyncio.sleep(0)  # with records at hand, or without a time to wait, aiokafka returns at once
-        batches: dict[Any, list[Any]] = await super().getmany(
-            *partitions, timeout_ms=timeout_ms, max_records=max_records
-        )
-        self._pace([record.key for records in batches.values() for record in records])
-        return batches
+        ends_at = time.monotonic() + timeout_ms / 1000
+        while True:
+            left = max(0.0, ends_at - time.monotonic())
+            wait = left if self._is_idle else min(left, _NOTICE_SECONDS)
+            batches: dict[Any, list[Any]] = await super().getmany(
+                *partitions, timeout_ms=math.ceil(wait * 1000), max_records=max_records
+            )
+            self._pace([record.key for records in batches.values() for record in records])
+            if batches or wait == left:
+                return batches
+
+    def stay_awake(self) -> None:
+        """Be idle only after another `IDLE_AFTER_SECONDS`: records may come from elsewhere than the fetch under way."""
+        self._record_at = time.monotonic()
+        self._set_pace()
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._is_busy and time.monotonic() - self._record_at >= IDLE_AFTER_SECONDS
 
     def _pace(self, keys: Sequence[bytes | None]) -> None:
         now = time.monotonic()
@@ -100,10 +121,13 @@ class PacedConsumer(FairConsumer):
         if seconds >= _RATE_SECONDS:
             self._is_busy = self._counted / seconds >= BUSY_RECORDS_A_SECOND
             self._counted_at, self._counted = now, 0
+        self._set_pace()
+
+    def _set_pace(self) -> None:
         wait_ms, least_bytes = self._busy_wait_ms, self._least_bytes
         if self._is_busy and least_bytes < GATHER_BYTES:
             wait_ms, least_bytes = min(GATHER_MS, wait_ms), GATHER_BYTES
-        elif now - self._record_at >= IDLE_AFTER_SECONDS:
-            wait_ms = self._idle_wait_ms
+        elif self._is_idle:
+            wait_ms, least_bytes = self._idle_wait_ms, 1
         fetcher = self._fetcher  # it reads both anew for each fetch; there is no public way to them
         fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = wait_ms, least_bytes  # noqa: SLF001

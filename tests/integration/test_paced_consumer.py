@@ -10,8 +10,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.protocol.fetch import FetchRequest
 
 from eldermesh.kafka.replacing_producer import OutgoingRecord
-from shared.kafka.clients import FETCH_WAIT_MS, make_consumer, make_producer
-from shared.kafka.paced_consumer import BUSY_RECORDS_A_SECOND, GATHER_BYTES, GATHER_MS, IDLE_FETCH_WAIT_MS
+from shared.kafka.clients import FETCH_WAIT_MS, IDLE_FETCH_WAIT_MS, make_consumer, make_producer
+from shared.kafka.paced_consumer import BUSY_RECORDS_A_SECOND, GATHER_BYTES, GATHER_MS
 from shared.kafka.topics import JOBS
 from tests.fresh_topics import AnyBroker, fresh_topics
 from tests.waiting import wait_until
@@ -46,7 +46,7 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 async def test_only_an_idle_consumer_lets_the_broker_wait(any_broker: AnyBroker, fetch_waits: list[int]) -> None:
     """Short waits first, long ones without records, short ones again after the next; Kafka's are long enough."""
     busy_ms = FETCH_WAIT_MS[any_broker.profile]
-    idle_ms = max(busy_ms, IDLE_FETCH_WAIT_MS)
+    idle_ms = IDLE_FETCH_WAIT_MS[any_broker.profile]
     async with fresh_topics(any_broker.bootstrap, any_broker.profile) as settings:
         producer, consumer = make_producer(settings), make_consumer(settings)
         await producer.start()

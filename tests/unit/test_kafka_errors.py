@@ -70,6 +70,6 @@ async def test_a_partition_that_is_not_read() -> None:
 
 async def test_faststream_gets_what_it_expects() -> None:
     """It tries again after aiokafka's errors alone."""
-    client = InboxClient(bootstrap_servers=NOBODY, fetch_max_wait_ms=10)
+    client = InboxClient(bootstrap_servers=NOBODY, fetch_max_wait_ms=10, idle_wait_ms=100)
     with pytest.raises(KafkaConnectionError):
         await client.start()

@@ -20,7 +20,7 @@ from eldermesh.kafka.consumer import assign_at
 from eldermesh.kafka.log_bounds import log_bounds
 from services.sages.memory.file import Frame, MemoryFile, Place
 from shared.consumer.record import ConsumedRecord
-from shared.kafka.clients import make_consumer
+from shared.kafka.clients import STEADY_IDLE_FETCH_WAIT_MS, make_consumer
 from shared.kafka.incarnation import read_or_create_incarnation
 from shared.kafka.paced_consumer import PacedConsumer
 from shared.kafka.topics import JOBS_DONE, JOBS_HISTORY
@@ -41,8 +41,8 @@ PRUNE_EVERY: Final = 1000
 _OF_JOBS = frozenset((JOBS_HISTORY, JOBS_DONE))
 _GATHER_MS = 250
 _GATHER_BYTES = 1024 * 1024
-"""What jobs say is learned so much later: the broker gathers it, and an answer has many records. What people write, as
-documents, is learned at once: they ask right after."""
+"""What jobs say is learned so much later, but for the first of it after a pause: the broker gathers it, and an answer has
+many records. What people write, as documents, is learned at once: they ask right after."""
 _POLL_MS = 500
 _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25
@@ -177,7 +177,8 @@ class Memory:
 
     async def _consumer(self, topics: Sequence[str], stack: AsyncExitStack, **options: Any) -> PacedConsumer:
         """A consumer at the stored offsets, or at the start of the log where that is later; `stack` stops it."""
-        consumer = make_consumer(self._settings, **options)
+        idle_wait_ms = STEADY_IDLE_FETCH_WAIT_MS[self._settings.broker_profile]
+        consumer = make_consumer(self._settings, idle_wait_ms=idle_wait_ms, **options)
         stack.push_async_callback(consumer.stop)
         await consumer.start()
         partitions = [

@@ -33,6 +33,7 @@ async def client() -> AsyncIterator[RankedInboxClient]:
         bootstrap_servers="127.0.0.1:9",
         group_id="tests",
         fetch_max_wait_ms=10,
+        idle_wait_ms=100,
         ranking=lambda _record, order: Rank(3, order),
         prefix="",
         passes_over=_passes_over,
