@@ -10,6 +10,7 @@ from functools import partial
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.notifier.notifications.machine import NotificationMachine
 from services.notifier.notifications.observer import NotificationObserver
@@ -38,6 +39,7 @@ from shared.kafka.topics import NOTIFICATIONS, NOTIFIER_OWNERS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
+from shared.redis_pipelining import PipeliningRedis
 from shared.settings import Settings
 
 _log = get_logger(__name__)
@@ -70,7 +72,8 @@ class NotifierService:
         """
         settings, rules = self._settings, self._rules
         async with AsyncExitStack() as stack:
-            redis = make_redis(settings)
+            # Not after a time-out: what all owners have asked would be sent again because the answer to one is slow.
+            redis = make_redis(settings, PipeliningRedis, retried=(RedisConnectionError,))
             stack.push_async_callback(redis.aclose)
             await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
             await self.producer.start()

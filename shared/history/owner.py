@@ -5,6 +5,7 @@ A prototype of this order of steps was model-checked; each obvious shortcut lost
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
@@ -29,6 +30,9 @@ BATCH_RECORDS = 500
 
 _LIVE_RECORDS = 50
 """The same once it has caught up: the owners of a process take turns, and each fact takes half a millisecond."""
+
+_STEP_SECONDS = 0.25
+"""So often it looks for what no fact tells, as room with an engine."""
 
 _MAX_LOADS = 5
 _SURE_SECONDS = 5.0
@@ -95,6 +99,18 @@ class Owner(Generic[S]):
     def is_open(self) -> bool:
         """Whether this owner has seen its gate open."""
         return self._memory is not None and self._memory.is_open
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long its next step should wait for facts: without live subjects, until it has to look at Redis.
+
+        Owners without subjects end their waits at the same moments, so that they wake the process, and ask, together.
+        """
+        memory = self._memory
+        if memory is None or memory.states or not memory.is_open:
+            return _STEP_SECONDS
+        now = self._clock.monotonic()
+        return math.ceil((now + self._times.look) / _STEP_SECONDS) * _STEP_SECONDS - now
 
     async def step(self, wait_seconds: float) -> int:
         """Load if need be, fold one batch (waiting for its first fact), and act. Returns the number of facts folded.

@@ -22,7 +22,6 @@ from shared.settings import Settings
 
 _log = get_logger(__name__)
 
-_IDLE_SECONDS = 0.25
 _BACK_OFF_SECONDS = 1.0
 _CONFIRM_SECONDS = 10.0
 _CANCEL_AGAIN_SECONDS = 5.0
@@ -185,7 +184,7 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                     if not started:
                         await log.start()
                         started = True
-                    await owner.step(_IDLE_SECONDS)
+                    await owner.step(owner.idle_seconds)
                 except LostOwnershipError as error:
                     _log.warning("ownership in doubt", topic=self._topic, partition=number, reason=str(error))
                     while not await self._confirmed(number, owner):  # noqa: ASYNC110 - asks a remote group

@@ -11,6 +11,7 @@ from functools import partial
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.claude_exec.cli.run_directory import remove_abandoned
 from services.claude_exec.requests.admission import RequestAdmission
@@ -39,6 +40,7 @@ from shared.kafka.topics import CLAUDE_HISTORY, CLAUDE_OWNERS
 from shared.logs.setup import get_logger
 from shared.processes.service_process import Part, start_at_once
 from shared.redis_client import make_redis
+from shared.redis_pipelining import PipeliningRedis
 from shared.settings import Settings
 
 _log = get_logger(__name__)
@@ -66,7 +68,8 @@ class ClaudeExecService:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            redis = make_redis(settings)
+            # Not after a time-out: what all owners have asked would be sent again because the answer to one is slow.
+            redis = make_redis(settings, PipeliningRedis, retried=(RedisConnectionError,))
             stack.push_async_callback(redis.aclose)
             await drop_foreign_state(redis, settings, await read_or_create_incarnation(settings))
             await asyncio.to_thread(remove_abandoned, settings)
