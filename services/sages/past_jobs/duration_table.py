@@ -13,7 +13,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.facts.fact import FACT_TYPE_HEADER
 from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted, decode_job_fact
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA_SQL: Final = """
 CREATE TABLE jobs (
     job_id TEXT PRIMARY KEY,
@@ -32,11 +32,19 @@ CREATE TABLE jobs (
     items_measured INTEGER NOT NULL DEFAULT 0,
     items_ms INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX jobs_like ON jobs (workload, subject, ended_at) WHERE status = 'completed';
-CREATE INDEX jobs_content ON jobs (content_hash);
+CREATE INDEX jobs_like ON jobs (
+    workload, subject, ended_at DESC, job_id,
+    items_total, routed_at, started_at, cost_micros, items_measured, items_ms, status
+) WHERE status = 'completed';
+CREATE INDEX jobs_running ON jobs (content_hash, tenant, accepted_at) WHERE ended_at IS NULL;
+CREATE INDEX jobs_completed ON jobs (content_hash, tenant, ended_at DESC) WHERE status = 'completed';
 CREATE INDEX jobs_accepted ON jobs (accepted_at);
 """
-"""Times are milliseconds since 1970, costs micro-dollars; `items_ms` is the total time of `items_measured` items."""
+"""Times are milliseconds since 1970, costs micro-dollars; `items_ms` is the total time of `items_measured` items.
+
+A question stops in each index at the first rows that it wants, however many jobs are alike; `jobs_like` has all columns
+that it reads.
+"""
 
 KEPT_JOBS: Final = 20_000
 """The number of newest jobs that are kept."""

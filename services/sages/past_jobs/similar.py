@@ -78,12 +78,20 @@ def find_duplicate(
     connection: sqlite3.Connection, job_id: str, tenant: str, content_hash: str, accepted_at: int
 ) -> str | None:
     """Another job of the tenant with the same content: a running one, else the last that completed within a day."""
-    found = connection.execute(
-        "SELECT job_id FROM jobs WHERE content_hash = ?1 AND tenant = ?2 AND job_id != ?3 AND accepted_at <= ?4"
-        " AND (ended_at IS NULL AND accepted_at > ?4 - ?5 OR status = 'completed' AND ended_at > ?4 - ?6)"
-        " ORDER BY ended_at IS NOT NULL, coalesce(ended_at, -accepted_at) DESC, job_id LIMIT 1",
-        (content_hash, tenant, job_id, accepted_at, _LIVE_MS, DUPLICATE_MS),
-    ).fetchone()
+    same = {"content_hash": content_hash, "tenant": tenant, "job_id": job_id, "now": accepted_at}
+    found = (
+        connection.execute(
+            "SELECT job_id FROM jobs WHERE content_hash = :content_hash AND tenant = :tenant AND ended_at IS NULL"
+            " AND accepted_at BETWEEN :earliest + 1 AND :now AND job_id != :job_id ORDER BY accepted_at, job_id LIMIT 1",
+            same | {"earliest": accepted_at - _LIVE_MS},
+        ).fetchone()
+        or connection.execute(
+            "SELECT job_id FROM jobs WHERE content_hash = :content_hash AND tenant = :tenant AND status = 'completed'"
+            " AND ended_at > :earliest AND accepted_at <= :now AND job_id != :job_id"
+            " ORDER BY ended_at DESC, job_id LIMIT 1",
+            same | {"earliest": accepted_at - DUPLICATE_MS},
+        ).fetchone()
+    )
     return None if found is None else str(found[0])
 
 
