@@ -17,7 +17,7 @@ from shared.consumer.record import ConsumedRecord
 from shared.kafka.topics import JOBS_HISTORY, SAGES_NOTES
 from shared.settings import Settings
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class KnowledgeSage(LearningSage):

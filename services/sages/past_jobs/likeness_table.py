@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -30,13 +31,22 @@ from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, decode_job_
 from shared.text.secret_masks import excerpt, masked
 
 SCHEMA_SQL: Final = """
+CREATE TABLE subjects (
+    id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, workload TEXT NOT NULL, digest BLOB NOT NULL, stems TEXT NOT NULL,
+    UNIQUE (digest, tenant, workload)
+);
 CREATE TABLE jobs (
-    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, workload TEXT NOT NULL,
-    accepted_at INTEGER NOT NULL, stems TEXT NOT NULL, status TEXT, error_type TEXT, reason TEXT,
-    active_seconds REAL, item_error TEXT, item_message TEXT
+    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, subject INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
+    status TEXT, error_type TEXT, reason TEXT, active_seconds REAL, item_error TEXT, item_message TEXT
 );
 CREATE INDEX jobs_by_time ON jobs (accepted_at);
-""" + full_text_index_sql("job", "stems")
+CREATE INDEX jobs_of_subject ON jobs (subject);
+CREATE INDEX jobs_ended ON jobs (subject, accepted_at DESC, job_id) WHERE status IS NOT NULL;
+""" + full_text_index_sql("subject", "stems")
+"""Many jobs have one subject: it is indexed, searched for and compared once, however many they are.
+
+`digest` is of the stems, which are long.
+"""
 
 MAX_JOBS: Final = 20_000
 """Above it the jobs that were accepted first are deleted."""
@@ -45,6 +55,8 @@ LEAST_LIKENESS: Final = 0.4
 """Below it two jobs have different subjects."""
 
 MAX_LIKE_JOBS: Final = 50
+"""So many are taken, of so many subjects at most: the newest jobs of the subjects that match best."""
+
 MAX_STEMS: Final = 300
 """The number of stems that are kept of a job."""
 
@@ -114,6 +126,7 @@ def prune(connection: sqlite3.Connection, most: int = MAX_JOBS) -> None:
         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY accepted_at DESC, job_id DESC LIMIT -1 OFFSET ?)",
         (most,),
     )
+    connection.execute("DELETE FROM subjects WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE subject = subjects.id)")
 
 
 def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJob]:
@@ -122,29 +135,50 @@ def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJo
     Likeness is Dice's coefficient of the stems of the two subjects.
     """
     asked = subject_stems(question)
-    rare = rarest(connection, "job_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
+    rare = rarest(connection, "subject_vocabulary", asked[:MAX_TERMS], limit=_RAREST)
     if not rare:
         return []
-    rows = connection.execute(
-        "SELECT jobs.stems, job_id, status, error_type, reason, active_seconds, item_error, item_message"
-        " FROM job_words JOIN jobs ON jobs.id = job_words.rowid"
-        " WHERE job_words MATCH ? AND tenant = ? AND workload = ? AND status IS NOT NULL AND job_id != ?"
-        " ORDER BY bm25(job_words), accepted_at DESC, job_id LIMIT ?",
-        (match_query(rare), question.tenant, question.workload, question.job_id, MAX_LIKE_JOBS),
+    subjects = connection.execute(
+        "SELECT subjects.id, subjects.stems FROM subject_words JOIN subjects ON subjects.id = subject_words.rowid"
+        " WHERE subject_words MATCH ? AND tenant = ? AND workload = ?"
+        " AND EXISTS (SELECT 1 FROM jobs WHERE subject = subjects.id AND status IS NOT NULL)"
+        " ORDER BY bm25(subject_words), subjects.id DESC LIMIT ?",
+        (match_query(rare), question.tenant, question.workload, MAX_LIKE_JOBS),
     )
-    mine = frozenset(asked)
-    found = [LikeJob(job_id, likeness(mine, frozenset(words.split())), *rest) for words, job_id, *rest in rows]
-    return sorted(
-        (each for each in found if each.likeness >= LEAST_LIKENESS), key=lambda each: (-each.likeness, each.job_id)
-    )
+    mine, left = frozenset(asked), MAX_LIKE_JOBS
+    found: list[LikeJob] = []
+    for subject, words in subjects:
+        if not left:
+            break
+        rows = connection.execute(
+            "SELECT job_id, status, error_type, reason, active_seconds, item_error, item_message FROM jobs"
+            " WHERE subject = ? AND status IS NOT NULL AND job_id != ? ORDER BY accepted_at DESC, job_id LIMIT ?",
+            (subject, question.job_id, left),
+        ).fetchall()
+        left -= len(rows)
+        alike = likeness(mine, frozenset(words.split()))
+        if alike >= LEAST_LIKENESS:
+            found += [LikeJob(job_id, alike, *rest) for job_id, *rest in rows]
+    return sorted(found, key=lambda each: (-each.likeness, each.job_id))
 
 
 def _accept(connection: sqlite3.Connection, fact: JobAccepted, job_id: str, accepted_at: int) -> None:
     question = question_of(fact, job_id, accepted_at)
+    stems = " ".join(subject_stems(question))
+    subject = (
+        blake2b(stems.encode("utf-8", "surrogatepass"), digest_size=16).digest(),
+        question.tenant,
+        question.workload,
+    )
     connection.execute(
-        "INSERT INTO jobs (job_id, tenant, workload, accepted_at, stems) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO subjects (digest, tenant, workload, stems) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (*subject, stems),
+    )
+    connection.execute(
+        "INSERT INTO jobs (job_id, subject, accepted_at)"
+        " SELECT ?, id, ? FROM subjects WHERE digest = ? AND tenant = ? AND workload = ?"
         " ON CONFLICT (job_id) DO NOTHING",  # the first acceptance of an id makes the job
-        (job_id, question.tenant, question.workload, accepted_at, " ".join(subject_stems(question))),
+        (job_id, accepted_at, *subject),
     )
 
 

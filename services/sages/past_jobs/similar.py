@@ -82,7 +82,8 @@ def find_duplicate(
     found = (
         connection.execute(
             "SELECT job_id FROM jobs WHERE content_hash = :content_hash AND tenant = :tenant AND ended_at IS NULL"
-            " AND accepted_at BETWEEN :earliest + 1 AND :now AND job_id != :job_id ORDER BY accepted_at, job_id LIMIT 1",
+            " AND accepted_at BETWEEN :earliest + 1 AND :now AND job_id != :job_id"
+            " ORDER BY accepted_at, job_id LIMIT 1",
             same | {"earliest": accepted_at - _LIVE_MS},
         ).fetchone()
         or connection.execute(

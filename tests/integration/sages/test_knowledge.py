@@ -239,8 +239,28 @@ async def test_the_oldest_jobs_are_forgotten(settings: Settings) -> None:
     with closing(sqlite3.connect(settings.data_dir / "sages" / "knowledge.sqlite")) as connection:
         prune_jobs(connection, 2)
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
-        found = connection.execute("SELECT count(*) FROM job_words WHERE job_words MATCH 'billin'").fetchone()
-        assert found == (2,)
+        words = "SELECT count(*) FROM subject_words WHERE subject_words MATCH 'billin'"
+        assert connection.execute(words).fetchone() == (1,)
+        prune_jobs(connection, 0)
+        assert connection.execute(words).fetchone() == (0,)
+
+
+async def test_a_subject_of_many_jobs_hides_no_other(settings: Settings) -> None:
+    """The lessons of jobs with one text leave those of a job with another one: jobs without an end do not count."""
+    other = f"{PROMPT}, then drop the archive"
+    async with HistoryWriter(settings) as writer, knowledge_sage(settings) as sage:
+        for _ in range(60):
+            waiting = PastJob(workload="claude", items=({"prompt": PROMPT},), options=(("model", "large"),))
+            job_id = str(uuid4())
+            await writer.append(job_id, [(now_ms(), accepted(job_id, waiting))])
+        for _ in range(3):
+            await past(writer, PROMPT, "completed")
+        failed_id = await past(writer, other, "failed", error_type="timeout")
+        await wait_until(lambda: _speaks_of(sage, "3 of 4"), description="all have taught")
+        warning, good = await lessons(sage)
+        assert warning["source"] == failed_id
+        assert warning["text"] == "1 of 4 similar `claude` jobs failed after 12.5 s: timeout"
+        assert good["text"] == "3 of 4 similar `claude` jobs completed after 12.5 s"
 
 
 async def test_a_note_whose_bytes_cannot_be_read(any_broker: AnyBroker, tmp_path: Path) -> None:
