@@ -1,14 +1,15 @@
 """Many one-item jobs at once: jobs a second, the processor time of a job, and what people wait beside them.
 
 Beside a raw Celery group of as many single tasks. Sages and notifier run, as in a mesh. The people's jobs come one
-after another while the others wait: an interactive one of the same tenant, and a normal one of another tenant.
+after another beside them, an interactive one of the same tenant and a normal one of another tenant: while the others
+are accepted, advised on and routed, and then while they wait for the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,10 @@ from bench.raw_hops import raw_hops
 from bench.report import Figure, percentile
 from eldermesh.kafka.whole_producer import WholeProducer
 from eldermesh_cli.stack.servers.mesh_services import WORKER_NAME
+from shared.facts.fact import FACT_TYPE_HEADER
+from shared.facts.jobs import JobRouted
 from shared.kafka.paced_consumer import PacedConsumer
-from shared.kafka.topics import JOBS, JOBS_DONE
+from shared.kafka.topics import JOBS, JOBS_DONE, JOBS_HISTORY
 from shared.settings import Settings
 from tests.fresh_topics import Profile
 
@@ -39,6 +42,8 @@ _NOTHING = KINDS[0].function
 _IDLE_JOBS = 50
 _WARM_UP = 20
 _WAIT_SECONDS = 600.0
+_BEHIND, _WAITING = "right behind them", "while they wait for the engine"
+_ROUTED = JobRouted.fact_type.encode()
 _PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("an interactive job", {"priority": "interactive", "tenant": "crowd"}),
     ("a job of another tenant", {"tenant": "other"}),
@@ -90,15 +95,15 @@ async def measure_burst(profile: Profile, directory: Path, jobs: int) -> list[Fi
         Figure(f"    {HOPS} raw Kafka hops, all records at once", profile, raw.hops_ms, "ms"),
         *(
             Figure(
-                f"  {name} beside them, p50 of {len(beside[name])} (raw: idle)",
+                f"  {name} {when}, p50 of {len(values)} (raw: idle)",
                 profile,
-                value := percentile(beside[name], 50),
+                value := percentile(values, 50),
                 "ms",
                 idle[name],
                 f"≤ {MOST_WAIT:g}",
                 value <= MOST_WAIT * idle[name],
             )
-            for name, _ in _PEOPLE
+            for (name, when), values in beside.items()
         ),
     ]
 
@@ -140,15 +145,23 @@ async def _burst(settings: Settings, producer: WholeProducer, done: PacedConsume
     return time.perf_counter() - began
 
 
-async def _with_people(settings: Settings, producer: WholeProducer, jobs: int) -> dict[str, list[float]]:
-    """Milliseconds of the people's jobs that came while others waited."""
-    taken: dict[str, list[float]] = {name: [] for name, _ in _PEOPLE}
-    async with following(settings, JOBS_DONE) as of_crowd, following(settings, JOBS_DONE) as of_people:
-        crowd = asyncio.create_task(_ended(of_crowd, await _submitted(settings, producer, jobs)))
-        while not crowd.done() or not all(len(values) > 1 for values in taken.values()):
+async def _with_people(settings: Settings, producer: WholeProducer, jobs: int) -> dict[tuple[str, str], list[float]]:
+    """Milliseconds of the people's jobs that came beside the others, by whose and when."""
+    taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    async with (
+        following(settings, JOBS_DONE) as of_crowd,
+        following(settings, JOBS_DONE) as of_people,
+        following(settings, JOBS_HISTORY) as history,
+    ):
+        ids = await _submitted(settings, producer, jobs)
+        routing = asyncio.create_task(_routed(history, set(ids)))
+        crowd = asyncio.create_task(_ended(of_crowd, ids))
+        while not crowd.done():
+            when = _WAITING if routing.done() else _BEHIND
             for name, fields in _PEOPLE:
-                taken[name].append(await one_job(settings, producer, of_people, **fields))
+                taken[name, when].append(await one_job(settings, producer, of_people, **fields))
         await crowd
+        await routing
     return taken
 
 
@@ -167,7 +180,15 @@ def _job(job_id: str) -> bytes:
 async def _ended(done: PacedConsumer, waiting: set[str]) -> None:
     async with asyncio.timeout(_WAIT_SECONDS):
         while waiting:
-            records: Sequence[Any] = [
-                record for some in (await done.getmany(timeout_ms=200)).values() for record in some
-            ]
-            waiting.difference_update((record.key or b"").decode() for record in records)
+            waiting.difference_update((record.key or b"").decode() for record in await _some(done))
+
+
+async def _routed(history: PacedConsumer, waiting: set[str]) -> None:
+    async with asyncio.timeout(_WAIT_SECONDS):
+        while waiting:
+            facts = [fact for fact in await _some(history) if (FACT_TYPE_HEADER, _ROUTED) in fact.headers]
+            waiting.difference_update((fact.key or b"").decode() for fact in facts)
+
+
+async def _some(consumer: PacedConsumer) -> list[Any]:
+    return [record for records in (await consumer.getmany(timeout_ms=200)).values() for record in records]

@@ -41,8 +41,8 @@ PRUNE_EVERY: Final = 1000
 _OF_JOBS = frozenset((JOBS_HISTORY, JOBS_DONE))
 _GATHER_MS = 250
 _GATHER_BYTES = 1024 * 1024
-"""What jobs say is learned so much later, but for the first of it after a pause: the broker gathers it, and an answer has
-many records. What people write, as documents, is learned at once: they ask right after."""
+"""What jobs say is learned so much later, but for the first of it after a pause: the broker gathers it, and an answer
+has many records. What people write, as documents, is learned at once: they ask right after."""
 _POLL_MS = 500
 _CALL_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.25

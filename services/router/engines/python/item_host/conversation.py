@@ -19,7 +19,7 @@ from .calls import Failure, Host
 from .frames import ANSWER, BEGAN, FAILED, HEADER, LOADED, OUTCOMES, OVER, READY, SUCCEEDED
 from .outputs import to_json
 
-_RING_SECONDS = 0.05
+_RING_SECONDS = 0.1
 _RING_BYTES = 32 * 1024
 """So long after the last ring, or so much, an answer within a slice rings."""
 
