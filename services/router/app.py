@@ -32,6 +32,7 @@ def make_app(settings: Settings) -> FastStream:
                 service.admission,
                 payload=JobSubmit | JobCancel,
                 ranking=CommandRanking(settings.tenant_weights.of),
+                is_paced=True,
                 brake=brake,
             ),
             Subscription(JOBS_DECISIONS, groups[JOBS_DECISIONS], service.admission, payload=JobDecide, brake=brake),
@@ -42,6 +43,7 @@ def make_app(settings: Settings) -> FastStream:
                     admission,
                     payload=JobSubmit | JobCancel,
                     ranking=CommandRanking(settings.tenant_weights.of, tenant),
+                    is_paced=True,
                     brake=brake,
                 )
                 for tenant, (name, admission) in zip(settings.tenants, service.tenant_admissions.items(), strict=True)

@@ -62,5 +62,7 @@ class Subscription:
     """The type of its records, for the AsyncAPI document of the service; what is valid the handler decides."""
     ranking: Ranking | None = None
     """If given, what waits is handled by rank, not in the order of the inbox."""
+    is_paced: bool = False
+    """Whether a backlog of what is handled by rank leaves half of the time to what came out of it (`BacklogPace`)."""
     brake: Brake | None = None
     """Shared by subscriptions whose records the same code handles: a good record of one shows that it works."""

@@ -89,8 +89,7 @@ class InboxConsumer:
         reader = InboxReader(subscription, runner, alarm, settings, self._wake)
         times = group_times(settings)
         if subscription.ranking is not None:
-            by_rank = (subscription.ranking, subscription.passes_over)
-            self.broker.rankings[settings.topic(subscription.group)] = by_rank
+            self.broker.ranked[settings.topic(subscription.group)] = subscription
         subscriber = self.broker.subscriber(
             settings.topic(subscription.topic),
             batch=True,

@@ -16,9 +16,10 @@ from aiokafka import AIOKafkaConsumer
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
+from shared.consumer.backlog_pace import BacklogPace
 from shared.consumer.client import InboxClient
+from shared.consumer.handler import Subscription
 from shared.consumer.ranked_client import RankedInboxClient
-from shared.consumer.read_ahead import PassesOver, Ranking
 from shared.errors import ConfigurationError
 from shared.kafka.clients import IDLE_FETCH_WAIT_MS
 from shared.settings import Settings
@@ -50,8 +51,8 @@ class InboxBroker(KafkaBroker):
             "idle_wait_ms": IDLE_FETCH_WAIT_MS[settings.broker_profile],
         }
         self._prefix = settings.topic_prefix
-        self.rankings: dict[str, tuple[Ranking, PassesOver | None]] = {}
-        """By group, with its prefix, of inboxes that are handled by rank; and what of them is passed over."""
+        self.ranked: dict[str, Subscription] = {}
+        """By group, with its prefix: those that are handled by rank."""
         self._was_started = False
 
     async def start(self) -> None:
@@ -82,12 +83,17 @@ class InboxBroker(KafkaBroker):
         return own
 
     def _client(self, *args: Any, group_id: str, **options: Any) -> InboxClient:
-        ranking = self.rankings.get(group_id)
-        if ranking is None:
+        subscription = self.ranked.get(group_id)
+        if subscription is None or subscription.ranking is None:
             return InboxClient(*args, group_id=group_id, **options)
-        by_rank, passes_over = ranking
         return RankedInboxClient(
-            *args, group_id=group_id, ranking=by_rank, passes_over=passes_over, prefix=self._prefix, **options
+            *args,
+            group_id=group_id,
+            ranking=subscription.ranking,
+            passes_over=subscription.passes_over,
+            pace=BacklogPace() if subscription.is_paced else None,
+            prefix=self._prefix,
+            **options,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError  # noqa: TID251 - `InboxClient` raises what FastStream expects
 
+from shared.consumer.backlog_pace import BacklogPace
 from shared.consumer.client import InboxClient
 from shared.consumer.read_ahead import PassesOver, Ranking, ReadAhead
 from shared.consumer.reader import COMMIT_SECONDS
@@ -27,6 +28,9 @@ _BATCH: Final = "by rank"
 
 _PASSED_SECONDS = 5.0
 
+_LOOK_SECONDS = 0.01
+"""So often a rest looks whether something has come."""
+
 _MOST_POLLS = 8
 """So often at most it reads on before it hands out: of a long history that is passed over, polls stay full for long."""
 
@@ -40,12 +44,20 @@ class RankedInboxClient(InboxClient):
         ranking: what ranks a record.
         prefix: of the names of topics.
         passes_over: tells a record that nobody will handle.
+        pace: of a backlog; without one its records are handed out as fast as they are handled.
     """
 
     def __init__(
-        self, *args: Any, ranking: Ranking, prefix: str, passes_over: PassesOver | None, **options: Any
+        self,
+        *args: Any,
+        ranking: Ranking,
+        prefix: str,
+        passes_over: PassesOver | None,
+        pace: BacklogPace | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self._backlog = pace
         self._make = partial(ReadAhead, ranking, prefix, passes_over)
         self._ahead = self._make()
         self._passed_at = time.monotonic()
@@ -78,11 +90,22 @@ class RankedInboxClient(InboxClient):
     ) -> dict[Any, list[Any]]:
         self._ahead.give_back()
         await self._read(timeout_ms)
+        if self._backlog is not None:
+            self._backlog.ends()
+            await self._rest(self._backlog)
         # Under one key, since FastStream puts the records of one after those of another.
         batch = self._ahead.take()
+        if self._backlog is not None and batch:
+            self._backlog.begins(self._ahead.handed_out)
         if not batch:
             await self._commit_passed()
         return {_BATCH: batch} if batch else {}
+
+    async def _rest(self, pace: BacklogPace) -> None:
+        """Rest, unless something comes for which there is no rest."""
+        while (rank := self._ahead.next_rank) is not None and (left := pace.left(rank, len(self._ahead))) > 0:
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await self._read(0)
 
     async def _read(self, timeout_ms: int) -> None:
         """Read what has been fetched; wait for it if nothing waits here."""

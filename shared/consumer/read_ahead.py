@@ -91,6 +91,22 @@ class ReadAhead:
         """Whether a record waits."""
         return bool(self._lines)
 
+    def __len__(self) -> int:
+        """How many records could be handed out: of each key the first."""
+        return len(self._lines)
+
+    @property
+    def next_rank(self) -> Rank | None:
+        """Of the record that comes next; None if none waits."""
+        queue = self._filed.first()
+        subject = None if queue is None else queue.first()
+        return None if subject is None else subject.rank
+
+    @property
+    def handed_out(self) -> list[Rank]:
+        """The ranks of what is handed out."""
+        return [held.rank for held in self._handed_out if held.rank is not None]
+
     def with_room(self, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
         """Those of the partitions, which share the room, of which more may be read."""
         self._sharing = max(1, len(partitions))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from shared.consumer import ranked_client
+from shared.consumer import backlog_pace, ranked_client
+from shared.consumer.backlog_pace import BACKLOG_RECORDS, BacklogPace
 from shared.consumer.client import InboxClient
 from shared.consumer.ranked_client import RankedInboxClient
+from shared.consumer.read_ahead import BATCH_RECORDS, ReadAhead
 from shared.consumer.record import LARGE_BYTES, ConsumedRecord
 from shared.history.owner_parts import Rank
 
@@ -108,3 +111,26 @@ async def test_what_is_passed_over_for_long_does_not_keep_what_waits(
 
     monkeypatch.setattr(InboxClient, "_poll", polled)
     assert await _handed_out(client)
+
+
+async def test_a_backlog_rests_but_for_what_is_more_urgent(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rest of minutes ends when a record comes that is not of the backlog."""
+    comes = iter([[_record(number) for number in range(BACKLOG_RECORDS + BATCH_RECORDS)], [], [], [_record(900)]])
+
+    async def polled(*_: Any, **__: Any) -> dict[Any, list[Any]]:
+        return {_JOBS: next(comes)}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    monkeypatch.setattr(client, "assignment", lambda: {_JOBS})
+    monkeypatch.setattr(ranked_client, "_LOOK_SECONDS", 0.0)
+    now = chain([0.0], repeat(300.0))
+    pace = BacklogPace(lambda: next(now))
+    monkeypatch.setattr(backlog_pace, "MOST_SECONDS", 300.0)
+    client._backlog = pace  # noqa: SLF001 - as the router makes it
+    client._ahead = ReadAhead(lambda record, order: Rank(0 if record.offset == 900 else 6, order), "")  # noqa: SLF001
+    assert await _handed_out(client) == list(range(BATCH_RECORDS))
+    client._ahead.finish()  # noqa: SLF001 - the batch is done
+    assert await _handed_out(client) == [900]
+    assert next(comes, None) is None
