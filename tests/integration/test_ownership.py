@@ -170,6 +170,17 @@ async def test_a_timer_is_overdue_at_a_load(any_broker: AnyBroker, redis_server:
             await wait_until(lambda: past.engine(job_id), description="the job is routed")
 
 
+async def test_an_owner_without_live_jobs_wakes_only_to_look(any_broker: AnyBroker, redis_server: str) -> None:
+    """At Redis, as seldom as it has to; with one it steps more often: no fact tells of room with an engine."""
+    look = OwnerTimes(lease=15, claim_timeout=60).look
+    async with history(any_broker, redis_server) as past, past.owned() as owners:
+        owner = owners.owners[0]
+        assert owner.idle_seconds == pytest.approx(look, abs=0.25)
+        job_id = await past.accept(1)
+        await wait_until(lambda: past.engine(job_id), description="the job is routed, and lives")
+        assert owner.idle_seconds < look / 2
+
+
 async def test_a_read_lets_the_loop_run(any_broker: AnyBroker, redis_server: str) -> None:
     """Reads with a wait of 0, one after another, and whatever they give: other tasks of the process go on."""
     async with history(any_broker, redis_server) as past:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -106,5 +107,30 @@ async def test_a_busy_consumer_has_the_broker_gather(any_broker: AnyBroker, fetc
             await wait_until(gathers, description="fetches wait for more than one record")
             await wait_until(is_prompt, description="fetches wait for one record")
             assert received == sent
+        finally:
+            await consumer.stop()
+
+
+async def test_a_long_poll_notices_that_nothing_comes(any_broker: AnyBroker, fetch_waits: list[int]) -> None:
+    """Its caller need not ask again for fetches to become long, nor for the next record; one may keep it awake."""
+    busy_ms, idle_ms = FETCH_WAIT_MS[any_broker.profile], 700
+    async with (
+        fresh_topics(any_broker.bootstrap, any_broker.profile) as settings,
+        make_producer(settings) as producer,
+    ):
+        consumer = make_consumer(settings, idle_wait_ms=idle_ms)
+        await consumer.start()
+        try:
+            partition = TopicPartition(settings.topic(JOBS), 0)
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            polling = asyncio.create_task(consumer.getmany(timeout_ms=60_000))
+            await wait_until(lambda: fetch_waits[-1:] == [idle_ms], description="fetches are long")
+            consumer.stay_awake()
+            await wait_until(lambda: fetch_waits[-1:] == [busy_ms], description="fetches are short")
+            assert not polling.done()
+            await producer.send_and_wait(partition.topic, b"{}", partition=0)
+            batches = await polling
+            assert [record.value for record in batches[partition]] == [b"{}"]
         finally:
             await consumer.stop()
