@@ -104,6 +104,7 @@ async def measure_burst(profile: Profile, directory: Path, jobs: int) -> list[Fi
                 value <= MOST_WAIT * idle[name],
             )
             for (name, when), values in beside.items()
+            if len(values) > 1  # a small burst may be over before
         ),
     ]
 
