@@ -27,7 +27,7 @@ def runner_pids(head: EmbeddedRay) -> set[int]:
     found = set()
     for process in family:
         try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::RayRunner"):
+            if "".join(process.cmdline()[:1]).startswith("ray::RayRunner"):
                 found.add(process.pid)
         except psutil.NoSuchProcess:
             continue
