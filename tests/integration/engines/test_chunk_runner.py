@@ -349,7 +349,8 @@ async def test_prints_go_to_the_log_and_never_into_answers(
         assert [result.output for result in await owner.results(task)] == ["", ""]
         await wait_until(lambda: "more lines were not logged" in caplog.text, description="what was over is counted")
     assert "line 0" in caplog.text
-    assert "line 999" not in caplog.text
+    # Of each of the two slices; what the first has printed may be read while the second one runs.
+    assert sum("more lines" not in record.getMessage() for record in caplog.records) <= 2 * 200
 
 
 async def test_a_function_that_this_worker_does_not_allow_is_denied(settings: Settings, owner: PlayedOwner) -> None:
