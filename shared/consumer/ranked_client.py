@@ -89,9 +89,10 @@ class RankedInboxClient(InboxClient):
         max_records: int | None,  # noqa: ARG002 - `ReadAhead` knows how many
     ) -> dict[Any, list[Any]]:
         self._ahead.give_back()
-        await self._read(timeout_ms)
         if self._backlog is not None:
             self._backlog.ends()
+        await self._read(timeout_ms)
+        if self._backlog is not None:
             await self._rest(self._backlog)
         # Under one key, since FastStream puts the records of one after those of another.
         batch = self._ahead.take()

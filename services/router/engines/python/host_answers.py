@@ -58,6 +58,8 @@ class HostAnswers:
         """Whether the bell may ring; it has ended before the pipe of a host that has died."""
         self._looked_at = 0.0
         self._unread = bytearray()
+        self._is_due = False
+        """Whether the host has rung for what was not in the pipe yet."""
         self._is_more = False
         """Whether something was left in the pipe at the last look."""
         self.have_ended = False
@@ -102,13 +104,13 @@ class HostAnswers:
         if self._is_more:
             await asyncio.sleep(0)
             return
-        is_whole = self._rings and not self._unread
+        is_whole = self._rings and not self._unread and not self._is_due
         look_at = self._looked_at + LOOK_SECONDS if is_whole else None
         ends = min((at for at in (until, look_at) if at is not None), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
                 if is_whole:
-                    self._rings = await _rung(self._bell)
+                    self._rings = self._is_due = await _rung(self._bell)
                 else:  # of an answer that has begun the rest is on its way; of a host that has died, what it has left
                     await _readable(loop, self._pipe)
         self._looked_at = loop.time()
@@ -125,6 +127,7 @@ class HostAnswers:
                 self.have_ended = True
                 break
             self._unread += some
+            self._is_due = False
             size += len(some)
             self._is_more = size >= _READ_BYTES
         return size > 0 or self.have_ended

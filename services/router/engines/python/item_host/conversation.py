@@ -61,6 +61,7 @@ class Conversation:
                 self._slice(**request)
 
     def _load(self, function: str) -> None:
+        self._rang_at = 0.0  # a failure rings, too
         failure = self._host.load(function)
         if failure is None:
             self._say(LOADED, position=int(self._host.can_run_at_once(function)))
@@ -125,17 +126,22 @@ class Conversation:
         if getpid() != self._pid:  # user code has forked, and returned in the child, too: only the parent answers
             _exit(0)
         writing = monotonic()
+        self._quiet_bytes += ANSWER.size + len(content)
+        is_large = self._quiet_bytes >= _RING_BYTES
+        rings = kind != BEGAN and (kind not in OUTCOMES or writing - self._rang_at >= _RING_SECONDS)
+        if is_large:  # before it: the pipe may not take all until somebody reads
+            self._ring(writing)
         # In one write: a signal handler of user code may raise between two.
         self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)) + content)
         self._answers.flush()
-        self._quiet_bytes += ANSWER.size + len(content)
-        if kind != BEGAN and (
-            kind not in OUTCOMES or writing - self._rang_at >= _RING_SECONDS or self._quiet_bytes >= _RING_BYTES
-        ):
-            self._rang_at, self._quiet_bytes = writing, 0
-            write(self._bell, b"!")
+        if rings and not is_large:
+            self._ring(writing)
         if (took := monotonic() - writing) > _HELD_UP_SECONDS:
             self._held_up_seconds += took
+
+    def _ring(self, now: float) -> None:
+        self._rang_at, self._quiet_bytes = now, 0
+        write(self._bell, b"!")
 
 
 def serve() -> None:
