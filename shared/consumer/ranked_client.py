@@ -28,8 +28,8 @@ _BATCH: Final = "by rank"
 
 _PASSED_SECONDS = 5.0
 
-_LOOK_SECONDS = 0.01
-"""So often a rest looks whether something has come."""
+_LOOK_SECONDS = 0.02
+"""How long a rest goes on before it looks whether something has come."""
 
 _MOST_POLLS = 8
 """So often at most it reads on before it hands out: of a long history that is passed over, polls stay full for long."""
@@ -97,14 +97,14 @@ class RankedInboxClient(InboxClient):
         # Under one key, since FastStream puts the records of one after those of another.
         batch = self._ahead.take()
         if self._backlog is not None and batch:
-            self._backlog.begins(self._ahead.handed_out)
+            self._backlog.begins(self._ahead.next_records)
         if not batch:
             await self._commit_passed()
         return {_BATCH: batch} if batch else {}
 
     async def _rest(self, pace: BacklogPace) -> None:
         """Rest, unless something comes for which there is no rest."""
-        while (rank := self._ahead.next_rank) is not None and (left := pace.left(rank, len(self._ahead))) > 0:
+        while (left := pace.left(self._ahead.next_records)) > 0:
             await asyncio.sleep(min(left, _LOOK_SECONDS))
             await self._read(0)
 

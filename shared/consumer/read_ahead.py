@@ -9,6 +9,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from shared.consumer.backlog_pace import Waiting
 from shared.consumer.record import ConsumedRecord
 from shared.history.fair_queue import WaitingSubject
 from shared.history.owner_parts import Rank
@@ -91,21 +92,12 @@ class ReadAhead:
         """Whether a record waits."""
         return bool(self._lines)
 
-    def __len__(self) -> int:
-        """How many records could be handed out: of each key the first."""
-        return len(self._lines)
-
     @property
-    def next_rank(self) -> Rank | None:
-        """Of the record that comes next; None if none waits."""
+    def next_records(self) -> Waiting | None:
+        """What waits with the priority that comes next, of each key its first record; None if nothing does."""
         queue = self._filed.first()
-        subject = None if queue is None else queue.first()
-        return None if subject is None else subject.rank
-
-    @property
-    def handed_out(self) -> list[Rank]:
-        """The ranks of what is handed out."""
-        return [held.rank for held in self._handed_out if held.rank is not None]
+        first = None if queue is None else queue.first()
+        return None if queue is None or first is None else Waiting(first.rank.priority, queue.waiting())
 
     def with_room(self, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
         """Those of the partitions, which share the room, of which more may be read."""

@@ -81,6 +81,10 @@ class FairQueue(Generic[ChunkT]):
         heapify(self._turns)
         self._most_lines = 2 * len(self._lines) + _SPARE_SUBJECTS
 
+    def waiting(self) -> dict[str, int]:
+        """How many subjects of each tenant wait; among them may be some that have left and were not passed over yet."""
+        return {tenant: len(line) for tenant, line in self._lines.items() if _first_of(line) is not None}
+
     def take(self) -> ChunkT | None:
         """The next chunk, which leaves the queue; None if nothing waits."""
         subject = self.first()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -113,24 +114,53 @@ async def test_what_is_passed_over_for_long_does_not_keep_what_waits(
     assert await _handed_out(client)
 
 
-async def test_a_backlog_rests_but_for_what_is_more_urgent(
-    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A rest of minutes ends when a record comes that is not of the backlog."""
-    comes = iter([[_record(number) for number in range(BACKLOG_RECORDS + BATCH_RECORDS)], [], [], [_record(900)]])
+_CROWD = list(range(BACKLOG_RECORDS + 2 * BATCH_RECORDS))
 
-    async def polled(*_: Any, **__: Any) -> dict[Any, list[Any]]:
-        return {_JOBS: next(comes)}
 
-    monkeypatch.setattr(InboxClient, "_poll", polled)
+def _ranked(record: ConsumedRecord, order: int) -> Rank:
+    """Numbers from 800 on are another tenant's, those from 900 on more urgent."""
+    return Rank(0 if record.offset >= 900 else 6, order, "crowd" if record.offset < 800 else "other")
+
+
+def _paced(client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    """Give the client a pace whose rests last for minutes and are looked at all the time."""
     monkeypatch.setattr(client, "assignment", lambda: {_JOBS})
     monkeypatch.setattr(ranked_client, "_LOOK_SECONDS", 0.0)
-    now = chain([0.0], repeat(300.0))
-    pace = BacklogPace(lambda: next(now))
     monkeypatch.setattr(backlog_pace, "MOST_SECONDS", 300.0)
-    client._backlog = pace  # noqa: SLF001 - as the router makes it
-    client._ahead = ReadAhead(lambda record, order: Rank(0 if record.offset == 900 else 6, order), "")  # noqa: SLF001
-    assert await _handed_out(client) == list(range(BATCH_RECORDS))
+    client._backlog = BacklogPace(clock)  # noqa: SLF001 - as the router makes it
+    client._ahead = ReadAhead(_ranked, "")  # noqa: SLF001 - the same
+
+
+@pytest.mark.parametrize("comes", [900, 800], ids=["more urgent", "of another tenant"])
+async def test_a_backlog_rests_until_another_record_comes(
+    client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch, comes: int
+) -> None:
+    """A rest of minutes ends when a record comes that is not of the backlog; that one is in the next batch."""
+    polls = iter([[_record(number) for number in _CROWD], [], [], [_record(comes)]])
+
+    async def polled(*_: Any, **__: Any) -> dict[Any, list[Any]]:
+        return {_JOBS: next(polls)}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    _paced(client, monkeypatch, partial(next, chain([0.0], repeat(300.0))))
+    assert await _handed_out(client) == _CROWD[:BATCH_RECORDS]
     client._ahead.finish()  # noqa: SLF001 - the batch is done
-    assert await _handed_out(client) == [900]
-    assert next(comes, None) is None
+    assert comes in await _handed_out(client)
+    assert next(polls, None) is None
+
+
+async def test_a_wait_for_records_is_not_work(client: RankedInboxClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes after a pause does not rest for as long as that was."""
+    now = 0.0
+    polls = iter([[_record(number) for number in _CROWD], [_record(700)]])
+
+    async def polled(*_: Any, **__: Any) -> dict[Any, list[Any]]:
+        nonlocal now
+        now += 100.0
+        return {_JOBS: next(polls)}
+
+    monkeypatch.setattr(InboxClient, "_poll", polled)
+    _paced(client, monkeypatch, lambda: now)
+    assert await _handed_out(client) == _CROWD[:BATCH_RECORDS]
+    client._ahead.finish()  # noqa: SLF001 - the batch took no time
+    assert await _handed_out(client) == _CROWD[BATCH_RECORDS : 2 * BATCH_RECORDS]
