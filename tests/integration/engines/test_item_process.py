@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pydantic import JsonValue
 
-from services.router.engines.python import slice_progress
+from services.router.engines.python import host_answers, slice_progress
 from services.router.engines.python.item_process import HostDiedError, HostTimeoutError, ItemProcess
 from services.router.engines.python.workload import PythonWorkload
 from shared.history.clock import SystemClock
@@ -51,6 +51,29 @@ class Slice:
             async for outcomes in given:
                 self.outcomes += [outcome for _, outcome in outcomes]
         return self.outcomes
+
+
+@pytest.fixture
+def only_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that never looks by itself."""
+    monkeypatch.setattr(host_answers, "LOOK_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("only_rings")
+async def test_large_answers_ring(host: ItemProcess) -> None:
+    """They do not fit the pipe, so they are read while they are written, and hold up no item that follows."""
+    size = 3 * 1024 * 1024
+    outcomes = await Slice(host, "text_of", [size] * 4).run(timeout_seconds=20.0)
+    assert [len(outcome.output_json) for outcome in outcomes if isinstance(outcome, ItemSucceeded)] == [size + 2] * 4
+
+
+@pytest.mark.usefixtures("only_rings")
+async def test_a_load_that_fails_rings(host: ItemProcess) -> None:
+    """Also just after another request has been answered."""
+    await Slice(host, "double", [1]).run()
+    (outcome,) = await Slice(host, "is_not_there", [1]).run()
+    assert isinstance(outcome, ItemFailed)
+    assert outcome.error_type == "exception"
 
 
 async def test_ten_thousand_items(host: ItemProcess) -> None:

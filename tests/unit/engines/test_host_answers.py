@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 
+from services.router.engines.python import host_answers
 from services.router.engines.python.host_answers import LOOK_SECONDS, HostAnswer, HostAnswers, answer_pipe
 from services.router.engines.python.item_host import frames
+from tests.waiting import wait_until
 
 
 def packed(kind: int, position: int = 0, content: bytes = b"", *, length: int | None = None) -> bytes:
@@ -24,6 +27,7 @@ class PlayedHost:
     """A host's end of the pipe, and its bell."""
 
     pipe: int
+    read_end: int
     bell: asyncio.StreamReader
     answers: HostAnswers
 
@@ -47,7 +51,7 @@ async def host() -> AsyncIterator[PlayedHost]:
     """What has come through the pipe."""
     read, write = answer_pipe()
     bell = asyncio.StreamReader()
-    played = PlayedHost(write, bell, HostAnswers(read, bell))
+    played = PlayedHost(write, read, bell, HostAnswers(read, bell))
     yield played
     played.die()
     played.answers.close()
@@ -69,13 +73,12 @@ async def test_all_that_has_come_is_read_at_once(host: PlayedHost) -> None:
 async def test_byte_by_byte(host: PlayedHost) -> None:
     """A pipe gives what it has; the rest of an answer that has begun is waited for without a ring."""
     reading = asyncio.create_task(host.answers.some())
-    first, *rest = packed(frames.OVER, 3, b"4096")
-    host.write(bytes([first]))
-    for byte in rest:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    *most, last = packed(frames.OVER, 3, b"4096")
+    for number, byte in enumerate(most):
+        host.write(bytes([byte]), rings=number == 0)
+        await wait_until(lambda: not select.select([host.read_end], [], [], 0)[0], description="it has been read")
         assert not reading.done()
-        host.write(bytes([byte]), rings=False)
+    host.write(bytes([last]), rings=False)
     assert await reading == [HostAnswer(frames.OVER, 3, 1.0, 2.0, b"4096")]
 
 
@@ -88,6 +91,18 @@ async def test_what_does_not_ring_waits_for_a_look(host: PlayedHost) -> None:
     host.write(packed(frames.SUCCEEDED, 1, b"2"), rings=False)
     assert [answer.position for answer in await host.answers.some()] == [1]
     assert loop.time() - looked_at > LOOK_SECONDS / 2
+
+
+async def test_a_large_answer_is_announced(host: PlayedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipe may not take all of it until somebody reads: who finds only what was before it stays there."""
+    monkeypatch.setattr(host_answers, "LOOK_SECONDS", 3600.0)
+    host.write(packed(frames.BEGAN), rings=False)
+    host.bell.feed_data(frames.LARGE_RING)
+    assert [answer.kind for answer in await host.answers.some()] == [frames.BEGAN]
+    host.write(packed(frames.SUCCEEDED, 0, b"1" * frames.LARGE_BYTES), rings=False)
+    assert [answer.kind for answer in await host.answers.some()] == [frames.SUCCEEDED]
+    host.write(packed(frames.OVER, 1))
+    assert [answer.kind for answer in await host.answers.some()] == [frames.OVER]
 
 
 async def test_more_than_one_look_takes(host: PlayedHost) -> None:
@@ -128,7 +143,7 @@ async def test_the_bell_ends_before_the_pipe(host: PlayedHost) -> None:
     """What the host had answered before it died is on its way."""
     host.bell.set_exception(ConnectionResetError())
     reading = asyncio.create_task(host.answers.some())
-    await asyncio.sleep(0)
+    await wait_until(host.bell.exception, description="the bell has ended")
     host.write(packed(frames.SUCCEEDED, 0, b"1"), rings=False)
     assert [answer.position for answer in await reading] == [0]
     host.die(seen=False)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from services.router.engines.python.item_host import frames
 
 LOOK_SECONDS: Final = 0.1
-"""So long at most an answer lies in the pipe while the host does not ring."""
+"""The longest time that an answer lies in the pipe because the host has not rung."""
 
 _READ_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
@@ -58,8 +58,8 @@ class HostAnswers:
         """Whether the bell may ring; it has ended before the pipe of a host that has died."""
         self._looked_at = 0.0
         self._unread = bytearray()
-        self._is_due = False
-        """Whether the host has rung for what was not in the pipe yet."""
+        self._due = 0
+        """How many large answers the host has announced that have not been read; negative: read before the bell was."""
         self._is_more = False
         """Whether something was left in the pipe at the last look."""
         self.have_ended = False
@@ -104,14 +104,16 @@ class HostAnswers:
         if self._is_more:
             await asyncio.sleep(0)
             return
-        is_whole = self._rings and not self._unread and not self._is_due
+        is_whole = self._rings and not self._unread and self._due <= 0
         look_at = self._looked_at + LOOK_SECONDS if is_whole else None
         ends = min((at for at in (until, look_at) if at is not None), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(ends):
                 if is_whole:
-                    self._rings = self._is_due = await _rung(self._bell)
-                else:  # of an answer that has begun the rest is on its way; of a host that has died, what it has left
+                    rung = await _rung(self._bell)
+                    self._rings = bool(rung)
+                    self._due += rung.count(frames.LARGE_RING)
+                else:  # what has begun or is announced is on its way; of a host that has died, what it has left
                     await _readable(loop, self._pipe)
         self._looked_at = loop.time()
 
@@ -127,7 +129,6 @@ class HostAnswers:
                 self.have_ended = True
                 break
             self._unread += some
-            self._is_due = False
             size += len(some)
             self._is_more = size >= _READ_BYTES
         return size > 0 or self.have_ended
@@ -150,18 +151,19 @@ class HostAnswers:
             if end > len(unread):
                 break
             answers.append(HostAnswer(kind, position, began, ended, bytes(unread[at + header.size : end])))
+            self._due -= length >= frames.LARGE_BYTES
             at = end
         if at:
             del unread[:at]
         return answers
 
 
-async def _rung(bell: asyncio.StreamReader) -> bool:
-    """Wait until the bell rings; whether it may ring again."""
+async def _rung(bell: asyncio.StreamReader) -> bytes:
+    """Wait until the bell rings; nothing: it rings no more."""
     try:
-        return bool(await bell.read(_BELL_BYTES))
+        return await bell.read(_BELL_BYTES)
     except ConnectionError:  # the host has died before it had read all that we had sent
-        return False
+        return b""
 
 
 async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:

@@ -16,12 +16,24 @@ from typing import IO, Any
 
 from .border import Border, take_pipes
 from .calls import Failure, Host
-from .frames import ANSWER, BEGAN, FAILED, HEADER, LOADED, OUTCOMES, OVER, READY, SUCCEEDED
+from .frames import (
+    ANSWER,
+    BEGAN,
+    FAILED,
+    HEADER,
+    LARGE_BYTES,
+    LARGE_RING,
+    LOADED,
+    OUTCOMES,
+    OVER,
+    READY,
+    RING,
+    SUCCEEDED,
+)
 from .outputs import to_json
 
 _RING_SECONDS = 0.1
-_RING_BYTES = 32 * 1024
-"""So long after the last ring, or so much, an answer within a slice rings."""
+"""So long after the last ring, or `LARGE_BYTES` of answers after it, an answer within a slice rings."""
 
 _HELD_UP_SECONDS = 0.05
 """A write that takes longer has held up what runs beside it."""
@@ -126,22 +138,22 @@ class Conversation:
         if getpid() != self._pid:  # user code has forked, and returned in the child, too: only the parent answers
             _exit(0)
         writing = monotonic()
-        self._quiet_bytes += ANSWER.size + len(content)
-        is_large = self._quiet_bytes >= _RING_BYTES
-        rings = kind != BEGAN and (kind not in OUTCOMES or writing - self._rang_at >= _RING_SECONDS)
-        if is_large:  # before it: the pipe may not take all until somebody reads
-            self._ring(writing)
+        is_large = len(content) >= LARGE_BYTES
+        if is_large:
+            self._ring(LARGE_RING, writing)
         # In one write: a signal handler of user code may raise between two.
         self._answers.write(ANSWER.pack(kind, position, began, ended, len(content)) + content)
         self._answers.flush()
-        if rings and not is_large:
-            self._ring(writing)
+        self._quiet_bytes += ANSWER.size + len(content)
+        is_time = writing - self._rang_at >= _RING_SECONDS or self._quiet_bytes >= LARGE_BYTES
+        if not is_large and kind != BEGAN and (kind not in OUTCOMES or is_time):
+            self._ring(RING, writing)
         if (took := monotonic() - writing) > _HELD_UP_SECONDS:
             self._held_up_seconds += took
 
-    def _ring(self, now: float) -> None:
+    def _ring(self, ring: bytes, now: float) -> None:
         self._rang_at, self._quiet_bytes = now, 0
-        write(self._bell, b"!")
+        write(self._bell, ring)
 
 
 def serve() -> None:

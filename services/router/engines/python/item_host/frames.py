@@ -7,7 +7,8 @@ of `time.monotonic`, and how many bytes of content follow. Each item's answer le
 that a death leaves no doubt about which ran.
 
 To wake the worker for each answer would cost more than a short item. So the worker reads the pipe when the host rings,
-with a byte on the socket: when a request has been answered, and within a slice after some time, or some bytes.
+with a byte on the socket: when a request has been answered, and within a slice after some time, or some bytes. It rings
+before it writes a large answer, which the pipe may not take until somebody reads.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ OVER = 4
 """The slice is over; position: how many of its items have been answered; content: the peak of memory in bytes."""
 BEGAN = 5
 """An item has begun: the first of those that run one by one, and each of several that run at once."""
+
+RING = b"!"
+"""Something is in the pipe."""
+LARGE_RING = b"*"
+"""An answer of `LARGE_BYTES` or more comes, perhaps behind others."""
+LARGE_BYTES = 32 * 1024
 
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 """Longest content of an answer."""
