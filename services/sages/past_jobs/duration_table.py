@@ -42,8 +42,8 @@ CREATE INDEX jobs_accepted ON jobs (accepted_at);
 """
 """Times are milliseconds since 1970, costs micro-dollars; `items_ms` is the total time of `items_measured` items.
 
-A question stops in each index at the first rows that it wants, however many jobs are alike; `jobs_like` has all columns
-that it reads.
+A question about one subject, or about duplicates, stops in its index at the first rows that it wants, however many jobs
+are alike. `jobs_like` has all columns that an estimate reads; of a whole workload it sorts all kept jobs.
 """
 
 KEPT_JOBS: Final = 20_000

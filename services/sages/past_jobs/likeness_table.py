@@ -139,15 +139,16 @@ def like_jobs(connection: sqlite3.Connection, question: Question) -> list[LikeJo
     if not rare:
         return []
     subjects = connection.execute(
-        "SELECT subjects.id, subjects.stems FROM subject_words JOIN subjects ON subjects.id = subject_words.rowid"
-        " WHERE subject_words MATCH ? AND tenant = ? AND workload = ?"
-        " AND EXISTS (SELECT 1 FROM jobs WHERE subject = subjects.id AND status IS NOT NULL)"
-        " ORDER BY bm25(subject_words), subjects.id DESC LIMIT ?",
-        (match_query(rare), question.tenant, question.workload, MAX_LIKE_JOBS),
+        "SELECT subjects.id, subjects.stems, (SELECT accepted_at FROM jobs WHERE subject = subjects.id"
+        "   AND status IS NOT NULL AND job_id != ? ORDER BY accepted_at DESC LIMIT 1) AS newest"
+        " FROM subject_words JOIN subjects ON subjects.id = subject_words.rowid"
+        " WHERE subject_words MATCH ? AND tenant = ? AND workload = ? AND newest IS NOT NULL"
+        " ORDER BY bm25(subject_words), newest DESC LIMIT ?",
+        (question.job_id, match_query(rare), question.tenant, question.workload, MAX_LIKE_JOBS),
     )
     mine, left = frozenset(asked), MAX_LIKE_JOBS
     found: list[LikeJob] = []
-    for subject, words in subjects:
+    for subject, words, _ in subjects:
         if not left:
             break
         rows = connection.execute(
