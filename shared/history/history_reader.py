@@ -32,7 +32,7 @@ _FULL_POLL_MS = 20
 
 _FETCH_WAIT_MS = 100
 """A partition that is opened, or had enough, is asked for once the fetch that is under way has been answered. So no
-fetch takes longer, unless nothing has been opened or read for a while."""
+fetch takes longer, but for those of a history in which nothing has been opened or read for a second (clients.py)."""
 
 _BACK_OFF_SECONDS = 0.5
 

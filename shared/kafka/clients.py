@@ -14,8 +14,8 @@ FETCH_WAIT_MS = {"kafka": 500, "embedded": 10}
 """The embedded broker sleeps in steps of this, longer ones when idle; Kafka answers as soon as there is data."""
 
 IDLE_FETCH_WAIT_MS = {"kafka": 500, "embedded": 100}
-"""The same without records: on the embedded broker the first record after that may come so much later, on Kafka those
-of a partition that the consumer has just been given."""
+"""The same once no records come. So much later than otherwise may come, on the embedded broker, the first record after
+a pause; on Kafka, the first of a partition that the consumer has just been given."""
 
 STEADY_IDLE_FETCH_WAIT_MS = {"kafka": 5_000, "embedded": 100}
 """The same of a consumer whose partitions stay the same."""
