@@ -66,8 +66,21 @@ async def test_stuck_after_the_result(claude: Claude) -> None:
     assert processes_named(seconds) == []
 
 
+_ONCE_IT_RUNS = """
+until grep -qs sleep /proc/$!/comm || ! kill -0 $!; do :; done
+kill -0 $! || echo It has died.
+"""
+"""A script that ended before its child is `sleep` could leave something else behind."""
+
+
 @pytest.mark.parametrize(
-    "left", ["sleep {} > /dev/null 2>&1 &", "setsid -f sleep {} < /dev/null > /dev/null 2>&1", "sleep {} &"]
+    "left",
+    [
+        "sleep {} > /dev/null 2>&1 &" + _ONCE_IT_RUNS,
+        "setsid -f sleep {} < /dev/null > /dev/null 2>&1",
+        "sleep {} &" + _ONCE_IT_RUNS,
+    ],
+    ids=["in the background", "in a session of its own", "with the tool's output"],
 )
 async def test_a_tool_that_leaves_a_process(claude: Claude, left: str) -> None:
     """`sleep 600 &`, with and without a session of its own, or holding the tool's output: gone with the CLI.
