@@ -45,4 +45,7 @@ class RunSettings(BaseModel):
     )
     flush_items: _Count = Field(500, description="Results a runner gathers before it publishes.")
     flush_seconds: PositiveFloat = Field(0.25, description="Longest time a result is gathered.")
+    flush_longest_seconds: PositiveFloat = Field(
+        1.0, description="The same where many results come; a job's first ones do not wait so long."
+    )
     drain_seconds: PositiveFloat = Field(15.0, description="Longest a service takes to drain.")

@@ -123,6 +123,9 @@ async def test_runs_and_writers_at_once(tmp_path: Path) -> None:
             thread.join(LONG)
         store.close()
     assert failures == []
+    for path in stored(tmp_path):
+        if path.name == "old.json":  # a run had moved it aside when it was to be aged, and has put it back
+            aged(path, DAY + 60)
     run(tmp_path)
     assert {path.name for path in stored(tmp_path)} == {"0.json"}
     assert len(stored(tmp_path)) == 100

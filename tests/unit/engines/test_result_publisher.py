@@ -108,6 +108,25 @@ async def test_what_waits_is_published_after_a_while() -> None:
     flushing.cancel()
 
 
+async def test_many_results_are_gathered_for_longer() -> None:
+    """All but the job's first: the next fact waits for what still comes, until its limit."""
+    sink = Sink()
+    results = publisher(sink, flush_items=100, flush_seconds=0.01, flush_longest_seconds=3600.0)
+    flushing = asyncio.create_task(results.keep_flushing())
+    await _add(results, list(range(20)))
+    await wait_until(lambda: sink.indexes() == [list(range(20))], description="the first ones are published")
+    await _add(results, [20])
+    await wait_until(lambda: sink.indexes()[1:] == [[20]], description="so is what comes slowly")
+    await _add(results, list(range(21, 41)))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await flushing
+    assert len(sink.facts) == 2
+    await _add(results, list(range(41, 121)))
+    assert sink.indexes()[2:] == [list(range(21, 121))]
+    flushing.cancel()
+
+
 async def test_failures_are_asked_over_and_nothing_is_lost_or_doubled() -> None:
     """The same fact is appended again, results that came meanwhile go into the next."""
     sink = Sink()

@@ -18,6 +18,9 @@ MAX_FACT_BYTES = 700_000
 
 _RESULT_OVERHEAD_BYTES = 400
 
+_MANY_RESULTS = 10
+"""So many that were gathered for `flush_seconds` can wait for more."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimedResult:
@@ -86,12 +89,20 @@ class ResultPublisher:
     async def keep_flushing(self) -> None:
         """Publish what has been gathered for `flush_seconds`, until cancelled; runs beside the items.
 
+        Where that makes many results, all but the job's first are gathered for `flush_longest_seconds`: a fact costs
+        those who read it nearly the same, however many it has.
+
         Raises:
             RetryableError: Kafka did not take a fact.
         """
+        settings = self._parts.settings
+        is_first = self._task.chunk_id.first == 0
         while True:
             await self._some.wait()
-            await asyncio.sleep(self._parts.settings.flush_seconds)
+            await asyncio.sleep(settings.flush_seconds)
+            if not is_first and len(self._gathered) >= _MANY_RESULTS:
+                await asyncio.sleep(settings.flush_longest_seconds - settings.flush_seconds)
+            is_first = False
             await self.flush()
 
     async def _append(self, value: bytes) -> None:
