@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,13 +79,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, name in enumerate(names, 1):
         console.print(f"{number} of {len(names)}: {name}")
         measured[name] = _measure(name, _profiles(chosen.broker, console), chosen)
-    figures = [figure for each in measured.values() for figure in each]
-    show(figures, console)
+        _write(measured, chosen)  # another one may fail, and these took long
+    show(_all(measured), console)
+    return 0
+
+
+def _write(measured: Mapping[str, list[Figure]], chosen: argparse.Namespace) -> None:
     if chosen.json is not None:
-        write_json(figures, chosen.json)
+        write_json(_all(measured), chosen.json)
     if chosen.page is not None:
         write_page(measured, chosen.page)
-    return 0
+
+
+def _all(measured: Mapping[str, list[Figure]]) -> list[Figure]:
+    return [figure for figures in measured.values() for figure in figures]
 
 
 def _profiles(broker: str, console: Console) -> list[Profile]:

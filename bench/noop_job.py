@@ -101,13 +101,20 @@ async def clients(settings: Settings) -> AsyncIterator[tuple[WholeProducer, Pace
             await producer.stop()
 
 
-async def one_job(settings: Settings, producer: WholeProducer, done: PacedConsumer, **fields: Any) -> float:
+async def one_job(
+    settings: Settings,
+    producer: WholeProducer,
+    done: PacedConsumer,
+    *,
+    wait_seconds: float = _WAIT_SECONDS,
+    **fields: Any,
+) -> float:
     """Milliseconds from the send to the end in hand, of a job with these fields beside its one item."""
     job_id = str(uuid4())
     job = {"job_id": job_id, "workload": "python", "items": [4.0], "options": {"function": "math:sqrt"}, **fields}
     began = time.perf_counter()
     await producer.send_and_wait(settings.topic(JOBS), orjson.dumps(job))
-    async with asyncio.timeout(_WAIT_SECONDS):
+    async with asyncio.timeout(wait_seconds):
         while (await done.getone()).key != job_id.encode():
             pass
     return (time.perf_counter() - began) * 1000
