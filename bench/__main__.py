@@ -20,7 +20,7 @@ from bench.fold_rate import measure_fold_rate
 from bench.incident import measure_incident
 from bench.items.rates import SIZES, measure_items
 from bench.noop_job import measure_noop_job
-from bench.page import write_page
+from bench.page import Page
 from bench.report import Figure, show, write_json
 from bench.retrieval import measure_retrieval
 from bench.sages import measure_sages
@@ -75,20 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(chosen.jobs, chosen.folded_jobs) < _LEAST_JOBS:
         parser.error(f"fewer than {_LEAST_JOBS} jobs say nothing")
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    page = None if chosen.page is None else Page(chosen.page)
     measured: dict[str, list[Figure]] = {}
     for number, name in enumerate(names, 1):
         console.print(f"{number} of {len(names)}: {name}")
         measured[name] = _measure(name, _profiles(chosen.broker, console), chosen)
-        _write(measured, chosen)  # another one may fail, and these took long
+        # Another one may fail, and these took long.
+        if chosen.json is not None:
+            write_json(_all(measured), chosen.json)
+        if page is not None:
+            page.write(measured)
     show(_all(measured), console)
     return 0
-
-
-def _write(measured: Mapping[str, list[Figure]], chosen: argparse.Namespace) -> None:
-    if chosen.json is not None:
-        write_json(_all(measured), chosen.json)
-    if chosen.page is not None:
-        write_page(measured, chosen.page)
 
 
 def _all(measured: Mapping[str, list[Figure]]) -> list[Figure]:

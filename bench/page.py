@@ -18,13 +18,19 @@ What each means is in [benchmarks](benchmarks.md).
 """
 
 
-def write_page(measured: Mapping[str, Sequence[Figure]], path: Path) -> None:
-    """Write the figures of benchmarks, by the benchmark's name, as Markdown."""
-    about = circumstances()
-    parts = [_HEAD, _facts(about)]
-    for name, figures in measured.items():
-        parts += [f"## `{name}`\n", _table(figures)]
-    path.write_text("\n".join(parts), encoding="utf-8")
+class Page:
+    """The page, of what runs from now on; it may be written again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._about = _facts(circumstances())
+
+    def write(self, measured: Mapping[str, Sequence[Figure]]) -> None:
+        """Write the figures of benchmarks, by the benchmark's name, as Markdown."""
+        parts = [_HEAD, self._about]
+        for name, figures in measured.items():
+            parts += [f"## `{name}`\n", _table(figures)]
+        self._path.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _facts(about: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ class Actor(Generic[S]):
         try:
             await self._act_on(memory, subjects, now)
         except BaseException:
-            # What was done half-way stays due, and is taken up at the next step.
+            # What was done half-way stays due: at the next step, or at the next sweep what had waited for a decision.
             for subject in subjects:
                 memory.agenda.attend(subject)
             raise

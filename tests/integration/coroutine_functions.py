@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 _here: set[int] = set()
@@ -106,3 +107,10 @@ async def _meddle(how: str) -> None:
 async def not_json(_: Any) -> object:
     """What is no result."""
     return object()
+
+
+def note_and_stay(path: str) -> None:
+    """No coroutine function: it tells that it was called, and stays."""
+    with Path(path).open("a", encoding="ascii") as notes:
+        notes.write("called ")
+    time.sleep(60)

@@ -6,12 +6,13 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.sages.loop_calls import LoopCalls
 from shared.errors import ConfigurationError, RetryableError
@@ -69,6 +70,9 @@ class MemoryFile:
         self._writing = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-writer")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
         self._answers: LoopCalls | None = None
+        self._queried: asyncio.Future[Any] | None = None
+        """The answer of the query that runs now; under its lock, which whoever interrupts it holds."""
+        self._queried_lock = threading.Lock()
 
     @property
     def path(self) -> Path:
@@ -109,15 +113,29 @@ class MemoryFile:
         if connection is None or answers is None:
             raise RetryableError(f"the memory {self._name} is not open yet")
         answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        future = self._reading.submit(query, connection)
+        future = self._reading.submit(self._query, query, connection, answer)
         future.add_done_callback(lambda done: answers.soon(partial(_settle, answer, done)))
         try:
             return await answer
         except asyncio.CancelledError:
             # Otherwise the next queries would wait for a result that nobody needs.
-            if not future.cancel() and future.running():
-                connection.interrupt()
+            if not future.cancel():
+                with self._queried_lock:
+                    if self._queried is answer:
+                        connection.interrupt()
             raise
+
+    def _query(
+        self, query: Callable[[sqlite3.Connection], _T], connection: sqlite3.Connection, answer: asyncio.Future[_T]
+    ) -> _T:
+        """On the reading thread: run a query, which may be interrupted from now on, and no other in its place."""
+        with self._queried_lock:
+            self._queried = answer
+        try:
+            return query(connection)
+        finally:
+            with self._queried_lock:
+                self._queried = None
 
     async def discard(self) -> None:
         """Delete the file, for example because it is broken; `open` creates an empty one."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -103,6 +104,17 @@ async def test_other_functions_are_called_one_by_one() -> None:
         assert run.at_once == 1
         assert list(await slice_of(run, calls[1:])) == [1, 2]
     await workload.close()
+
+
+async def test_a_late_call_of_another_function_is_not_tried_again(tmp_path: Path) -> None:
+    """It ran alone, so it is to blame, whatever was asked for."""
+    workload, notes = PythonWorkload(), tmp_path / "notes"
+    async with workload.open(asked("note_and_stay", 8, timeout_seconds=0.5)) as run:
+        (outcome,) = await outcomes_of(run, [str(notes)])
+    await workload.close()
+    assert isinstance(outcome, ItemFailed)
+    assert outcome.error_type == "timeout"
+    assert notes.read_text(encoding="ascii") == "called "
 
 
 async def test_nothing_begins_when_no_time_is_left() -> None:

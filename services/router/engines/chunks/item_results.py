@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
-from services.router.engines.chunks.fact_result import MAX_INLINE_BYTES, inline_result, stored_result
+import orjson
+
+from eldermesh.contract.canonical import canonical_bytes
+from services.router.engines.chunks.fact_result import inline_result, stored_result
 from services.router.engines.chunks.result_publisher import TimedResult
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
@@ -17,6 +21,8 @@ from shared.errors import ConfigurationError, RetryableError
 from shared.facts.jobs import FactResult
 from shared.logs.exceptions import ends_the_task
 from shared.workloads import ItemFailed, ItemOutcome, ItemSucceeded
+
+_EXPONENT: Final = re.compile(rb"[0-9][eE]")
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +60,7 @@ class ItemResults:
             _log.exception("item %d of chunk %s: its outcome cannot be told", index, self._task.chunk)
             outcome = ItemFailed("internal", describe(error))
             result = await self._result(outcome, index, seconds)
-        inline = len(result.error_message or "")
-        if isinstance(outcome, ItemSucceeded) and result.status == "succeeded":
-            inline = len(outcome.output_json)
-        return TimedResult(result, ended_at - round(seconds * 1000), ended_at, min(inline, MAX_INLINE_BYTES))
+        return TimedResult(result, ended_at - round(seconds * 1000), ended_at, _payload_bytes(result, outcome))
 
     async def _result(self, outcome: ItemOutcome, index: int, seconds: float) -> FactResult:
         attempt = self._task.attempt
@@ -75,3 +78,13 @@ class ItemResults:
             blobs=self._parts.blobs,
         )
         return await with_patience(put, seconds=self._parts.patience_seconds, clock=self._parts.clock)
+
+
+def _payload_bytes(result: FactResult, outcome: ItemOutcome) -> int:
+    """What stands of it in records, in the longest form: the public one is that of RFC 8785, which has 1e20 in full."""
+    if result.output_url is not None:
+        return len(result.output_url)
+    if result.status == "succeeded" and isinstance(outcome, ItemSucceeded):
+        text = outcome.output_json
+        return len(canonical_bytes(result.output)) if _EXPONENT.search(text) else len(text)
+    return len(orjson.dumps(result.error_message))

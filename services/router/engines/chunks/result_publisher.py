@@ -24,7 +24,7 @@ _MANY_RESULTS = 10
 
 @dataclass(frozen=True, slots=True)
 class TimedResult:
-    """A result, when its item began and ended (milliseconds since 1970), and roughly its bytes in a fact."""
+    """A result, when its item began and ended (milliseconds since 1970), and the bytes of its output or error."""
 
     result: FactResult
     started_at: int

@@ -46,12 +46,14 @@ class HostEndedError(Exception):
     Attributes:
         running: positions of the items that ran: one of them is to blame. Empty: none had begun, or all had ended.
         was_idle: it had served another slice, and has begun nothing of this one: no item is to blame.
+        at_once: whether items could run at once.
     """
 
-    def __init__(self, message: str, running: Sequence[int], *, was_idle: bool = False) -> None:
+    def __init__(self, message: str, running: Sequence[int], *, was_idle: bool = False, at_once: bool = False) -> None:
         super().__init__(message)
         self.running = running
         self.was_idle = was_idle
+        self.at_once = at_once
 
 
 class HostDiedError(HostEndedError):
@@ -172,12 +174,13 @@ class ItemProcess:
                 raise RunKilledError from end
             running_items = () if progress is None else progress.running
             was_idle = has_served and not _has_begun(progress)
-            raise HostDiedError(describe_death(await self._end()), running_items, was_idle=was_idle) from end
+            message = describe_death(await self._end())
+            raise HostDiedError(message, running_items, was_idle=was_idle, at_once=at_once > 1) from end
         except HostTimeoutError as late:
             # What another slice has left in it keeps it from beginning this one.
-            if has_served and not _has_begun(progress):
-                raise HostTimeoutError(str(late), (), was_idle=True) from late
-            raise
+            was_idle = has_served and not _has_begun(progress)
+            blamed = () if was_idle else late.running
+            raise HostTimeoutError(str(late), blamed, was_idle=was_idle, at_once=at_once > 1) from late
         finally:
             if not is_over:
                 await to_its_end(self._end())

@@ -71,16 +71,16 @@ class PythonRun:
                 ran = [asked[position] for position in end.running]
                 if not ran and not end.was_idle and asked[0].index in left:
                     ran = asked[:1]  # nothing has begun in a new host: blame it, or this would go on for ever
-                if (failed := self._failed(ran, end, is_alone=at_once == 1)) is not None:
+                if (failed := self._failed(ran, end)) is not None:
                     del left[ran[0].index]
                     yield [(ran[0], failed)]
             else:
                 if any(call.index in left for call in asked):  # no time was left for it
                     return
 
-    def _failed(self, ran: Sequence[ItemCall], end: HostEndedError, *, is_alone: bool) -> ItemOutcome | None:
+    def _failed(self, ran: Sequence[ItemCall], end: HostEndedError) -> ItemOutcome | None:
         """The outcome of the item that ran alone when its host ended; None: what ran is tried again."""
-        if not is_alone or not ran:
+        if end.at_once or not ran:
             self._suspects.update(call.index for call in ran)
             return None
         (call,) = ran
