@@ -93,11 +93,9 @@ async def _measured(settings: Settings, directory: Path) -> tuple[float, float, 
     return started, memory, used.seconds / _IDLE_SECONDS * 100, percentile(times, 50)
 
 
-async def _one_job(
-    settings: Settings, producer: WholeProducer, done: PacedConsumer, *, wait_seconds: float = 30.0
-) -> float:
+async def _one_job(settings: Settings, producer: WholeProducer, done: PacedConsumer, **limits: float) -> float:
     """Sages do not run: they learn from ends, which is a cost of their own."""
-    return await one_job(settings, producer, done, wait_seconds=wait_seconds, advice="none")
+    return await one_job(settings, producer, done, advice="none", **limits)
 
 
 async def _end_jobs(settings: Settings, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ async def not_json(_: Any) -> object:
 
 
 def note_and_stay(path: str) -> None:
-    """No coroutine function: it tells that it was called, and stays."""
+    """No coroutine function: it tells that it was called, and waits for what never comes, until it is killed."""
     with Path(path).open("a", encoding="ascii") as notes:
         notes.write("called ")
-    time.sleep(60)
+    threading.Event().wait(60)

@@ -119,12 +119,13 @@ async def test_many_results_are_gathered_for_longer() -> None:
     await wait_until(lambda: sink.indexes()[1:] == [[20]], description="so is what comes slowly")
     await _add(results, list(range(21, 41)))
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await flushing
+        async with asyncio.timeout(0.1):  # ten times as long as the first ones waited
+            await asyncio.shield(flushing)
     assert len(sink.facts) == 2
     await _add(results, list(range(41, 121)))
     assert sink.indexes()[2:] == [list(range(21, 121))]
     flushing.cancel()
+    await asyncio.wait({flushing})
 
 
 async def test_failures_are_asked_over_and_nothing_is_lost_or_doubled() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from eldermesh.contract.canonical import canonical_bytes
 from services.router.engines.chunks.item_results import ItemResults
-from services.router.engines.chunks.result_publisher import _RESULT_OVERHEAD_BYTES
+from services.router.engines.chunks.result_publisher import RESULT_OVERHEAD_BYTES
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.spec_cache import JobSpec
 from services.router.engines.chunks.task import ChunkTask
@@ -57,7 +57,7 @@ async def test_no_record_is_longer_than_it_is_counted(name: str) -> None:
     """Otherwise a record may be larger than a topic takes, and its job, or its whole partition, stands still."""
     results = ItemResults(PARTS, TASK, JobSpec(workload="python", tenant="t"))
     timed = await results.of(OUTCOMES[name], 2**31, seconds=1e6, ended_at=2**41)
-    counted = timed.payload_bytes + _RESULT_OVERHEAD_BYTES
+    counted = timed.payload_bytes + RESULT_OVERHEAD_BYTES
     assert len(timed.result.model_dump_json().encode()) <= counted
     assert len(canonical_bytes(timed.result.model_dump(mode="json"))) <= counted
     assert counted <= 10 * 32 * 1024

@@ -16,7 +16,8 @@ from shared.facts.jobs import FactResult, ItemsCompleted
 MAX_FACT_BYTES = 700_000
 """Keeps a fact, and the public record made of it, well below a topic's 1 MiB."""
 
-_RESULT_OVERHEAD_BYTES = 400
+RESULT_OVERHEAD_BYTES = 400
+"""What stands in records of a result beside its output or error."""
 
 _MANY_RESULTS = 10
 """So many that were gathered for `flush_seconds` can wait for more."""
@@ -62,7 +63,7 @@ class ResultPublisher:
         Raises:
             RetryableError: Kafka did not take a fact.
         """
-        size = timed.payload_bytes + _RESULT_OVERHEAD_BYTES
+        size = timed.payload_bytes + RESULT_OVERHEAD_BYTES
         if self._bytes + size > MAX_FACT_BYTES:
             await self.flush()
         self._gathered.append(timed)
@@ -83,7 +84,7 @@ class ResultPublisher:
                 append = partial(self._append, self._fact(batch).encode())
                 await with_patience(append, seconds=self._parts.patience_seconds, clock=self._parts.clock)
                 del self._gathered[: len(batch)]
-                self._bytes = sum(timed.payload_bytes + _RESULT_OVERHEAD_BYTES for timed in self._gathered)
+                self._bytes = sum(timed.payload_bytes + RESULT_OVERHEAD_BYTES for timed in self._gathered)
             self._some.clear()
 
     async def keep_flushing(self) -> None:
