@@ -26,6 +26,7 @@ from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.own_verdict import content_in_redis
+from services.router.policy.routing import Routing
 from shared.facts.fact import InboxRecord
 from shared.facts.jobs import FactResult, ItemsCompleted, JobAccepted, JobTerms
 from shared.history.clock import SystemClock
@@ -147,7 +148,9 @@ def _owner_maker(
             JobMachine(settings.max_chunk_deaths, settings.max_item_deaths),
             log,
             PartitionStore(redis, keys),
-            JobDecider(settings, workloads, partial(content_in_redis, redis, keys), clock),
+            JobDecider(
+                settings, workloads, partial(content_in_redis, redis, keys), clock, Routing(settings, workloads)
+            ),
             AnsweringDispatcher(settings, producer),
             partition=partition,
             window_size=_WINDOW,

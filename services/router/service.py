@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -19,8 +20,12 @@ from services.router.engines.ray.queue import RayDispatcher
 from services.router.jobs.machine import JobMachine
 from services.router.jobs.observer import JobObserver
 from services.router.jobs.state import JobState
+from services.router.policy.adaptive.backlog import Backlog
+from services.router.policy.adaptive.evidence import Evidence
+from services.router.policy.adaptive.policy import AdaptivePolicy
 from services.router.policy.decider import JobDecider
 from services.router.policy.own_verdict import content_in_redis
+from services.router.policy.routing import Routing
 from shared.consumer.inbox import InboxConsumer
 from shared.health.producer_report import ProducingReport
 from shared.history.clock import SystemClock, Waking
@@ -58,6 +63,8 @@ class RouterService:
         self._workloads = WorkloadRegistry.installed()
         self._celery = CeleryDispatcher(settings)
         self._ray = None if settings.ray_address is None else RayDispatcher(settings)
+        self._ownership: Ownership | None = None
+        self._routing = Routing(settings, self._workloads, self._ray_trouble, self._adaptive_policy())
         self.producer = make_producer(settings, client_id="eldermesh-router")
         self.admission = JobAdmission(settings, self.producer, self._workloads)
         self.tenant_admissions = {
@@ -83,7 +90,7 @@ class RouterService:
                 stack.push_async_callback(self._ray.close)
             await self.producer.start()
             stack.push_async_callback(self.producer.stop)
-            ownership = Ownership(
+            ownership = self._ownership = Ownership(
                 settings, JOBS_HISTORY, settings.topic(ROUTER_OWNERS), self.producer, self._make_owner
             )
             for admission in (self.admission, *self.tenant_admissions.values()):
@@ -100,6 +107,26 @@ class RouterService:
             yield parts
         _log.info("router stopped")
 
+    def _adaptive_policy(self) -> AdaptivePolicy | None:
+        settings, topic = self._settings, self._settings.topic(JOBS_HISTORY)
+        if settings.policy != "adaptive":
+            return None
+        partitions = [PartitionKeys(topic, number) for number in range(settings.partition_count)]
+        evidence = Evidence(self._redis, partitions, self._clock)
+        backlog = Backlog(self._live_jobs, self._share_owned, evidence.item_seconds, self._clock)
+        return AdaptivePolicy(evidence, backlog, self._ray_start_seconds)
+
+    def _live_jobs(self) -> Iterator[JobState]:
+        owners = {} if self._ownership is None else self._ownership.owners
+        return chain.from_iterable(owner.states.values() for owner in owners.values())
+
+    def _share_owned(self) -> float:
+        owned = 0 if self._ownership is None else len(self._ownership.owners)
+        return owned / self._settings.partition_count
+
+    def _ray_start_seconds(self, workload: str) -> float:
+        return 0.0 if self._ray is None else self._ray.start_seconds(workload)
+
     def _ray_trouble(self) -> str | None:
         return None if self._ray is None else self._ray.trouble
 
@@ -115,7 +142,7 @@ class RouterService:
             log,
             PartitionStore(self._redis, keys),
             JobDecider(
-                settings, self._workloads, partial(content_in_redis, self._redis, keys), self._clock, self._ray_trouble
+                settings, self._workloads, partial(content_in_redis, self._redis, keys), self._clock, self._routing
             ),
             JobDispatcher(
                 topic,

@@ -12,8 +12,9 @@ from pydantic import JsonValue
 from services.sages.memory.learning_sage import LearningSage
 from services.sages.memory.table import Memory
 from services.sages.past_jobs.duration_table import SCHEMA_SQL, SCHEMA_VERSION, apply_fact, prune
-from services.sages.past_jobs.similar import Likeness, SimilarJobs, find_duplicate, find_similar, subject_of
+from services.sages.past_jobs.similar import Likeness, SimilarJobs, find_duplicate, find_similar
 from services.sages.sage import Question
+from shared.job_subject import job_subject
 from shared.kafka.topics import JOBS_HISTORY
 from shared.settings import Settings
 
@@ -55,7 +56,7 @@ class TaskSage(LearningSage):
         likeness = Likeness(
             job_id=question.job_id,
             workload=question.workload,
-            subject=subject_of(question.options),
+            subject=job_subject(question.options),
             items_total=question.items_total,
         )
 

@@ -41,6 +41,8 @@ class JobTerms(FactPart):
     max_cost_micros: int | None = None
     max_failed_items: int = 0
     stream: bool = False
+    subject: str = ""
+    """The function of a `python` job, the model of a `claude` job: items of one subject take about as long."""
 
 
 class JobAccepted(AcceptedFact):

@@ -52,6 +52,7 @@ def fold_batch(machine: Machine[S], memory: Memory[S], records: Sequence[FactRec
             batch.advance.specs[subject] = folded.spec
         if folded.annex is not None:
             batch.advance.specs[annex_field(subject)] = folded.annex
+        batch.advance.measurements += folded.measurements
         # The mark is ahead in the log: all of the subject's progress was acknowledged before it was written.
         if not (record.offset < memory.caught_up_at and subject in memory.marked_ahead):
             batch.publications += [folded.progress] if folded.progress is not None else []

@@ -38,5 +38,7 @@ class PartitionKeys:
         """Chunk id → the mark of its job (of earlier releases: its id), of the chunks in a plan."""
         self.trouble = f"{prefix}trouble"
         """Job id (or engine) → why it waits, for people; removed two minutes after the last write."""
+        self.measurements = f"{prefix}measurements"
+        """Name of a quantity → its newest values, the newest first, with blanks between."""
         self.claims = f"{prefix}claims"
         """Chunk id → claim."""

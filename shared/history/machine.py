@@ -33,6 +33,19 @@ class NewFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a fact says of a quantity that concerns more subjects than its own: the newest are kept for decisions.
+
+    Attributes:
+        name: of the quantity.
+        value: text without white space, opaque to Redis.
+    """
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Folded(Generic[S]):
     """What one fact made of a state, and the public records it calls for.
 
@@ -46,6 +59,7 @@ class Folded(Generic[S]):
     spec: bytes | None = None
     announcements: tuple[Publication, ...] = ()
     annex: bytes | None = None
+    measurements: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

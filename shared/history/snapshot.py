@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from shared.errors import LostOwnershipError
 from shared.history.keys import PartitionKeys
+from shared.history.machine import Measurement
 from shared.history.scripts import lua_script
 from shared.history.subject_failures import FORGET_SECONDS
 
@@ -60,6 +61,8 @@ class Advance:
     """Subjects that are live now."""
     settled: dict[str, int] = field(default_factory=dict)
     """Subjects that are settled now, though they may have been before → the offset of their last fact."""
+    measurements: list[Measurement] = field(default_factory=list)
+    """In the order of the log."""
     is_live_whole: bool = True
     """Whether Redis knows all live subjects after this; False until the last of the calls that write them anew."""
 
@@ -84,6 +87,7 @@ class PartitionStore:
             keys.claims,
             keys.live,
             keys.settled,
+            keys.measurements,
         ]
         self._has_noted = False
         self._load = redis.register_script(lua_script("load"))
@@ -137,6 +141,7 @@ class PartitionStore:
         _append_list(args, ["\n".join(advance.finished)])
         _append_list(args, advance.live)
         _append_list(args, [part for pair in sorted(advance.settled.items(), key=itemgetter(1)) for part in pair])
+        _append_list(args, [part for each in advance.measurements for part in (each.name, each.value)])
         if not await self._advance(keys=self._written_keys, args=args):
             raise self._overtaken()
         return Guard(str(advance.applied), guard.token, guard.run_id)

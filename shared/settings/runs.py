@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat
 
+from shared.route_rules import RouteRules
 from shared.settings.comma_list import Words
 
 DEMO_FUNCTIONS = "eldermesh_cli.demo.work:*"
@@ -29,6 +30,16 @@ class RunSettings(BaseModel):
     )
     slots: Annotated[int, Field(ge=1, le=4096)] = Field(
         default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
+    )
+    policy: Literal["adaptive", "static"] = Field(
+        "adaptive",
+        description="How jobs are routed: by what their items took before, or by `MESH_RAY_THRESHOLD_ITEMS` alone.",
+    )
+    routes: RouteRules = Field(
+        RouteRules(),
+        description='What goes before the policy, and before what a submit asks for, by workload: `{"python":'
+        ' {"engine": "celery", "chunk_items": 50}}`, or `{"python": {"weights": {"ray": 2}}}`, by which Ray is'
+        " taken until it is predicted to take twice as long.",
     )
     chunk_items: _Count | None = Field(None, description="Items a chunk, instead of what the policy chooses.")
     lease_seconds: PositiveFloat = Field(15.0, description="A claim's lease.")

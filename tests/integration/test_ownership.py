@@ -22,6 +22,7 @@ from services.router.jobs.machine import JobMachine
 from services.router.jobs.state import JobState
 from services.router.policy.decider import JobDecider
 from services.router.policy.own_verdict import content_in_redis
+from services.router.policy.routing import Routing
 from services.router.read_model.lookup import JobLookup
 from shared.facts.fact import Fact, InboxRecord
 from shared.facts.jobs import AdviceEntry, JobAccepted, JobAdvised, JobTerms
@@ -73,13 +74,13 @@ class History:
         return PartitionKeys(self.settings.topic(JOBS_HISTORY), 0)
 
     def _owner(self, log: KafkaPartitionLog, number: int) -> Owner[JobState]:
-        clock = SystemClock()
+        clock, workloads = SystemClock(), WorkloadRegistry.installed()
         read_content = partial(content_in_redis, self.redis, self.keys)
         return Owner(
             JobMachine(),
             log,
             PartitionStore(self.redis, self.keys),
-            JobDecider(self.settings, WorkloadRegistry.installed(), read_content, clock),
+            JobDecider(self.settings, workloads, read_content, clock, Routing(self.settings, workloads)),
             _Nowhere(),
             partition=number,
             window_size=4,

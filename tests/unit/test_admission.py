@@ -237,6 +237,7 @@ class TestTerms:
             "max_cost_micros": 250_000,
             "max_failed_items": 1,
             "stream": False,
+            "subject": "math:sqrt",
         }
         assert fact.inbox.coordinates == f"{PREFIX}jobs/3/1042"
         assert base64.b64decode(fact.inbox_key_base64 or "") == b"\x00key"

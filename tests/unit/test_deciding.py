@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from services.router.policy.decider import PANEL_LATE, JobDecider
 from services.router.policy.own_verdict import JobContent, content_in_redis, incident_rules, judged
+from services.router.policy.routing import Routing
 from shared.errors import RetryableError
 from shared.facts.fact import Fact, TimerFired
 from shared.facts.jobs import AdviceEntry, JobAdvised, JobHeld, JobRefused, JobRouted, decode_job_fact
@@ -77,7 +78,9 @@ class Deciding:
             "hold_reminder_seconds": 20.0,
         }
         settings = Settings(**(values | self.settings), _env_file=None)
-        decider = JobDecider(settings, WorkloadRegistry.installed(), self.read, _Clock(), rules=self.rules)
+        workloads = WorkloadRegistry.installed()
+        routing = Routing(settings, workloads)
+        decider = JobDecider(settings, workloads, self.read, _Clock(), routing, rules=self.rules)
         new = await decider.decide(story.job, DecisionDue(story.job.decisions))
         return None if new is None else decode_job_fact(new.fact_type, new.value)
 
@@ -229,7 +232,8 @@ async def test_a_flood_of_large_jobs() -> None:
         return {"risk": "low"}
 
     settings = Settings(broker_profile="embedded", _env_file=None)
-    decider = JobDecider(settings, WorkloadRegistry.installed(), deciding.read, clock, rules=slow)
+    workloads = WorkloadRegistry.installed()
+    decider = JobDecider(settings, workloads, deciding.read, clock, Routing(settings, workloads), rules=slow)
     facts = [await decider.decide(left_alone().job, DecisionDue(0)) for _ in range(4)]
     assert [fact is not None for fact in facts] == [True, True, False, False]
     assert await decider.decide(advised(incident("low")).job, DecisionDue(0)) is not None, "needs no judging"

@@ -19,6 +19,7 @@ from shared.consumer.record import ConsumedRecord, headers_of, inbox_of, key_of,
 from shared.errors import DeadLetterError, RetryableError
 from shared.facts.jobs import JobAccepted, JobTerms
 from shared.history.keys import FOLD_VERSION
+from shared.job_subject import job_subject
 from shared.logs.exceptions import ends_the_task
 from shared.settings import Settings
 from shared.telemetry.propagation import FactTrace
@@ -122,6 +123,7 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
         max_cost_micros=None if submit.max_cost_usd is None else max(1, round(submit.max_cost_usd * _MICROS)),
         max_failed_items=submit.max_failed_items,
         stream=submit.stream,
+        subject=job_subject(submit.options),
     )
 
 

@@ -11,6 +11,7 @@ from eldermesh.contract.times import format_time
 from eldermesh.contract.topics import JOBS_PROGRESS
 from services.router.jobs.cost import over_budget, with_costs
 from services.router.jobs.end import EVENT_SOURCE, ended
+from services.router.jobs.observation import measurements
 from services.router.jobs.state import STAGE, JobState
 from shared.facts.jobs import FactResult, ItemsCompleted
 from shared.history.acceptance import Acceptance
@@ -47,15 +48,16 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
         pauses=0,
     )
     progress = _progress(state, acceptance, fact, list(new.values()))
+    seen = measurements(terms, fact)
     if state.failed > terms.max_failed_items:
         # "1 items", too: a rebuild has to publish the same end as an earlier release.
         reason = f"{state.failed} items failed, at most {terms.max_failed_items} may"
-        return Folded(ended(state, "failed", "too_many_failures", reason), progress)
+        return Folded(ended(state, "failed", "too_many_failures", reason), progress, measurements=seen)
     if state.succeeded + state.failed == total:
-        return Folded(ended(state, "completed"), progress)
+        return Folded(ended(state, "completed"), progress, measurements=seen)
     if (too_dear := over_budget(state)) is not None:
-        return Folded(ended(state, "failed", "budget", too_dear), progress)
-    return Folded(state, progress)
+        return Folded(ended(state, "failed", "budget", too_dear), progress, measurements=seen)
+    return Folded(state, progress, measurements=seen)
 
 
 def _is_of(state: JobState, fact: ItemsCompleted) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import orjson
 from opentelemetry.trace import Span
 
 from services.router.jobs.state import JobState
-from services.router.policy.engine_choice import Route, RouteRequest, static_policy
 from services.router.policy.own_verdict import ContentReader, JudgingTime, Rules, incident_rules, judged
 from services.router.policy.risk_policy import Ruling, incident_entry, risk_of, ruling, tools_can_write
+from services.router.policy.routing import Routing
 from shared.facts.jobs import AdviceEntry, JobHeld, JobRefused, JobRouted, JobTerms
 from shared.history.clock import Clock
 from shared.history.machine import DecisionDue, NewFact
@@ -31,11 +29,11 @@ class JobDecider:
     """`Decider[JobState]`: refuses or holds a job by its risk, else routes it by policy.
 
     Args:
-        settings: slots, chunk size, length of holds, and what to do without advice of `incident`.
-        workloads: know whether their items cost much.
+        settings: length of holds, and what to do without advice of `incident`.
+        workloads: those that are installed here.
         read_content: reads jobs that `incident` has not judged.
         clock: for the times of holds.
-        ray_trouble: why jobs should not go to Ray now; None if they may.
+        routing: chooses engine and chunks.
         rules: the rules of `incident`.
     """
 
@@ -45,14 +43,14 @@ class JobDecider:
         workloads: WorkloadRegistry,
         read_content: ContentReader,
         clock: Clock,
-        ray_trouble: Callable[[], str | None] = lambda: None,
+        routing: Routing,
         rules: Rules = incident_rules,
     ) -> None:
         self._settings = settings
         self._workloads = workloads
+        self._routing = routing
         self._read_content = read_content
         self._clock = clock
-        self._ray_trouble = ray_trouble
         self._rules = rules
         self._judging_time = JudgingTime(clock)
 
@@ -73,7 +71,7 @@ class JobDecider:
             judgement = await self._judgement(state, terms)
             if judgement is None:
                 return None
-            fact = self._fact(state, terms, state.items_total, due, *judgement)
+            fact = await self._fact(state, terms, state.items_total, due, *judgement)
             _describe(deciding, fact, (*state.advice, *fact.advice))
         return subject_fact(state, fact)
 
@@ -98,7 +96,7 @@ class JobDecider:
         can_write = tools_can_write(content.workload, content.options)
         return ruling(entry, missing=missing, can_write=can_write), (*own, entry)
 
-    def _fact(
+    async def _fact(
         self,
         state: JobState,
         terms: JobTerms,
@@ -117,7 +115,7 @@ class JobDecider:
                 remind_at = now + round(settings.hold_reminder_seconds * 1000)
                 return JobHeld(n=due.n, reason=reason, until=until, remind_at=remind_at, advice=advice)
             case "route":
-                route = self._route(terms, items_total)
+                route = await self._routing.route(state.job_id, terms, items_total)
                 return JobRouted(
                     n=due.n,
                     engine=route.engine,
@@ -125,29 +123,9 @@ class JobDecider:
                     policy=route.policy,
                     reasons=route.reasons,
                     advice=advice,
+                    alternatives=route.alternatives,
+                    seed=route.seed,
                 )
-
-    def _route(self, terms: JobTerms, items_total: int) -> Route:
-        settings = self._settings
-        return static_policy(
-            RouteRequest(
-                workload=terms.workload,
-                items_total=items_total,
-                engine=terms.engine,
-                slots=settings.slots,
-                forced_chunk_items=settings.chunk_items,
-                single_items=self._workloads.get(terms.workload).flush_each_item,
-                ray_slots=settings.ray_resources.of(terms.workload).max_runners or settings.ray_runners,
-                ray_threshold_items=settings.ray_threshold_items,
-                ray_missing=self._ray_missing(terms.workload),
-                ray_trouble=self._ray_trouble(),
-            )
-        )
-
-    def _ray_missing(self, workload: str) -> str | None:
-        if self._settings.ray_address is None:
-            return "ray is not configured"
-        return None if self._settings.is_for_ray(workload) else f"ray does not run {workload} jobs (MESH_RAY_WORKLOADS)"
 
 
 def _describe(deciding: Span, fact: JobRouted | JobHeld | JobRefused, advice: tuple[AdviceEntry, ...]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
 
 from eldermesh.contract.vocabulary import Engine, EngineChoice
 from eldermesh.counted import counted
+from shared.route_rules import RouteRule
 
 _CHUNKS_A_SLOT = 4
 """Enough to even out slow and fast chunks, few enough that the overhead of a chunk does not matter."""
@@ -26,6 +29,7 @@ class RouteRequest:
         ray_slots: chunks that run at once on Ray.
         ray_missing: why Ray cannot run the job, if it cannot.
         ray_trouble: why jobs that may run elsewhere should not go to Ray.
+        rule: of an operator, for the workload.
     """
 
     workload: str
@@ -38,6 +42,7 @@ class RouteRequest:
     ray_threshold_items: int = 100
     ray_missing: str | None = None
     ray_trouble: str | None = None
+    rule: RouteRule = field(default_factory=RouteRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +53,57 @@ class Route:
     chunk_items: int
     policy: str
     reasons: tuple[str, ...]
+    alternatives: tuple[dict[str, JsonValue], ...] = ()
+    """What the policy has looked at, the chosen one first, with all that the choice was made from."""
+    seed: int | None = None
 
 
 def static_policy(request: RouteRequest) -> Route:
     """Ray from `ray_threshold_items` on, else Celery; about four chunks a slot, or one for each of `single_items`."""
-    engine, engine_reason = _engine(request)
-    slots = request.ray_slots if engine == "ray" else request.slots
-    if request.forced_chunk_items is not None:
-        chunk_items = request.forced_chunk_items
-        size_reason = f"chunks of {chunk_items} by setting"
-    elif request.single_items:
-        chunk_items = 1
-        size_reason = f"each item of {request.workload} takes long or costs money, so each has a chunk of its own"
-    else:
-        even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * slots))
-        chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)
-        size_reason = f"{counted(request.items_total, 'item')} over {counted(slots, 'slot')}: chunks of {chunk_items}"
+    engine, engine_reason = asked_for(request) or _engine(request)
+    chunk_items, size_reason = static_chunks(request, engine)
     return Route(engine, chunk_items, "static", (engine_reason, size_reason))
 
 
+def asked_for(request: RouteRequest) -> tuple[Engine, str] | None:
+    """The engine of a job for which an operator or its submit names one, and why; None if the policy may choose.
+
+    Jobs for which Ray is named wait while it is in trouble; if it cannot run them, Celery does.
+    """
+    ruled = request.rule.engine
+    engine = ruled or request.engine
+    why = f"{engine} was asked for" if ruled is None else f"{request.workload} jobs run on {engine} (MESH_ROUTES)"
+    match engine:
+        case "ray" if request.ray_missing is not None:
+            return "celery", f"{why}, but {request.ray_missing}"
+        case "auto":
+            return None
+        case _:
+            return engine, why
+
+
+def against_ray(request: RouteRequest) -> str | None:
+    """Why a policy that may choose should not choose Ray."""
+    return request.ray_missing or request.ray_trouble
+
+
+def static_chunks(request: RouteRequest, engine: Engine) -> tuple[int, str]:
+    """Items of a chunk, and why, without a look at what items take."""
+    slots = request.ray_slots if engine == "ray" else request.slots
+    if (forced := request.rule.chunk_items or request.forced_chunk_items) is not None:
+        return forced, f"chunks of {forced} by setting"
+    if request.single_items:
+        return 1, f"each item of {request.workload} takes long or costs money, so each has a chunk of its own"
+    even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * slots))
+    chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)
+    return chunk_items, f"{counted(request.items_total, 'item')} over {counted(slots, 'slot')}: chunks of {chunk_items}"
+
+
 def _engine(request: RouteRequest) -> tuple[Engine, str]:
-    """The engine, and why. Jobs that ask for Ray wait while it is in trouble; if it cannot run them, Celery does."""
-    if request.engine == "celery":
-        return "celery", "celery was asked for"
     is_large = request.items_total >= request.ray_threshold_items
     items = counted(request.items_total, "item")
     size = f"{items}, {'at least' if is_large else 'fewer than'} {request.ray_threshold_items}"
-    if request.engine == "ray":
-        if request.ray_missing is not None:
-            return "celery", f"ray was asked for, but {request.ray_missing}"
-        return "ray", "ray was asked for"
     if not is_large:
         return "celery", size
-    against = request.ray_missing or request.ray_trouble
+    against = against_ray(request)
     return ("celery", f"{size}, but {against}") if against is not None else ("ray", size)

@@ -8,10 +8,10 @@ from typing import Final
 import orjson
 
 from services.sages.panel.advisor import question_of
-from services.sages.past_jobs.similar import subject_of
 from shared.consumer.record import ConsumedRecord
 from shared.facts.fact import FACT_TYPE_HEADER
 from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted, decode_job_fact
+from shared.job_subject import job_subject
 
 SCHEMA_VERSION: Final = 2
 SCHEMA_SQL: Final = """
@@ -95,7 +95,7 @@ def _accept(connection: sqlite3.Connection, job_id: str, at: int, fact: JobAccep
             job_id,
             question.tenant,
             question.workload,
-            subject_of(question.options),
+            job_subject(question.options),
             question.items_total,
             question.content_hash,
             at,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
-
-from pydantic import JsonValue
 
 SIZE_FACTOR: Final = 2
 """Jobs with half to twice as many items have the same size."""
@@ -22,14 +20,13 @@ DUPLICATE_MS: Final = 24 * 3600 * 1000
 """A job that ended longer ago does not count as a duplicate."""
 
 _LIVE_MS: Final = 7 * DUPLICATE_MS
-_MAX_SUBJECT: Final = 200
 
 Basis = Literal["same_size", "scaled", "workload_scaled", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """What similar jobs have in common: the workload, the subject (`subject_of`), the size."""
+    """What similar jobs have in common: the workload, the subject (`shared.job_subject`), the size."""
 
     job_id: str
     workload: str
@@ -50,15 +47,6 @@ class SimilarJobs:
     cost_usd: tuple[float, ...] = ()
     queue_seconds: tuple[float, ...] = ()
     item_seconds: float | None = None
-
-
-def subject_of(options: Mapping[str, JsonValue]) -> str:
-    """A job's subject: the function of a `python` job, the model of a `claude` job, else empty."""
-    for name in ("function", "model"):
-        value = options.get(name)
-        if isinstance(value, str):
-            return value[:_MAX_SUBJECT]
-    return ""
 
 
 def find_similar(connection: sqlite3.Connection, like: Likeness) -> SimilarJobs:

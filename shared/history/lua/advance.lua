@@ -1,8 +1,9 @@
 -- Advance, only if nothing moved underneath.
--- KEYS: meta states specs bitmaps current claims live settled
+-- KEYS: meta states specs bitmaps current claims live settled measurements
 -- ARGV: applied token run_id (the guard) new_applied last is_whole, then lists, each its length and then its elements:
 --   states set, states deleted, specs set, specs deleted, bitmaps set, bitmaps deleted, current set, current deleted,
---   claims deleted, live added, settled ("set" lists alternate field and value, "settled" subject and offset)
+--   claims deleted, live added, settled, measurements ("set" lists alternate field and value, "settled" subject and offset,
+--   "measurements" name and value)
 -- Chunks come as few texts, a line for each, because an argument each takes a client far longer; "current set" alternates
 -- such a text and the mark that all its chunks have.
 -- is_whole: '1' if `live` is whole after this; it is not before the last call of an owner that writes it anew.
@@ -31,6 +32,17 @@ each(1, function(subject) redis.call('SADD', KEYS[7], subject) end)
 each(2, function(subject, offset)
   redis.call('SREM', KEYS[7], subject)
   redis.call('RPUSH', KEYS[8], offset .. ' ' .. subject)
+end)
+each(2, function(name, value)
+  local known = redis.call('HGET', KEYS[9], name)
+  local kept = 0
+  -- The newest 32 of each name.
+  for behind in string.gmatch(known or '', '() ') do
+    kept = kept + 1
+    if kept == 31 then known = string.sub(known, 1, behind - 1) end
+  end
+  if not known and redis.call('HLEN', KEYS[9]) >= 1000 then redis.call('HDEL', KEYS[9], redis.call('HRANDFIELD', KEYS[9])) end
+  redis.call('HSET', KEYS[9], name, known and value .. ' ' .. known or value)
 end)
 redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
 if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'live', ARGV[4]) end

@@ -22,6 +22,10 @@ from shared.workloads import Queue
 MAX_OUTSTANDING = 10_000
 """Tasks that one router keeps; far more than the windows of its partitions allow."""
 
+_HEAD_SECONDS = 15.0
+_RUNNER_SECONDS = 3.0
+"""Until a chunk begins, on two cores: where the driver (and perhaps the head) has to start, or runners alone."""
+
 _REACH_SECONDS = 2.0
 _DOWN_SECONDS = 20.0
 _STEADY_SECONDS = 20.0
@@ -54,6 +58,12 @@ class RayDispatcher:
         if self._failing_since is not None and time.monotonic() - self._failing_since > _DOWN_SECONDS:
             return "Ray does not answer"
         return None
+
+    def start_seconds(self, workload: str) -> float:
+        """About how long until a chunk of a workload that is sent now begins, if nothing else waits."""
+        if self._depths.get(workload, {}).get("runners"):
+            return 0.0
+        return _HEAD_SECONDS if self._driver is None else _RUNNER_SECONDS
 
     @property
     def outstanding(self) -> int:

@@ -1,0 +1,1 @@
+"""The adaptive policy: learns what items cost on each engine, and chooses engine and chunks by the time predicted."""
