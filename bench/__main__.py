@@ -29,7 +29,7 @@ from bench.tracing import measure_tracing
 from tests.fresh_topics import Profile
 from tests.kafka_server import kafka_missing
 
-_BURST = 3_000
+_BURST = 5_000
 _FOLDED_JOBS = 5_000
 _LEAST_JOBS = 20
 _PROMPTS = 30

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from shared.ray_resources import RayDemands
+from shared.route_rules import RouteRules
 from shared.settings import Settings
 from shared.tenant_weights import TenantWeights
 
@@ -32,6 +33,7 @@ _WORDS: dict[Any, str] = {
     SecretStr: "text, secret",
     Path: "path",
     RayDemands: "JSON object",
+    RouteRules: "JSON object",
     TenantWeights: "JSON object",
 }
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -49,9 +50,9 @@ async def measure_items(profile: Profile, directory: Path, sizes: Sequence[int] 
     figures: list[Figure] = []
     async with _ways(profile, directory) as (ways, meter):
         for kind in KINDS:
-            measured = [size for size in sizes if kind.seconds * size / 2 <= _LONGEST_SECONDS]
-            for size in measured:
-                figures += await _cell(kind, size, ways, meter, profile, is_judged=size == max(measured))
+            judged = max(size for size in SIZES if _is_short(kind, size))
+            for size in filter(partial(_is_short, kind), sizes):
+                figures += await _cell(kind, size, ways, meter, profile, is_judged=size == judged)
     return figures
 
 
@@ -70,31 +71,34 @@ async def _cell(
             if number:
                 taken[name].append(seconds)
                 cpu[name].append(used.seconds)
-    raw = size / median(taken[kind.beside])
+    rates = {name: size / median(seconds) for name, seconds in taken.items()}
     figures = []
-    for name in chosen:
-        rate = size / median(taken[name])
+    for name, rate in rates.items():
         if not name.startswith("job"):
             figures.append(Figure(f"  by {name}", profile, rate, "/s"))
             continue
-        met = rate >= kind.goal * raw if is_judged else None
-        goal = "" if met is None else f"≥ {kind.goal:g} times"
-        figures += [
-            Figure(f"{size:,} items, {kind.name}: a {name} (raw: {kind.beside})", profile, rate, "/s", raw, goal, met),
-            Figure("  processor time of the mesh an item", profile, median(cpu[name]) * 1e6 / size, "µs"),
-        ]
+        for beside, times in kind.goals.items():
+            raw = rates[beside]
+            goal, met = (f"≥ {times:g} times", rate >= times * raw) if is_judged else ("", None)
+            about = f"{size:,} items, {kind.name}: a {name} (raw: {beside})"
+            figures.append(Figure(about, profile, rate, "/s", raw, goal, met))
+        about = f"  processor time of the mesh, an item of a {name}"
+        figures.append(Figure(about, profile, median(cpu[name]) * 1e6 / size, "µs"))
     return figures
 
 
+def _is_short(kind: Kind, size: int) -> bool:
+    return kind.seconds * size / 2 <= _LONGEST_SECONDS
+
+
 def _makes_sense(name: str, kind: Kind, size: int) -> bool:
-    waits = kind.beside == "asyncio"
     match name:
         case "asyncio":
-            return waits
+            return kind.only_waits
         case "process pool" | "Celery chunks()" | "Ray actors":
-            return not waits
+            return not kind.only_waits
         case "Celery group":
-            return not waits and (kind.seconds == 0 or size <= _MOST_SINGLE_TASKS)
+            return not kind.only_waits and (kind.seconds == 0 or size <= _MOST_SINGLE_TASKS)
         case _:
             return True
 
@@ -162,7 +166,7 @@ async def _job(client: Client, engine: EngineChoice, kind: Kind, size: int) -> f
     """Seconds from the publish to the end in hand."""
     items: list[JsonValue] = list(range(size))
     options: dict[str, JsonValue] = {"function": kind.function}
-    if kind.beside == "asyncio":
+    if kind.only_waits:
         options["at_once"] = AT_ONCE
     job = JobSubmit(workload="python", items=items, options=options, engine=engine)
     began = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,8 @@ import rfc8785
 _MAX_INTEGER = 2**53 - 1
 _LEAST_PLAIN, _PLAIN_BELOW = 1e-4, 1e15
 """Floats between these are written without an exponent, by everybody."""
+
+_ALWAYS_PLAIN = frozenset((str, bool, type(None)))
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -37,12 +39,25 @@ def content_hash(content: Mapping[str, Any]) -> str:
 def _is_plain(value: Any) -> bool:
     """Whether orjson's form is the canonical one: it may differ in the order of names beyond ASCII, and in floats."""
     kind = type(value)
-    if value is None or kind is str or kind is bool:
+    if kind in _ALWAYS_PLAIN:
         return True
     if kind is int:
         return bool(-_MAX_INTEGER <= value <= _MAX_INTEGER)
     if kind is float:
         return bool(_LEAST_PLAIN <= abs(value) < _PLAIN_BELOW and not value.is_integer())
     if kind is dict:
-        return all(type(name) is str and name.isascii() and _is_plain(inner) for name, inner in value.items())
-    return kind is list and all(map(_is_plain, value))
+        with suppress(TypeError):  # a name that is no text
+            return "".join(value).isascii() and _are_plain(value.values())
+        return False
+    return kind is list and _are_plain(value)
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    # Not a call for each: most values are short text and small numbers, and there are many.
+    for value in values:
+        kind = type(value)
+        if kind in _ALWAYS_PLAIN or (kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER):
+            continue
+        if not _is_plain(value):
+            return False
+    return True
