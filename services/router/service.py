@@ -107,10 +107,8 @@ class RouterService:
             yield parts
         _log.info("router stopped")
 
-    def _adaptive_policy(self) -> AdaptivePolicy | None:
+    def _adaptive_policy(self) -> AdaptivePolicy:
         settings, topic = self._settings, self._settings.topic(JOBS_HISTORY)
-        if settings.policy != "adaptive":
-            return None
         partitions = [PartitionKeys(topic, number) for number in range(settings.partition_count)]
         evidence = Evidence(self._redis, partitions, self._clock)
         backlog = Backlog(self._live_jobs, self._share_owned, evidence.item_seconds, self._clock)

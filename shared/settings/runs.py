@@ -32,8 +32,8 @@ class RunSettings(BaseModel):
         default_factory=_default_slots, description="Chunks that run at once on the Celery engine."
     )
     policy: Literal["adaptive", "static"] = Field(
-        "adaptive",
-        description="How jobs are routed: by what their items took before, or by `MESH_RAY_THRESHOLD_ITEMS` alone.",
+        "static",
+        description="What the engine is chosen by: `MESH_RAY_THRESHOLD_ITEMS`, or what such items took on each before.",
     )
     routes: RouteRules = Field(
         RouteRules(),

@@ -59,10 +59,24 @@ class Route:
 
 
 def static_policy(request: RouteRequest) -> Route:
-    """Ray from `ray_threshold_items` on, else Celery; about four chunks a slot, or one for each of `single_items`."""
-    engine, engine_reason = asked_for(request) or _engine(request)
+    """The engine by size, and about four chunks a slot, or one for each of `single_items`."""
+    engine, engine_reason = static_engine(request)
     chunk_items, size_reason = static_chunks(request, engine)
     return Route(engine, chunk_items, "static", (engine_reason, size_reason))
+
+
+def static_engine(request: RouteRequest) -> tuple[Engine, str]:
+    """Ray from `ray_threshold_items` on, else Celery, where nobody names one; and why."""
+    asked = asked_for(request)
+    if asked is not None:
+        return asked
+    is_large = request.items_total >= request.ray_threshold_items
+    items = counted(request.items_total, "item")
+    size = f"{items}, {'at least' if is_large else 'fewer than'} {request.ray_threshold_items}"
+    if not is_large:
+        return "celery", size
+    against = against_ray(request)
+    return ("celery", f"{size}, but {against}") if against is not None else ("ray", size)
 
 
 def asked_for(request: RouteRequest) -> tuple[Engine, str] | None:
@@ -87,23 +101,21 @@ def against_ray(request: RouteRequest) -> str | None:
     return request.ray_missing or request.ray_trouble
 
 
-def static_chunks(request: RouteRequest, engine: Engine) -> tuple[int, str]:
-    """Items of a chunk, and why, without a look at what items take."""
-    slots = request.ray_slots if engine == "ray" else request.slots
+def given_chunks(request: RouteRequest) -> tuple[int, str] | None:
+    """Items of a chunk where no policy chooses, and why."""
     if (forced := request.rule.chunk_items or request.forced_chunk_items) is not None:
         return forced, f"chunks of {forced} by setting"
     if request.single_items:
         return 1, f"each item of {request.workload} takes long or costs money, so each has a chunk of its own"
+    return None
+
+
+def static_chunks(request: RouteRequest, engine: Engine) -> tuple[int, str]:
+    """Items of a chunk, and why, without a look at what items take."""
+    given = given_chunks(request)
+    if given is not None:
+        return given
+    slots = request.ray_slots if engine == "ray" else request.slots
     even = math.ceil(request.items_total / (_CHUNKS_A_SLOT * slots))
     chunk_items = min(max(1, even), _MAX_CHUNK_ITEMS)
     return chunk_items, f"{counted(request.items_total, 'item')} over {counted(slots, 'slot')}: chunks of {chunk_items}"
-
-
-def _engine(request: RouteRequest) -> tuple[Engine, str]:
-    is_large = request.items_total >= request.ray_threshold_items
-    items = counted(request.items_total, "item")
-    size = f"{items}, {'at least' if is_large else 'fewer than'} {request.ray_threshold_items}"
-    if not is_large:
-        return "celery", size
-    against = against_ray(request)
-    return ("celery", f"{size}, but {against}") if against is not None else ("ray", size)

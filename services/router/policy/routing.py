@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from services.router.policy.adaptive.policy import AdaptivePolicy
-from services.router.policy.engine_choice import Route, RouteRequest, static_policy
+from services.router.policy.engine_choice import Route, RouteRequest, static_engine, static_policy
 from shared.facts.jobs import JobTerms
 from shared.settings import Settings
 from shared.workloads import WorkloadRegistry
@@ -19,7 +19,7 @@ class Routing:
         settings: policy, slots, and which workloads Ray runs.
         workloads: know whether their items cost much.
         ray_trouble: why jobs should not go to Ray now; None if they may.
-        adaptive: the policy `adaptive`.
+        adaptive: knows what items take; without it chunks, too, are those of the policy `static`.
     """
 
     def __init__(
@@ -44,6 +44,10 @@ class Routing:
         request = self._request(terms, items_total)
         if self._adaptive is None:
             return static_policy(request)
+        if self._settings.policy == "static":
+            engine, why = static_engine(request)
+            chunk_items, size = await self._adaptive.chunks(request, terms, engine)
+            return Route(engine, chunk_items, "static", (why, size))
         return await self._adaptive.route(request, terms, seed=UUID(job_id).int & 0x7FFF_FFFF)
 
     def _request(self, terms: JobTerms, items_total: int) -> RouteRequest:

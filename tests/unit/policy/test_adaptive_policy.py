@@ -123,6 +123,22 @@ async def test_an_operator_weighs_engines_and_sets_the_chunks() -> None:
     assert static_policy(weighed).chunk_items == 7
 
 
+async def test_the_static_policy_has_chunks_by_what_is_known() -> None:
+    """Of the engine that it has chosen; one item is one chunk, whatever is known."""
+    policy = AdaptivePolicy(cast("Evidence", Mesh(BOTH)), cast("Backlog", Mesh()), lambda _: 15.0)
+    terms = accepted(subject="math:sqrt").terms
+    chunk_items, why = await policy.chunks(REQUEST, terms, "celery")
+    assert why == f"1000 items of about 10 ms each: chunks of {chunk_items}"
+    assert 50 < chunk_items <= 100
+    assert await policy.chunks(replace(REQUEST, items_total=1), terms, "celery") == (
+        1,
+        "1 item over 2 slots: chunks of 1",
+    )
+    assert (await policy.chunks(replace(REQUEST, single_items=True), terms, "celery"))[0] == 1
+    unknown = AdaptivePolicy(cast("Evidence", Mesh()), cast("Backlog", Mesh()), lambda _: 15.0)
+    assert (await unknown.chunks(REQUEST, terms, "celery"))[0] == static_policy(REQUEST).chunk_items
+
+
 async def test_dear_items_go_one_by_one() -> None:
     """Whatever they took."""
     assert (await Mesh(BOTH).route(replace(REQUEST, single_items=True))).chunk_items == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -14,7 +14,14 @@ from services.router.policy.adaptive.backlog import Backlog
 from services.router.policy.adaptive.choice import AdaptiveRequest, Alternative, Choice, choose
 from services.router.policy.adaptive.evidence import Evidence, Known
 from services.router.policy.adaptive.prediction import EngineNow
-from services.router.policy.engine_choice import Route, RouteRequest, against_ray, asked_for, static_chunks
+from services.router.policy.engine_choice import (
+    Route,
+    RouteRequest,
+    against_ray,
+    asked_for,
+    given_chunks,
+    static_chunks,
+)
 from shared.facts.jobs import JobTerms
 from shared.priorities import PRIORITIES
 
@@ -56,29 +63,45 @@ class AdaptivePolicy:
             engines: tuple[Engine, ...] = (asked[0],)
         else:
             engines = ("celery", "ray") if against is None else ("celery",)
-        now = {engine: self._now(engine, request, terms, known) for engine in engines}
-        # Chunks of what has never run are those of the static policy: a guess may be wrong by a factor of a thousand.
-        chunk_items = None if known.costs and not _is_fixed(request) else static_chunks(request, engines[0])
-        adaptive = AdaptiveRequest(
-            items=request.items_total,
-            engines=now,
-            costs=known.costs,
-            weights=request.rule.weights,
-            last=known.last,
-            chunk_items=None if chunk_items is None else chunk_items[0],
-        )
-        choice = choose(adaptive, seed)
-        chosen = choice.chosen
-        first = asked[1] if asked is not None else _compared(choice, against)
-        second = _sized(chosen, request, known) if chunk_items is None else chunk_items[1]
+        choice, size_reason = self._chosen(request, terms, engines, known, seed)
         return Route(
-            engine=chosen.engine,
-            chunk_items=chosen.chunk_items,
+            engine=choice.chosen.engine,
+            chunk_items=choice.chosen.chunk_items,
             policy="adaptive",
-            reasons=(first, second),
+            reasons=(asked[1] if asked is not None else _compared(choice, against), size_reason),
             alternatives=tuple(_ALTERNATIVE.dump_python(each, mode="json") for each in choice.alternatives),
             seed=seed,
         )
+
+    async def chunks(self, request: RouteRequest, terms: JobTerms, engine: Engine) -> tuple[int, str]:
+        """Items of a chunk on an engine that another policy has chosen, and why.
+
+        Raises:
+            redis.RedisError: what was observed cannot be read.
+        """
+        given = static_chunks(request, engine) if request.items_total == 1 else given_chunks(request)
+        if given is not None:
+            return given
+        known = await self._evidence.of(kind_of(terms))
+        choice, size_reason = self._chosen(request, terms, (engine,), known, seed=0)
+        return choice.chosen.chunk_items, size_reason
+
+    def _chosen(
+        self, request: RouteRequest, terms: JobTerms, engines: Sequence[Engine], known: Known, seed: int
+    ) -> tuple[Choice, str]:
+        """The choice, and why its chunks are as large as they are."""
+        # Chunks of what has never run are those of the static policy: a guess may be wrong by a factor of a thousand.
+        given = given_chunks(request) if known.costs else static_chunks(request, engines[0])
+        adaptive = AdaptiveRequest(
+            items=request.items_total,
+            engines={engine: self._now(engine, request, terms, known) for engine in engines},
+            costs=known.costs,
+            weights=request.rule.weights,
+            last=known.last,
+            chunk_items=None if given is None else given[0],
+        )
+        choice = choose(adaptive, seed)
+        return choice, _sized(choice.chosen, request, known) if given is None else given[1]
 
     def _now(self, engine: Engine, request: RouteRequest, terms: JobTerms, known: Known) -> EngineNow:
         slots = request.ray_slots if engine == "ray" else request.slots
@@ -90,10 +113,6 @@ class AdaptivePolicy:
             backlog_seconds=self._backlog.seconds(engine, PRIORITIES[terms.priority]) / slots,
             start_seconds=self._ray_start_seconds(terms.workload) if engine == "ray" else 0.0,
         )
-
-
-def _is_fixed(request: RouteRequest) -> bool:
-    return request.single_items or (request.rule.chunk_items or request.forced_chunk_items) is not None
 
 
 def _compared(choice: Choice, against: str | None) -> str:
