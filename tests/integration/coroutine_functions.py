@@ -75,6 +75,8 @@ async def behave(how: str) -> str:
                     await asyncio.sleep(600)
         case "stop later":
             asyncio.get_running_loop().call_later(0.3, asyncio.get_running_loop().stop)
+        case "exit later":
+            _left.append(asyncio.create_task(_exit_after(0.3)))
         case "stay a second":
             await asyncio.sleep(1.0)
         case "block":
@@ -82,6 +84,11 @@ async def behave(how: str) -> str:
         case _:
             await _meddle(how)
     return how
+
+
+async def _exit_after(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    raise SystemExit("left behind")
 
 
 async def _meddle(how: str) -> None:

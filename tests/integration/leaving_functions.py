@@ -227,6 +227,17 @@ class _Unspeakable(Exception):
         raise SystemExit(5)
 
 
+class _Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise SystemExit(6)
+        return super().__getattribute__(name)
+
+
+class _NamelessError(Exception, metaclass=_Nameless):
+    pass
+
+
 class _Trap(dict[str, Any]):
     def values(self) -> NoReturn:
         raise KeyboardInterrupt
@@ -238,6 +249,16 @@ class _Trap(dict[str, Any]):
 def fail_unspeakably(_: Any) -> NoReturn:
     """Raise an error whose text ends the process that asks for it."""
     raise _Unspeakable
+
+
+def fail_without_a_name(_: Any) -> NoReturn:
+    """Raise an error whose type ends the process that asks for its name."""
+    raise _NamelessError("told")
+
+
+def return_what_has_no_name(_: Any) -> Any:
+    """Return something that is no JSON, of such a type."""
+    return _NamelessError()
 
 
 def return_a_trap(_: Any) -> Any:

@@ -74,6 +74,16 @@ async def test_an_error_that_cannot_be_told_is_the_failure_of_its_item(host: Ite
     assert (outcome.error_type, outcome.error_message) == ("exception", "_Unspeakable (its text raised SystemExit)")
 
 
+async def test_an_error_without_a_name_is_the_failure_of_its_item(host: ItemProcess) -> None:
+    """Asking its type for its name raises what would end the host."""
+    outcome = await call(host, f"{_FUNCTIONS}:fail_without_a_name", None, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemFailed)
+    assert (outcome.error_type, outcome.error_message) == ("exception", "_NamelessError: told")
+    outcome = await call(host, f"{_FUNCTIONS}:return_what_has_no_name", None, timeout_seconds=_LIMIT_SECONDS)
+    assert isinstance(outcome, ItemFailed)
+    assert outcome.error_type == "result_not_json"
+
+
 async def test_a_result_that_cannot_be_read_is_the_failure_of_its_item(host: ItemProcess) -> None:
     """Reading it raises what would end the host."""
     outcome = await call(host, f"{_FUNCTIONS}:return_a_trap", None, timeout_seconds=_LIMIT_SECONDS)

@@ -228,6 +228,34 @@ async def test_the_last_item_is_not_blamed_for_what_another_left() -> None:
     assert await words(["stop later", "stay a second"]) == [("succeeded", None), ("succeeded", None)]
 
 
+@pytest.mark.parametrize("left", ["stop later", "exit later"])
+async def test_an_item_that_runs_alone_is_not_blamed_for_what_another_left(left: str) -> None:
+    """The loop is broken while it runs; in a new host it succeeds."""
+    workload = PythonWorkload()
+    async with workload.open(asked("behave", 1)) as run:
+        outcomes = await outcomes_of(run, [left, "stay a second", "fine"])
+    await workload.close()
+    assert [(type(outcome), outcome.attempt) for outcome in outcomes] == [
+        (ItemSucceeded, None),
+        (ItemSucceeded, 2),
+        (ItemSucceeded, None),
+    ]
+
+
+@pytest.mark.parametrize("how", ["stop", "cancel all", "exit", "interrupt"])
+async def test_an_item_that_breaks_the_loop_alone_is_told_how(how: str) -> None:
+    """It is the first of its host, so it is to blame, or the second: then it is once it has run in a new one."""
+    workload = PythonWorkload()
+    async with workload.open(asked("behave", 1)) as run:
+        outcomes = await outcomes_of(run, [how, how, "fine"])
+    await workload.close()
+    assert [outcome.error_type if isinstance(outcome, ItemFailed) else None for outcome in outcomes] == [
+        "exception",
+        "exception",
+        None,
+    ]
+
+
 async def test_a_late_item_is_cancelled_alone() -> None:
     """At its limit; the host and the others go on."""
     ends = await words(["stay", "fine", "stay"], timeout_seconds=0.5)

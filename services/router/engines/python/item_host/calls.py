@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from os import _exit
 from time import monotonic
 from types import ModuleType
 from typing import Any
@@ -41,8 +42,12 @@ def resolve(name: str) -> Callable[[Any], Any]:
     return target  # type: ignore[no-any-return]  # `callable` does not narrow it enough
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+async def _awaited(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """What it gives, or what it raises: anything else that ends the event loop comes from elsewhere."""
+    try:
+        return await awaitable, None
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is the item's failure
+        return None, error
 
 
 async def _value(function: Callable[[Any], Awaitable[Any]], item: Any) -> tuple[Any, Failure | None]:
@@ -76,6 +81,7 @@ class Host:
         self._functions: dict[str, Callable[[Any], Any]] = {}
         self._can_run_at_once: set[str] = set()
         self._runner = asyncio.Runner()
+        self._is_loop_new = True
 
     def load(self, name: str) -> Failure | None:
         """Import a function that is not yet known; why that failed."""
@@ -107,7 +113,7 @@ class Host:
                 if sys.getrecursionlimit() < recursion_limit:
                     sys.setrecursionlimit(recursion_limit)
                 if inspect.isawaitable(value):
-                    value = self._runner.run(_awaited(value))
+                    value = self._result_of(value)
             finally:
                 sys.settrace(own_trace)
                 if sys.getrecursionlimit() < recursion_limit:
@@ -116,6 +122,25 @@ class Host:
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is the item's failure
             return "exception", describe(error)
         return _output(value)
+
+    def _result_of(self, awaitable: Awaitable[Any]) -> Any:
+        """Await it. If the loop breaks meanwhile, an earlier call may have left what broke it: then the host ends.
+
+        The worker has the item run again in a new host, where only the item itself can break the loop.
+
+        Raises:
+            BaseException: what the awaitable raises.
+        """
+        is_loop_new, self._is_loop_new = self._is_loop_new, False
+        try:
+            value, error = self._runner.run(_awaited(awaitable))
+        except BaseException:
+            if not is_loop_new:
+                _exit(1)
+            raise
+        if error is not None:
+            raise error
+        return value
 
     def can_run_at_once(self, name: str) -> bool:
         """Whether it is a coroutine function."""
@@ -146,6 +171,7 @@ class Host:
         Returns whether they have ended; else user code has broken the loop.
         """
         self._border.cross()
+        self._is_loop_new = False
         try:
             self._runner.run(calls())
         except BaseException:  # noqa: BLE001 - whatever it was, the worker finds out whose fault

@@ -12,6 +12,8 @@ MAX_OUTPUT_DEPTH = 61
 
 _MAX_SAFE_INTEGER = 2**53 - 1
 
+_qualname = type.__dict__["__qualname__"].__get__
+
 to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -64,11 +66,12 @@ def _check_scalar(value: Any) -> None:
 
 def describe(error: BaseException) -> str:
     """Return the type and message of an error, cut by `bounded`."""
-    name = type(error).__qualname__
+    # By `type` itself: a class of user code may have a metaclass that answers otherwise, or raises.
+    name = _qualname(type(error))
     try:
         text = f"{name}: {error}"
     except BaseException as unprintable:  # noqa: BLE001 - an exception whose text raises is described by its name
-        text = f"{name} (its text raised {type(unprintable).__qualname__})"
+        text = f"{name} (its text raised {_qualname(type(unprintable))})"
     return bounded(text)
 
 
