@@ -21,7 +21,7 @@ from shared.history.log import PartitionLog, record_hash
 from shared.history.machine import Machine, S
 from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Decider, Dispatcher, NoObserver, Observer, OwnerTimes
-from shared.history.settled_state import decoded, packed
+from shared.history.settled_state import DamagedStateError, decoded, packed
 from shared.history.snapshot import Advance, PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 
@@ -84,6 +84,7 @@ class Owner(Generic[S]):
         self._trouble = OwnTrouble(machine.history_topic, clock)
         self._memory: Memory[S] | None = None
         self._position = 0
+        self._has_refilled = False
 
     @property
     def states(self) -> Mapping[str, S]:
@@ -118,7 +119,7 @@ class Owner(Generic[S]):
         Raises:
             LostOwnershipError: the partition is no longer as it was loaded. Confirm the assignment, then go on.
             RetryableError, redis.RedisError: a dependency did not answer; go on after a back-off.
-            UnreadableFactError: stop.
+            UnreadableFactError, DamagedStateError: stop.
         """
         try:
             return await self._step(wait_seconds)
@@ -157,15 +158,16 @@ class Owner(Generic[S]):
             # Read after `applied`: an end read before it could lie below it.
             start, end = await self._log.bounds()
             if await self._continues(snapshot, start, end):
-                break
+                try:
+                    states = self._decoded(snapshot)
+                except DamagedStateError as error:
+                    self._refill_once(error)
+                else:
+                    break
             await self._store.empty(snapshot.guard)
         else:
             raise LostOwnershipError("the partition's snapshot never fitted its log")
         position = start if snapshot.applied is None else max(snapshot.applied, start)
-        states = {
-            subject: decoded(self._machine, raw, snapshot.bitmaps.get(subject, b""))
-            for subject, raw in snapshot.states.items()
-        }
         if snapshot.applied is not None and not snapshot.knows_live:
             states = await self._separated(snapshot, snapshot.applied, states)
         now = self._clock.monotonic()
@@ -188,6 +190,20 @@ class Owner(Generic[S]):
                 if chunk in snapshot.claimed:
                     memory.window.claimed(chunk, now, self._machine.lane(state))
         return memory
+
+    def _decoded(self, snapshot: Snapshot) -> dict[str, S]:
+        bitmaps = snapshot.bitmaps
+        return {name: decoded(self._machine, raw, bitmaps.get(name, b"")) for name, raw in snapshot.states.items()}
+
+    def _refill_once(self, damage: DamagedStateError) -> None:
+        """Return if Redis may be filled from the log's start, since it holds something that is no state.
+
+        Raises:
+            DamagedStateError: it was before. If states that this release writes cannot be read, that never helps.
+        """
+        if self._has_refilled:
+            raise damage
+        self._has_refilled = True
 
     async def _separated(self, snapshot: Snapshot, applied: int, states: Mapping[str, S]) -> dict[str, S]:
         """The live states of a partition that an earlier release has written; Redis is told which they are."""
@@ -233,7 +249,12 @@ class Owner(Generic[S]):
     async def _batch(self, memory: Memory[S], records: Sequence[FactRecord]) -> None:
         unknown = list({record.key: None for record in records if record.key not in memory.states})
         found = await self._store.recall(memory.guard, unknown) if unknown else {}
-        memory.recalled = {name: decoded(self._machine, raw, bitmap) for name, (raw, bitmap) in found.items()}
+        try:
+            memory.recalled = {name: decoded(self._machine, raw, bitmap) for name, (raw, bitmap) in found.items()}
+        except DamagedStateError as damage:
+            self._refill_once(damage)
+            await self._store.empty(memory.guard)
+            raise LostOwnershipError(str(damage)) from damage
         # Until the advance memory is what Redis holds: the next step repeats a publication that failed.
         batch = fold_batch(self._machine, memory, records)
         if batch.publications:

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from eldermesh.client import Client, SubmittedJob
 from eldermesh.contract.commands import JobSubmit
+from eldermesh.contract.partitions import partition_of
 from services.router.engines.celery.queue import CeleryDispatcher
 from services.router.engines.chunks.task import ChunkTask
 from shared.facts.jobs import ItemsCompleted, JobAccepted, JobEnded, JobRouted
@@ -137,6 +138,50 @@ async def test_a_redis_from_an_older_file(any_broker: AnyBroker, tmp_path: Path)
         assert (end.status, end.items_succeeded) == ("completed", 160)
         assert (mesh.router.pid, mesh.worker.pid) == pids, "a process has ended"
         expected = {job.job_id, ended.job_id}
+        await assert_invariants(any_broker.bootstrap, mesh.settings.topic_prefix, expect_jobs=expected)
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+async def test_a_damaged_state_is_filled_from_the_log(
+    any_broker: AnyBroker, tmp_path: Path, *, is_settled: bool
+) -> None:
+    """What Redis has of a job is no state: once a fact, or a load, meets it, Redis is filled again; others go on."""
+    async with (
+        _mesh(any_broker, tmp_path) as mesh,
+        Client(any_broker.bootstrap, mesh.settings.topic_prefix) as client,
+        Redis.from_url(mesh.redis.url) as redis,
+    ):
+        damaged = await client.submit(_sleeping(10 if is_settled else 160))
+        if is_settled:
+            await client.wait(damaged.job_id, WAIT_SECONDS)
+        keys = PartitionKeys(
+            mesh.settings.topic(JOBS_HISTORY), partition_of(damaged.job_id, mesh.settings.partition_count)
+        )
+
+        damage = "z1 7 ?"
+
+        async def is_there() -> bool:
+            state: Any = await redis.hget(keys.states, damaged.job_id)
+            return state is not None and len(state) > len(damage) and state.startswith(b"z1 ") == is_settled
+
+        await wait_until(is_there, description="Redis has the state")
+        if is_settled:
+            await redis.hset(keys.states, damaged.job_id, damage)
+            pid = mesh.router.pid
+            await client.cancel(damaged.job_id, "late")
+        else:
+            await mesh.router.shut_down()
+            await redis.hset(keys.states, damaged.job_id, damage)
+            await mesh.router.bring_up()
+            pid = mesh.router.pid
+        end = await client.wait(damaged.job_id, WAIT_SECONDS)
+        assert end.status == "completed"
+        if is_settled:
+            await wait_until(is_there, description="Redis has the state again")
+        other = await client.submit(_sleeping(10))
+        assert (await client.wait(other.job_id, WAIT_SECONDS)).status == "completed"
+        assert mesh.router.pid == pid, "the router has ended"
+        expected = {damaged.job_id, other.job_id}
         await assert_invariants(any_broker.bootstrap, mesh.settings.topic_prefix, expect_jobs=expected)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from services.router.jobs.machine import JobMachine
 from shared.history.facts import FactRecord
-from shared.history.settled_state import decoded, packed, unpacked
+from shared.history.settled_state import DamagedStateError, decoded, packed, unpacked
 from tests.unit.history.test_first_release import MACHINES, STORIES
 
 
@@ -71,3 +72,12 @@ def test_what_was_packed_once_is_read_for_ever() -> None:
     )
     _, state = folded_states("completed")[-1]
     assert decoded(JobMachine(), value, b"") == state
+
+
+@pytest.mark.parametrize("damage", [lambda value: value[:-20], lambda value: value[:12] + b"?" * 40, lambda _: b"z1 7"])
+def test_a_damaged_state_is_told(damage: Callable[[bytes], bytes]) -> None:
+    """Also one that has lost its end, which a library that unpacks piece by piece does not mind."""
+    _, state = folded_states("completed")[-1]
+    value = packed(JobMachine().encode(state), state.last_offset)
+    with pytest.raises(DamagedStateError):
+        decoded(JobMachine(), damage(value), b"")
