@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 
 from eldermesh.contract.ijson import MAX_DEPTH, UndecodableJsonError, check_ijson, parse_ijson
@@ -85,3 +88,30 @@ def test_refuses_in_time() -> None:
     for raw in (b'"' + b"\\" * 1_000_001, b'"' * 1_000_001, b'{"' + b'":"' * 300_000, b"[" + b'"[' * 400_000):
         with pytest.raises(UndecodableJsonError):
             parse_ijson(raw)
+
+
+@pytest.fixture
+def collections() -> Iterator[list[str]]:
+    """What the garbage collector has begun and ended since."""
+    seen: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        seen.append(phase)
+
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+
+
+@pytest.mark.parametrize("end", [b"[]]", b'"\\\\ud800"]', b"NaN]"])
+def test_millions_of_arrays_are_not_searched_for_garbage(collections: list[str], end: bytes) -> None:
+    """That would hold up all other threads for ten seconds and more, where the text is large."""
+    gc.enable()
+    gc.collect()  # so that none is due before the check begins
+    collections.clear()
+    try:
+        check_ijson(b"[" + b"[]," * 100_000 + end)
+    except UndecodableJsonError:
+        assert end.startswith(b"NaN")
+    assert collections == []
+    assert gc.isenabled()
