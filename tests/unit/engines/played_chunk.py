@@ -10,6 +10,7 @@ from services.router.engines.chunks.runner import ChunkRunner
 from services.router.engines.chunks.runner_parts import ChunkRunnerParts
 from services.router.engines.chunks.task import ChunkTask
 from shared.blobs.store import BlobStore
+from shared.facts.jobs import ItemsCompleted
 from shared.history.runs.claims import ClaimStore
 from shared.settings import Settings
 from shared.workloads import Workload, WorkloadRegistry
@@ -58,4 +59,6 @@ def runner(claims: PlayedClaims, workload: TimedWorkload, *, patience_seconds: f
 
 def results_of(claims: PlayedClaims) -> list[dict[str, Any]]:
     """The results in the history."""
-    return [result for fact in claims.facts for result in orjson.loads(fact).get("results", ())]
+    facts = [fact for fact in claims.facts if "results" in orjson.loads(fact)]
+    completed = [ItemsCompleted.model_validate_json(fact) for fact in facts]
+    return [result.model_dump() for fact in completed for result in fact.results]

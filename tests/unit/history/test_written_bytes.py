@@ -19,7 +19,7 @@ from services.router.jobs.plan import current_chunks
 from services.router.jobs.state import JobState
 from shared.facts.claude import CLAUDE_FACTS, decode_claude_fact
 from shared.facts.fact import Fact
-from shared.facts.jobs import JOB_FACTS, decode_job_fact
+from shared.facts.jobs import JOB_FACTS, ItemsCompleted, decode_job_fact
 from shared.facts.notifications import NOTIFICATION_FACTS, decode_notification_fact
 from shared.history.facts import FactRecord
 from tests.unit.history.test_first_release import MACHINES, STORIES
@@ -45,6 +45,15 @@ def test_a_fact_is_encoded_as_before(fact: dict[str, Any]) -> None:
     """Names and order of the fields, and what is written of those that were not given."""
     decoded = _DECODERS[fact["history"]](fact["fact_type"], fact["encoded"].encode())
     assert decoded.encode().decode() == fact["encoded"]
+
+
+def test_results_are_read_as_earlier_releases_wrote_them() -> None:
+    """Those wrote each field, also one with its default."""
+    (encoded,) = [fact["encoded"].encode() for fact in FACTS if fact["fact_type"] == ItemsCompleted.fact_type]
+    fact = decode_job_fact(ItemsCompleted.fact_type, encoded)
+    full = orjson.dumps(fact.model_dump(mode="json"))
+    assert len(full) > len(encoded)
+    assert decode_job_fact(ItemsCompleted.fact_type, full) == fact
 
 
 def test_every_fact_is_among_them() -> None:
