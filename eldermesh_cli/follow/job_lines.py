@@ -98,10 +98,10 @@ def _shortened(texts: Sequence[str]) -> str:
 
 
 def _silent(entries: Sequence[Entry]) -> Iterator[str]:
-    answered = {entry.get("sage") for entry, _ in _said(entries)}
-    for entry in entries:
-        if entry.get("status") != "ok" and entry.get("sage") not in answered:
-            yield f"{entry.get('sage')} ({entry.get('status')})"
+    """Each sage that gave none, also where the router judged in its place."""
+    answered = {entry.get("sage") for entry, advice in _said(entries) if advice.get("by") != "router"}
+    silent = (entry for entry in entries if entry.get("status") != "ok" and entry.get("sage") not in answered)
+    yield from dict.fromkeys(f"{entry.get('sage')} ({entry.get('status')})" for entry in silent)
 
 
 def hold_text(hold: HoldStatus) -> str:

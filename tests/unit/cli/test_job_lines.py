@@ -42,7 +42,12 @@ def test_the_risk_and_who_says_so() -> None:
         entry("incident", "late"),
         entry("panel", "late"),
         entry("incident", risk="critical", reasons=because, by="router"),
-    ) == {"risk": "critical by the router's own rules: secret.aws: looks like a key", "no advice": "panel (late)"}
+    ) == {
+        "risk": "critical by the router's own rules: secret.aws: looks like a key",
+        "no advice": "incident (late); panel (late)",
+    }
+    neither = lines(entry("incident", "late"), entry("incident", "late", by="router"))
+    assert neither == {"no advice": "incident (late)"}
     assert lines(entry("incident", risk="low", reasons="none")) == {"risk": "low"}
 
 
