@@ -113,6 +113,11 @@ def hold_text(hold: HoldStatus) -> str:
     return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"
 
 
+def why_text(state: str, *said: str | None) -> str | None:
+    """Why a job is in its state; None where nothing is said but the state once more."""
+    return ": ".join(part for part in said if part and part != state) or None
+
+
 def error_text(item_index: int, error_type: str | None, error_message: str | None) -> str:
     """The error of an item in a line."""
     said = ": ".join(part for part in (error_type, error_message) if part)
