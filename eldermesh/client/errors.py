@@ -14,7 +14,7 @@ class InvalidJobError(ClientError):
 
 
 class RecordTooLargeError(InvalidJobError):
-    """The record is above what an inline job may have and was not sent: split the job, or give `items_url`.
+    """The record is above what an inline job may have and was not sent: split its items over several jobs.
 
     Args:
         size_bytes: value, key and headers together.
@@ -24,7 +24,7 @@ class RecordTooLargeError(InvalidJobError):
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
             f"the job takes {size_bytes} bytes as a record, at most {limit_bytes} are allowed: "
-            "split it, or put the items where a URL reaches them and give items_url"
+            "split its items over several jobs"
         )
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes

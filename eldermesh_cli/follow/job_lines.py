@@ -98,10 +98,10 @@ def _shortened(texts: Sequence[str]) -> str:
 
 
 def _silent(entries: Sequence[Entry]) -> Iterator[str]:
-    answered = {entry.get("sage") for entry, _ in _said(entries)}
-    for entry in entries:
-        if entry.get("status") != "ok" and entry.get("sage") not in answered:
-            yield f"{entry.get('sage')} ({entry.get('status')})"
+    """Each sage that gave none, also where the router judged in its place."""
+    answered = {entry.get("sage") for entry, advice in _said(entries) if advice.get("by") != "router"}
+    silent = (entry for entry in entries if entry.get("status") != "ok" and entry.get("sage") not in answered)
+    yield from dict.fromkeys(f"{entry.get('sage')} ({entry.get('status')})" for entry in silent)
 
 
 def hold_text(hold: HoldStatus) -> str:
@@ -111,6 +111,11 @@ def hold_text(hold: HoldStatus) -> str:
     who = "" if hold.by is None else f" by {in_one_line(hold.by)}"
     said = "" if hold.decision_reason is None else f": {in_one_line(hold.decision_reason)}"
     return f"{hold.outcome.replace('_', ' ')}{who} at {hold.ended_at}{said}"
+
+
+def why_text(state: str, *said: str | None) -> str | None:
+    """Why a job is in its state; None where nothing is said but the state once more."""
+    return ": ".join(part for part in said if part and part != state) or None
 
 
 def error_text(item_index: int, error_type: str | None, error_message: str | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eldermesh.counted import counted
 from eldermesh_cli.program.errors import CliError, ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
@@ -83,6 +84,9 @@ async def _print(mesh: Mesh, job_id: str, output: Output, *, wait: bool, timeout
                 printed += 1
     if status.ended_at is None and not wait:
         output.note(f"job {job_id} is {status.state}: {printed} of {status.items_total} results so far")
+    elif status.items_total is not None and printed < status.items_total:
+        missing = status.items_total - printed
+        output.note(f"{missing} of {counted(status.items_total, 'item')} were not run and have no result")
 
 
 async def _there(opened: OpenMesh, job_id: str) -> AsyncGenerator[JobProgress, None]:

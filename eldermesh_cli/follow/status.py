@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
+from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text, why_text
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
 from eldermesh_cli.program.target_mesh import Mesh
@@ -78,7 +78,7 @@ def status_pairs(answer: JobStatus) -> list[tuple[str, object]]:
         ("job", answer.job_id),
         ("state", answer.state),
         ("waits for", waiting),
-        ("why", _why(answer)),
+        ("why", why_text(answer.state, answer.error_type, answer.reason)),
         ("held", hold_text(answer.holds[-1]) if answer.holds else None),
         ("engine", answer.engine),
         ("items", _items(answer)),
@@ -96,10 +96,6 @@ def _first_error(answer: JobStatus) -> str | None:
     return None if first is None else error_text(first.item_index, first.error_type, first.error_message)
 
 
-def _why(answer: JobStatus) -> str | None:
-    return ": ".join(part for part in (answer.error_type, answer.reason) if part is not None) or None
-
-
 def _items(answer: JobStatus) -> str | None:
     if answer.items_total is None:
         return None
@@ -108,4 +104,6 @@ def _items(answer: JobStatus) -> str | None:
         parts.append(f"{answer.items_failed} failed")
     if answer.items_running:
         parts.append(f"{answer.items_running} running")
+    if answer.ended_at is not None and (not_run := answer.items_total - answer.items_succeeded - answer.items_failed):
+        parts.append(f"{not_run} not run")
     return f"{', '.join(parts)} of {answer.items_total}"

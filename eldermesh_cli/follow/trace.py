@@ -19,6 +19,7 @@ from eldermesh_cli.terminal.output import Output
 from eldermesh_cli.terminal.safe_text import escaped_name
 
 if TYPE_CHECKING:
+    from eldermesh_cli.answers.jobs import JobStatus
     from eldermesh_cli.follow.trace_source import Span
 
 _FIRST_SPANS_SECONDS = 5.0
@@ -60,7 +61,8 @@ def trace(
             "nothing says where spans are kept",
             "set MESH_TRACE_QUERY_URL to Jaeger's query API, as http://localhost:16686",
         )
-    trace_id, spans = run_on_mesh(mesh, lambda: _fetch(mesh, job_id, query_url))
+    status, spans = run_on_mesh(mesh, lambda: _fetch(mesh, job_id, query_url))
+    trace_id = status.trace_id
     if svg is not None:
         _draw(svg, trace_id, spans)
     if as_json:
@@ -70,7 +72,21 @@ def trace(
 
     output.show(trace_tree(spans, show_all=show_all, max_alike=alike))
     output.note(f"trace {trace_id}, {counted(len(spans), 'span')}")
+    if (
+        few := items_with_span(spans, status.items_succeeded + status.items_failed, mesh.settings.item_spans)
+    ) is not None:
+        output.note(few)
     return ExitStatus.OK
+
+
+def items_with_span(spans: Sequence[Span], items_ended: int, most: int) -> str | None:
+    """How many items have a span, where a job has more than get one each."""
+    from shared.telemetry.names import ITEM_INDEX
+
+    traced = len({span.attributes[ITEM_INDEX] for span in spans if ITEM_INDEX in span.attributes})
+    if traced >= items_ended or items_ended <= most:
+        return None
+    return f"{traced:,} of {items_ended:,} items have a span (MESH_ITEM_SPANS)"
 
 
 def _draw(file: Path, trace_id: str, spans: Sequence[Span]) -> None:
@@ -84,7 +100,7 @@ def _draw(file: Path, trace_id: str, spans: Sequence[Span]) -> None:
         ) from error
 
 
-async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Span]]:
+async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[JobStatus, list[Span]]:
     from eldermesh_cli.follow.job_status import job_status
     from eldermesh_cli.follow.trace_source import TraceUnavailableError, fetch_trace
     from eldermesh_cli.program.connection import open_mesh
@@ -104,4 +120,4 @@ async def _fetch(mesh: Mesh, job_id: str, query_url: str) -> tuple[str, list[Spa
             f"{query_url} has no spans of trace {status.trace_id} (job {job_id})",
             "spans arrive a second after they end; is MESH_OTLP_ENDPOINT set where the mesh runs?",
         )
-    return status.trace_id, spans
+    return status, spans

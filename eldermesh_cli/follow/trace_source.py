@@ -11,6 +11,7 @@ import httpx
 
 from eldermesh.contract.times import format_time
 from shared.http_client import NoHttpClientError, http_client
+from shared.telemetry import names
 
 QUERY_SECONDS = 10.0
 
@@ -33,6 +34,12 @@ class Span:
     duration_us: int
     status: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """By what the spans of a trace are sorted: start, index of the item where it is of one, id."""
+        index = self.attributes.get(names.ITEM_INDEX)
+        return self.start_us, index if isinstance(index, int) else -1, self.span_id
 
     @property
     def start_at(self) -> str:
@@ -85,7 +92,7 @@ def _spans(document: dict[str, Any]) -> list[Span]:
         for trace in document["data"] or ()
         for span in (_span(record, trace["processes"]) for record in trace["spans"])
     }
-    return sorted(spans.values(), key=lambda span: (span.start_us, span.span_id))
+    return sorted(spans.values(), key=lambda span: span.place)
 
 
 def _span(record: dict[str, Any], processes: dict[str, Any]) -> Span:

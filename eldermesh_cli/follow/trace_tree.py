@@ -71,7 +71,7 @@ class _Forest:
     def __init__(self, spans: Sequence[Span], *, show_all: bool, max_alike: int) -> None:
         self._show_all = show_all
         self._max_alike = max_alike
-        self._spans = sorted(spans, key=lambda span: (span.start_us, span.span_id))
+        self._spans = sorted(spans, key=lambda span: span.place)
         self._children: dict[str, list[Span]] = {}
         for span in self._spans:
             if span.parent_span_id is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eldermesh.counted import counted
+from eldermesh_cli.follow.job_lines import why_text
 from eldermesh_cli.program.errors import ExitStatus
 from eldermesh_cli.program.options import (
     EXAMPLE_JOB,
@@ -86,8 +87,8 @@ def _state_line(status: JobStatus) -> str:
     parts: list[str] = [status.state]
     if status.waiting_for is not None:
         parts.append(f"waits for {status.waiting_for}")
-    if status.reason is not None:
-        parts.append(in_one_line(status.reason))
+    if (why := why_text(status.state, status.reason)) is not None:
+        parts.append(in_one_line(why))
     return ", ".join(parts)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from eldermesh_cli.answers.jobs import WhyAnswer
 
 _BAR_CELLS = 40
+_RAY_START_SECONDS = 1.0
+"""A shorter queue cannot have a start of Ray in it."""
 
 app = typer.Typer()
 
@@ -70,7 +72,8 @@ def _show(output: Output, answer: WhyAnswer) -> None:
         bar = "█" * max(1, round(share * _BAR_CELLS))
         lines.append(f"  {segment.name:<10}{segment.seconds:>12.3f} s {share:>6.1%}  {bar}")
     about = [*(("held", hold_text(hold)) for hold in answer.holds), *_items(answer), *advice_pairs(answer.advice)]
-    if answer.engine == "ray":
+    queue_seconds = sum(segment.seconds for segment in answer.segments if segment.name == "queue")
+    if answer.engine == "ray" and queue_seconds >= _RAY_START_SECONDS:
         about.insert(
             0, ("engine", "ray; the queue includes the start of its head and runners, where they had to start")
         )

@@ -85,9 +85,7 @@ def _content(typed: TypedJob) -> dict[str, JsonValue]:
     if "workload" not in content:
         raise usage_error("no workload was given", "`mesh submit WORKLOAD ITEM…`, or a document by --file")
     if "items" not in content and "items_url" not in content:
-        raise usage_error(
-            "no items were given", "type them after the workload, or use --items-file, --items-url or - for stdin"
-        )
+        raise usage_error("no items were given", "type them after the workload, or use --items-file or - for stdin")
     return content
 
 

@@ -14,7 +14,7 @@ from eldermesh.contract.commands import JobSubmit
 from eldermesh.contract.ends import JobEnd
 from eldermesh.contract.results import ItemResult
 from eldermesh_cli.answers.jobs import SubmitAnswer
-from eldermesh_cli.follow.job_lines import error_text
+from eldermesh_cli.follow.job_lines import error_text, why_text
 from eldermesh_cli.program.connection import OpenMesh, mesh_client, open_mesh
 from eldermesh_cli.program.errors import CliError, ExitStatus, conflict
 from eldermesh_cli.program.target_mesh import Mesh
@@ -184,7 +184,7 @@ def end_pairs(end: JobEnd, first_error: str | None = None) -> list[tuple[str, ob
     return [
         ("job", end.job_id),
         ("state", end.status),
-        ("why", ": ".join(part for part in (end.error_type, end.reason) if part) or None),
+        ("why", why_text(end.status, end.error_type, end.reason)),
         ("items", f"{end.items_succeeded} succeeded{failed}{not_run} of {end.items_total}"),
         ("first error", first_error),
         ("took", f"{end.active_seconds:.3f} s, on {end.engine}" if end.engine else f"{end.active_seconds:.3f} s"),

@@ -47,7 +47,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command line
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the job's end and print it.")] = False,
     timeout: TimeoutOption = None,
     items_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="JSON lines, an item each.", rich_help_panel=_FIELDS)
+        str | None, typer.Option(metavar="URL", help="Not supported yet: refused.", rich_help_panel=_FIELDS)
     ] = None,
     function: Annotated[
         str | None,
@@ -75,25 +75,41 @@ def submit(  # noqa: PLR0913 - each is an option of the command line
     ] = None,
     tenant: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_FIELDS)] = None,
     submitted_by: Annotated[str | None, typer.Option(metavar="TEXT", help="Who asks.", rich_help_panel=_FIELDS)] = None,
-    priority: Annotated[Priority | None, typer.Option(rich_help_panel=_FIELDS)] = None,
-    engine: Annotated[EngineChoice | None, typer.Option(rich_help_panel=_FIELDS)] = None,
-    advice: Annotated[AdviceLevel | None, typer.Option(help="Which sages are asked.", rich_help_panel=_FIELDS)] = None,
+    priority: Annotated[
+        Priority | None,
+        typer.Option(metavar="NAME", help="interactive, normal (default) or batch.", rich_help_panel=_FIELDS),
+    ] = None,
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option(metavar="NAME", help="auto (default: by the items), celery or ray.", rich_help_panel=_FIELDS),
+    ] = None,
+    advice: Annotated[
+        AdviceLevel | None,
+        typer.Option(
+            metavar="NAME", help="full (default: of all sages), rules (of the router) or none.", rich_help_panel=_FIELDS
+        ),
+    ] = None,
     active_timeout_seconds: Annotated[
-        float | None, typer.Option(help="Fails the job after; holds and pauses do not count.", rich_help_panel=_FIELDS)
+        float | None,
+        typer.Option(metavar="N", help="Fails the job after; holds and pauses do not count.", rich_help_panel=_FIELDS),
     ] = None,
     expires_after_seconds: Annotated[
-        float | None, typer.Option(help="Fails the job so long after acceptance.", rich_help_panel=_FIELDS)
+        float | None,
+        typer.Option(metavar="N", help="Fails the job so long after acceptance.", rich_help_panel=_FIELDS),
     ] = None,
     item_timeout_seconds: Annotated[
-        float | None, typer.Option(help="Fails an item that runs longer.", rich_help_panel=_FIELDS)
+        float | None, typer.Option(metavar="N", help="Fails an item that runs longer.", rich_help_panel=_FIELDS)
     ] = None,
     max_cost_usd: Annotated[
-        float | None, typer.Option(help="Fails the job that costs more.", rich_help_panel=_FIELDS)
+        float | None, typer.Option(metavar="N", help="Fails the job that costs more.", rich_help_panel=_FIELDS)
     ] = None,
     max_failed_items: Annotated[
-        int | None, typer.Option(help="Fails the job of which more items fail.", rich_help_panel=_FIELDS)
+        int | None,
+        typer.Option(metavar="N", help="Fails the job of which more items fail; default: 0.", rich_help_panel=_FIELDS),
     ] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Live output of items.", rich_help_panel=_FIELDS)] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Not supported yet: refused.", rich_help_panel=_FIELDS)
+    ] = False,
     as_json: JsonOption = False,
 ) -> ExitStatus:
     """Send a job. Says within 5 seconds whether the mesh took it; with --wait how it ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,7 +47,10 @@ class Output:
         console = _stdout_console(rendered)
         for part in parts:
             console.print(part)
-        self._emit(rendered.getvalue().encode("utf-8", "replace"))
+        text = rendered.getvalue()
+        if not _is_terminal(sys.stdout):
+            text = re.sub(r" +$", "", text, flags=re.MULTILINE)  # rich fills each line of a table
+        self._emit(text.encode("utf-8", "replace"))
 
     def write(self, text: str) -> None:
         """Print text: as it is, but on a terminal without what would give it orders."""

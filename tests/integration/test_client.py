@@ -162,7 +162,7 @@ class TestSubmit:
     async def test_too_large(self, settings: Settings) -> None:
         """Above 256 KiB, headers included, nothing is sent, and the error has the numbers."""
         async with _client(settings) as client:
-            with pytest.raises(RecordTooLargeError, match="items_url") as caught:
+            with pytest.raises(RecordTooLargeError, match="several jobs") as caught:
                 await client.submit(workload="python", items=["x" * (256 * 1024 - 300)])
             await client.submit(workload="python", items=["x" * (256 * 1024 - 500)])
 

@@ -188,6 +188,9 @@ async def test_in_the_background_until_down(place: Place) -> None:
     assert {line["name"] for line in logged} == SERVICES | {"supervisor"}
     router = (await place.run("logs", "router")).stdout.splitlines()
     assert "router started" in {json.loads(line)["event"] for line in router}
+    supervisor = (await place.run("logs", "supervisor", "-n", "100")).stdout
+    assert "The mesh is ready" in supervisor
+    assert "MESH_KAFKA_BOOTSTRAP" not in supervisor  # which nobody has set
     assert (await place.run("logs", "nobody", "--json")).error(4)["error_type"] == "not_found"
 
     down = (await place.run("down", "--json")).answer("mesh-down")

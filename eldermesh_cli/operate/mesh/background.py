@@ -58,6 +58,8 @@ class _BackgroundSupervisor:
         self._output = output
         self._log_path = self._data_dir / "logs" / f"{SUPERVISOR_LOG}.log"
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        environment = os.environ | settings.environment()
+        environment.pop("MESH_KAFKA_BOOTSTRAP")  # the mesh has a broker of its own; of the shell's this command warns
         log = open_log(self._log_path)
         self._told_to = os.fstat(log).st_size
         try:
@@ -66,7 +68,7 @@ class _BackgroundSupervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | settings.environment(),
+                env=environment,
                 start_new_session=True,
             )
         finally:

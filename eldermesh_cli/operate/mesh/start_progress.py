@@ -98,7 +98,7 @@ def show_ready(
                 ("try", "mesh submit python --function math:sqrt 1 4 9 --wait"),
                 ("other clients", "mesh env"),
                 ("stop", stop),
-                ("this shell", speaks_elsewhere(runtime)),
+                ("beware", speaks_elsewhere(runtime)),
             ]
         ),
     )
@@ -110,7 +110,7 @@ def speaks_elsewhere(runtime: Runtime) -> str | None:
     if "kafka_bootstrap" not in settings.model_fields_set or settings.kafka_bootstrap == runtime.kafka_bootstrap:
         return None
     return (
-        f"MESH_KAFKA_BOOTSTRAP makes its verbs speak to {settings.kafka_bootstrap}, not to this mesh: unset it, "
+        f"MESH_KAFKA_BOOTSTRAP is set, so verbs here speak to {settings.kafka_bootstrap}, not to this mesh: unset it, "
         "or take the settings of this one by `mesh env --data-dir`"
     )
 

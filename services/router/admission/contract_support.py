@@ -39,7 +39,12 @@ def _refused(field: str, value: str, note: str, refuses: Callable[[JobSubmit], b
 SUPPORT: tuple[Support, ...] = (
     _works("workload", "`python`, `claude`, and every workload that an installed package offers"),
     _works("items", "1..100,000 in a record of at most 256 KiB"),
-    _refused("items_url", "any", "items are not fetched yet: send them inline", lambda job: job.items_url is not None),
+    _refused(
+        "items_url",
+        "any",
+        "items are not fetched yet: send them inline, many in several jobs",
+        lambda job: job.items_url is not None,
+    ),
     _works("options", "judged by the workload"),
     _works("job_id", "the id of the job"),
     _works("idempotency_key", "the job's id is derived from it"),

@@ -10,6 +10,7 @@ import pytest
 
 from eldermesh_cli.program.verb_group import load_verb
 from eldermesh_cli.program.verb_table import VERBS, Verb
+from services.router.admission.contract_support import SUPPORT
 from tests.unit.cli.command_line import CommandLine
 
 JOB = "4f970e3e-d1a3-5d45-8587-591465c16100"
@@ -164,6 +165,25 @@ def test_help_has_examples(mesh: CommandLine, verb: Verb) -> None:
 
         assert ran.status == 0
         assert re.search(rf"\$ (.*\| |[A-Z_]+=\S+ )*mesh {' '.join(path)}\b", ran.stdout), ran.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_help_has_whole_names_of_options(mesh: CommandLine, verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty columns are enough to read what has to be typed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    command = load_verb(verb)
+    for name, leaf in getattr(command, "commands", {None: command}).items():
+        words = mesh(verb.name, *([] if name is None else [name]), "--help").stdout.split()
+
+        assert {option for each in leaf.params for option in each.opts if option.startswith("--")} <= set(words)
+
+
+def test_help_says_what_is_not_supported(mesh: CommandLine) -> None:
+    """What admission refuses is not offered as if it worked."""
+    lines = mesh("submit", "--help").stdout.splitlines()
+    for refused in [each for each in SUPPORT if each.status == "refused"]:
+        (line,) = [line for line in lines if f"--{refused.field.replace('_', '-')} " in line]
+        assert "Not supported yet" in line
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from eldermesh_cli.follow.job_lines import advice_pairs
+from eldermesh_cli.follow.job_lines import advice_pairs, why_text
 
 
 def entry(sage: str, status: str = "ok", **advice: JsonValue) -> dict[str, JsonValue]:
@@ -42,7 +42,12 @@ def test_the_risk_and_who_says_so() -> None:
         entry("incident", "late"),
         entry("panel", "late"),
         entry("incident", risk="critical", reasons=because, by="router"),
-    ) == {"risk": "critical by the router's own rules: secret.aws: looks like a key", "no advice": "panel (late)"}
+    ) == {
+        "risk": "critical by the router's own rules: secret.aws: looks like a key",
+        "no advice": "incident (late); panel (late)",
+    }
+    neither = lines(entry("incident", "late"), entry("incident", "late", by="router"))
+    assert neither == {"no advice": "incident (late)"}
     assert lines(entry("incident", risk="low", reasons="none")) == {"risk": "low"}
 
 
@@ -60,3 +65,11 @@ def test_citations_lessons_and_silence() -> None:
         "no advice": "task (warming)",
     }
     assert lines(entry("rag", passages="none"), {"sage": "odd", "status": "ok", "advice": []}) == {}
+
+
+def test_why_says_more_than_the_state() -> None:
+    """A cancel without a reason has the word of its state for one."""
+    assert why_text("failed", "timeout", "active for 3 s") == "timeout: active for 3 s"
+    assert why_text("cancelled", "cancelled", "not needed") == "not needed"
+    assert why_text("cancelled", "cancelled", None) is None
+    assert why_text("running", None, None) is None

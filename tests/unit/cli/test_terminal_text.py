@@ -91,6 +91,14 @@ def test_pipes_get_it_unchanged(
         assert "\x1b]0;title" in sent
 
 
+def test_tables_in_pipes_end_with_their_texts(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """No blanks fill their lines, which whoever compares or cuts them would meet."""
+    output = Output(as_json=False)
+    output.show(pairs_table([("job", "4f"), ("state", "completed")]), columns_table(("A", "B"), [("long", 1), (2, 3)]))
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert lines == ["job    4f", "state  completed", "A     B", "long  1", "2     3"]
+
+
 def test_what_stays() -> None:
     """Line ends, tabs, letters of every script, emoji with their joiners."""
     text = "a\tb\nc — Käse, עברית, 日本語, \N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}, e\N{COMBINING ACUTE ACCENT}"

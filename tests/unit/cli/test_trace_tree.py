@@ -7,6 +7,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from eldermesh_cli.follow.trace import items_with_span
 from eldermesh_cli.follow.trace_source import Span
 from eldermesh_cli.follow.trace_tree import BAR_CELLS, MAX_ALIKE, duration_text, trace_tree
 
@@ -61,6 +62,13 @@ def test_a_tree_with_durations_and_bars() -> None:
     assert "25 ms" in lines[4]
 
 
+def test_items_that_began_together_are_in_order() -> None:
+    """Of an index each, not of an id."""
+    items = [Span(f"{9 - n}", "a", "process item", "w", 5, 1, "ok", {"eldermesh.item.index": n}) for n in range(3)]
+    lines = _drawn([_span("a", None), *items])
+    assert [line.split()[3] for line in lines[2:]] == ["0", "1", "2"]
+
+
 def test_a_failed_span_is_red_and_says_why() -> None:
     """Name, reason and bar of what failed stand out."""
     (_, line) = _drawn([_span("a", None, status="error", otel_status_description="x")], color=True)
@@ -110,6 +118,14 @@ def test_circles_and_deep_traces_are_drawn() -> None:
     assert sum("work" in line for line in _drawn(spans)) == 3
     deep = [_span(f"{n}", f"{n - 1}" if n else None) for n in range(3_000)]
     assert len(_drawn(deep)) == 3_001
+
+
+def test_a_sample_of_the_items_is_told_as_one() -> None:
+    """Where a job has more items than get a span each; a job whose spans are still to come is no such one."""
+    items = [Span(f"{n}", "a", "process item", "w", 5, 1, "ok", {"eldermesh.item.index": n // 2}) for n in range(4)]
+    assert items_with_span(items, 100_000, 400) == "2 of 100,000 items have a span (MESH_ITEM_SPANS)"
+    assert items_with_span(items, 400, 400) is None
+    assert items_with_span(items, 2, 1) is None
 
 
 def test_nothing_is_an_empty_table() -> None:
