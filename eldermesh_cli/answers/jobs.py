@@ -225,6 +225,7 @@ class WhyAnswer(_Answer):
     holds: list[HoldStatus] = Field(default_factory=list)
     slowest_item: ItemOfNote | None = None
     first_error: ItemOfNote | None = None
+    items_not_run: int | None = Field(None, description="Items without a result, once the job has ended.")
 
 
 class DeadLetterAnswer(_Answer):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eldermesh.counted import counted
 from eldermesh_cli.follow.job_lines import advice_pairs, error_text, hold_text
 from eldermesh_cli.program.errors import ExitStatus, not_found
 from eldermesh_cli.program.options import EXAMPLE_JOB, JobArgument, JsonOption, checked_job_id, example
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _BAR_CELLS = 40
 _RAY_START_SECONDS = 1.0
 """A shorter queue cannot have a start of Ray in it."""
+
+_STOPPED_RUNS = "a run that the end stopped before it gave results is in the queue (mesh trace shows it)"
 
 app = typer.Typer()
 
@@ -61,6 +64,7 @@ async def _ask(mesh: Mesh, job_id: str) -> WhyAnswer:
         holds=holds_of(explanation.holds),
         slowest_item=item_of_note(explanation.slowest),
         first_error=item_of_note(explanation.first_error),
+        items_not_run=explanation.items_not_run,
     )
 
 
@@ -77,6 +81,8 @@ def _show(output: Output, answer: WhyAnswer) -> None:
         about.insert(
             0, ("engine", "ray; the queue includes the start of its head and runners, where they had to start")
         )
+    if answer.items_not_run and queue_seconds:
+        about.append(("not run", f"{counted(answer.items_not_run, 'item')}; {_STOPPED_RUNS}"))
     lines += [f"  {name:<10}{text}" for name, text in about if text is not None]
     output.write("\n".join(lines) + "\n")
 

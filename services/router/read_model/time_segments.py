@@ -24,8 +24,9 @@ SegmentName = Literal["admission", "decision", "hold", "pause", "queue", "run", 
 """In their usual order.
 
 `admission`: from the inbox record to `job.accepted` · `decision`: until the job is routed · `hold`, `pause`: it waited
-for a person, for quota · `queue`: routed, but no runner whose results arrived was at work · `run`: at least one was ·
-`end`: from the deciding fact to `job.ended`, when the end is on `jobs.done`.
+for a person, for quota · `queue`: routed, but no runner whose results arrived was at work (the history does not tell of
+a run that the end stopped before it gave any) · `run`: at least one was · `end`: from the deciding fact to
+`job.ended`, when the end is on `jobs.done`.
 """
 
 
@@ -45,6 +46,7 @@ class Explanation:
         total_ms: from the submit to the last fact, or until now.
         segments: in the order of `SegmentName`.
         has_ended: whether its last fact is there: its end is on `jobs.done`.
+        items_not_run: without a result, of a job that has ended; None of one that has not.
         engine: where it was routed to.
         advice: of the sages.
         holds: the remembered ones, oldest first.
@@ -55,6 +57,7 @@ class Explanation:
     total_ms: int
     segments: tuple[Segment, ...]
     has_ended: bool
+    items_not_run: int | None
     engine: Engine | None
     advice: Sequence[AdviceEntry]
     holds: Sequence[JobHold]
@@ -134,6 +137,7 @@ class TimeAccount:
             total_ms=stretches[-1].end - stretches[0].start,
             segments=tuple(Segment(name, length) for name, length in lengths.items() if length),
             has_ended=state.marked,
+            items_not_run=(state.items_total or 0) - state.succeeded - state.failed if state.marked else None,
             engine=state.engine,
             advice=state.advice,
             holds=holds_of(state),

@@ -65,6 +65,7 @@ def test_a_job_that_just_ran() -> None:
 
     assert _lengths(explanation) == {"admission": 10, "decision": 20, "queue": 50, "run": 720, "end": 5}
     assert explanation.has_ended
+    assert explanation.items_not_run == 0
 
 
 def test_time_without_a_runner_is_queue() -> None:
@@ -113,6 +114,7 @@ def test_what_did_not_count_does_not_count_here() -> None:
     )
 
     assert _lengths(explanation) == {"decision": 5, "queue": 45, "end": 2}
+    assert explanation.items_not_run == 4
 
 
 @pytest.mark.parametrize(("is_running", "name"), [(True, "run"), (False, "queue")])
@@ -122,6 +124,7 @@ def test_a_job_that_goes_on_counts_until_now(is_running: bool, name: str) -> Non
 
     assert _lengths(explanation) == {"decision": 5, name: 2_000}
     assert not explanation.has_ended
+    assert explanation.items_not_run is None
 
 
 def test_clocks_that_disagree() -> None:
