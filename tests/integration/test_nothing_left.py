@@ -70,7 +70,7 @@ async def end_jobs_in_every_way(settings: Settings) -> set[str]:
 
 
 async def assert_only_ends_left(settings: Settings, redis: Redis, jobs: set[str]) -> None:
-    """Of these jobs Redis keeps the marked end; of their chunks and tasks nothing; and no key is unaccounted for."""
+    """Redis keeps the marked end of these jobs, and what items took; nothing of chunks and tasks; no other key."""
     topic = settings.topic(JOBS_HISTORY)
     partitions = [PartitionKeys(topic, number) for number in range(settings.partition_count)]
     celery = CeleryDispatcher(settings)
@@ -91,7 +91,7 @@ async def assert_only_ends_left(settings: Settings, redis: Redis, jobs: set[str]
     states = {state.job_id: state async for state in JobLookup(redis, topic, settings.partition_count).states()}
     assert set(states) == jobs
     assert all(state.marked and state.end is not None and not state.plan for state in states.values())
-    known = {key for each in partitions for key in (each.meta, each.states, each.settled)}
+    known = {key for each in partitions for key in (each.meta, each.states, each.settled, each.measurements)}
     known.add(f"{{h:{settings.topic_prefix}}}:incarnation")
     queues = f"{celery_key_prefix(settings)}_kombu.binding"
 
