@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from typing import Any, NoReturn, cast
 
 from pydantic import JsonValue
@@ -76,27 +75,39 @@ def check_ijson(raw: bytes) -> None:
         UndecodableJsonError: as from `parse_ijson`; not one value, too.
     """
     text = _text_of(raw)
-    with _without_collections():
+    with NO_COLLECTIONS:
         _loads(text, object_pairs_hook=_checked_object, parse_int=_checked_integer, parse_float=_checked_float)
         if _SURROGATE_ESCAPE.search(text):
             parse_ijson(raw)
 
 
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """No garbage is collected meanwhile.
+class _NoCollections:
+    """While any thread is in it, no garbage is collected.
 
     Of millions of small arrays a parse is one call in C, which no other thread interrupts. Collections would make it
     last eight times as long, longer than a lease, and find nothing.
     """
-    if not gc.isenabled():  # another thread may have seen to it
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._were_on = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._were_on = gc.isenabled()
+                gc.disable()
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads and self._were_on:
+                gc.enable()
+
+
+NO_COLLECTIONS = _NoCollections()
 
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")

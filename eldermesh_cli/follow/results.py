@@ -86,7 +86,7 @@ async def _print(mesh: Mesh, job_id: str, output: Output, *, wait: bool, timeout
         output.note(f"job {job_id} is {status.state}: {printed} of {status.items_total} results so far")
     elif status.items_total is not None and printed < status.items_total:
         missing = status.items_total - printed
-        output.note(f"{missing} of {counted(status.items_total, 'item')} were not run and have no result")
+        output.note(f"no result of {missing} of {counted(status.items_total, 'item')}")
 
 
 async def _there(opened: OpenMesh, job_id: str) -> AsyncGenerator[JobProgress, None]:

@@ -22,7 +22,7 @@ _BAR_CELLS = 40
 _RAY_START_SECONDS = 1.0
 """A shorter queue cannot have a start of Ray in it."""
 
-_STOPPED_RUNS = "a run that the end stopped before it gave results is in the queue (mesh trace shows it)"
+_STOPPED_RUNS = "the time of runs that were stopped before their first result counts as queue (see mesh trace)"
 
 app = typer.Typer()
 

@@ -42,8 +42,11 @@ class JobTerms(FactPart):
     max_cost_micros: int | None = None
     max_failed_items: int = 0
     stream: bool = False
-    subject: str = ""
-    """The function of a `python` job, the model of a `claude` job: items of one subject take about as long."""
+    subject: str | None = None
+    """The function of a `python` job, the model of a `claude` job: items of one subject take about as long.
+
+    None: nothing is learned of its items, since many run at once, or an earlier release has accepted it.
+    """
 
 
 class JobAccepted(AcceptedFact):
@@ -227,7 +230,7 @@ class ItemsCompleted(Fact):
     """It counts only while its chunk stands in the plan. The owner reports so a run that seems dead."""
 
     def encode(self) -> bytes:
-        """The record value, without what is as it would be without a word: there are so many results."""
+        """The record value. Fields that have their default are left out: there are so many results."""
         return orjson.dumps(self.model_dump(mode="json", exclude_defaults=True))
 
 

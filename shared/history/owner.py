@@ -22,7 +22,7 @@ from shared.history.machine import Machine, S
 from shared.history.owner_memory import Memory
 from shared.history.owner_parts import Decider, Dispatcher, NoObserver, Observer, OwnerTimes
 from shared.history.settled_state import DamagedStateError, decoded, packed
-from shared.history.snapshot import Advance, PartitionStore, Snapshot
+from shared.history.snapshot import Advance, Guard, PartitionStore, Snapshot
 from shared.history.subject_failures import OwnTrouble
 
 BATCH_RECORDS = 500
@@ -35,6 +35,7 @@ _STEP_SECONDS = 0.25
 """So often it looks for what no fact tells, as room with an engine."""
 
 _MAX_LOADS = 5
+_REFILL_AGAIN_SECONDS = 3600.0
 _SURE_SECONDS = 5.0
 
 
@@ -84,7 +85,7 @@ class Owner(Generic[S]):
         self._trouble = OwnTrouble(machine.history_topic, clock)
         self._memory: Memory[S] | None = None
         self._position = 0
-        self._has_refilled = False
+        self._refilled_at = -math.inf
 
     @property
     def states(self) -> Mapping[str, S]:
@@ -160,10 +161,10 @@ class Owner(Generic[S]):
             if await self._continues(snapshot, start, end):
                 try:
                     states = self._decoded(snapshot)
-                except DamagedStateError as error:
-                    self._refill_once(error)
-                else:
-                    break
+                except DamagedStateError as damage:
+                    await self._refill(snapshot.guard, damage)
+                    continue
+                break
             await self._store.empty(snapshot.guard)
         else:
             raise LostOwnershipError("the partition's snapshot never fitted its log")
@@ -195,15 +196,17 @@ class Owner(Generic[S]):
         bitmaps = snapshot.bitmaps
         return {name: decoded(self._machine, raw, bitmaps.get(name, b"")) for name, raw in snapshot.states.items()}
 
-    def _refill_once(self, damage: DamagedStateError) -> None:
-        """Return if Redis may be filled from the log's start, since it holds something that is no state.
+    async def _refill(self, guard: Guard, damage: DamagedStateError) -> None:
+        """Have Redis filled from the log's start, since it holds something that is no state.
 
         Raises:
-            DamagedStateError: it was before. If states that this release writes cannot be read, that never helps.
+            DamagedStateError: it was not long ago. If states that this release writes cannot be read, that never helps.
         """
-        if self._has_refilled:
+        now = self._clock.monotonic()
+        if now - self._refilled_at < _REFILL_AGAIN_SECONDS:
             raise damage
-        self._has_refilled = True
+        if await self._store.empty(guard):
+            self._refilled_at = now
 
     async def _separated(self, snapshot: Snapshot, applied: int, states: Mapping[str, S]) -> dict[str, S]:
         """The live states of a partition that an earlier release has written; Redis is told which they are."""
@@ -252,8 +255,7 @@ class Owner(Generic[S]):
         try:
             memory.recalled = {name: decoded(self._machine, raw, bitmap) for name, (raw, bitmap) in found.items()}
         except DamagedStateError as damage:
-            self._refill_once(damage)
-            await self._store.empty(memory.guard)
+            await self._refill(memory.guard, damage)
             raise LostOwnershipError(str(damage)) from damage
         # Until the advance memory is what Redis holds: the next step repeats a publication that failed.
         batch = fold_batch(self._machine, memory, records)

@@ -185,9 +185,13 @@ class PartitionStore:
         if not await self._open(keys=written_keys, args=_guard_args(guard)):
             raise self._overtaken()
 
-    async def empty(self, guard: Guard) -> None:
-        """Forget everything, if `applied` is still what was loaded; whoever was faster will load again anyway."""
-        await self._empty(keys=self._written_keys, args=[guard.applied, guard.token])
+    async def empty(self, guard: Guard) -> bool:
+        """Forget everything, if `applied` is still what was loaded, and return whether it was.
+
+        Whoever was faster will load again anyway.
+        """
+        emptied = await self._empty(keys=self._written_keys, args=[guard.applied, guard.token])
+        return int(emptied) == 1
 
     async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
         """The state of each chunk's claim; this call makes expired ones dead.

@@ -33,13 +33,14 @@ class RunSettings(BaseModel):
     )
     policy: Literal["adaptive", "static"] = Field(
         "static",
-        description="What the engine is chosen by: `MESH_RAY_THRESHOLD_ITEMS`, or what such items took on each before.",
+        description="The engine is chosen by `MESH_RAY_THRESHOLD_ITEMS` (`static`), or by what such items took on each"
+        " (`adaptive`).",
     )
     routes: RouteRules = Field(
         RouteRules(),
         description='What goes before the policy, and before what a submit asks for, by workload: `{"python":'
         ' {"engine": "celery", "chunk_items": 50}}`, or `{"python": {"weights": {"ray": 2}}}`, by which Ray is'
-        " taken until it is predicted to take twice as long.",
+        " taken until it is predicted to take twice as long (with the policy `adaptive` alone).",
     )
     chunk_items: _Count | None = Field(None, description="Items a chunk, instead of what the policy chooses.")
     lease_seconds: PositiveFloat = Field(15.0, description="A claim's lease.")

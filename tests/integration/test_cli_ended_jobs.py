@@ -38,7 +38,7 @@ async def test_what_a_cancelled_job_did_not_run(mesh: SeededMesh) -> None:
 
     assert "2 succeeded, 2 not run of 4" in status.stdout
     assert "why" not in status.stdout
-    assert results.stderr == "2 of 4 items were not run and have no result\n"
+    assert results.stderr == "no result of 2 of 4 items\n"
     assert (as_json.stdout, as_json.stderr) == (results.stdout, "")
 
 

@@ -166,7 +166,7 @@ async def test_why_of_a_job_that_was_stopped(mesh: SeededMesh) -> None:
     text = await mesh.run("why", job_id)
 
     assert answer["items_not_run"] == 4
-    assert "not run   4 items; a run that the end stopped before it gave results is in the queue" in text.stdout
+    assert "not run   4 items; the time of runs that were stopped before their first result" in text.stdout
 
 
 async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:

@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from services.router.jobs.observation import Kind, Observation
-from services.router.policy.adaptive.evidence import Evidence
+from services.router.policy.adaptive.evidence import Evidence, Known
 from shared.errors import LostOwnershipError
 from shared.history.clock import SystemClock
 from shared.history.keys import PartitionKeys
@@ -88,6 +89,18 @@ async def test_a_partition_that_is_thrown_away(redis: Redis, topic: str) -> None
     assert partition.guard is not None
     await partition.store.empty(partition.guard)
     assert not await redis.exists(partition.keys.measurements)
+
+
+async def test_something_else_under_the_key(redis: Redis, topic: str) -> None:
+    """Facts are applied all the same, and jobs are routed without it."""
+    partition = Partition(redis, topic, 0)
+    await partition.observed(at(1))
+    await redis.delete(partition.keys.measurements)
+    await redis.set(partition.keys.measurements, "something else")
+    with pytest.raises(ResponseError):
+        await partition.observed(at(2))
+    assert await redis.hget(partition.keys.meta, "applied") == b"2"
+    assert await Evidence(redis, [partition.keys], SystemClock()).of(KIND) == Known()
 
 
 async def test_quantities_are_bounded(redis: Redis, topic: str) -> None:

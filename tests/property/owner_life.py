@@ -141,16 +141,18 @@ class OwnerStore(PartitionStore):
         await self._process.stop("open_gate")
         await self._world.redis.call(super().open_gate(guard))
 
-    async def empty(self, guard: Guard) -> None:
+    async def empty(self, guard: Guard) -> bool:
         """Empty; a snapshot that fits its log is never to be emptied."""
         await self._process.stop("empty")
-        await self._world.redis.call(self._empty_and_note(guard))
+        emptied: bool = await self._world.redis.call(self._empty_and_note(guard))
+        return emptied
 
-    async def _empty_and_note(self, guard: Guard) -> None:
+    async def _empty_and_note(self, guard: Guard) -> bool:
         fitted = await self._world.mirror.fits()
-        await super().empty(guard)
+        emptied = await super().empty(guard)
         if fitted and not await self._world.mirror.fits():
             self._world.witness.report("an owner emptied a snapshot that fitted its log")
+        return emptied
 
     async def look(self, guard: Guard, chunks: Sequence[str]) -> dict[str, ClaimWord]:
         """Look at claims."""

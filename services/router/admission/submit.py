@@ -123,7 +123,7 @@ def _terms(submit: JobSubmit, settings: Settings) -> JobTerms:
         max_cost_micros=None if submit.max_cost_usd is None else max(1, round(submit.max_cost_usd * _MICROS)),
         max_failed_items=submit.max_failed_items,
         stream=submit.stream,
-        subject=job_subject(submit.options),
+        subject=job_subject(submit.options) if submit.options.get("at_once", 1) == 1 else None,
     )
 
 

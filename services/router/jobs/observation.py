@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple, Self
 
 from eldermesh.contract.vocabulary import Engine
 from shared.facts.jobs import FactResult, ItemsCompleted, JobTerms
+from shared.history.chunk_id import ChunkId
 from shared.history.machine import Measurement
 
 _CLOCK_MS: Final = 0.5
@@ -35,49 +37,66 @@ class Observation:
     """Items of one fact.
 
     Attributes:
-        at_ms: when the last of them ended, in milliseconds since 1970.
+        at_ms: of the fact, by the log's clock, in milliseconds since 1970.
         item_seconds: for which an item kept its slot, in the mean.
         spread: standard deviation of their durations over the mean; None if there are too few, or they are too short.
-        wait_seconds: from the dispatch of their chunk to the start of the first of them.
+        wait_seconds: from the claim of their chunk to the start of its first item; None if that is not among them.
     """
 
     at_ms: int
     item_seconds: float
     spread: float | None
-    wait_seconds: float
+    wait_seconds: float | None
 
     def text(self) -> str:
         """As the history keeps it."""
-        spread = "" if self.spread is None else f"{self.spread:.3g}"
-        return f"{self.at_ms}:{self.item_seconds:.4g}:{spread}:{self.wait_seconds:.4g}"
+        parts = ("" if part is None else f"{part:.4g}" for part in (self.spread, self.wait_seconds))
+        return ":".join((str(self.at_ms), f"{self.item_seconds:.4g}", *parts))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `text()`.
+        """Read `text()`; what a later release may have added behind it is passed over.
 
         Raises:
             ValueError: it is none.
         """
-        at_ms, item_seconds, spread, wait_seconds = text.split(":")
-        return cls(int(at_ms), float(item_seconds), float(spread) if spread else None, float(wait_seconds))
+        at_ms, item_seconds, *rest = text.split(":")
+        spread, wait_seconds = (_number(part) if part else None for part in rest[:2])
+        return cls(int(at_ms), _number(item_seconds), spread, wait_seconds)
 
 
-def kind_of(terms: JobTerms) -> Kind:
-    """The kind of a job's items."""
-    return Kind(terms.workload, terms.subject)
+def kind_of(terms: JobTerms) -> Kind | None:
+    """The kind of a job's items; None if nothing is learned of them."""
+    return None if terms.subject is None else Kind(terms.workload, terms.subject)
 
 
-def measurements(terms: JobTerms, fact: ItemsCompleted) -> tuple[Measurement, ...]:
-    """What a fact says, if it does: it has times, and an item has succeeded."""
-    times = fact.times
-    if times is None or not any(result.status == "succeeded" for result in fact.results):
+def measurements(terms: JobTerms, fact: ItemsCompleted, at_ms: int) -> tuple[Measurement, ...]:
+    """What a fact of this time says, if it does: it has times that can be, and an item has succeeded."""
+    kind, times = kind_of(terms), fact.times
+    if kind is None or times is None or not any(result.status == "succeeded" for result in fact.results):
         return ()
-    # From when the first began to when the last one ended: so it is right for items that ran at once, too.
-    elapsed_ms = max(_CLOCK_MS, times.ended_at - times.started_at)
-    seconds = elapsed_ms / 1000 / len(fact.results)
-    wait_seconds = max(0, times.started_at - times.dispatched_at) / 1000
-    seen = Observation(times.ended_at, seconds, spread_of(fact.results), wait_seconds)
-    return (Measurement(kind_of(terms).quantity(fact.engine), seen.text()),)
+    elapsed_ms, wait_ms = times.ended_at - times.started_at, times.started_at - times.claimed_at
+    if elapsed_ms < 0 or wait_ms < 0:  # the clock was set meanwhile
+        return ()
+    seconds = max(_CLOCK_MS, elapsed_ms) / 1000 / len(fact.results)
+    wait_seconds = wait_ms / 1000 if _has_first_item(fact) else None
+    seen = Observation(at_ms, seconds, spread_of(fact.results), wait_seconds)
+    return (Measurement(kind.quantity(fact.engine), seen.text()),)
+
+
+def _has_first_item(fact: ItemsCompleted) -> bool:
+    try:
+        first = ChunkId.parse(fact.chunk_id).first
+    except ValueError:
+        return False
+    return any(result.item_index == first for result in fact.results)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{text} is no measure")
+    return number
 
 
 def spread_of(results: Sequence[FactResult]) -> float | None:

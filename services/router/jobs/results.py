@@ -48,7 +48,7 @@ def fold_results(state: JobState, fact: ItemsCompleted) -> Folded[JobState]:
         pauses=0,
     )
     progress = _progress(state, acceptance, fact, list(new.values()))
-    seen = measurements(terms, fact)
+    seen = measurements(terms, fact, state.t)
     if state.failed > terms.max_failed_items:
         # "1 items", too: a rebuild has to publish the same end as an earlier release.
         reason = f"{state.failed} items failed, at most {terms.max_failed_items} may"

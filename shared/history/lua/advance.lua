@@ -33,6 +33,9 @@ each(2, function(subject, offset)
   redis.call('SREM', KEYS[7], subject)
   redis.call('RPUSH', KEYS[8], offset .. ' ' .. subject)
 end)
+redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
+if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'live', ARGV[4]) end
+-- Last: if it fails, this batch is applied all the same.
 each(2, function(name, value)
   local known = redis.call('HGET', KEYS[9], name)
   local kept = 0
@@ -44,6 +47,4 @@ each(2, function(name, value)
   if not known and redis.call('HLEN', KEYS[9]) >= 1000 then redis.call('HDEL', KEYS[9], redis.call('HRANDFIELD', KEYS[9])) end
   redis.call('HSET', KEYS[9], name, known and value .. ' ' .. known or value)
 end)
-redis.call('HSET', KEYS[1], 'applied', ARGV[4], 'last', ARGV[5])
-if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'live', ARGV[4]) end
 return 1

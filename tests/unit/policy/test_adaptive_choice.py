@@ -10,7 +10,13 @@ from pydantic import TypeAdapter
 from eldermesh.contract.vocabulary import Engine
 from services.router.policy.adaptive.choice import AdaptiveRequest, Alternative, choose, request_of
 from services.router.policy.adaptive.item_cost import ItemCost
-from services.router.policy.adaptive.prediction import MOST_CHUNK_SECONDS, EngineNow, best_chunks, predicted
+from services.router.policy.adaptive.prediction import (
+    MOST_CHUNK_ITEMS,
+    MOST_CHUNK_SECONDS,
+    EngineNow,
+    best_chunks,
+    predicted,
+)
 
 QUIET = EngineNow(slots=2, job_seconds=0.02, chunk_seconds=0.01)
 COLD = EngineNow(slots=2, job_seconds=0.02, chunk_seconds=0.005, start_seconds=15.0)
@@ -89,6 +95,11 @@ def test_a_chunk_keeps_its_slot_for_a_second_at_most() -> None:
     for seconds in (1e-5, 1e-3, 0.1, 5.0):
         chunk_items = best_chunks(1_000_000, seconds, 0.1, QUIET).chunk_items
         assert chunk_items == 1 or chunk_items * seconds <= MOST_CHUNK_SECONDS
+
+
+def test_a_chunk_of_short_items_is_bounded() -> None:
+    """One may take longer than all before it, and a death runs its chunk again."""
+    assert best_chunks(1_000_000, 1e-6, 0.1, QUIET).chunk_items == MOST_CHUNK_ITEMS
 
 
 def test_uneven_items_have_smaller_chunks() -> None:

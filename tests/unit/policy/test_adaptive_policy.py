@@ -39,6 +39,7 @@ class Mesh:
     known: Known = field(default_factory=Known)
     backlog: dict[Engine, float] = field(default_factory=dict)
     ray_start: float = 0.0
+    added: list[tuple[Engine, int, float]] = field(default_factory=list)
 
     async def of(self, kind: Kind) -> Known:
         """As `Evidence` answers."""
@@ -49,6 +50,10 @@ class Mesh:
         """As `Backlog` answers."""
         assert priority == PRIORITIES["normal"]
         return self.backlog.get(engine, 0.0)
+
+    def add(self, engine: Engine, priority: int, seconds: float) -> None:
+        """As `Backlog` is told."""
+        self.added.append((engine, priority, seconds))
 
     async def route(self, request: RouteRequest) -> Route:
         """The policy's choice."""
@@ -69,20 +74,32 @@ async def test_the_sentence_says_what_each_engine_would_take() -> None:
     assert [each["engine"] for each in route.alternatives] == ["ray", "celery"]
 
 
+async def test_what_was_routed_counts_at_once() -> None:
+    """Else hundreds of jobs of a burst would see the same idle engine."""
+    mesh = Mesh(BOTH)
+    await mesh.route(REQUEST)
+    ((engine, priority, seconds),) = mesh.added
+    assert (engine, priority, round(seconds, 6)) == ("ray", PRIORITIES["normal"], 5.0)
+
+
 async def test_an_engine_that_starts_or_is_busy() -> None:
     """The sentence says which part of the time that is."""
     cold = await Mesh(BOTH, ray_start=15.0).route(REQUEST)
     assert cold.engine == "celery"
-    assert cold.reasons[0].endswith("ray is predicted to take 17.6 s, of which it starts for 15 s")
+    assert cold.reasons[0].endswith("ray is predicted to take 17.6 s, including 15 s to start")
     busy = await Mesh(BOTH, backlog={"ray": 60.0}).route(REQUEST)
     assert busy.engine == "celery"
-    assert busy.reasons[0].endswith("ray is predicted to take 32.6 s, of which others' items take 30 s")
+    assert busy.reasons[0].endswith("ray is predicted to take 32.6 s, including 30 s of other jobs")
 
 
 async def test_what_never_ran_has_the_chunks_of_the_static_policy() -> None:
     """A guess at what an item takes may be wrong by a factor of a thousand."""
-    route = await Mesh().route(REQUEST)
-    assert route.chunk_items == static_policy(REQUEST).chunk_items == 125
+    request = replace(REQUEST, ray_slots=16)
+    cases: tuple[tuple[Engine, Engine, int], ...] = (("ray", "celery", 16), ("celery", "ray", 125))
+    for idle, busy, chunk_items in cases:
+        route = await Mesh(backlog={busy: 1e4}).route(request)
+        assert route.engine == idle
+        assert route.chunk_items == static_policy(replace(request, engine=idle)).chunk_items == chunk_items
 
 
 @pytest.mark.parametrize("wish", ["celery", "ray"])
@@ -184,6 +201,8 @@ def test_a_job_waits_for_what_goes_before_it() -> None:
     assert backlog.seconds("celery", PRIORITIES["batch"]) == 26.0
     assert backlog.seconds("ray", PRIORITIES["batch"]) == 0.0
     assert len(asked) == 1
+    backlog.add("ray", PRIORITIES["batch"], 4.0)
+    assert backlog.seconds("ray", PRIORITIES["batch"]) == 8.0
     clock.move(1.0)
     jobs.clear()
     assert backlog.seconds("celery", PRIORITIES["batch"]) == 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from statistics import fmean
 
@@ -68,4 +68,3 @@ def test_regret_is_small_and_a_change_is_followed() -> None:
         assert steady <= 1.06
         assert drifted <= 1.2
         assert after <= 1.06
-    assert replace(ENGINES["ray"], slots=3).slots == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from eldermesh.contract.vocabulary import Engine
@@ -31,14 +31,14 @@ class Backlog:
         self,
         states: Callable[[], Iterable[JobState]],
         share: Callable[[], float],
-        item_seconds: Callable[[Kind, Engine], float],
+        item_seconds: Callable[[Kind | None, Engine], float],
         clock: Clock,
     ) -> None:
         self._states = states
         self._share = share
         self._item_seconds = item_seconds
         self._clock = clock
-        self._work: Mapping[tuple[Engine, int], float] = {}
+        self._work: dict[tuple[Engine, int], float] = {}
         self._until = 0.0
 
     def seconds(self, engine: Engine, priority: int) -> float:
@@ -51,9 +51,14 @@ class Backlog:
         before = sum(work for (where, each), work in self._work.items() if where == engine and each <= priority)
         return before / max(self._share(), 0.01)
 
+    def add(self, engine: Engine, priority: int, seconds: float) -> None:
+        """A job with so much work has just been routed: it counts before the jobs are counted again."""
+        key = (engine, priority)
+        self._work[key] = self._work.get(key, 0.0) + seconds
+
 
 def work_of(
-    states: Iterable[JobState], item_seconds: Callable[[Kind, Engine], float]
+    states: Iterable[JobState], item_seconds: Callable[[Kind | None, Engine], float]
 ) -> dict[tuple[Engine, int], float]:
     """Seconds of work of routed jobs, by engine and priority; 0 is the highest priority. Pure."""
     work: defaultdict[tuple[Engine, int], float] = defaultdict(float)

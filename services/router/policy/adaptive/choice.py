@@ -12,7 +12,7 @@ from services.router.policy.adaptive.item_cost import ItemCost
 from services.router.policy.adaptive.prediction import EngineNow, best_chunks, predicted
 
 HYSTERESIS: Final = 0.05
-"""Another engine than the last one must be so much faster: two that are equal are not taken in turns."""
+"""Another engine than the last one must be so much faster, so that the engine does not change back and forth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class AdaptiveRequest:
         costs: what an item takes on each, as far as known.
         weights: of an operator: an engine of weight 2 counts as twice as fast as predicted.
         last: where the workload's last job went.
-        chunk_items: an operator's setting, which overrides the chunk size.
+        chunk_items: by engine, where the chunk size is given.
     """
 
     items: int
@@ -33,7 +33,7 @@ class AdaptiveRequest:
     costs: Mapping[Engine, ItemCost] = field(default_factory=dict)
     weights: Mapping[Engine, float] = field(default_factory=dict)
     last: Engine | None = None
-    chunk_items: int | None = None
+    chunk_items: Mapping[Engine, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def request_of(items: int, alternatives: Sequence[Alternative]) -> AdaptiveReque
         costs={each.engine: each.cost for each in alternatives if each.cost is not None},
         weights={each.engine: each.weight for each in alternatives},
         last=next((each.engine for each in alternatives if each.was_last), None),
-        chunk_items=next((each.chunk_items for each in alternatives if each.is_fixed), None),
+        chunk_items={each.engine: each.chunk_items for each in alternatives if each.is_fixed},
     )
 
 
@@ -107,7 +107,8 @@ def _alternative(request: AdaptiveRequest, engine: Engine, random: Random) -> Al
     now, cost = request.engines[engine], _cost(request, engine)
     # Of items that never ran nothing can be learned by a guess at one engine: both have the same code to run.
     sampled = cost.sampled(random) if request.costs else cost.seconds
-    chunk_items = request.chunk_items or best_chunks(request.items, cost.seconds, cost.spread, now).chunk_items
+    given = request.chunk_items.get(engine)
+    chunk_items = given or best_chunks(request.items, cost.seconds, cost.spread, now).chunk_items
     seconds, sampled_seconds = (
         predicted(request.items, chunk_items, item_seconds, cost.spread, now)
         for item_seconds in (cost.seconds, sampled)
@@ -121,7 +122,7 @@ def _alternative(request: AdaptiveRequest, engine: Engine, random: Random) -> Al
         cost=request.costs.get(engine),
         weight=request.weights.get(engine, 1.0),
         was_last=engine == request.last,
-        is_fixed=request.chunk_items is not None,
+        is_fixed=given is not None,
     )
 
 

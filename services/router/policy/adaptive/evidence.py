@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, get_args
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from eldermesh.contract.vocabulary import Engine
 from services.router.jobs.observation import Kind, Observation
 from services.router.policy.adaptive.item_cost import ItemCost
 from shared.history.clock import Clock
 from shared.history.keys import PartitionKeys
+from shared.logs.exceptions import told
+from shared.logs.setup import get_logger
 
 NEWEST: Final = 64
 """Observations of a kind on an engine that count, of all partitions."""
@@ -24,6 +28,8 @@ _FRESH_SECONDS: Final = 0.5
 _MOST_KINDS: Final = 2_000
 _LOW: Final = 0.2
 
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -31,8 +37,8 @@ class Known:
 
     Attributes:
         costs: seconds of an item.
-        waits: seconds from the dispatch of a chunk to the start of its first item, where it does not wait for others:
-            a low quantile.
+        waits: seconds from the claim of a chunk to the start of its first item: a low quantile, since some have a
+            process to start.
         last: the engine that ran it last.
     """
 
@@ -71,20 +77,28 @@ class Evidence:
             self._read[kind] = (now, known)
         return known
 
-    def item_seconds(self, kind: Kind, engine: Engine) -> float:
+    def item_seconds(self, kind: Kind | None, engine: Engine) -> float:
         """Seconds of an item as they were last read here; what is usual where they were not."""
-        return self._read.get(kind, (0.0, Known()))[1].costs.get(engine, ItemCost()).seconds
+        _, known = (0.0, Known()) if kind is None else self._read.get(kind, (0.0, Known()))
+        return known.costs.get(engine, ItemCost()).seconds
 
     async def _observations(self, kind: Kind) -> dict[Engine, list[Observation]]:
         names = [kind.quantity(engine) for engine in _ENGINES]
-        rows = await asyncio.gather(*(self._redis.hmget(keys.measurements, names) for keys in self._partitions))
+        try:
+            rows = await asyncio.gather(*(self._redis.hmget(keys.measurements, names) for keys in self._partitions))
+        except ResponseError as error:  # it holds something else: jobs can do without
+            _log.warning("what items took cannot be read", error=told(error))
+            return {}
         return {engine: newest([row[place] for row in rows]) for place, engine in enumerate(_ENGINES)}
 
 
 def newest(values: Iterable[Any]) -> list[Observation]:
     """The newest observations of several partitions, the oldest of them first."""
-    texts = (text for value in values if value is not None for text in value.decode().split())
-    return sorted(map(Observation.parse, texts), key=attrgetter("at_ms"))[-NEWEST:]
+    observations = []
+    for text in (text for value in values if value is not None for text in value.split()):
+        with suppress(ValueError):  # not ours, or of another release: the others tell enough
+            observations.append(Observation.parse(text.decode()))
+    return sorted(observations, key=attrgetter("at_ms"))[-NEWEST:]
 
 
 def known_of(observations: Mapping[Engine, Sequence[Observation]]) -> Known:
@@ -96,7 +110,11 @@ def known_of(observations: Mapping[Engine, Sequence[Observation]]) -> Known:
         for each in observed:
             cost = cost.observed(each.item_seconds, each.spread)
         costs[engine] = cost
-    waits = {engine: _low(each.wait_seconds for each in observed) for engine, observed in seen.items()}
+    waits = {
+        engine: _low(known)
+        for engine, observed in seen.items()
+        if (known := [each.wait_seconds for each in observed if each.wait_seconds is not None])
+    }
     last = max(seen, key=lambda engine: (seen[engine][-1].at_ms, engine), default=None)
     return Known(costs, waits, last)
 

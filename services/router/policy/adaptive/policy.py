@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -13,6 +14,7 @@ from services.router.jobs.observation import kind_of
 from services.router.policy.adaptive.backlog import Backlog
 from services.router.policy.adaptive.choice import AdaptiveRequest, Alternative, Choice, choose
 from services.router.policy.adaptive.evidence import Evidence, Known
+from services.router.policy.adaptive.item_cost import ItemCost
 from services.router.policy.adaptive.prediction import EngineNow
 from services.router.policy.engine_choice import (
     Route,
@@ -28,8 +30,11 @@ from shared.priorities import PRIORITIES
 _JOB_SECONDS: Final = 0.02
 """From a job's routing to the dispatch of its first chunk, and from its last result to its end, on a quiet mesh."""
 
-_USUAL_WAITS: Final[Mapping[Engine, float]] = {"celery": 0.01, "ray": 0.008}
-"""From the dispatch of a chunk to its first item, until it was seen."""
+_TASK_SECONDS: Final[Mapping[Engine, float]] = {"celery": 0.006, "ray": 0.004}
+"""What a chunk costs its slot before its claim and after its last item, on two cores."""
+
+_USUAL_WAIT: Final = 0.004
+"""From the claim of a chunk to its first item, until that was seen."""
 
 _UNITS: Final = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
 
@@ -56,17 +61,22 @@ class AdaptivePolicy:
         Raises:
             redis.RedisError: what was observed cannot be read.
         """
-        known = await self._evidence.of(kind_of(terms))
+        known = await self._known(terms)
         asked = asked_for(request)
         against = None if asked is not None else against_ray(request)
         if asked is not None:
             engines: tuple[Engine, ...] = (asked[0],)
         else:
             engines = ("celery", "ray") if against is None else ("celery",)
-        choice, size_reason = self._chosen(request, terms, engines, known, seed)
+        priority = PRIORITIES[terms.priority]
+        now = {engine: self._busy(engine, request, priority, known) for engine in engines}
+        choice, size_reason = _chosen(request, now, known, seed)
+        chosen = choice.chosen
+        work = request.items_total * (chosen.cost or ItemCost()).seconds
+        self._backlog.add(chosen.engine, priority, work)
         return Route(
-            engine=choice.chosen.engine,
-            chunk_items=choice.chosen.chunk_items,
+            engine=chosen.engine,
+            chunk_items=chosen.chunk_items,
             policy="adaptive",
             reasons=(asked[1] if asked is not None else _compared(choice, against), size_reason),
             alternatives=tuple(_ALTERNATIVE.dump_python(each, mode="json") for each in choice.alternatives),
@@ -82,37 +92,48 @@ class AdaptivePolicy:
         given = static_chunks(request, engine) if request.items_total == 1 else given_chunks(request)
         if given is not None:
             return given
-        known = await self._evidence.of(kind_of(terms))
-        choice, size_reason = self._chosen(request, terms, (engine,), known, seed=0)
+        known = await self._known(terms)
+        choice, size_reason = _chosen(request, {engine: _quiet(engine, request, known)}, known, seed=0)
         return choice.chosen.chunk_items, size_reason
 
-    def _chosen(
-        self, request: RouteRequest, terms: JobTerms, engines: Sequence[Engine], known: Known, seed: int
-    ) -> tuple[Choice, str]:
-        """The choice, and why its chunks are as large as they are."""
-        # Chunks of what has never run are those of the static policy: a guess may be wrong by a factor of a thousand.
-        given = given_chunks(request) if known.costs else static_chunks(request, engines[0])
-        adaptive = AdaptiveRequest(
-            items=request.items_total,
-            engines={engine: self._now(engine, request, terms, known) for engine in engines},
-            costs=known.costs,
-            weights=request.rule.weights,
-            last=known.last,
-            chunk_items=None if given is None else given[0],
-        )
-        choice = choose(adaptive, seed)
-        return choice, _sized(choice.chosen, request, known) if given is None else given[1]
+    async def _known(self, terms: JobTerms) -> Known:
+        kind = kind_of(terms)
+        return Known() if kind is None else await self._evidence.of(kind)
 
-    def _now(self, engine: Engine, request: RouteRequest, terms: JobTerms, known: Known) -> EngineNow:
-        slots = request.ray_slots if engine == "ray" else request.slots
-        wait = known.waits.get(engine, _USUAL_WAITS[engine])
-        return EngineNow(
-            slots=slots,
-            job_seconds=_JOB_SECONDS,
-            chunk_seconds=wait,
-            backlog_seconds=self._backlog.seconds(engine, PRIORITIES[terms.priority]) / slots,
-            start_seconds=self._ray_start_seconds(terms.workload) if engine == "ray" else 0.0,
+    def _busy(self, engine: Engine, request: RouteRequest, priority: int, known: Known) -> EngineNow:
+        quiet = _quiet(engine, request, known)
+        return replace(
+            quiet,
+            backlog_seconds=self._backlog.seconds(engine, priority) / quiet.slots,
+            start_seconds=self._ray_start_seconds(request.workload) if engine == "ray" else 0.0,
         )
+
+
+def _quiet(engine: Engine, request: RouteRequest, known: Known) -> EngineNow:
+    """An engine that runs, and has nothing else to do."""
+    return EngineNow(
+        slots=request.ray_slots if engine == "ray" else request.slots,
+        job_seconds=_JOB_SECONDS,
+        chunk_seconds=_TASK_SECONDS[engine] + known.waits.get(engine, _USUAL_WAIT),
+    )
+
+
+def _chosen(request: RouteRequest, engines: Mapping[Engine, EngineNow], known: Known, seed: int) -> tuple[Choice, str]:
+    """The choice, and why its chunks are as large as they are."""
+    # Chunks of what has never run are those of the static policy: a guess may be wrong by a factor of a thousand.
+    given = {engine: static_chunks(request, engine) for engine in engines}
+    is_given = not known.costs or given_chunks(request) is not None
+    adaptive = AdaptiveRequest(
+        items=request.items_total,
+        engines=engines,
+        costs=known.costs,
+        weights=request.rule.weights,
+        last=known.last,
+        chunk_items={engine: chunk_items for engine, (chunk_items, _) in given.items()} if is_given else {},
+    )
+    choice = choose(adaptive, seed)
+    chosen = choice.chosen
+    return choice, given[chosen.engine][1] if is_given else _sized(chosen, request, known)
 
 
 def _compared(choice: Choice, against: str | None) -> str:
@@ -129,9 +150,9 @@ def _predicted(alternative: Alternative) -> str:
     now = alternative.now
     text = f"{alternative.engine} is predicted to take {_duration(alternative.seconds)}"
     if now.start_seconds > now.backlog_seconds:
-        return f"{text}, of which it starts for {_duration(now.start_seconds)}"
+        return f"{text}, including {_duration(now.start_seconds)} to start"
     if now.backlog_seconds > 0.1 * alternative.seconds:
-        return f"{text}, of which others' items take {_duration(now.backlog_seconds)}"
+        return f"{text}, including {_duration(now.backlog_seconds)} of other jobs"
     return text
 
 

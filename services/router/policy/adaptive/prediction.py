@@ -9,6 +9,9 @@ from typing import Final
 MOST_CHUNK_SECONDS: Final = 1.0
 """A chunk keeps its slot for so long: what is more urgent waits for that, and a death runs that again."""
 
+MOST_CHUNK_ITEMS: Final = 2_500
+"""However short items have been: one may take much longer, and a death runs a chunk again, halves of it, and so on."""
+
 _CHUNKS_A_SLOT: Final = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 
 _USUAL_SPREAD: Final = 0.3
@@ -60,7 +63,7 @@ def predicted(items: int, chunk_items: int, item_seconds: float, spread: float |
 
 def best_chunks(items: int, item_seconds: float, spread: float | None, engine: EngineNow) -> Prediction:
     """The chunk size with the least predicted time; of equal ones the largest."""
-    most = max(1, math.floor(MOST_CHUNK_SECONDS / item_seconds))
+    most = min(MOST_CHUNK_ITEMS, max(1, math.floor(MOST_CHUNK_SECONDS / item_seconds)))
     sizes = sorted(
         {min(most, math.ceil(items / (engine.slots * per_slot))) for per_slot in _CHUNKS_A_SLOT}, reverse=True
     )
