@@ -104,8 +104,14 @@ class RouterService:
             parts: list[Part] = [ownership, inbox, report]
             await start_at_once(parts)
             _log.info("router started", partitions=settings.partition_count)
+            self._warn_of_routes()
             yield parts
         _log.info("router stopped")
+
+    def _warn_of_routes(self) -> None:
+        """A workload of MESH_ROUTES may be misspelt; or it is installed elsewhere."""
+        for name in sorted(self._settings.routes.root.keys() - set(self._workloads.names)):
+            _log.warning("MESH_ROUTES names a workload that is not installed here", workload=name)
 
     def _adaptive_policy(self) -> AdaptivePolicy:
         settings, topic = self._settings, self._settings.topic(JOBS_HISTORY)

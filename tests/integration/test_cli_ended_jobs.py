@@ -52,3 +52,18 @@ async def test_why_tells_of_the_start_of_ray_where_it_may_count(mesh: SeededMesh
         await mesh.append(job_id, (40, by_ray), (1700, completed(job_id, 0, 3, times=times)))
         await mesh.settle()
         assert ("the start of its head" in (await mesh.run("why", job_id)).stdout) is is_told
+
+
+async def test_why_of_a_job_that_was_stopped(mesh: SeededMesh) -> None:
+    """The history tells nothing of a run that gave no result: the queue says that one may be in it."""
+    job_id = str(uuid4())
+    await mesh.accept(job_id, SUBMIT)
+    cancel = JobCancelRequested(inbox=InboxRecord(topic="jobs", partition=0, offset=7))
+    await mesh.append(job_id, (40, routed(chunk_items=4)), (4_000, cancel))
+    await mesh.settle()
+
+    answer = (await mesh.run("why", job_id, "--json")).answer("mesh-why")
+    text = await mesh.run("why", job_id)
+
+    assert answer["items_not_run"] == 4
+    assert "not run   4 items; the time of runs that were stopped before their first result" in text.stdout

@@ -154,21 +154,6 @@ async def test_why_of_a_job_that_has_ended(mesh: SeededMesh) -> None:
     assert "decision" in text.stdout
 
 
-async def test_why_of_a_job_that_was_stopped(mesh: SeededMesh) -> None:
-    """The history tells nothing of a run that gave no result: the queue says that one may be in it."""
-    job_id = str(uuid4())
-    await mesh.accept(job_id, SUBMIT)
-    cancel = JobCancelRequested(inbox=InboxRecord(topic="jobs", partition=0, offset=7))
-    await mesh.append(job_id, (40, routed(chunk_items=4)), (4_000, cancel))
-    await mesh.settle()
-
-    answer = (await mesh.run("why", job_id, "--json")).answer("mesh-why")
-    text = await mesh.run("why", job_id)
-
-    assert answer["items_not_run"] == 4
-    assert "not run   4 items; the time of runs that were stopped before their first result" in text.stdout
-
-
 async def test_why_of_a_job_that_waits(mesh: SeededMesh) -> None:
     """A job that is held goes on being held until now."""
     job_id = str(uuid4())
