@@ -2,7 +2,8 @@
 
 Beside a raw Celery group of as many single tasks. Sages and notifier run, as in a mesh. The people's jobs come one
 after another beside them, an interactive one of the same tenant and a normal one of another tenant: while the others
-are accepted, advised on and routed, and then while they wait for the engine.
+are accepted, advised on and routed, and then while they wait for the engine. The others' items wait for 20 ms each then:
+no-op items would hardly queue.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MOST_CPU_MS = 5.0
 MOST_WAIT = 3.0
 """Times the same job on an idle mesh."""
 
-_NOTHING = KINDS[0].function
+_NOTHING, _WAIT = KINDS[0].function, KINDS[-1].function
 _IDLE_JOBS = 50
 _WARM_UP = 20
 _LEAST_JUDGED = 10
@@ -54,7 +55,9 @@ _PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
 async def measure_burst(profile: Profile, directory: Path, jobs: int) -> list[Figure]:
     """One burst by itself, one with people beside it."""
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(parts(profile, directory, python_functions=("math:*", _NOTHING)))
+        settings = await stack.enter_async_context(
+            parts(profile, directory, python_functions=("math:*", _NOTHING, _WAIT))
+        )
         redis_url = settings.redis_url.get_secret_value()
         celery = await stack.enter_async_context(raw_celery(redis_url, settings.slots, directory / "logs"))
         services = await stack.enter_async_context(mesh_running(directory, settings))
@@ -142,7 +145,7 @@ async def _idle(settings: Settings, producer: WholeProducer, done: PacedConsumer
 async def _burst(settings: Settings, producer: WholeProducer, done: PacedConsumer, jobs: int) -> float:
     """Seconds from the first send to the last end in hand."""
     began = time.perf_counter()
-    waiting = await _submitted(settings, producer, jobs)
+    waiting = await _submitted(settings, producer, jobs, _NOTHING)
     await _ended(done, waiting)
     return time.perf_counter() - began
 
@@ -156,7 +159,7 @@ async def _with_people(settings: Settings, producer: WholeProducer, jobs: int) -
         following(settings, JOBS_HISTORY) as history,
         asyncio.TaskGroup() as tasks,
     ):
-        ids = await _submitted(settings, producer, jobs)
+        ids = await _submitted(settings, producer, jobs, _WAIT)
         routing = tasks.create_task(_routed(history, set(ids)))
         crowd = tasks.create_task(_ended(of_crowd, ids))
         while not crowd.done():
@@ -166,15 +169,15 @@ async def _with_people(settings: Settings, producer: WholeProducer, jobs: int) -
     return taken
 
 
-async def _submitted(settings: Settings, producer: WholeProducer, jobs: int) -> set[str]:
+async def _submitted(settings: Settings, producer: WholeProducer, jobs: int, function: str) -> set[str]:
     ids = {str(uuid4()) for _ in range(jobs)}
-    sent = [await producer.send(settings.topic(JOBS), value=_job(job_id)) for job_id in ids]
+    sent = [await producer.send(settings.topic(JOBS), value=_job(job_id, function)) for job_id in ids]
     await asyncio.gather(*sent)
     return ids
 
 
-def _job(job_id: str) -> bytes:
-    job = {"job_id": job_id, "workload": "python", "items": [4], "options": {"function": _NOTHING}, "tenant": "crowd"}
+def _job(job_id: str, function: str) -> bytes:
+    job = {"job_id": job_id, "workload": "python", "items": [4], "options": {"function": function}, "tenant": "crowd"}
     return orjson.dumps(job)
 
 
