@@ -2,8 +2,8 @@
 
 Beside a raw Celery group of as many single tasks. Sages and notifier run, as in a mesh. The people's jobs come one
 after another beside them, an interactive one of the same tenant and a normal one of another tenant: while the others
-are accepted, advised on and routed, and then while they wait for the engine. The others' items wait for 20 ms each then:
-no-op items would hardly queue.
+are accepted, advised on and routed, and then while they wait for the engine. The others' items wait for 20 ms each
+then: no-op items would hardly queue.
 """
 
 from __future__ import annotations
