@@ -24,7 +24,7 @@ MAX_OUTSTANDING = 10_000
 
 _HEAD_SECONDS = 15.0
 _RUNNER_SECONDS = 3.0
-"""Until a chunk begins, on two cores: where the driver (and perhaps the head) has to start, or runners alone."""
+"""Until a chunk begins, where the driver (and perhaps the head) has to start, or runners alone. Estimates."""
 
 _REACH_SECONDS = 2.0
 _DOWN_SECONDS = 20.0

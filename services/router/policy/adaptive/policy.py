@@ -28,13 +28,13 @@ from shared.facts.jobs import JobTerms
 from shared.priorities import PRIORITIES
 
 _JOB_SECONDS: Final = 0.02
-"""From a job's routing to the dispatch of its first chunk, and from its last result to its end, on a quiet mesh."""
+"""From a job's routing to the dispatch of its first chunk, and from its last result to its end. An estimate."""
 
 _TASK_SECONDS: Final[Mapping[Engine, float]] = {"celery": 0.006, "ray": 0.004}
-"""What a chunk costs its slot before its claim and after its last item, on two cores."""
+"""What a chunk costs its slot before its claim and after its last item. Estimates: nothing calibrates them yet."""
 
 _USUAL_WAIT: Final = 0.004
-"""From the claim of a chunk to its first item, until that was seen."""
+"""From the claim of a chunk to its first item, until that was seen. An estimate."""
 
 _UNITS: Final = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
 
